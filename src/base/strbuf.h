@@ -1,0 +1,16 @@
+/* A growing string. `data` is always NUL-terminated once anything was added. Aborts when memory is exhausted. */
+#pragma once
+
+#include <stddef.h>
+
+struct strbuf {
+    char *data;
+    size_t len, cap;
+};
+
+void strbuf_deinit(struct strbuf *buf); /* a zeroed strbuf is an empty one */
+void strbuf_add(struct strbuf *buf, const char *bytes, size_t len);
+void strbuf_puts(struct strbuf *buf, const char *text);
+void strbuf_printf(struct strbuf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Adds `text` as a JSON string, quotes included. */
+void strbuf_json(struct strbuf *buf, const char *text);

@@ -1,0 +1,72 @@
+/* The settings of couponsd: one table (config.c) gives each its key, type, unit, range, default and text; the file
+ * reader, --set, --help and docs/settings.md all come from it.
+ *
+ * Sources, later ones win: the defaults, the file (INI, a section per prefix: [grpc] listen = …; top-level keys before
+ * any section), --set key=value in the order given. An unknown key, a bad value or a value out of range is refused with
+ * where it stands (FILE:LINE or --set), its name, and what would be right. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+/* Field names follow the keys: grpc.max_message_bytes is grpc_max_message_bytes. Strings are owned by the config. */
+struct config {
+    char *grpc_listen; /* HOST:PORT */
+    int64_t grpc_pollers;
+    int64_t grpc_max_message_bytes;
+    int64_t grpc_max_concurrent_streams;
+    int64_t grpc_max_metadata_bytes;
+    int64_t grpc_max_connection_age_ms; /* 0: no limit */
+    char *http_listen;
+
+    char *postgres_url;
+    int64_t postgres_connect_timeout_s;
+    int64_t postgres_statement_timeout_ms;
+    char *redis_url; /* redis://host:port/db */
+    int64_t redis_timeout_ms;
+    char *kafka_brokers;
+    int64_t kafka_partitions;
+    int64_t kafka_replication_factor;
+    char *kafka_topic_prefix;
+
+    int64_t flow_lanes; /* fixed for a database by whoever starts first */
+    int64_t flow_queue_size; /* of each stage */
+
+    int64_t gate_batch_max;
+    int64_t gate_cache_ms;
+    int64_t admit_workers;
+    int64_t admit_batch_max;
+    int64_t admit_retry_ms;
+    int64_t status_batch_max;
+    int64_t watch_poll_ms;
+    int64_t watch_max;
+    int64_t relay_batch_max;
+    int64_t relay_in_flight_max;
+    int64_t relay_poll_ms;
+    int64_t outbox_rotate_ms;
+    int64_t issue_workers;
+    int64_t issue_batch_max;
+    int64_t complete_batch_max;
+    int64_t reconcile_interval_ms;
+    int64_t reconcile_stale_ms; /* an accepted ticket unissued for longer is an alarm */
+
+    int64_t server_startup_wait_ms; /* retries of unreachable servers at start */
+    int64_t server_drain_ms;
+    enum log_level log_level;
+};
+
+/* The defaults. */
+void config_init(struct config *config);
+void config_deinit(struct config *config);
+/* Reads an INI file over what is there. */
+bool config_read_file(struct config *config, const char *path, struct err *err);
+/* "key=value". */
+bool config_set(struct config *config, const char *assignment, struct err *err);
+/* What no single setting shows, e.g. a batch larger than its queue. After all sources were read. */
+bool config_check(const struct config *config, struct err *err);
+/* The table for people: key, unit, range, default, text; as text for --help or as Markdown for docs/settings.md. */
+void config_help(FILE *out, bool markdown);

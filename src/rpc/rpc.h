@@ -1,0 +1,50 @@
+/* What server and client of the bridge share: status codes, shapes, metadata.
+ *
+ * The bridge carries protobuf-c services over the gRPC C core. It knows no coupon.
+ *   call     one RPC in flight
+ *   shape    how many messages go each way
+ *   status   how a call ended: a canonical code, a text, and the bytes of grpc-status-details-bin */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The canonical codes, as on the wire. */
+enum rpc_code {
+    RPC_OK = 0,
+    RPC_CANCELLED = 1,
+    RPC_UNKNOWN = 2,
+    RPC_INVALID_ARGUMENT = 3,
+    RPC_DEADLINE_EXCEEDED = 4,
+    RPC_NOT_FOUND = 5,
+    RPC_ALREADY_EXISTS = 6,
+    RPC_PERMISSION_DENIED = 7,
+    RPC_RESOURCE_EXHAUSTED = 8,
+    RPC_FAILED_PRECONDITION = 9,
+    RPC_ABORTED = 10,
+    RPC_OUT_OF_RANGE = 11,
+    RPC_UNIMPLEMENTED = 12,
+    RPC_INTERNAL = 13,
+    RPC_UNAVAILABLE = 14,
+    RPC_DATA_LOSS = 15,
+    RPC_UNAUTHENTICATED = 16,
+};
+#define RPC_CODES 17
+
+/* "OK", "NOT_FOUND", …; "UNKNOWN" for anything that is not one. */
+const char *rpc_code_name(int code);
+
+struct rpc_status {
+    int code;
+    const char *message; /* UTF-8, may be NULL */
+    /* A serialized google.rpc.Status, sent as grpc-status-details-bin; NULL for none. */
+    const void *details;
+    size_t details_len;
+};
+
+/* protobuf-c's descriptors do not say which side streams: this table does. Checked against the descriptor set. */
+enum rpc_shape { RPC_UNARY, RPC_SERVER_STREAM, RPC_CLIENT_STREAM, RPC_BIDI_STREAM };
+struct rpc_method {
+    const char *name; /* as in the .proto, e.g. "GetStatus" */
+    enum rpc_shape shape;
+};

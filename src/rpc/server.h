@@ -1,0 +1,109 @@
+/* A gRPC server for protobuf-c services on the C core.
+ *
+ * A service is the generated struct of function pointers (`…_Service`). The bridge decodes the request and calls the
+ * function on a poller thread; it must not block. It answers, now or later and from any thread:
+ *   unary            closure(&response, closure_data)              exactly once, or rpc_call_fail
+ *   server stream    closure(&message, closure_data) any number of times, then rpc_call_finish or rpc_call_fail
+ *   client and bidi streams: the function is called once per message received, one at a time, with the same
+ *                    closure_data; rpc_call_on_half_close says what to do when the client has sent its last one
+ *                    (default: rpc_call_finish). A client stream answers with one closure(…) like a unary call.
+ * closure(NULL, …) fails the call with INTERNAL.
+ *
+ * Ownership: `input` is valid until the call has been ended by the answer (unary, server stream), or until the
+ * function returns (client and bidi streams). The response is serialized before closure returns and stays the caller's.
+ * A call lives until it was answered and the core has let go of it; who uses it after having answered (e.g. from a
+ * cancel function racing with an answer) holds a reference (rpc_call_ref).
+ *
+ * Every call must be answered, a cancelled one too: an answer to a cancelled call is dropped without harm.
+ * Answering twice is a defect of the caller: the second answer is ignored.
+ *
+ * Requests with NUL or invalid UTF-8 in a string field, or that can't be decoded, are refused by the bridge with
+ * INVALID_ARGUMENT (naming the field) or INTERNAL, before any service sees them. */
+#pragma once
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "rpc/rpc.h"
+
+struct rpc_server;
+struct rpc_call;
+
+struct rpc_server_options {
+    const char *listen;              /* "127.0.0.1:50051", "[::1]:0"; port 0 picks a free one */
+    int pollers;                     /* threads, each with a completion queue of its own */
+    size_t max_message_bytes;        /* of a request; a larger one is RESOURCE_EXHAUSTED */
+    int max_concurrent_streams;      /* per connection */
+    size_t max_metadata_bytes;       /* per call */
+    int64_t max_connection_age_ms;   /* 0: no limit */
+    const unsigned char *descriptor_set; /* a serialized FileDescriptorSet with every served service; must outlive */
+    size_t descriptor_set_size;
+    /* Called once per ended call on a poller thread, for metrics and logs; may be NULL. `service` is the full name,
+     * `method` the short one; both "" for a call to a method that does not exist. `us`: from accept to the status. */
+    void (*on_call_end)(void *arg, const char *service, const char *method, int code, int64_t us);
+    void *on_call_end_arg;
+    /* Turns the names of a message's bad string fields into the status of the refusal; may be NULL (a plain
+     * INVALID_ARGUMENT). `fields[i]` is a path such as "coupon.name", `problems[i]` says what is wrong with it. Calls
+     * rpc_call_fail itself. */
+    void (*on_bad_fields)(void *arg, struct rpc_call *call, const char *const *fields, const char *const *problems,
+                          size_t n);
+    void *on_bad_fields_arg;
+};
+
+/* Copies the options' strings. grpc_init is called within; never fork after it. */
+bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server, struct err *err);
+/* Before rpc_server_start. `impl` and `methods` must outlive the server. Fails where a method is missing from
+ * `methods`, or the descriptor set lacks the service or says another shape. */
+bool rpc_server_add(struct rpc_server *server, ProtobufCService *impl, const struct rpc_method *methods,
+                    size_t n_methods, struct err *err);
+/* Binds, starts the pollers, accepts. */
+bool rpc_server_start(struct rpc_server *server, struct err *err);
+/* "127.0.0.1:50051" with the port bound; valid after start, until free. */
+const char *rpc_server_address(const struct rpc_server *server);
+/* Calls in flight now. */
+int64_t rpc_server_in_flight(const struct rpc_server *server);
+/* No new calls (GOAWAY), waits up to grace_ms for those in flight, cancels the rest, waits until each was answered by
+ * its service, joins the pollers. `hurry` (may be NULL): the grace period ends early once *hurry is true. */
+void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const volatile bool *hurry);
+/* After stop, or of a server that never started. NULL is fine. */
+void rpc_server_free(struct rpc_server *server);
+
+/* --- a call, as its service sees it; any thread unless said otherwise --- */
+
+/* The call behind the closure_data that a service function was given. */
+struct rpc_call *rpc_call_of(void *closure_data);
+/* Ends the call with an error. Copies what it needs of *status. */
+void rpc_call_fail(struct rpc_call *call, const struct rpc_status *status);
+/* Ends a stream with OK after the messages written so far. */
+void rpc_call_finish(struct rpc_call *call);
+/* True once the client cancelled, went away, or its deadline passed. */
+bool rpc_call_is_cancelled(const struct rpc_call *call);
+/* clock_mono_us() time; INT64_MAX when the client set none. */
+int64_t rpc_call_deadline_us(const struct rpc_call *call);
+/* `fn(arg)` will be called once, on a poller thread, if the call is cancelled before it is answered; at once, on this
+ * thread, if it already was. One function per call, set from the service function. */
+void rpc_call_on_cancel(struct rpc_call *call, void (*fn)(void *arg), void *arg);
+/* Client and bidi streams; see above. Set from the service function. */
+void rpc_call_on_half_close(struct rpc_call *call, void (*fn)(void *arg), void *arg);
+/* Messages handed to the closure and not yet taken by the core: a stream that grows faster than its reader. */
+size_t rpc_call_pending_writes(const struct rpc_call *call);
+/* A value of the request's metadata, first one of that lower-case key, binary where the key ends in -bin; NULL if
+ * absent. Valid as long as the call; not NUL-terminated. */
+const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size_t *ret_len);
+/* Memory that lives as long as the call, e.g. for a stage's state. Only from the service function. Zeroed. */
+void *rpc_call_alloc(struct rpc_call *call, size_t size);
+void rpc_call_ref(struct rpc_call *call);
+void rpc_call_unref(struct rpc_call *call);
+
+/* --- services that come with the bridge; before rpc_server_start --- */
+
+/* grpc.health.v1.Health with Check and Watch. Owned by the server. */
+struct rpc_health;
+struct rpc_health *rpc_health_add(struct rpc_server *server, struct err *err);
+/* Any thread. `service` "" is the server as a whole. A service never set is NOT_FOUND (Check), SERVICE_UNKNOWN (Watch). */
+void rpc_health_set(struct rpc_health *health, const char *service, bool serving);
+/* grpc.reflection.v1 and v1alpha over the descriptor set; lists the services added to the server. */
+bool rpc_reflection_add(struct rpc_server *server, struct err *err);
