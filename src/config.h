@@ -33,7 +33,7 @@ struct config {
     int64_t kafka_replication_factor;
     char *kafka_topic_prefix;
 
-    int64_t flow_lanes; /* fixed for a database by whoever starts first */
+    int64_t flow_lanes;      /* fixed for a database by whoever starts first */
     int64_t flow_queue_size; /* of each stage */
 
     int64_t gate_batch_max;

@@ -19,8 +19,8 @@ void batch_queue_free(struct batch_queue *queue);
 bool batch_queue_push(struct batch_queue *queue, void *item);
 
 /* Moves up to `max` waiting items, oldest first, into `items` and returns how many. Waits for the first one for up to
- * `wait_us` (negative: until there is one or the queue is closed or batch_queue_wake is called). 0 means that none came;
- * ask batch_queue_is_drained whether any ever will. */
+ * `wait_us` (negative: until there is one or the queue is closed or batch_queue_wake is called). 0 means that none
+ * came; ask batch_queue_is_drained whether any ever will. */
 size_t batch_queue_take(struct batch_queue *queue, void **items, size_t max, int64_t wait_us);
 
 /* Ends one wait (the current one, or the next if nobody waits) without an item. */

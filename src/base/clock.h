@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#define US_PER_S 1000000
+#define US_PER_S  1000000
 #define US_PER_MS 1000
 
 int64_t clock_mono_us(void); /* CLOCK_MONOTONIC */

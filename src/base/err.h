@@ -6,7 +6,7 @@
 
 enum err_code {
     ERR_NONE = 0,
-    ERR_INVALID,     /* the caller's input is wrong; the text names what and how to mend it */
+    ERR_INVALID, /* the caller's input is wrong; the text names what and how to mend it */
     ERR_NOT_FOUND,
     ERR_CONFLICT,    /* something else holds or has changed what this needs */
     ERR_UNAVAILABLE, /* a server can't be reached or does not answer; retriable */

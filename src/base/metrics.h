@@ -14,16 +14,18 @@ struct metric;
 
 struct metric *metrics_counter(const char *name, const char *help, const char *labels);
 struct metric *metrics_gauge(const char *name, const char *help, const char *labels);
-/* A gauge whose value is asked for at each scrape, on the scraping thread. */
+/* A gauge whose value is asked for at each scrape, on the scraping thread, which must not register metrics then.
+ * Registering it again replaces `read` and `arg`; with NULL for `read` it is no longer shown. After either, the old
+ * function is not running and is not called again, so that what `arg` points to may be freed. */
 void metrics_gauge_fn(const char *name, const char *help, const char *labels, double (*read)(void *arg), void *arg);
 /* `bounds`: ascending upper bounds, `n_bounds` of them, copied; +Inf is added. */
 struct metric *metrics_histogram(const char *name, const char *help, const char *labels, const double *bounds,
                                  int n_bounds);
 
-void metric_add(struct metric *metric, int64_t n);       /* counters (n >= 0) and gauges */
-void metric_set(struct metric *metric, double value);    /* gauges */
+void metric_add(struct metric *metric, int64_t n);        /* counters (n >= 0) and gauges */
+void metric_set(struct metric *metric, double value);     /* gauges */
 void metric_observe(struct metric *metric, double value); /* histograms */
-double metric_value(const struct metric *metric);        /* counters and gauges; a histogram's count */
+double metric_value(const struct metric *metric);         /* counters and gauges; a histogram's count */
 
 /* From 50 us to 10 s, for latencies in seconds; from 1 to 16384 by powers of two, for batch sizes. */
 extern const double METRICS_SECONDS[];

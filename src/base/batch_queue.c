@@ -1,0 +1,136 @@
+/* The queue between stages: a ring under one lock.
+ *
+ * One lock is enough because a taker empties the ring in one go: at high load it comes once per batch, and pushes only
+ * store a pointer. A push signals only when it makes the queue non-empty while somebody waits; a taker that leaves
+ * items behind signals the next. So a burst costs one futex call, not one per item. Signals are sent under the lock:
+ * whoever has taken the last item may free the queue, and nobody may then be about to touch it. */
+#include "base/batch_queue.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+
+/* Longer waits are cut to this, about 3 years, which keeps sums of times far from overflowing. */
+#define WAIT_MAX_US ((int64_t)100000000 * US_PER_S)
+
+struct batch_queue {
+    pthread_mutex_t lock; /* guards all below */
+    pthread_cond_t changed;
+    size_t capacity, head, count; /* items are at head, head + 1, … (wrapping) */
+    size_t waiters;               /* takers in pthread_cond_wait */
+    size_t wakes;                 /* waits still to be ended by batch_queue_wake */
+    bool closed;
+    void *items[];
+};
+
+struct batch_queue *batch_queue_new(size_t capacity) {
+    if (capacity < 1)
+        capacity = 1;
+    if (capacity > (SIZE_MAX - sizeof(struct batch_queue)) / sizeof(void *))
+        return NULL;
+    struct batch_queue *queue = malloc(sizeof *queue + capacity * sizeof queue->items[0]);
+    if (!queue)
+        return NULL;
+    *queue = (struct batch_queue){.capacity = capacity};
+    pthread_mutex_init(&queue->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&queue->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return queue;
+}
+
+void batch_queue_free(struct batch_queue *queue) {
+    if (!queue)
+        return;
+    pthread_cond_destroy(&queue->changed);
+    pthread_mutex_destroy(&queue->lock);
+    free(queue);
+}
+
+bool batch_queue_push(struct batch_queue *queue, void *item) {
+    pthread_mutex_lock(&queue->lock);
+    bool fits = !queue->closed && queue->count < queue->capacity;
+    if (fits) {
+        size_t tail = queue->head + queue->count;
+        queue->items[tail < queue->capacity ? tail : tail - queue->capacity] = item;
+        queue->count++;
+        if (queue->count == 1 && queue->waiters > 0)
+            pthread_cond_signal(&queue->changed);
+    }
+    pthread_mutex_unlock(&queue->lock);
+    return fits;
+}
+
+/* Called with the lock; gives it up meanwhile. Ends when there is an item, a wake, a close, or no time left. */
+static void wait_locked(struct batch_queue *queue, int64_t wait_us) {
+    int64_t deadline_us = clock_mono_us() + (wait_us < WAIT_MAX_US ? wait_us : WAIT_MAX_US);
+    struct timespec deadline = {.tv_sec = deadline_us / US_PER_S, .tv_nsec = deadline_us % US_PER_S * 1000};
+    int rc = 0;
+    queue->waiters++;
+    while (queue->count == 0 && queue->wakes == 0 && !queue->closed && rc != ETIMEDOUT) {
+        rc = wait_us < 0 ? pthread_cond_wait(&queue->changed, &queue->lock)
+                         : pthread_cond_timedwait(&queue->changed, &queue->lock, &deadline);
+    }
+    queue->waiters--;
+    if (queue->count == 0 && queue->wakes > 0)
+        queue->wakes--;
+}
+
+static size_t move_locked(struct batch_queue *queue, void **items, size_t max) {
+    size_t n = queue->count < max ? queue->count : max;
+    for (size_t i = 0; i < n; i++) {
+        items[i] = queue->items[queue->head];
+        if (++queue->head == queue->capacity)
+            queue->head = 0;
+    }
+    queue->count -= n;
+    return n;
+}
+
+size_t batch_queue_take(struct batch_queue *queue, void **items, size_t max, int64_t wait_us) {
+    pthread_mutex_lock(&queue->lock);
+    if (queue->count == 0 && wait_us != 0)
+        wait_locked(queue, wait_us);
+    size_t n = move_locked(queue, items, max);
+    if (queue->count > 0 && queue->waiters > 0)
+        pthread_cond_signal(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
+    return n;
+}
+
+void batch_queue_wake(struct batch_queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    /* One wake for each waiter, or one to be remembered: a thousand wakes of a busy taker are one empty turn. */
+    size_t useful = queue->waiters > 0 ? queue->waiters : 1;
+    if (queue->wakes < useful) {
+        queue->wakes++;
+        pthread_cond_signal(&queue->changed);
+    }
+    pthread_mutex_unlock(&queue->lock);
+}
+
+void batch_queue_close(struct batch_queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    queue->closed = true;
+    pthread_cond_broadcast(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+bool batch_queue_is_drained(struct batch_queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    bool drained = queue->closed && queue->count == 0;
+    pthread_mutex_unlock(&queue->lock);
+    return drained;
+}
+
+size_t batch_queue_depth(struct batch_queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    size_t depth = queue->count;
+    pthread_mutex_unlock(&queue->lock);
+    return depth;
+}

@@ -1,0 +1,65 @@
+/* Filling in errors; see err.h. */
+#include "base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Makes one line of it: no control characters, nothing left over from a newline at the end. */
+static void flatten(char *text) {
+    size_t len = strlen(text);
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)text[i] < ' ')
+            text[i] = ' ';
+    }
+    while (len > 0 && text[len - 1] == ' ')
+        text[--len] = '\0';
+}
+
+/* gRPC and JSON want whole UTF-8: where the text was cut, a character cut in half goes as well. */
+static void drop_half_character(char *text, size_t len) {
+    size_t start = len;
+    while (start > 0 && len - start < 3 && ((unsigned char)text[start - 1] & 0xC0) == 0x80)
+        start--;
+    if (start == 0)
+        return;
+    unsigned char lead = (unsigned char)text[start - 1];
+    size_t needed = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
+    if (len - (start - 1) < needed)
+        text[start - 1] = '\0';
+}
+
+bool err_set(struct err *err, enum err_code code, enum backend backend, const char *format, ...) {
+    if (!err)
+        return false;
+
+    /* The arguments may point into *err, as where a caller puts words before a text it got. */
+    char text[sizeof err->text];
+    va_list args;
+    va_start(args, format);
+    int wanted = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (wanted < 0)
+        text[0] = '\0';
+    else if ((size_t)wanted >= sizeof text)
+        drop_half_character(text, sizeof text - 1);
+    flatten(text);
+
+    *err = (struct err){.code = code, .backend = backend, .retriable = code == ERR_UNAVAILABLE};
+    memcpy(err->text, text, sizeof text);
+    return false;
+}
+
+const char *backend_name(enum backend backend) {
+    switch (backend) {
+    case BACKEND_POSTGRES:
+        return "postgres";
+    case BACKEND_REDIS:
+        return "redis";
+    case BACKEND_KAFKA:
+        return "kafka";
+    case BACKEND_NONE:
+        break;
+    }
+    return "";
+}

@@ -1,0 +1,278 @@
+/* admit.workers threads, each with a connection, a queue and the lanes whose number is its own modulo their count. */
+#include "flow/admit.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/murmur2.h"
+#include "coupon/v1/events.pb-c.h"
+#include "flow/admit_decide.h"
+#include "flow/answer.h"
+#include "flow/known.h"
+#include "flow/relay.h"
+#include "flow/stage.h"
+#include "flow/status.h"
+#include "flow/totals.h"
+#include "store/admission.h"
+
+/* Between two tries of an interrupted batch. */
+#define RETRY_PAUSE_US (50 * US_PER_MS)
+
+struct worker {
+    struct admit *admit;
+    struct stage *stage;
+    struct pg *pg;
+    struct arena arena;
+};
+
+struct admit {
+    int lanes, n_workers;
+    int64_t retry_us;
+    struct known *known;
+    struct status *status;
+    struct relay *relay;
+    struct worker *workers;
+};
+
+/* A batch with what the decision says of it. */
+struct batch {
+    struct request **requests;
+    size_t n;
+    struct admit_ask *asks;
+    struct admit_answer *answers;
+    struct admission_batch rows;
+};
+
+static int by_id(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static size_t index_of(const struct coupon_row *coupons, size_t n, int64_t id) {
+    size_t low = 0, high = n;
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+        if (coupons[middle].id <= id)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Leaves out those who no longer wait, and finds the distinct coupons. */
+static void batch_init(struct batch *batch, struct arena *arena, void **items, size_t n) {
+    *batch = (struct batch){.requests = ARENA_ARRAY(arena, struct request *, n)};
+    for (size_t i = 0; i < n; i++)
+        if (!request_is_dropped(items[i]))
+            batch->requests[batch->n++] = items[i];
+    n = batch->n;
+    int64_t *ids = ARENA_ARRAY(arena, int64_t, n), *sorted = ARENA_ARRAY(arena, int64_t, n);
+    int64_t *user_ids = ARENA_ARRAY(arena, int64_t, n);
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = sorted[i] = batch->requests[i]->coupon_id;
+        user_ids[i] = batch->requests[i]->user_id;
+    }
+    qsort(sorted, n, sizeof *sorted, by_id);
+    struct coupon_row *coupons = ARENA_ARRAY(arena, struct coupon_row, n);
+    size_t n_coupons = 0;
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || sorted[i] != sorted[i - 1])
+            coupons[n_coupons++] = (struct coupon_row){.id = sorted[i]};
+    batch->rows = (struct admission_batch){
+        .n_coupons = n_coupons,
+        .coupons = coupons,
+        .n_asks = n,
+        .coupon_id = ids,
+        .user_id = user_ids,
+        .in_ledger = ARENA_ARRAY(arena, bool, n),
+    };
+    batch->asks = ARENA_ARRAY(arena, struct admit_ask, n);
+    batch->answers = ARENA_ARRAY(arena, struct admit_answer, n);
+}
+
+static void decide(struct batch *batch, struct arena *arena) {
+    struct admission_batch *rows = &batch->rows;
+    for (size_t i = 0; i < batch->n; i++)
+        batch->asks[i] = (struct admit_ask){
+            .coupon = index_of(rows->coupons, rows->n_coupons, rows->coupon_id[i]),
+            .user_id = rows->user_id[i],
+            .in_ledger = rows->in_ledger[i],
+        };
+    admit_decide(arena, rows->coupons, batch->asks, batch->n, rows->now_us, batch->answers);
+}
+
+static struct pg_bytes pack_event(struct arena *arena, const struct request *request, int64_t ticket,
+                                  int64_t accept_us) {
+    Coupon__V1__PublishRequested event = COUPON__V1__PUBLISH_REQUESTED__INIT;
+    Google__Protobuf__Timestamp accept_time;
+    timestamp_init(&accept_time, accept_us);
+    event.coupon_id = request->coupon_id;
+    event.user_id = request->user_id;
+    event.request_id = (char *)(uintptr_t)request->request_id;
+    event.ticket = ticket;
+    event.accept_time = &accept_time;
+    struct pg_bytes bytes = {.len = coupon__v1__publish_requested__get_packed_size(&event)};
+    uint8_t *data = arena_alloc(arena, bytes.len);
+    coupon__v1__publish_requested__pack(&event, data);
+    bytes.data = data;
+    return bytes;
+}
+
+static bool write_accepted(struct worker *worker, struct batch *batch, struct err *err) {
+    struct arena *arena = &worker->arena;
+    struct admission_rows ledger = {
+        .coupon_id = ARENA_ARRAY(arena, int64_t, batch->n),
+        .user_id = ARENA_ARRAY(arena, int64_t, batch->n),
+        .ticket = ARENA_ARRAY(arena, int64_t, batch->n),
+        .request_id = ARENA_ARRAY(arena, const char *, batch->n),
+    };
+    struct outbox_rows outbox;
+    outbox_rows_init(&outbox, arena, batch->n);
+    for (size_t i = 0; i < batch->n; i++) {
+        if (batch->answers[i].verdict != ADMIT_ACCEPTED)
+            continue;
+        const struct request *request = batch->requests[i];
+        size_t at = ledger.n++;
+        int64_t ticket = batch->answers[i].ticket;
+        int32_t lane = murmur2_slot_of_id(request->coupon_id, worker->admit->lanes);
+        ledger.coupon_id[at] = outbox.coupon_id[at] = request->coupon_id;
+        ledger.user_id[at] = request->user_id;
+        ledger.ticket[at] = outbox.ticket[at] = ticket;
+        ledger.request_id[at] = request->request_id;
+        outbox.lane[at] = lane;
+        outbox.id[at] = outbox_heads_next(&batch->rows.heads, lane);
+        outbox.traceparent[at] = request->traceparent;
+        outbox.payload[at] = pack_event(arena, request, ticket, batch->rows.now_us);
+    }
+    outbox.n = ledger.n;
+    if (ledger.n == 0) {
+        admission_abandon(worker->pg);
+        return true;
+    }
+    return admission_write(worker->pg, arena, &batch->rows, &ledger, &outbox, err);
+}
+
+/* The whole transaction, from locking the lanes to the commit. Sets *began once something may have reached Postgres. */
+static bool transact(struct worker *worker, struct batch *batch, bool *began, struct err *err) {
+    if (!pg_connect(worker->pg, err))
+        return false;
+    *began = true;
+    if (!admission_read(worker->pg, &worker->arena, worker->admit->lanes, &batch->rows, err))
+        return false;
+    decide(batch, &worker->arena);
+    return write_accepted(worker, batch, err);
+}
+
+static void answer_accepted(struct request *request, int64_t ticket, int64_t accept_us) {
+    struct status_message message;
+    status_message_init(&message, &(struct status_row){
+                                      .coupon_id = request->coupon_id,
+                                      .user_id = request->user_id,
+                                      .request_id = request->request_id,
+                                      .ticket = ticket,
+                                      .accept_us = accept_us,
+                                      .issue_us = INT64_MIN,
+                                  });
+    Coupon__V1__RequestPublishResponse response = COUPON__V1__REQUEST_PUBLISH_RESPONSE__INIT;
+    response.status = &message.status;
+    request->closure(&response.base, request->call);
+}
+
+static void answer_batch(struct worker *worker, struct batch *batch) {
+    int64_t accepted = 0;
+    for (size_t i = 0; i < batch->n; i++) {
+        struct request *request = batch->requests[i];
+        const struct admit_answer *answer = &batch->answers[i];
+        switch (answer->verdict) {
+        case ADMIT_ACCEPTED:
+            accepted++;
+            answer_accepted(request, answer->ticket, batch->rows.now_us);
+            break;
+        case ADMIT_KNOWN:
+            if (!status_push(worker->admit->status, request))
+                answer_overloaded(request->call);
+            break;
+        case ADMIT_REFUSED:
+            answer_refusal(request->call, request->coupon_id, answer->refusal,
+                           &batch->rows.coupons[batch->asks[i].coupon]);
+            break;
+        }
+    }
+    totals_accepted(accepted);
+}
+
+static void pause_us(int64_t us) {
+    struct timespec time = {.tv_sec = us / US_PER_S, .tv_nsec = us % US_PER_S * 1000};
+    nanosleep(&time, NULL);
+}
+
+static void run(void *arg, void **items, size_t n) {
+    struct worker *worker = arg;
+    struct batch batch;
+    struct err err;
+    int64_t give_up_us = clock_mono_us() + worker->admit->retry_us;
+    batch_init(&batch, &worker->arena, items, n);
+    bool began = false, done = batch.n == 0 || transact(worker, &batch, &began, &err);
+    /* Not even begun: say so at once. Begun: what became of it can be found out, if Postgres comes back soon. */
+    while (!done && began && err.retriable && clock_mono_us() < give_up_us) {
+        log_warn("admit.interrupted", LOG_ERR(&err), LOG_INT("requests", batch.n));
+        pause_us(RETRY_PAUSE_US);
+        done = transact(worker, &batch, &began, &err);
+    }
+    if (done && batch.n) {
+        known_learn(worker->admit->known, batch.rows.coupons, batch.rows.n_coupons, batch.rows.now_us);
+        relay_wake(worker->admit->relay);
+        answer_batch(worker, &batch);
+    } else if (!done) {
+        log_error("admit.failed", LOG_ERR(&err), LOG_INT("requests", batch.n));
+        for (size_t i = 0; i < batch.n; i++)
+            answer_backend(batch.requests[i]->call, &err);
+    }
+    arena_reset(&worker->arena);
+}
+
+struct admit *admit_start(const struct config *config, const struct pg_options *postgres, struct known *known,
+                          struct status *status, struct relay *relay) {
+    struct admit *admit = calloc(1, sizeof *admit);
+    if (!admit)
+        abort();
+    *admit = (struct admit){
+        .lanes = (int)config->flow_lanes,
+        .n_workers = (int)config->admit_workers,
+        .retry_us = config->admit_retry_ms * US_PER_MS,
+        .known = known,
+        .status = status,
+        .relay = relay,
+        .workers = calloc((size_t)config->admit_workers, sizeof *admit->workers),
+    };
+    if (!admit->workers)
+        abort();
+    for (int i = 0; i < admit->n_workers; i++) {
+        struct worker *worker = &admit->workers[i];
+        *worker = (struct worker){.admit = admit, .pg = pg_new(postgres)};
+        arena_init(&worker->arena, 1024 * 1024);
+        worker->stage =
+            stage_start("admit", (size_t)config->flow_queue_size, (size_t)config->admit_batch_max, run, worker);
+    }
+    return admit;
+}
+
+bool admit_push(struct admit *admit, struct request *request) {
+    int lane = murmur2_slot_of_id(request->coupon_id, admit->lanes);
+    return stage_push(admit->workers[lane % admit->n_workers].stage, request);
+}
+
+void admit_stop(struct admit *admit) {
+    if (!admit)
+        return;
+    for (int i = 0; i < admit->n_workers; i++) {
+        stage_stop(admit->workers[i].stage);
+        pg_free(admit->workers[i].pg);
+        arena_deinit(&admit->workers[i].arena);
+    }
+    free(admit->workers);
+    free(admit);
+}

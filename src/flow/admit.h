@@ -1,0 +1,21 @@
+/* Step 3, admit: gives tickets. One transaction per batch (store/admission.h) under the locks of the lanes it touches:
+ * ledger, counters and outbox together, so that what was answered ACCEPTED is durable and will be issued.
+ *
+ * Where the connection breaks, even within COMMIT, the batch is done again from its beginning: taking the lane's lock
+ * waits for what the old connection began, and the ledger then says who was accepted by it. */
+#pragma once
+
+#include "config.h"
+#include "flow/request.h"
+#include "store/pg.h"
+
+struct admit;
+struct known;
+struct relay;
+
+/* `known` learns the coupons read; `status` gets those who are in the ledger already; `relay` is woken after commits. */
+struct admit *admit_start(const struct config *config, const struct pg_options *postgres, struct known *known,
+                          struct status *status, struct relay *relay);
+/* False: full. Any thread. */
+bool admit_push(struct admit *admit, struct request *request);
+void admit_stop(struct admit *admit);

@@ -1,0 +1,164 @@
+/* One thread, a member of the group coupon-completer. A batch that Redis or Postgres can't serve is held, with the
+ * partitions paused, until they can. */
+#include "flow/complete.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "coupon/v1/events.pb-c.h"
+#include "flow/known.h"
+#include "flow/pairs.h"
+#include "flow/stage.h"
+#include "flow/watch.h"
+#include "store/flags.h"
+#include "store/lookup.h"
+
+#define GROUP "coupon-completer"
+#define WAIT_MS 100
+#define RETRY_WAIT_MS 250
+
+struct complete {
+    pthread_t thread;
+    struct pg *pg;
+    struct flags *flags;
+    struct kafka_consumer *consumer;
+    struct known *known;
+    struct watch *watch;
+    struct arena arena;
+    struct kafka_message *messages;
+    size_t batch_max, held;
+    struct batch_metrics metrics;
+    struct metric *completed;
+    atomic_bool stopping;
+};
+
+/* The distinct coupons of the messages in hand. What can't be decoded names none: it isn't ours, and no flag needs it. */
+static size_t coupons_of(struct complete *complete, struct coupon_row *ret_coupons) {
+    struct pairs seen;
+    pairs_init(&seen, &complete->arena, complete->held);
+    size_t n = 0;
+    for (size_t i = 0; i < complete->held; i++) {
+        Coupon__V1__Published *event =
+            coupon__v1__published__unpack(NULL, complete->messages[i].value_len, complete->messages[i].value);
+        if (!event) {
+            log_warn("complete.undecodable", LOG_INT("partition", complete->messages[i].partition),
+                     LOG_INT("offset", complete->messages[i].offset));
+            continue;
+        }
+        if (pairs_add(&seen, event->coupon_id, 0))
+            ret_coupons[n++] = (struct coupon_row){.id = event->coupon_id};
+        coupon__v1__published__free_unpacked(event, NULL);
+    }
+    return n;
+}
+
+static bool set_flags(struct complete *complete, struct err *err) {
+    struct coupon_row *coupons = ARENA_ARRAY(&complete->arena, struct coupon_row, complete->held);
+    struct flag *flags = ARENA_ARRAY(&complete->arena, struct flag, complete->held);
+    size_t n = coupons_of(complete, coupons), n_flags = 0;
+    int64_t now_us;
+    if (n == 0)
+        return true;
+    if (!pg_connect(complete->pg, err) ||
+        !lookup_coupons(complete->pg, &complete->arena, coupons, n, &now_us, err))
+        return false;
+    known_learn(complete->known, coupons, n, now_us);
+    for (size_t i = 0; i < n; i++)
+        if (coupons[i].exists && !coupon_is_available(&coupons[i], now_us))
+            flags[n_flags++] = flag_of(&coupons[i], now_us);
+    if (!flags_set(complete->flags, flags, n_flags, err))
+        return false;
+    metric_add(complete->completed, (int64_t)n_flags);
+    return true;
+}
+
+/* Tells Kafka how far we are. Messages of a partition come in order, so its last one counts. */
+static void commit(struct complete *complete) {
+    struct pairs seen;
+    pairs_init(&seen, &complete->arena, complete->held);
+    for (size_t i = complete->held; i-- > 0;)
+        if (pairs_add(&seen, complete->messages[i].partition, 0))
+            kafka_commit(complete->consumer, complete->messages[i].partition, complete->messages[i].offset + 1);
+}
+
+static void work_on(struct complete *complete) {
+    struct err err;
+    int64_t start_us = clock_mono_us();
+    if (!set_flags(complete, &err)) {
+        log_warn("complete.interrupted", LOG_STR("backend", backend_name(err.backend)), LOG_ERR(&err));
+        kafka_pause(complete->consumer, true);
+        return;
+    }
+    watch_wake(complete->watch);
+    commit(complete);
+    batch_metrics_observe(&complete->metrics, complete->held, clock_mono_us() - start_us);
+    kafka_release(complete->messages, complete->held);
+    complete->held = 0;
+    kafka_pause(complete->consumer, false);
+}
+
+/* What a rebalance may bring in spite of the pause: not committed, so it comes again after the next one; the reconciler
+ * sets the flag before that. */
+static void drop_stragglers(struct complete *complete) {
+    struct kafka_message straggler;
+    kafka_release(&straggler, kafka_consume(complete->consumer, RETRY_WAIT_MS, &straggler, 1));
+}
+
+static void *work(void *arg) {
+    struct complete *complete = arg;
+    while (!atomic_load(&complete->stopping)) {
+        if (complete->held == 0)
+            complete->held = kafka_consume(complete->consumer, WAIT_MS, complete->messages, complete->batch_max);
+        else /* paused: this brings nothing, but keeps the membership in the group */
+            drop_stragglers(complete);
+        if (complete->held)
+            work_on(complete);
+        arena_reset(&complete->arena);
+    }
+    kafka_release(complete->messages, complete->held);
+    return NULL;
+}
+
+struct complete *complete_start(const struct config *config, const struct pg_options *postgres,
+                                const struct kafka_options *kafka, struct known *known, struct watch *watch,
+                                struct err *err) {
+    struct complete *complete = calloc(1, sizeof *complete);
+    if (!complete)
+        abort();
+    struct kafka_consumer_events events = {.arg = complete};
+    complete->known = known;
+    complete->watch = watch;
+    complete->batch_max = (size_t)config->complete_batch_max;
+    if (!flags_new(config->redis_url, config->redis_timeout_ms, &complete->flags, err) ||
+        !kafka_consumer_new(kafka, STREAM_PUBLISHED, GROUP, &events, &complete->consumer, err)) {
+        flags_free(complete->flags);
+        free(complete);
+        return NULL;
+    }
+    complete->pg = pg_new(postgres);
+    complete->messages = calloc(complete->batch_max, sizeof *complete->messages);
+    if (!complete->messages)
+        abort();
+    arena_init(&complete->arena, 256 * 1024);
+    complete->metrics = batch_metrics("complete");
+    complete->completed = metrics_counter("couponsd_completed_total", "Flags set to false since nothing was left.", "");
+    if (pthread_create(&complete->thread, NULL, work, complete))
+        abort();
+    return complete;
+}
+
+void complete_stop(struct complete *complete) {
+    if (!complete)
+        return;
+    atomic_store(&complete->stopping, true);
+    pthread_join(complete->thread, NULL);
+    kafka_consumer_free(complete->consumer);
+    flags_free(complete->flags);
+    pg_free(complete->pg);
+    arena_deinit(&complete->arena);
+    free(complete->messages);
+    free(complete);
+}

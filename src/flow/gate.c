@@ -1,0 +1,182 @@
+/* One thread. What is known (flow/known.h) is shared with admit; Redis and Postgres connections are the thread's own. */
+#include "flow/gate.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "flow/admit.h"
+#include "flow/answer.h"
+#include "flow/known.h"
+#include "flow/pairs.h"
+#include "flow/stage.h"
+#include "flow/status.h"
+#include "store/flags.h"
+#include "store/lookup.h"
+
+struct gate {
+    struct stage *stage;
+    struct known *known;
+    struct admit *admit;
+    struct status *status;
+    struct flags *flags;
+    struct pg *pg;
+    struct arena arena;
+    struct metric *redis_reads, *postgres_reads;
+};
+
+/* A coupon's worth of a batch's undecided requests. */
+struct undecided {
+    size_t n_requests, n_coupons;
+    struct request **requests;
+    int64_t *coupon_ids; /* distinct */
+    struct pairs seen;
+};
+
+static void undecided_init(struct undecided *undecided, struct arena *arena, size_t n) {
+    *undecided = (struct undecided){
+        .requests = ARENA_ARRAY(arena, struct request *, n),
+        .coupon_ids = ARENA_ARRAY(arena, int64_t, n),
+    };
+    pairs_init(&undecided->seen, arena, n);
+}
+
+static void undecided_add(struct undecided *undecided, struct request *request) {
+    undecided->requests[undecided->n_requests++] = request;
+    if (pairs_add(&undecided->seen, request->coupon_id, 0))
+        undecided->coupon_ids[undecided->n_coupons++] = request->coupon_id;
+}
+
+static void let_in(struct gate *gate, struct request *request) {
+    if (!admit_push(gate->admit, request))
+        answer_overloaded(request->call);
+}
+
+static void refuse(struct gate *gate, struct request *request) {
+    /* Who might be in the ledger is looked up; nobody can be where nobody was accepted. */
+    if (request->coupon.accepted == 0)
+        answer_refusal(request->call, request->coupon_id, request->refusal, &request->coupon);
+    else if (!status_push(gate->status, request))
+        answer_overloaded(request->call);
+}
+
+/* Decides by what is known; what needs asking goes to `ask_flag` or `ask_truth`. */
+static void judge(struct gate *gate, struct request *request, struct undecided *ask_flag, struct undecided *ask_truth) {
+    switch (known_judge(gate->known, request->coupon_id, &request->refusal, &request->coupon)) {
+    case JUDGE_OPEN:
+        let_in(gate, request);
+        break;
+    case JUDGE_REFUSED:
+        refuse(gate, request);
+        break;
+    case JUDGE_ASK_FLAG:
+        undecided_add(ask_flag, request);
+        break;
+    case JUDGE_ASK_TRUTH:
+        undecided_add(ask_truth, request);
+        break;
+    }
+}
+
+static void ask_redis(struct gate *gate, const struct undecided *undecided) {
+    struct flag *flags = ARENA_ARRAY(&gate->arena, struct flag, undecided->n_coupons);
+    for (size_t i = 0; i < undecided->n_coupons; i++)
+        flags[i] = (struct flag){.coupon_id = undecided->coupon_ids[i], .value = FLAG_MISSING};
+    struct err err;
+    metric_add(gate->redis_reads, 1);
+    if (!flags_get(gate->flags, flags, undecided->n_coupons, &err))
+        log_warn("gate.redis_unavailable", LOG_ERR(&err), LOG_STR("then", "asking Postgres"));
+    known_flags(gate->known, flags, undecided->n_coupons);
+}
+
+/* The truth about the coupons; puts their flags (back) into Redis. False: Postgres is away, *err says how. */
+static bool ask_postgres(struct gate *gate, const struct undecided *undecided, struct err *err) {
+    size_t n = undecided->n_coupons, n_flags = 0;
+    struct coupon_row *rows = ARENA_ARRAY(&gate->arena, struct coupon_row, n);
+    struct flag *flags = ARENA_ARRAY(&gate->arena, struct flag, n);
+    int64_t now_us;
+    for (size_t i = 0; i < n; i++)
+        rows[i].id = undecided->coupon_ids[i];
+    metric_add(gate->postgres_reads, 1);
+    if (!pg_connect(gate->pg, err) || !lookup_coupons(gate->pg, &gate->arena, rows, n, &now_us, err))
+        return false;
+    known_learn(gate->known, rows, n, now_us);
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].exists)
+            flags[n_flags++] = flag_of(&rows[i], now_us);
+    struct err redis_err;
+    if (flags_set(gate->flags, flags, n_flags, &redis_err))
+        known_flags(gate->known, flags, n_flags);
+    return true;
+}
+
+static void settle_by_truth(struct gate *gate, struct undecided *undecided) {
+    struct err err;
+    bool answered = ask_postgres(gate, undecided, &err);
+    if (!answered)
+        log_warn("gate.postgres_unavailable", LOG_ERR(&err));
+    struct undecided none;
+    undecided_init(&none, &gate->arena, undecided->n_requests);
+    for (size_t i = 0; i < undecided->n_requests; i++)
+        if (answered)
+            judge(gate, undecided->requests[i], &none, &none);
+        else
+            answer_backend(undecided->requests[i]->call, &err);
+    /* With a cache of 0 ms the truth just read may count as old already: then admit decides. */
+    for (size_t i = 0; i < none.n_requests; i++)
+        let_in(gate, none.requests[i]);
+}
+
+static void run(void *arg, void **items, size_t n) {
+    struct gate *gate = arg;
+    struct undecided ask_flag, ask_truth, none;
+    undecided_init(&ask_flag, &gate->arena, n);
+    undecided_init(&ask_truth, &gate->arena, n);
+    for (size_t i = 0; i < n; i++)
+        if (!request_is_dropped(items[i]))
+            judge(gate, items[i], &ask_flag, &ask_truth);
+    if (ask_flag.n_requests) {
+        ask_redis(gate, &ask_flag);
+        undecided_init(&none, &gate->arena, ask_flag.n_requests);
+        for (size_t i = 0; i < ask_flag.n_requests; i++)
+            judge(gate, ask_flag.requests[i], &none, &ask_truth);
+        for (size_t i = 0; i < none.n_requests; i++)
+            undecided_add(&ask_truth, none.requests[i]);
+    }
+    if (ask_truth.n_requests)
+        settle_by_truth(gate, &ask_truth);
+    arena_reset(&gate->arena);
+}
+
+struct gate *gate_start(const struct config *config, const struct pg_options *postgres, struct known *known,
+                        struct admit *admit, struct status *status, struct err *err) {
+    struct gate *gate = calloc(1, sizeof *gate);
+    if (!gate)
+        abort();
+    if (!flags_new(config->redis_url, config->redis_timeout_ms, &gate->flags, err)) {
+        free(gate);
+        return NULL;
+    }
+    gate->known = known;
+    gate->admit = admit;
+    gate->status = status;
+    gate->pg = pg_new(postgres);
+    gate->redis_reads = metrics_counter("couponsd_gate_redis_reads_total", "MGETs of the gate.", "");
+    gate->postgres_reads = metrics_counter("couponsd_gate_postgres_reads_total", "The gate's queries of Postgres.", "");
+    arena_init(&gate->arena, 256 * 1024);
+    gate->stage = stage_start("gate", (size_t)config->flow_queue_size, (size_t)config->gate_batch_max, run, gate);
+    return gate;
+}
+
+bool gate_push(struct gate *gate, struct request *request) {
+    return stage_push(gate->stage, request);
+}
+
+void gate_stop(struct gate *gate) {
+    if (!gate)
+        return;
+    stage_stop(gate->stage);
+    flags_free(gate->flags);
+    pg_free(gate->pg);
+    arena_deinit(&gate->arena);
+    free(gate);
+}

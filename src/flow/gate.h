@@ -1,0 +1,21 @@
+/* Step 2, gate: keeps those out who would surely be refused. One MGET per batch for the coupons that this process knows
+ * nothing fresh about; a flag that is missing, or Redis away, means asking Postgres, once per coupon and batch, and
+ * putting the flag back.
+ *
+ * Who is refused here is still looked up in the ledger (status), since a repeat of an accepted request gets the first
+ * answer even after the coupon has sold out; unless nobody was ever accepted. */
+#pragma once
+
+#include "config.h"
+#include "flow/request.h"
+#include "store/pg.h"
+
+struct admit;
+struct gate;
+struct known;
+
+struct gate *gate_start(const struct config *config, const struct pg_options *postgres, struct known *known,
+                        struct admit *admit, struct status *status, struct err *err);
+/* False: full. Any thread. */
+bool gate_push(struct gate *gate, struct request *request);
+void gate_stop(struct gate *gate);

@@ -1,0 +1,289 @@
+#include "flow/issue_batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/murmur2.h"
+#include "coupon/v1/events.pb-c.h"
+#include "flow/answer.h"
+#include "flow/issue_decide.h"
+
+/* The messages that are decided on: those at the stored offsets, in order. */
+struct taken {
+    size_t n;
+    const struct kafka_message **messages;
+    struct issuance_event *events;
+    size_t *coupon_of;
+    const char **dead_reason; /* not NULL: a dead letter before any decision */
+};
+
+static void *arena_malloc(void *arena, size_t size) {
+    return arena_alloc(arena, size);
+}
+
+static void arena_no_free(void *arena, void *pointer) {
+    (void)arena;
+    (void)pointer;
+}
+
+static bool decode(struct arena *arena, const struct kafka_message *message, struct issuance_event *ret_event) {
+    ProtobufCAllocator allocator = {.alloc = arena_malloc, .free = arena_no_free, .allocator_data = arena};
+    Coupon__V1__PublishRequested *event =
+        coupon__v1__publish_requested__unpack(&allocator, message->value_len, message->value);
+    if (!event)
+        return false;
+    *ret_event = (struct issuance_event){
+        .coupon_id = event->coupon_id, .user_id = event->user_id, .ticket = event->ticket};
+    return true;
+}
+
+static int by_id(const void *a, const void *b) {
+    const struct coupon_row *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int by_number(const void *a, const void *b) {
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* What the batch asks Postgres for: its partitions, its coupons, its events (one per message, decoded or not). */
+static void prepare(struct arena *arena, const char *topic, const struct kafka_message *messages, size_t n,
+                    struct issuance_batch *batch, const char **dead_reason) {
+    *batch = (struct issuance_batch){
+        .topic = topic,
+        .partition = ARENA_ARRAY(arena, int32_t, n),
+        .next_offset = ARENA_ARRAY(arena, int64_t, n),
+        .coupons = ARENA_ARRAY(arena, struct coupon_row, n),
+        .events = ARENA_ARRAY(arena, struct issuance_event, n),
+        .n_events = n,
+    };
+    int32_t *partitions = ARENA_ARRAY(arena, int32_t, n);
+    struct coupon_row *coupons = ARENA_ARRAY(arena, struct coupon_row, n);
+    size_t n_coupons = 0;
+    for (size_t i = 0; i < n; i++) {
+        partitions[i] = messages[i].partition;
+        dead_reason[i] = NULL;
+        if (decode(arena, &messages[i], &batch->events[i]))
+            coupons[n_coupons++] = (struct coupon_row){.id = batch->events[i].coupon_id};
+        else {
+            batch->events[i] = (struct issuance_event){0};
+            dead_reason[i] = "the value can't be decoded as coupon.v1.PublishRequested";
+        }
+    }
+    qsort(partitions, n, sizeof *partitions, by_number);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || partitions[i] != partitions[i - 1])
+            batch->partition[batch->n_partitions++] = partitions[i];
+    qsort(coupons, n_coupons, sizeof *coupons, by_id);
+    for (size_t i = 0; i < n_coupons; i++)
+        if (i == 0 || coupons[i].id != coupons[i - 1].id)
+            batch->coupons[batch->n_coupons++] = coupons[i];
+}
+
+static size_t index_of_partition(const struct issuance_batch *batch, int32_t partition) {
+    const int32_t *found =
+        bsearch(&partition, batch->partition, batch->n_partitions, sizeof *batch->partition, by_number);
+    return (size_t)(found - batch->partition);
+}
+
+static size_t index_of_coupon(const struct issuance_batch *batch, int64_t id) {
+    const struct coupon_row key = {.id = id};
+    const struct coupon_row *found = bsearch(&key, batch->coupons, batch->n_coupons, sizeof key, by_id);
+    return (size_t)(found - batch->coupons);
+}
+
+/* Moves batch->next_offset over what is taken; older messages are skipped, a partition with a gap is left there. */
+static void take(struct arena *arena, struct issuance_batch *batch, const struct kafka_message *messages,
+                 const char *const *dead_reason, int64_t accept_gap_at, struct taken *taken,
+                 struct issue_batch_result *result) {
+    size_t n = batch->n_events;
+    *taken = (struct taken){
+        .messages = ARENA_ARRAY(arena, const struct kafka_message *, n),
+        .events = ARENA_ARRAY(arena, struct issuance_event, n),
+        .coupon_of = ARENA_ARRAY(arena, size_t, n),
+        .dead_reason = ARENA_ARRAY(arena, const char *, n),
+    };
+    for (size_t i = 0; i < n; i++) {
+        int64_t *next = &batch->next_offset[index_of_partition(batch, messages[i].partition)];
+        if (messages[i].offset < *next)
+            continue;
+        if (messages[i].offset > *next && *next != accept_gap_at) {
+            if (!result->gap) {
+                result->gap = true;
+                result->gap_partition = messages[i].partition;
+                result->gap_expected = *next;
+                result->gap_found = messages[i].offset;
+            }
+            continue;
+        }
+        *next = messages[i].offset + 1;
+        size_t at = taken->n++;
+        taken->messages[at] = &messages[i];
+        taken->events[at] = batch->events[i];
+        taken->dead_reason[at] = dead_reason[i];
+        taken->coupon_of[at] = dead_reason[i] ? 0 : index_of_coupon(batch, batch->events[i].coupon_id);
+    }
+}
+
+/* --- what is to be written --- */
+
+struct writes {
+    struct issuance_rows rows;
+    struct outbox_rows outbox;
+};
+
+static void writes_init(struct writes *writes, struct arena *arena, size_t n) {
+    writes->rows = (struct issuance_rows){
+        .issued_coupon_id = ARENA_ARRAY(arena, int64_t, n),
+        .issued_user_id = ARENA_ARRAY(arena, int64_t, n),
+        .issued_ticket = ARENA_ARRAY(arena, int64_t, n),
+        .rejected_coupon_id = ARENA_ARRAY(arena, int64_t, n),
+        .rejected_ticket = ARENA_ARRAY(arena, int64_t, n),
+        .rejected_reason = ARENA_ARRAY(arena, int32_t, n),
+        .dead_partition = ARENA_ARRAY(arena, int32_t, n),
+        .dead_offset = ARENA_ARRAY(arena, int64_t, n),
+        .dead_key = ARENA_ARRAY(arena, struct pg_bytes, n),
+        .dead_value = ARENA_ARRAY(arena, struct pg_bytes, n),
+        .dead_reason = ARENA_ARRAY(arena, const char *, n),
+    };
+    outbox_rows_init(&writes->outbox, arena, n);
+}
+
+static struct pg_bytes pack_published(struct arena *arena, const struct issuance_event *event, int64_t issue_us) {
+    Coupon__V1__Published published = COUPON__V1__PUBLISHED__INIT;
+    Google__Protobuf__Timestamp accept_time, issue_time;
+    timestamp_init(&accept_time, event->accept_us);
+    timestamp_init(&issue_time, issue_us);
+    published.coupon_id = event->coupon_id;
+    published.user_id = event->user_id;
+    published.request_id = (char *)(uintptr_t)event->request_id;
+    published.ticket = event->ticket;
+    published.accept_time = &accept_time;
+    published.issue_time = &issue_time;
+    struct pg_bytes bytes = {.len = coupon__v1__published__get_packed_size(&published)};
+    uint8_t *data = arena_alloc(arena, bytes.len);
+    coupon__v1__published__pack(&published, data);
+    bytes.data = data;
+    return bytes;
+}
+
+static void write_issued(struct writes *writes, struct arena *arena, struct issuance_batch *batch, int lanes,
+                         const struct issuance_event *event) {
+    struct issuance_rows *rows = &writes->rows;
+    struct outbox_rows *outbox = &writes->outbox;
+    size_t at = rows->n_issued++;
+    int32_t lane = murmur2_slot_of_id(event->coupon_id, lanes);
+    outbox->n = rows->n_issued;
+    rows->issued_coupon_id[at] = outbox->coupon_id[at] = event->coupon_id;
+    rows->issued_user_id[at] = event->user_id;
+    rows->issued_ticket[at] = outbox->ticket[at] = event->ticket;
+    outbox->lane[at] = lane;
+    outbox->id[at] = outbox_heads_next(&batch->heads, lane);
+    outbox->traceparent[at] = NULL;
+    outbox->payload[at] = pack_published(arena, event, batch->now_us);
+}
+
+static void write_dead(struct writes *writes, const struct kafka_message *message, const char *reason) {
+    struct issuance_rows *rows = &writes->rows;
+    size_t at = rows->n_dead++;
+    rows->dead_partition[at] = message->partition;
+    rows->dead_offset[at] = message->offset;
+    rows->dead_key[at] = (struct pg_bytes){message->key, message->key_len};
+    rows->dead_value[at] = (struct pg_bytes){message->value, message->value_len};
+    rows->dead_reason[at] = reason;
+}
+
+static void decide(struct arena *arena, struct issuance_batch *batch, int lanes, const struct taken *taken,
+                   const char *force_dead, struct writes *writes, struct issue_batch_result *result) {
+    struct issue_answer *answers = ARENA_ARRAY(arena, struct issue_answer, taken->n);
+    if (force_dead || batch->n_coupons == 0)
+        for (size_t i = 0; i < taken->n; i++)
+            answers[i] = (struct issue_answer){.verdict = ISSUE_DEAD, .dead_reason = force_dead};
+    else
+        issue_decide(arena, batch->coupons, taken->events, taken->coupon_of, taken->n, answers);
+    for (size_t i = 0; i < taken->n; i++) {
+        const struct issue_answer *answer = &answers[i];
+        if (taken->dead_reason[i] || answer->verdict == ISSUE_DEAD) {
+            write_dead(writes, taken->messages[i],
+                       taken->dead_reason[i] ? taken->dead_reason[i] : answer->dead_reason);
+        } else if (answer->verdict == ISSUE_ISSUED) {
+            write_issued(writes, arena, batch, lanes, &taken->events[i]);
+        } else if (answer->verdict == ISSUE_REJECTED) {
+            size_t at = writes->rows.n_rejected++;
+            writes->rows.rejected_coupon_id[at] = taken->events[i].coupon_id;
+            writes->rows.rejected_ticket[at] = taken->events[i].ticket;
+            writes->rows.rejected_reason[at] = (int32_t)answer->reject_reason;
+        } else {
+            result->duplicates++;
+        }
+    }
+}
+
+/* One transaction. `force_dead`: everything in it becomes a dead letter for this reason. */
+static bool transact(struct pg *pg, struct arena *arena, int lanes, const char *topic,
+                     const struct kafka_message *messages, size_t n, int64_t accept_gap_at, const char *force_dead,
+                     struct issue_batch_result *ret, struct err *err) {
+    struct issuance_batch batch;
+    struct taken taken;
+    struct writes writes;
+    struct issue_batch_result result = {0};
+    const char **dead_reason = ARENA_ARRAY(arena, const char *, n);
+    prepare(arena, topic, messages, n, &batch, dead_reason);
+    if (!issuance_read(pg, arena, lanes, &batch, err))
+        return false;
+    take(arena, &batch, messages, dead_reason, accept_gap_at, &taken, &result);
+    writes_init(&writes, arena, taken.n);
+    decide(arena, &batch, lanes, &taken, force_dead, &writes, &result);
+    if (taken.n == 0)
+        issuance_abandon(pg);
+    else if (!issuance_write(pg, arena, &batch, &writes.rows, &writes.outbox, err))
+        return false;
+    result.issued = writes.rows.n_issued;
+    result.rejected = writes.rows.n_rejected;
+    result.dead = writes.rows.n_dead;
+    result.n_partitions = batch.n_partitions;
+    result.partition = batch.partition;
+    result.next_offset = batch.next_offset;
+    *ret = result;
+    return true;
+}
+
+/* The message that Postgres refuses is found by halving, and put aside with what Postgres said. */
+static bool isolate(struct pg *pg, struct arena *arena, int lanes, const char *topic,
+                    const struct kafka_message *messages, size_t n, int64_t accept_gap_at, const char *why,
+                    struct issue_batch_result *ret, struct err *err) {
+    if (n == 1)
+        return transact(pg, arena, lanes, topic, messages, 1, accept_gap_at, arena_strdup(arena, why), ret, err);
+    struct issue_batch_result first, second;
+    size_t half = n / 2;
+    if (!issue_batch_run(pg, arena, lanes, topic, messages, half, accept_gap_at, &first, err) ||
+        !issue_batch_run(pg, arena, lanes, topic, messages + half, n - half, accept_gap_at, &second, err))
+        return false;
+    /* The second half's offsets are the newer ones; a partition that ended in the first is committed with the next
+     * batch, or read from Postgres at the next assignment. */
+    *ret = second;
+    ret->issued += first.issued;
+    ret->rejected += first.rejected;
+    ret->dead += first.dead;
+    ret->duplicates += first.duplicates;
+    if (first.gap && !second.gap) {
+        ret->gap = true;
+        ret->gap_partition = first.gap_partition;
+        ret->gap_expected = first.gap_expected;
+        ret->gap_found = first.gap_found;
+    }
+    return true;
+}
+
+bool issue_batch_run(struct pg *pg, struct arena *arena, int lanes, const char *topic,
+                     const struct kafka_message *messages, size_t n, int64_t accept_gap_at,
+                     struct issue_batch_result *ret, struct err *err) {
+    struct err cause;
+    if (transact(pg, arena, lanes, topic, messages, n, accept_gap_at, NULL, ret, &cause))
+        return true;
+    if (!cause.retriable && pg_is_connected(pg))
+        return isolate(pg, arena, lanes, topic, messages, n, accept_gap_at, cause.text, ret, err);
+    *err = cause;
+    return false;
+}

@@ -1,0 +1,372 @@
+/* Vocabulary, per lane:
+ *   cursor   acknowledged by Kafka without gaps, and (cursor_stored) written to Postgres
+ *   sent     handed to the producer
+ *   acked    which ids in (cursor, sent] were acknowledged; a ring of in_flight_max bits
+ *   epoch    counts the times the lane was taken or rewound: acknowledgements of an older epoch are ignored
+ * Everything belongs to the relay's thread; others only write to wake_fd. */
+#include "flow/relay.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "flow/stage.h"
+
+/* How often lanes that nobody here owns are tried, and lag is measured. */
+#define LANES_EVERY_US (500 * US_PER_MS)
+#define RETRY_US (250 * US_PER_MS)
+#define TOPICS_TIMEOUT_MS 3000
+#define STOP_FLUSH_MS 3000
+
+/* A message's tag: lane, epoch and id in one word. */
+#define TAG_ID_BITS 40
+#define TAG_EPOCH_BITS 16
+
+struct lane {
+    bool own;
+    uint16_t epoch;
+    int64_t cursor, cursor_stored, sent;
+    bool *acked;
+    int64_t oldest_us; /* when the row behind the cursor was appended; 0: not known */
+};
+
+struct relay {
+    enum stream stream;
+    const char *name;
+    const struct kafka_options *kafka;
+    int n_lanes, batch_max, in_flight_max;
+    int64_t poll_us;
+    struct pg *pg;
+    uint64_t pg_generation;
+    struct kafka_producer *producer;
+    bool topics_exist, rewind;
+    struct lane *lanes;
+    int64_t in_flight;
+    bool behind; /* more is waiting than the last read took */
+    int64_t lanes_tried_us, read_us, cursors_us;
+    struct arena arena;
+    struct batch_metrics metrics;
+    struct metric *lag_rows, *lag_seconds, *lanes_owned, *sent_total, *rewinds;
+    int wake_fd;
+    atomic_bool woken, stopping;
+    pthread_t thread;
+};
+
+static uintptr_t tag_of(int lane, uint16_t epoch, int64_t id) {
+    return (uintptr_t)((uint64_t)lane << (TAG_ID_BITS + TAG_EPOCH_BITS) | (uint64_t)epoch << TAG_ID_BITS |
+                       ((uint64_t)id & ((UINT64_C(1) << TAG_ID_BITS) - 1)));
+}
+
+static bool *acked_slot(const struct relay *relay, struct lane *lane, int64_t id) {
+    return &lane->acked[id % relay->in_flight_max];
+}
+
+static void on_ack(void *arg, uintptr_t tag, bool ok) {
+    struct relay *relay = arg;
+    struct lane *lane = &relay->lanes[tag >> (TAG_ID_BITS + TAG_EPOCH_BITS)];
+    uint16_t epoch = (uint16_t)(tag >> TAG_ID_BITS);
+    int64_t id = (int64_t)(tag & ((UINT64_C(1) << TAG_ID_BITS) - 1));
+    relay->in_flight--;
+    if (!lane->own || epoch != lane->epoch)
+        return;
+    if (!ok) {
+        relay->rewind = true;
+        return;
+    }
+    *acked_slot(relay, lane, id) = true;
+    while (lane->cursor < lane->sent && *acked_slot(relay, lane, lane->cursor + 1)) {
+        lane->cursor++;
+        *acked_slot(relay, lane, lane->cursor) = false;
+        lane->oldest_us = 0;
+    }
+}
+
+/* Starts the lane at this cursor; what is still under way for it no longer counts. */
+static void reset_lane(struct relay *relay, struct lane *lane, bool own, int64_t cursor) {
+    lane->own = own;
+    lane->epoch++;
+    lane->cursor = lane->cursor_stored = lane->sent = cursor;
+    lane->oldest_us = 0;
+    memset(lane->acked, 0, (size_t)relay->in_flight_max * sizeof *lane->acked);
+}
+
+static void lose_lanes(struct relay *relay) {
+    for (int i = 0; i < relay->n_lanes; i++)
+        if (relay->lanes[i].own)
+            reset_lane(relay, &relay->lanes[i], false, 0);
+    metric_set(relay->lanes_owned, 0);
+}
+
+/* --- connections --- */
+
+static bool ensure_producer(struct relay *relay, struct err *err) {
+    if (!relay->topics_exist && !kafka_ensure_topics(relay->kafka, TOPICS_TIMEOUT_MS, err))
+        return false;
+    relay->topics_exist = true;
+    if (relay->producer && (relay->rewind || kafka_producer_is_fatal(relay->producer))) {
+        log_warn("relay.rewound", LOG_STR("stream", relay->name), LOG_STR("reason", "a message could not be delivered"));
+        metric_add(relay->rewinds, 1);
+        kafka_producer_free(relay->producer);
+        relay->producer = NULL;
+        relay->in_flight = 0;
+        for (int i = 0; i < relay->n_lanes; i++)
+            if (relay->lanes[i].own)
+                reset_lane(relay, &relay->lanes[i], true, relay->lanes[i].cursor);
+        relay->topics_exist = false; /* look again before the next try */
+    }
+    relay->rewind = false;
+    return relay->producer || kafka_producer_new(relay->kafka, relay->stream, on_ack, relay, relay->wake_fd,
+                                                 &relay->producer, err);
+}
+
+static bool take_lanes(struct relay *relay, struct err *err) {
+    int32_t *wanted = ARENA_ARRAY(&relay->arena, int32_t, (size_t)relay->n_lanes);
+    bool *own = ARENA_ARRAY(&relay->arena, bool, (size_t)relay->n_lanes);
+    int64_t *cursor = ARENA_ARRAY(&relay->arena, int64_t, (size_t)relay->n_lanes);
+    size_t n = 0;
+    int owned = 0;
+    for (int i = 0; i < relay->n_lanes; i++)
+        if (!relay->lanes[i].own)
+            wanted[n++] = i;
+    if (n && !outbox_take_lanes(relay->pg, relay->stream, wanted, n, own, cursor, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (own[i])
+            reset_lane(relay, &relay->lanes[wanted[i]], true, cursor[i]);
+    for (int i = 0; i < relay->n_lanes; i++)
+        owned += relay->lanes[i].own;
+    metric_set(relay->lanes_owned, owned);
+    return true;
+}
+
+static void measure_lag(struct relay *relay) {
+    int64_t rows, oldest_us = INT64_MAX, now_us = clock_wall_us();
+    if (outbox_lag(relay->pg, &relay->arena, relay->stream, &rows, NULL))
+        metric_set(relay->lag_rows, (double)rows);
+    for (int i = 0; i < relay->n_lanes; i++) {
+        const struct lane *lane = &relay->lanes[i];
+        if (lane->own && lane->sent > lane->cursor && lane->oldest_us && lane->oldest_us < oldest_us)
+            oldest_us = lane->oldest_us;
+    }
+    metric_set(relay->lag_seconds, oldest_us < now_us ? (double)(now_us - oldest_us) / US_PER_S : 0);
+}
+
+/* Connected, with the lanes that can be had. */
+static bool ensure_lanes(struct relay *relay, struct err *err) {
+    if (!pg_is_connected(relay->pg) || pg_generation(relay->pg) != relay->pg_generation) {
+        lose_lanes(relay);
+        if (!pg_connect(relay->pg, err))
+            return false;
+        relay->pg_generation = pg_generation(relay->pg);
+        relay->lanes_tried_us = 0;
+    }
+    int64_t now_us = clock_mono_us();
+    if (relay->lanes_tried_us && now_us - relay->lanes_tried_us < LANES_EVERY_US)
+        return true;
+    relay->lanes_tried_us = now_us;
+    if (!take_lanes(relay, err))
+        return false;
+    measure_lag(relay);
+    return pg_is_connected(relay->pg);
+}
+
+/* --- the work --- */
+
+/* Returns how many were sent: fewer than n when the window is full. */
+static size_t send_entries(struct relay *relay, const struct outbox_entry *entries, size_t n) {
+    size_t sent = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct lane *lane = &relay->lanes[entries[i].lane];
+        struct err err;
+        if (entries[i].id != lane->sent + 1 /* behind one that did not fit */ ||
+            lane->sent - lane->cursor >= relay->in_flight_max ||
+            !kafka_produce(relay->producer, &entries[i], tag_of(entries[i].lane, lane->epoch, entries[i].id), &err))
+            continue;
+        if (!lane->oldest_us)
+            lane->oldest_us = entries[i].append_us;
+        lane->sent = entries[i].id;
+        sent++;
+    }
+    relay->in_flight += (int64_t)sent;
+    metric_add(relay->sent_total, (int64_t)sent);
+    return sent;
+}
+
+/* Reads what lies behind `sent` in the lanes owned, and sends it. */
+static bool read_and_send(struct relay *relay, struct err *err) {
+    int32_t *lanes = ARENA_ARRAY(&relay->arena, int32_t, (size_t)relay->n_lanes);
+    int64_t *after = ARENA_ARRAY(&relay->arena, int64_t, (size_t)relay->n_lanes);
+    size_t n = 0, n_entries;
+    relay->behind = false;
+    for (int i = 0; i < relay->n_lanes; i++)
+        if (relay->lanes[i].own) {
+            lanes[n] = i;
+            after[n++] = relay->lanes[i].sent;
+        }
+    if (n == 0)
+        return true;
+    struct outbox_entry *entries;
+    PGresult *results[2];
+    int64_t start_us = clock_mono_us();
+    if (!outbox_read(relay->pg, &relay->arena, relay->stream, lanes, after, n, relay->batch_max, &entries, &n_entries,
+                     results, err))
+        return false;
+    size_t sent = send_entries(relay, entries, n_entries);
+    pg_clear(results, 2);
+    relay->behind = sent < n_entries || n_entries >= (size_t)relay->batch_max;
+    if (n_entries)
+        batch_metrics_observe(&relay->metrics, n_entries, clock_mono_us() - start_us);
+    return true;
+}
+
+static bool store_cursors(struct relay *relay, struct err *err) {
+    int32_t *lanes = ARENA_ARRAY(&relay->arena, int32_t, (size_t)relay->n_lanes);
+    int64_t *ids = ARENA_ARRAY(&relay->arena, int64_t, (size_t)relay->n_lanes);
+    size_t n = 0;
+    for (int i = 0; i < relay->n_lanes; i++) {
+        struct lane *lane = &relay->lanes[i];
+        if (lane->own && lane->cursor > lane->cursor_stored) {
+            lanes[n] = i;
+            ids[n++] = lane->cursor;
+        }
+    }
+    if (n == 0)
+        return true;
+    if (!outbox_move_cursors(relay->pg, &relay->arena, relay->stream, lanes, ids, n, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        relay->lanes[lanes[i]].cursor_stored = ids[i];
+    return true;
+}
+
+static void wait_for_work(struct relay *relay, int64_t us) {
+    struct pollfd fd = {.fd = relay->wake_fd, .events = POLLIN};
+    uint64_t count;
+    int64_t ms = (us + US_PER_MS - 1) / US_PER_MS;
+    if (poll(&fd, 1, (int)ms) > 0 && read(relay->wake_fd, &count, sizeof count) < 0)
+        return; /* somebody else's wake-up was swallowed: nothing to do either way */
+}
+
+/* One round. *ret_idle: the next one may wait for a wake-up or the next poll. */
+static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) {
+    if (!ensure_producer(relay, err) || !ensure_lanes(relay, err))
+        return false;
+    kafka_producer_poll(relay->producer);
+    /* Woken by an acknowledgement alone, there is nothing new to read. */
+    int64_t now_us = clock_mono_us();
+    bool due = atomic_exchange(&relay->woken, false) || relay->behind || now_us - relay->read_us >= relay->poll_us;
+    bool room = relay->in_flight <= relay->in_flight_max / 2;
+    if (due && room) {
+        relay->read_us = now_us;
+        if (!read_and_send(relay, err))
+            return false;
+        kafka_producer_poll(relay->producer);
+    } else if (due) {
+        relay->behind = true;
+    }
+    if (now_us - relay->cursors_us >= relay->poll_us) {
+        relay->cursors_us = now_us;
+        if (!store_cursors(relay, err))
+            return false;
+    }
+    *ret_idle = !relay->behind || !room;
+    return true;
+}
+
+static void *work(void *arg) {
+    struct relay *relay = arg;
+    while (!atomic_load(&relay->stopping)) {
+        bool idle = true;
+        struct err err;
+        bool ok = round_of_work(relay, &idle, &err);
+        arena_reset(&relay->arena);
+        if (!ok) {
+            log_warn("relay.interrupted", LOG_STR("stream", relay->name),
+                     LOG_STR("backend", backend_name(err.backend)), LOG_ERR(&err));
+            wait_for_work(relay, RETRY_US);
+        } else if (idle) {
+            wait_for_work(relay, relay->poll_us);
+        }
+    }
+    struct err err;
+    if (relay->producer && kafka_producer_flush(relay->producer, STOP_FLUSH_MS) && pg_is_connected(relay->pg) &&
+        !store_cursors(relay, &err))
+        log_warn("relay.cursor_not_stored", LOG_STR("stream", relay->name), LOG_ERR(&err));
+    return NULL;
+}
+
+static void register_metrics(struct relay *relay) {
+    char labels[64], stage[32];
+    snprintf(labels, sizeof labels, "stream=\"%s\"", relay->name);
+    snprintf(stage, sizeof stage, "relay_%s", relay->name);
+    relay->metrics = batch_metrics(stage);
+    relay->lag_rows = metrics_gauge("couponsd_relay_lag_rows", "Outbox rows that Kafka has not acknowledged.", labels);
+    relay->lag_seconds = metrics_gauge("couponsd_relay_lag_seconds",
+                                       "Age of the oldest row sent by this relay and not acknowledged.", labels);
+    relay->lanes_owned = metrics_gauge("couponsd_relay_lanes", "Lanes that this process relays.", labels);
+    relay->sent_total = metrics_counter("couponsd_relay_sent_total", "Messages handed to the producer.", labels);
+    relay->rewinds = metrics_counter("couponsd_relay_rewinds_total", "Times that a relay went back to its cursors.",
+                                     labels);
+}
+
+struct relay *relay_start(const struct config *config, const struct pg_options *postgres,
+                          const struct kafka_options *kafka, enum stream stream) {
+    struct relay *relay = calloc(1, sizeof *relay);
+    if (!relay)
+        abort();
+    *relay = (struct relay){
+        .stream = stream,
+        .name = stream == STREAM_REQUESTED ? "requested" : "published",
+        .kafka = kafka,
+        .n_lanes = (int)config->flow_lanes,
+        .batch_max = (int)config->relay_batch_max,
+        .in_flight_max = (int)config->relay_in_flight_max,
+        .poll_us = config->relay_poll_ms * US_PER_MS,
+        .pg = pg_new(postgres),
+        .lanes = calloc((size_t)config->flow_lanes, sizeof *relay->lanes),
+        .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+    };
+    if (!relay->lanes || relay->wake_fd < 0)
+        abort();
+    for (int i = 0; i < relay->n_lanes; i++) {
+        relay->lanes[i].acked = calloc((size_t)relay->in_flight_max, sizeof *relay->lanes[i].acked);
+        if (!relay->lanes[i].acked)
+            abort();
+    }
+    arena_init(&relay->arena, 256 * 1024);
+    register_metrics(relay);
+    if (pthread_create(&relay->thread, NULL, work, relay))
+        abort();
+    return relay;
+}
+
+void relay_wake(struct relay *relay) {
+    static const uint64_t one = 1;
+    if (!atomic_exchange(&relay->woken, true) && write(relay->wake_fd, &one, sizeof one) < 0)
+        return; /* full: it is awake */
+}
+
+void relay_stop(struct relay *relay) {
+    if (!relay)
+        return;
+    atomic_store(&relay->stopping, true);
+    static const uint64_t one = 1;
+    if (write(relay->wake_fd, &one, sizeof one) < 0)
+        log_debug("relay.wake_full", LOG_STR("stream", relay->name));
+    pthread_join(relay->thread, NULL);
+    kafka_producer_free(relay->producer);
+    pg_free(relay->pg);
+    for (int i = 0; i < relay->n_lanes; i++)
+        free(relay->lanes[i].acked);
+    free(relay->lanes);
+    close(relay->wake_fd);
+    arena_deinit(&relay->arena);
+    free(relay);
+}

@@ -1,0 +1,20 @@
+/* Steps 4 and 6, relay: from an outbox stream to its Kafka topic. One thread and connection per stream; it owns lanes by
+ * session locks on that connection, reads what lies behind each lane's last read id, produces it, and moves the lane's
+ * cursor once Kafka has acknowledged everything up to there. Reading, producing and acknowledging overlap.
+ *
+ * Sent twice is harmless (the ticket decides), so every doubt is resolved by going back to the cursor: a lost connection,
+ * a failed message, a producer that is done for. */
+#pragma once
+
+#include "config.h"
+#include "store/kafka.h"
+#include "store/pg.h"
+
+struct relay;
+
+struct relay *relay_start(const struct config *config, const struct pg_options *postgres,
+                          const struct kafka_options *kafka, enum stream stream);
+/* Rows may have been appended. Any thread; cheap. */
+void relay_wake(struct relay *relay);
+/* Waits for outstanding acknowledgements (shortly) and moves the cursors a last time. */
+void relay_stop(struct relay *relay);

@@ -1,0 +1,91 @@
+#include "flow/stage.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/batch_queue.h"
+#include "base/clock.h"
+
+#define DEPTH_METRIC "couponsd_stage_queue_depth"
+
+struct stage {
+    struct batch_queue *queue;
+    size_t batch_max;
+    void **items;
+    void (*run)(void *arg, void **items, size_t n);
+    void *arg;
+    struct batch_metrics metrics;
+    char labels[64];
+    pthread_t thread;
+};
+
+struct batch_metrics batch_metrics(const char *stage_name) {
+    char labels[64];
+    snprintf(labels, sizeof labels, "stage=\"%s\"", stage_name);
+    return (struct batch_metrics){
+        .size = metrics_histogram("couponsd_stage_batch_size", "Items worked on at once.", labels, METRICS_SIZES,
+                                  METRICS_SIZES_N),
+        .seconds = metrics_histogram("couponsd_stage_batch_seconds", "Time for one batch.", labels, METRICS_SECONDS,
+                                     METRICS_SECONDS_N),
+    };
+}
+
+void batch_metrics_observe(const struct batch_metrics *metrics, size_t n, int64_t us) {
+    metric_observe(metrics->size, (double)n);
+    metric_observe(metrics->seconds, (double)us / US_PER_S);
+}
+
+static double depth(void *arg) {
+    return (double)batch_queue_depth(arg);
+}
+
+static void *work(void *arg) {
+    struct stage *stage = arg;
+    while (!batch_queue_is_drained(stage->queue)) {
+        size_t n = batch_queue_take(stage->queue, stage->items, stage->batch_max, -1);
+        if (n == 0)
+            continue;
+        int64_t start_us = clock_mono_us();
+        stage->run(stage->arg, stage->items, n);
+        batch_metrics_observe(&stage->metrics, n, clock_mono_us() - start_us);
+    }
+    return NULL;
+}
+
+struct stage *stage_start(const char *name, size_t queue_size, size_t batch_max,
+                          void (*run)(void *arg, void **items, size_t n), void *arg) {
+    struct stage *stage = calloc(1, sizeof *stage);
+    if (!stage)
+        abort();
+    *stage = (struct stage){
+        .queue = batch_queue_new(queue_size),
+        .batch_max = batch_max,
+        .items = calloc(batch_max, sizeof(void *)),
+        .run = run,
+        .arg = arg,
+        .metrics = batch_metrics(name),
+    };
+    if (!stage->queue || !stage->items)
+        abort();
+    snprintf(stage->labels, sizeof stage->labels, "stage=\"%s\"", name);
+    metrics_gauge_fn(DEPTH_METRIC, "Items waiting.", stage->labels, depth, stage->queue);
+    if (pthread_create(&stage->thread, NULL, work, stage))
+        abort();
+    return stage;
+}
+
+bool stage_push(struct stage *stage, void *item) {
+    return batch_queue_push(stage->queue, item);
+}
+
+void stage_stop(struct stage *stage) {
+    if (!stage)
+        return;
+    batch_queue_close(stage->queue);
+    pthread_join(stage->thread, NULL);
+    metrics_gauge_fn(DEPTH_METRIC, "", stage->labels, NULL, NULL);
+    batch_queue_free(stage->queue);
+    free(stage->items);
+    free(stage);
+}

@@ -1,0 +1,258 @@
+/* One thread owns the list of watched requests; others add to `arrivals` under the lock. A cancelled call is noticed at
+ * the next look; its cancel function wakes the thread for that. */
+#include "flow/watch.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "flow/answer.h"
+#include "flow/stage.h"
+#include "store/lookup.h"
+
+/* One look asks for so many at once; larger crowds are looked at in turns. */
+#define LOOK_MAX 2000
+
+#define COUNT_METRIC "couponsd_watched"
+
+struct watched {
+    struct request *request;
+    enum { TOLD_NOTHING, TOLD_ACCEPTED } told;
+    struct watched *next;
+};
+
+struct watch {
+    struct pg *pg;
+    struct arena arena;
+    int64_t poll_us;
+    size_t max;
+    struct batch_metrics metrics;
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards what follows, up to `list` */
+    pthread_cond_t change;
+    struct watched *arrivals;
+    size_t count; /* arrivals and list together */
+    bool woken, ending, stopping;
+    struct watched *list; /* the thread's own */
+};
+
+static void release(struct watch *watch, size_t n) {
+    pthread_mutex_lock(&watch->lock);
+    watch->count -= n;
+    pthread_mutex_unlock(&watch->lock);
+}
+
+static void wake_up(void *arg) {
+    watch_wake(arg);
+}
+
+void watch_add(struct watch *watch, struct request *request) {
+    struct watched *watched = rpc_call_alloc(request->call, sizeof *watched);
+    watched->request = request;
+    /* First, and not under the lock: an already cancelled call calls back at once. */
+    rpc_call_on_cancel(request->call, wake_up, watch);
+    pthread_mutex_lock(&watch->lock);
+    bool ending = watch->ending, full = watch->count >= watch->max;
+    if (!ending && !full) {
+        watch->count++;
+        watched->next = watch->arrivals;
+        watch->arrivals = watched;
+        watch->woken = true;
+        pthread_cond_signal(&watch->change);
+    }
+    pthread_mutex_unlock(&watch->lock);
+    if (ending)
+        answer_stopping(request->call);
+    else if (full)
+        answer_overloaded(request->call);
+}
+
+static void set_flag(struct watch *watch, bool *flag) {
+    pthread_mutex_lock(&watch->lock);
+    *flag = true;
+    pthread_cond_signal(&watch->change);
+    pthread_mutex_unlock(&watch->lock);
+}
+
+void watch_wake(struct watch *watch) {
+    set_flag(watch, &watch->woken);
+}
+
+void watch_end_all(struct watch *watch) {
+    set_flag(watch, &watch->ending);
+}
+
+/* Tells the client what it does not know yet. True when that was the last word. */
+static bool tell(struct watched *watched, const struct status_row *row, bool coupon_exists) {
+    struct request *request = watched->request;
+    if (!row->found) {
+        if (coupon_exists)
+            answer_request_not_found(request->call, request->coupon_id, request->user_id);
+        else
+            answer_refusal(request->call, request->coupon_id, REFUSAL_COUPON_NOT_FOUND, NULL);
+        return true;
+    }
+    bool final = row->issue_us != INT64_MIN || row->reject_reason;
+    if (final || watched->told == TOLD_NOTHING) {
+        struct status_message message;
+        status_message_init(&message, row);
+        Coupon__V1__WatchStatusResponse response = COUPON__V1__WATCH_STATUS_RESPONSE__INIT;
+        response.status = &message.status;
+        request->closure(&response.base, request->call);
+        watched->told = TOLD_ACCEPTED;
+    }
+    if (final)
+        rpc_call_finish(request->call);
+    return final;
+}
+
+static bool exists(struct watch *watch, int64_t coupon_id) {
+    struct coupon_row coupon = {.id = coupon_id};
+    int64_t now_us;
+    /* Where Postgres fails just now, the request was not found all the same. */
+    return !lookup_coupons(watch->pg, &watch->arena, &coupon, 1, &now_us, NULL) || coupon.exists;
+}
+
+/* Looks at up to LOOK_MAX of the list; those that go on are put back at its end. */
+static void look(struct watch *watch) {
+    struct watched *looked[LOOK_MAX];
+    size_t n = 0, gone = 0;
+    while (watch->list && n < LOOK_MAX) {
+        struct watched *watched = watch->list;
+        watch->list = watched->next;
+        if (request_is_dropped(watched->request))
+            gone++;
+        else
+            looked[n++] = watched;
+    }
+    struct status_row *rows = ARENA_ARRAY(&watch->arena, struct status_row, n);
+    for (size_t i = 0; i < n; i++)
+        rows[i] = (struct status_row){.coupon_id = looked[i]->request->coupon_id,
+                                      .user_id = looked[i]->request->user_id};
+    struct err err;
+    int64_t start_us = clock_mono_us();
+    bool ok = n == 0 || (pg_connect(watch->pg, &err) && lookup_statuses(watch->pg, &watch->arena, rows, n, &err));
+    if (!ok)
+        log_warn("watch.postgres_unavailable", LOG_ERR(&err), LOG_INT("watched", n));
+    else if (n)
+        batch_metrics_observe(&watch->metrics, n, clock_mono_us() - start_us);
+    struct watched **end = &watch->list;
+    while (*end)
+        end = &(*end)->next;
+    for (size_t i = 0; i < n; i++) {
+        /* Those who were told something can wait for Postgres; to newcomers it is an error. */
+        bool over = ok ? tell(looked[i], &rows[i], rows[i].found || exists(watch, rows[i].coupon_id))
+                       : looked[i]->told == TOLD_NOTHING;
+        if (!ok && over)
+            answer_backend(looked[i]->request->call, &err);
+        if (over) {
+            gone++;
+        } else {
+            looked[i]->next = NULL;
+            *end = looked[i];
+            end = &looked[i]->next;
+        }
+    }
+    release(watch, gone);
+    arena_reset(&watch->arena);
+}
+
+static void end_all(struct watch *watch) {
+    size_t gone = 0;
+    while (watch->list) {
+        struct watched *watched = watch->list;
+        watch->list = watched->next; /* before the answer: the call's memory goes with it */
+        answer_stopping(watched->request->call);
+        gone++;
+    }
+    release(watch, gone);
+}
+
+static bool has_reason(const struct watch *watch) {
+    return watch->woken || watch->stopping || (watch->ending && (watch->arrivals || watch->list));
+}
+
+/* Waits for a reason to look, or for the next poll; takes the arrivals. False: time to go. */
+static bool wait_for_change(struct watch *watch, bool *ret_ending) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t at_ns = until.tv_nsec + watch->poll_us % US_PER_S * 1000;
+    until.tv_sec += (time_t)(watch->poll_us / US_PER_S + at_ns / 1000000000);
+    until.tv_nsec = (long)(at_ns % 1000000000);
+    int timed_out = 0;
+    pthread_mutex_lock(&watch->lock);
+    while (!has_reason(watch) && !timed_out)
+        timed_out = watch->list ? pthread_cond_timedwait(&watch->change, &watch->lock, &until)
+                                : pthread_cond_wait(&watch->change, &watch->lock);
+    watch->woken = false;
+    struct watched *arrivals = watch->arrivals;
+    watch->arrivals = NULL;
+    *ret_ending = watch->ending;
+    bool stopping = watch->stopping;
+    pthread_mutex_unlock(&watch->lock);
+    while (arrivals) { /* newcomers first */
+        struct watched *next = arrivals->next;
+        arrivals->next = watch->list;
+        watch->list = arrivals;
+        arrivals = next;
+    }
+    return !stopping;
+}
+
+static void *work(void *arg) {
+    struct watch *watch = arg;
+    bool ending, going = true;
+    while (going) {
+        going = wait_for_change(watch, &ending);
+        if (ending || !going)
+            end_all(watch);
+        else
+            look(watch);
+    }
+    return NULL;
+}
+
+static double watched_now(void *arg) {
+    struct watch *watch = arg;
+    pthread_mutex_lock(&watch->lock);
+    double count = (double)watch->count;
+    pthread_mutex_unlock(&watch->lock);
+    return count;
+}
+
+struct watch *watch_start(const struct config *config, const struct pg_options *postgres) {
+    struct watch *watch = calloc(1, sizeof *watch);
+    if (!watch)
+        abort();
+    *watch = (struct watch){
+        .pg = pg_new(postgres),
+        .poll_us = config->watch_poll_ms * US_PER_MS,
+        .max = (size_t)config->watch_max,
+        .metrics = batch_metrics("watch"),
+    };
+    arena_init(&watch->arena, 64 * 1024);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&watch->change, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&watch->lock, NULL);
+    metrics_gauge_fn(COUNT_METRIC, "WatchStatus streams open.", "", watched_now, watch);
+    if (pthread_create(&watch->thread, NULL, work, watch))
+        abort();
+    return watch;
+}
+
+void watch_stop(struct watch *watch) {
+    if (!watch)
+        return;
+    set_flag(watch, &watch->stopping);
+    pthread_join(watch->thread, NULL);
+    pg_free(watch->pg);
+    arena_deinit(&watch->arena);
+    metrics_gauge_fn(COUNT_METRIC, "", "", NULL, NULL);
+    pthread_cond_destroy(&watch->change);
+    pthread_mutex_destroy(&watch->lock);
+    free(watch);
+}

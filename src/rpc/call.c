@@ -1,0 +1,488 @@
+/* A call's life, its answers, and sending them; see call.h for vocabulary and rules.
+ *
+ * Sending. What the service says is put into the call (messages into `writes`, the end into `ended` and the status
+ * fields), then call_pump makes the next batch of it unless one is on its way, whose op pumps again. So a unary answer
+ * is one batch (headers, message, status), a refusal is one batch (headers, status: trailers-only on the wire), and the
+ * last message of a stream shares its batch with the status where they come together. */
+#include "rpc/call.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define ARENA_BLOCK_BYTES 2048 /* a decoded request and a stage's state, for requests of some hundred bytes */
+#define IDLE_CALLS_MAX    4096 /* kept per poller; about 4 KiB each */
+#define REFUSAL_TEXT_MAX  400  /* bytes, in call_refuse */
+#define DETAILS_KEY       "grpc-status-details-bin"
+
+static void on_closed(struct op *op, bool ok);
+static void on_sent(struct op *op, bool ok);
+
+/* --- life --- */
+
+static struct rpc_call *call_new(struct server_poller *poller) {
+    struct rpc_call *call = calloc(1, sizeof *call);
+    if (!call)
+        abort(); /* as arenas do */
+    call->server = poller->server;
+    call->poller = poller;
+    call->accept_op.fn = call_on_accepted;
+    call->close_op.fn = on_closed;
+    call->receive_op.fn = call_on_received;
+    call->send_op.fn = on_sent;
+    arena_init(&call->arena, ARENA_BLOCK_BYTES);
+    arena_init(&call->message_arena, ARENA_BLOCK_BYTES);
+    pthread_mutex_init(&call->lock, NULL);
+    return call;
+}
+
+static void call_free(struct rpc_call *call) {
+    arena_deinit(&call->arena);
+    arena_deinit(&call->message_arena);
+    pthread_mutex_destroy(&call->lock);
+    free(call->writes.items);
+    free(call);
+}
+
+struct rpc_call *call_acquire(struct server_poller *poller, const struct method *method) {
+    pthread_mutex_lock(&poller->lock);
+    struct rpc_call *call = poller->idle;
+    if (call) {
+        poller->idle = call->next_idle;
+        poller->n_idle--;
+    }
+    pthread_mutex_unlock(&poller->lock);
+    if (!call)
+        call = call_new(poller);
+    call->next_idle = NULL;
+    call->method = method;
+    call->core = NULL;
+    grpc_call_details_init(&call->details);
+    grpc_metadata_array_init(&call->metadata);
+    call->incoming = NULL;
+    call->was_cancelled = 0;
+    call->is_own_stream = call->is_large = false;
+    atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
+    atomic_store_explicit(&call->pending_writes, 0, memory_order_relaxed);
+    call->ended = call->sending = call->headers_sent = call->status_sent = call->broken = call->receive_paused = false;
+    call->outgoing = NULL;
+    call->code = RPC_OK;
+    call->text = grpc_empty_slice();
+    call->has_details = false;
+    call->on_cancel = call->on_half_close = NULL;
+    atomic_store_explicit(&call->refs, 1, memory_order_release); /* last: the poller acquires it */
+    return call;
+}
+
+/* Gives back what the call holds, then the call to the pool. The caller's thread may be any. */
+static void call_recycle(struct rpc_call *call) {
+    struct server_poller *poller = call->poller;
+    if (call->core)
+        grpc_call_unref(call->core);
+    grpc_call_details_destroy(&call->details);
+    grpc_metadata_array_destroy(&call->metadata);
+    if (call->incoming)
+        grpc_byte_buffer_destroy(call->incoming);
+    grpc_slice_unref(call->text);
+    if (call->has_details)
+        grpc_slice_unref(call->status_details.value);
+    if (call->is_large) {
+        arena_deinit(&call->arena);
+        arena_deinit(&call->message_arena);
+    }
+    arena_reset(&call->arena);
+    arena_reset(&call->message_arena);
+
+    pthread_mutex_lock(&poller->lock);
+    bool keep = poller->n_idle < IDLE_CALLS_MAX;
+    if (keep) {
+        call->next_idle = poller->idle;
+        poller->idle = call;
+        poller->n_idle++;
+    }
+    pthread_mutex_unlock(&poller->lock);
+    if (!keep)
+        call_free(call);
+}
+
+/* The server may be freed as soon as the last call is gone while it stops: nothing of it may be touched afterwards. */
+static void count_gone(struct rpc_server *server) {
+    if (!atomic_load(&server->stopping)) {
+        atomic_fetch_sub(&server->in_flight, 1); /* rpc_server_stop looks again soon, should it have begun just now */
+        return;
+    }
+    pthread_mutex_lock(&server->lock);
+    atomic_fetch_sub(&server->in_flight, 1);
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+void rpc_call_ref(struct rpc_call *call) {
+    atomic_fetch_add_explicit(&call->refs, 1, memory_order_acq_rel);
+}
+
+void rpc_call_unref(struct rpc_call *call) {
+    if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    struct rpc_server *server = call->server;
+    call_recycle(call);
+    count_gone(server);
+}
+
+void call_abandon(struct rpc_call *call) {
+    call_recycle(call);
+}
+
+void call_pool_deinit(struct server_poller *poller) {
+    while (poller->idle) {
+        struct rpc_call *call = poller->idle;
+        poller->idle = call->next_idle;
+        call_free(call);
+    }
+}
+
+bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *op) {
+    op_publish(&call->refs);
+    if (grpc_call_start_batch(call->core, ops, n, op, NULL) == GRPC_CALL_OK)
+        return true;
+    rpc_call_unref(call);
+    grpc_call_cancel(call->core, NULL);
+    return false;
+}
+
+/* --- sending --- */
+
+static void writes_push(struct writes *writes, grpc_byte_buffer *item) {
+    if (writes->count == writes->capacity) {
+        size_t capacity = writes->capacity ? 2 * writes->capacity : 4;
+        grpc_byte_buffer **items = malloc(capacity * sizeof(grpc_byte_buffer *));
+        if (!items)
+            abort();
+        for (size_t i = 0; i < writes->count; i++)
+            items[i] = writes->items[(writes->first + i) % writes->capacity];
+        free(writes->items);
+        *writes = (struct writes){.items = items, .count = writes->count, .capacity = capacity};
+    }
+    writes->items[(writes->first + writes->count++) % writes->capacity] = item;
+}
+
+static grpc_byte_buffer *writes_pop(struct writes *writes) {
+    grpc_byte_buffer *item = writes->items[writes->first];
+    writes->first = (writes->first + 1) % writes->capacity;
+    writes->count--;
+    return item;
+}
+
+/* Lock held. */
+static void drop_writes(struct rpc_call *call) {
+    atomic_fetch_sub(&call->pending_writes, call->writes.count);
+    while (call->writes.count > 0)
+        grpc_byte_buffer_destroy(writes_pop(&call->writes));
+}
+
+static grpc_op headers_op(void) {
+    return (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
+}
+
+static grpc_op status_op(struct rpc_call *call) {
+    grpc_op op = {.op = GRPC_OP_SEND_STATUS_FROM_SERVER};
+    op.data.send_status_from_server.status = (grpc_status_code)call->code;
+    op.data.send_status_from_server.status_details = GRPC_SLICE_LENGTH(call->text) ? &call->text : NULL;
+    op.data.send_status_from_server.trailing_metadata_count = call->has_details;
+    op.data.send_status_from_server.trailing_metadata = &call->status_details;
+    return op;
+}
+
+/* Starts the next batch of sends if there is something to send and none is on its way. Lock held. */
+static void call_pump(struct rpc_call *call) {
+    if (call->broken || atomic_load_explicit(&call->cancelled, memory_order_relaxed)) {
+        drop_writes(call);
+        return;
+    }
+    bool message = call->writes.count > 0;
+    bool status = call->ended && call->writes.count <= 1;
+    if (call->sending || call->status_sent || !(message || status))
+        return;
+    grpc_op ops[3];
+    size_t n = 0;
+    if (!call->headers_sent)
+        ops[n++] = headers_op();
+    if (message) {
+        call->outgoing = writes_pop(&call->writes);
+        ops[n] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE};
+        ops[n++].data.send_message.send_message = call->outgoing;
+    }
+    if (status)
+        ops[n++] = status_op(call);
+    call->headers_sent = true;
+    call->status_sent = status;
+    call->sending = true;
+    if (!call_start(call, ops, n, &call->send_op)) {
+        call->sending = false;
+        call->broken = true;
+    }
+}
+
+/* A failed send is normal: the client went away, and the close batch says so. */
+static void on_sent(struct op *op, bool ok) {
+    struct rpc_call *call = OWNER_OF(op, struct rpc_call, send_op);
+    op_acquire(&call->refs);
+    pthread_mutex_lock(&call->lock);
+    call->sending = false;
+    if (call->outgoing) {
+        grpc_byte_buffer_destroy(call->outgoing);
+        call->outgoing = NULL;
+        atomic_fetch_sub(&call->pending_writes, 1);
+    }
+    if (!ok)
+        call->broken = true;
+    call_pump(call);
+    call_resume_receiving(call);
+    pthread_mutex_unlock(&call->lock);
+    rpc_call_unref(call);
+}
+
+/* --- the end --- */
+
+static const char *service_name(const struct rpc_call *call) {
+    return call->method ? call->method->service->impl->descriptor->name : "";
+}
+
+static const char *method_name(const struct rpc_call *call) {
+    return call->method ? call->method->descriptor->name : "";
+}
+
+static void leave_own_streams(struct rpc_call *call) {
+    if (!call->method || !call->method->service->own)
+        return;
+    struct rpc_server *server = call->server;
+    pthread_mutex_lock(&server->lock);
+    if (call->is_own_stream) {
+        if (call->own_previous)
+            call->own_previous->own_next = call->own_next;
+        else
+            server->own_streams = call->own_next;
+        if (call->own_next)
+            call->own_next->own_previous = call->own_previous;
+        call->is_own_stream = false;
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* Runs the service's cancel function unless the call has ended, or none is set. True if it ran. */
+static bool run_on_cancel(struct rpc_call *call) {
+    pthread_mutex_lock(&call->lock);
+    void (*fn)(void *arg) = call->ended ? NULL : call->on_cancel;
+    void *arg = call->on_cancel_arg;
+    call->on_cancel = NULL;
+    pthread_mutex_unlock(&call->lock);
+    if (fn)
+        fn(arg);
+    return fn != NULL;
+}
+
+/* The core is through with the call: its status is out, or it was cancelled, whatever the service says now. */
+static void on_closed(struct op *op, bool ok) {
+    (void)ok;
+    struct rpc_call *call = OWNER_OF(op, struct rpc_call, close_op);
+    const struct rpc_server_options *options = &call->server->options;
+    op_acquire(&call->refs);
+    int64_t now_us = clock_mono_us();
+    leave_own_streams(call);
+    pthread_mutex_lock(&call->lock);
+    int code = call->code;
+    int64_t end_us = call->ended ? call->end_us : now_us;
+    if (call->was_cancelled) {
+        code = now_us >= call->deadline_us ? RPC_DEADLINE_EXCEEDED : RPC_CANCELLED;
+        atomic_store(&call->cancelled, true);
+        drop_writes(call);
+    }
+    pthread_mutex_unlock(&call->lock);
+    if (call->was_cancelled)
+        run_on_cancel(call);
+    if (options->on_call_end)
+        options->on_call_end(options->on_call_end_arg, service_name(call), method_name(call), code,
+                             end_us - call->start_us);
+    rpc_call_unref(call);
+}
+
+void call_watch_close(struct rpc_call *call) {
+    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+    op.data.recv_close_on_server.cancelled = &call->was_cancelled;
+    call_start(call, &op, 1, &call->close_op);
+}
+
+/* For rpc_server_stop: the own services' streams end as if their client had cancelled them, but are told why. */
+void call_close_own_streams(struct rpc_server *server) {
+    pthread_mutex_lock(&server->lock);
+    server->own_closed = true;
+    struct rpc_call *call;
+    while ((call = server->own_streams)) {
+        rpc_call_ref(call);
+        server->own_streams = call->own_next;
+        if (call->own_next)
+            call->own_next->own_previous = NULL;
+        call->is_own_stream = false;
+        pthread_mutex_unlock(&server->lock);
+        if (!run_on_cancel(call))
+            call_refuse(call, RPC_UNAVAILABLE, "the server is stopping");
+        rpc_call_unref(call);
+        pthread_mutex_lock(&server->lock);
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* --- answers --- */
+
+/* Ends the call: with `message`, which it then owns, or without. What the status needs is in `text` and `details`,
+ * owned by the call from now on. The second end of a call changes nothing. */
+static void call_end(struct rpc_call *call, int code, grpc_slice text, const grpc_slice *details,
+                     grpc_byte_buffer *message) {
+    pthread_mutex_lock(&call->lock);
+    if (call->ended) {
+        pthread_mutex_unlock(&call->lock);
+        grpc_slice_unref(text);
+        if (details)
+            grpc_slice_unref(*details);
+        if (message)
+            grpc_byte_buffer_destroy(message);
+        return;
+    }
+    call->ended = true;
+    call->end_us = clock_mono_us();
+    call->code = code;
+    call->text = text;
+    call->has_details = details != NULL;
+    if (details)
+        call->status_details = (grpc_metadata){.key = grpc_slice_from_static_string(DETAILS_KEY), .value = *details};
+    if (message) {
+        writes_push(&call->writes, message);
+        atomic_fetch_add(&call->pending_writes, 1);
+    }
+    call_pump(call);
+    pthread_mutex_unlock(&call->lock);
+    rpc_call_unref(call); /* the service's */
+}
+
+/* `message` is NULL when there is nobody to read it. */
+static void call_write(struct rpc_call *call, grpc_byte_buffer *message) {
+    pthread_mutex_lock(&call->lock);
+    bool take = message && !call->ended && !call->broken;
+    if (take) {
+        writes_push(&call->writes, message);
+        atomic_fetch_add(&call->pending_writes, 1);
+        call_pump(call);
+    }
+    pthread_mutex_unlock(&call->lock);
+    if (message && !take)
+        grpc_byte_buffer_destroy(message);
+}
+
+void call_respond(const ProtobufCMessage *message, void *closure_data) {
+    struct rpc_call *call = closure_data;
+    const ProtobufCMethodDescriptor *descriptor = call->method->descriptor;
+    if (!message || message->descriptor != descriptor->output) {
+        call_refuse(call, RPC_INTERNAL, "the service gave no %s", descriptor->output->name);
+        return;
+    }
+    grpc_byte_buffer *packed = rpc_call_is_cancelled(call) ? NULL : message_pack(message);
+    if (shape_gives_one(call->method->shape))
+        call_end(call, RPC_OK, grpc_empty_slice(), NULL, packed);
+    else
+        call_write(call, packed);
+}
+
+void rpc_call_fail(struct rpc_call *call, const struct rpc_status *status) {
+    int code = status->code > RPC_OK && status->code < RPC_CODES ? status->code : RPC_UNKNOWN;
+    grpc_slice text = status->message ? grpc_slice_from_copied_string(status->message) : grpc_empty_slice();
+    if (!status->details) {
+        call_end(call, code, text, NULL, NULL);
+        return;
+    }
+    grpc_slice details = grpc_slice_from_copied_buffer(status->details, status->details_len);
+    call_end(call, code, text, &details, NULL);
+}
+
+void call_refuse(struct rpc_call *call, int code, const char *format, ...) {
+    char text[REFUSAL_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    rpc_call_fail(call, &(struct rpc_status){.code = code, .message = text});
+}
+
+void rpc_call_finish(struct rpc_call *call) {
+    if (call->method && !shape_gives_one(call->method->shape))
+        call_end(call, RPC_OK, grpc_empty_slice(), NULL, NULL);
+    else
+        call_refuse(call, RPC_INTERNAL, "the service gave no response");
+}
+
+/* --- what a service asks and sets --- */
+
+struct rpc_call *rpc_call_of(void *closure_data) {
+    return closure_data;
+}
+
+bool call_has_ended(struct rpc_call *call) {
+    pthread_mutex_lock(&call->lock);
+    bool ended = call->ended;
+    pthread_mutex_unlock(&call->lock);
+    return ended;
+}
+
+bool rpc_call_is_cancelled(const struct rpc_call *call) {
+    return atomic_load(&call->cancelled);
+}
+
+int64_t rpc_call_deadline_us(const struct rpc_call *call) {
+    return call->deadline_us;
+}
+
+bool call_on_cancel(struct rpc_call *call, void (*fn)(void *arg), void *arg) {
+    pthread_mutex_lock(&call->lock);
+    bool ended = call->ended;
+    bool now = !ended && atomic_load(&call->cancelled);
+    if (!ended && !now) {
+        call->on_cancel = fn;
+        call->on_cancel_arg = arg;
+    }
+    pthread_mutex_unlock(&call->lock);
+    if (now)
+        fn(arg);
+    return !ended;
+}
+
+void rpc_call_on_cancel(struct rpc_call *call, void (*fn)(void *arg), void *arg) {
+    (void)call_on_cancel(call, fn, arg);
+}
+
+void rpc_call_on_half_close(struct rpc_call *call, void (*fn)(void *arg), void *arg) {
+    pthread_mutex_lock(&call->lock);
+    call->on_half_close = fn;
+    call->on_half_close_arg = arg;
+    pthread_mutex_unlock(&call->lock);
+}
+
+size_t rpc_call_pending_writes(const struct rpc_call *call) {
+    return atomic_load(&call->pending_writes);
+}
+
+const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size_t *ret_len) {
+    for (size_t i = 0; i < call->metadata.count; i++) {
+        const grpc_metadata *each = &call->metadata.metadata[i];
+        if (grpc_slice_str_cmp(each->key, key) == 0) {
+            *ret_len = GRPC_SLICE_LENGTH(each->value);
+            return (const char *)GRPC_SLICE_START_PTR(each->value);
+        }
+    }
+    return NULL;
+}
+
+void *rpc_call_alloc(struct rpc_call *call, size_t size) {
+    return arena_zalloc(&call->arena, size);
+}

@@ -1,0 +1,102 @@
+/* One call on the server: its state, and what call.c (life, answers, sending) and receive.c (accepting, requests) owe
+ * each other.
+ *
+ * Life. A call object belongs to a poller for good and is used again and again. It is armed (waits in the core for a
+ * client), accepted (counts as in flight), ended (its answer was given: the first of respond, finish, fail), and
+ * released when its last reference goes: back to the pool. References: one of the service from accept to end, one of
+ * each batch the core works on, those of rpc_call_ref. The close batch is there from accept until the core is through
+ * with the call, so on the poller's thread an accepted call can't vanish before it.
+ *
+ * Threads. All ops of a call run on its poller's thread. Answers come from any thread. `lock` guards the fields said
+ * below and is held while sends are started, which keeps them in order; it is never held while foreign code runs.
+ *
+ * Cancelling. The core tells it through the close batch: then nothing is sent any more, and the service's cancel
+ * function runs if the call has not ended yet. An answer may be given on another thread while it runs, or just before
+ * it starts: the call outlives it either way, and the answer is dropped. */
+#pragma once
+
+#include "rpc/internal.h"
+
+/* A stream's messages that wait for their turn: a ring that grows. */
+struct writes {
+    grpc_byte_buffer **items;
+    size_t first, count, capacity;
+};
+
+struct rpc_call {
+    /* fixed for the object's life */
+    struct rpc_server *server;
+    struct server_poller *poller;
+    struct op accept_op, close_op, receive_op, send_op;
+    struct arena arena;         /* the request, rpc_call_alloc */
+    struct arena message_arena; /* the current message of a client or bidi stream */
+
+    struct rpc_call *next_idle;
+    atomic_int refs;
+
+    /* of the accept; then read-only */
+    const struct method *method; /* NULL: the client asks for one that doesn't exist */
+    grpc_call *core;
+    gpr_timespec deadline;
+    grpc_call_details details; /* without method only */
+    grpc_metadata_array metadata;
+    int64_t start_us, deadline_us;
+
+    /* of the poller's thread */
+    grpc_byte_buffer *incoming;
+    int was_cancelled; /* written by the core */
+    bool is_large;     /* a message was */
+    struct rpc_call *own_previous, *own_next;
+    bool is_own_stream; /* guarded by the server's lock, as are the links */
+
+    atomic_bool cancelled;
+    atomic_size_t pending_writes;
+
+    pthread_mutex_t lock; /* guards what follows */
+    bool ended;
+    bool sending;      /* a batch of sends is on its way */
+    bool headers_sent; /* or on their way */
+    bool status_sent;  /* likewise */
+    bool broken;       /* a send failed: no more of them */
+    bool receive_paused;
+    struct writes writes;
+    grpc_byte_buffer *outgoing; /* of the batch on its way */
+    int code;                   /* of the status, with what follows, once ended */
+    int64_t end_us;
+    grpc_slice text;
+    grpc_metadata status_details;
+    bool has_details;
+    void (*on_cancel)(void *arg);
+    void *on_cancel_arg;
+    void (*on_half_close)(void *arg);
+    void *on_half_close_arg;
+};
+
+/* A fresh call with one reference, from the pool or new. */
+struct rpc_call *call_acquire(struct server_poller *poller, const struct method *method);
+/* Frees the pool. */
+void call_pool_deinit(struct server_poller *poller);
+/* Drops the reference of a call that was armed but never accepted. */
+void call_abandon(struct rpc_call *call);
+/* Starts a batch that holds a reference until its op has run. False when the core refuses, which it does only for
+ * defects of ours. */
+bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *op);
+/* Starts waiting for the end of an accepted call. */
+void call_watch_close(struct rpc_call *call);
+/* Ends the call with a text; formatted as printf does. */
+void call_refuse(struct rpc_call *call, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The closure that service functions get; closure_data is the call. */
+void call_respond(const ProtobufCMessage *message, void *closure_data);
+bool call_has_ended(struct rpc_call *call);
+/* As rpc_call_on_cancel, which says nothing where the call was answered already and fn won't run: false then. */
+bool call_on_cancel(struct rpc_call *call, void (*fn)(void *arg), void *arg);
+/* The ops that call_acquire sets. */
+void call_on_accepted(struct op *op, bool ok);
+void call_on_received(struct op *op, bool ok);
+/* After sends: goes on receiving where it had paused because of too many pending writes. Lock held, poller's thread. */
+void call_resume_receiving(struct rpc_call *call);
+
+/* Asks the core for the next call of a method (NULL: of all that don't exist) on the poller's queue. */
+void call_arm(struct server_poller *poller, const struct method *method);
+/* Ends the streams of own services; later ones are refused. */
+void call_close_own_streams(struct rpc_server *server);

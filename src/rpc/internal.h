@@ -1,0 +1,185 @@
+/* What the files of the bridge share; nobody outside src/rpc includes it.
+ *
+ *   op        what a completion queue hands back: a function, embedded in the object it is about
+ *   poller    a completion queue and the one thread that takes from it
+ *   service   a served ProtobufCService and its methods
+ *   own       said of the services that come with the bridge (health, reflection)
+ *
+ * The core's queues order memory between threads, but by means a race detector can't see. So whoever starts a batch
+ * publishes (op_publish) just before, and op functions acquire first thing (op_acquire). */
+#pragma once
+
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "google/protobuf/descriptor.pb-c.h"
+#include "rpc/server.h"
+
+#define OWNER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+/* --- rpc.c --- */
+
+/* grpc_init and grpc_shutdown, counted by the core. After the last deinit no thread of the core is left. */
+void core_init(void);
+void core_deinit(void);
+
+/* --- poller.c --- */
+
+struct op {
+    void (*fn)(struct op *op, bool ok); /* on the poller's thread */
+};
+
+struct poller {
+    grpc_completion_queue *queue;
+    pthread_t thread;
+    bool running;
+};
+
+void poller_init(struct poller *poller);
+bool poller_start(struct poller *poller, struct err *err);
+/* Nothing may be started on the queue from now on. Returns when what was started has been handed to its op; without a
+ * running thread the caller's is used. */
+void poller_drain(struct poller *poller);
+void poller_deinit(struct poller *poller); /* after poller_drain */
+
+static inline void op_publish(atomic_int *refs) {
+    atomic_fetch_add_explicit(refs, 1, memory_order_acq_rel);
+}
+static inline void op_acquire(atomic_int *refs) {
+    (void)atomic_load_explicit(refs, memory_order_acquire);
+}
+
+/* --- message.c --- */
+
+/* An arena that held the pieces of a message with more bytes than this is not kept: pools are for what is usual. */
+#define LARGE_MESSAGE_BYTES 4096
+
+/* The serialized message, owned by the caller. */
+grpc_byte_buffer *message_pack(const ProtobufCMessage *message);
+/* The bytes of `buffer` in one piece: its own where it has just one slice (so it must stay), else a copy in `arena`.
+ * False when it is compressed. */
+bool message_bytes(grpc_byte_buffer *buffer, struct arena *arena, const uint8_t **ret_bytes, size_t *ret_len);
+/* Decodes into `arena`; NULL when it can't be decoded. */
+ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *descriptor, struct arena *arena,
+                                 const uint8_t *bytes, size_t len);
+
+/* --- utf8.c --- */
+
+#define BAD_FIELDS_MAX 16 /* more of them are not told: enough for a person to mend a request */
+struct bad_fields {
+    size_t n;
+    const char *names[BAD_FIELDS_MAX];
+    const char *problems[BAD_FIELDS_MAX];
+};
+
+/* Walks the wire format of a message and fills *ret with its string fields that have a NUL or are not UTF-8; their
+ * names are in `arena`. False when it is malformed, or nested deeper than protobuf's own limit. */
+bool message_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len, struct arena *arena,
+                   struct bad_fields *ret);
+/* Whether these are valid UTF-8 without NUL; *ret_has_nul says which of the two is wrong. */
+bool utf8_check(const uint8_t *bytes, size_t len, bool *ret_has_nul);
+
+/* --- descriptors.c --- */
+
+struct descriptor_file {
+    const uint8_t *bytes; /* the FileDescriptorProto, within the set */
+    size_t len;
+    Google__Protobuf__FileDescriptorProto *proto;
+};
+
+struct descriptors {
+    struct descriptor_file *files;
+    size_t n;
+};
+
+/* `set` must outlive it; NULL is an empty one. */
+bool descriptors_init(struct descriptors *descriptors, const unsigned char *set, size_t size, struct err *err);
+void descriptors_deinit(struct descriptors *descriptors);
+/* -1 where there is none. */
+int descriptors_file_named(const struct descriptors *descriptors, const char *name);
+/* The file that defines a service, method, message, field, oneof, enum, enum value or extension, by its full name. */
+int descriptors_file_defining(const struct descriptors *descriptors, const char *symbol);
+const Google__Protobuf__ServiceDescriptorProto *descriptors_service(const struct descriptors *descriptors,
+                                                                    const char *name);
+
+/* --- method.c --- */
+
+struct service;
+struct method {
+    struct service *service;
+    const ProtobufCMethodDescriptor *descriptor;
+    unsigned index;
+    enum rpc_shape shape;
+    char *path; /* "/package.Service/Method" */
+    void *registered;
+};
+
+struct service {
+    struct service *next;
+    ProtobufCService *impl;
+    struct method *methods;
+    unsigned n_methods;
+    bool own;
+};
+
+/* The request comes with the call, as opposed to message by message. */
+bool shape_takes_one(enum rpc_shape shape);
+/* There is exactly one response, as opposed to a stream of them. */
+bool shape_gives_one(enum rpc_shape shape);
+
+/* Checks the table of methods against the stub and the descriptors. */
+bool service_new(ProtobufCService *impl, const struct rpc_method *methods, size_t n_methods,
+                 const struct descriptors *descriptors, struct service **ret_service, struct err *err);
+void service_free(struct service *service);
+
+/* --- listen.c --- */
+
+/* Why the core could not bind `listen`: it does not say, so this tries by itself. Always returns false. */
+bool listen_explain(const char *listen, struct err *err);
+/* `listen` with the port that was bound; malloc'ed. */
+char *listen_address(const char *listen, int port);
+
+/* --- server.c --- */
+
+struct server_poller {
+    struct poller base;
+    struct rpc_server *server;
+    pthread_mutex_t lock; /* guards the pool of calls that are not in use */
+    struct rpc_call *idle;
+    size_t n_idle;
+};
+
+struct rpc_server {
+    struct rpc_server_options options; /* its listen and descriptor_set are not ours */
+    char *listen, *address;
+    grpc_server *core; /* from start to stop */
+    struct descriptors descriptors;
+    struct service *services;
+    struct server_poller *pollers;
+    struct rpc_health *health;
+    struct reflection *reflection;
+    struct op shutdown_op;
+    atomic_bool stopping;
+    _Atomic int64_t in_flight;
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t changed;
+    bool is_shut_down;
+    bool own_closed;
+    struct rpc_call *own_streams; /* calls of own streaming methods that are to be ended by rpc_server_stop */
+};
+
+bool server_add(struct rpc_server *server, ProtobufCService *impl, const struct rpc_method *methods, size_t n_methods,
+                bool own, struct err *err);
+
+/* --- health.c, reflection.c --- */
+
+void health_free(struct rpc_health *health);
+void reflection_free(struct reflection *reflection);

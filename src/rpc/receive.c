@@ -1,0 +1,177 @@
+/* Accepting calls and handing their requests to the services; see call.h for vocabulary and rules.
+ *
+ * Everything here runs on the poller's thread of the call (arming the first ones: on the thread that starts the server,
+ * before there are pollers). */
+#include "rpc/call.h"
+
+#include "base/clock.h"
+
+/* A bidi stream whose client sends without reading what it gets: no more is received until it has. */
+#define PENDING_WRITES_MAX 64
+#define METHOD_TEXT_MAX    200 /* bytes of an unknown method's name that are told */
+
+void call_arm(struct server_poller *poller, const struct method *method) {
+    struct rpc_call *call = call_acquire(poller, method);
+    grpc_server *core = poller->server->core;
+    grpc_completion_queue *queue = poller->base.queue;
+    grpc_call_error error =
+        method ? grpc_server_request_registered_call(
+                     core, method->registered, &call->core, &call->deadline, &call->metadata,
+                     shape_takes_one(method->shape) ? &call->incoming : NULL, queue, queue, &call->accept_op)
+               : grpc_server_request_call(core, &call->core, &call->details, &call->metadata, queue, queue,
+                                          &call->accept_op);
+    if (error != GRPC_CALL_OK)
+        call_abandon(call);
+}
+
+/* --- requests --- */
+
+static void refuse_bad_fields(struct rpc_call *call, const struct bad_fields *bad) {
+    const struct rpc_server_options *options = &call->server->options;
+    if (options->on_bad_fields)
+        options->on_bad_fields(options->on_bad_fields_arg, call, bad->names, bad->problems, bad->n);
+    /* Changes nothing where that has ended the call. */
+    call_refuse(call, RPC_INVALID_ARGUMENT, "%s %s", bad->names[0], bad->problems[0]);
+}
+
+/* NULL: the call was refused. */
+static ProtobufCMessage *take_message(struct rpc_call *call, struct arena *arena) {
+    const ProtobufCMessageDescriptor *descriptor = call->method->descriptor->input;
+    grpc_byte_buffer *incoming = call->incoming;
+    call->incoming = NULL;
+    call->is_large |= grpc_byte_buffer_length(incoming) > LARGE_MESSAGE_BYTES;
+    const uint8_t *bytes;
+    size_t len;
+    struct bad_fields bad;
+    ProtobufCMessage *message = NULL;
+    if (!message_bytes(incoming, arena, &bytes, &len))
+        call_refuse(call, RPC_UNIMPLEMENTED, "compressed messages are not supported");
+    else if (!message_check(descriptor, bytes, len, arena, &bad))
+        call_refuse(call, RPC_INTERNAL, "cannot decode the request as %s", descriptor->name);
+    else if (bad.n > 0)
+        refuse_bad_fields(call, &bad);
+    else if (!(message = message_unpack(descriptor, arena, bytes, len)))
+        call_refuse(call, RPC_INTERNAL, "cannot decode the request as %s", descriptor->name);
+    grpc_byte_buffer_destroy(incoming);
+    return message;
+}
+
+static void dispatch(struct rpc_call *call, struct arena *arena) {
+    ProtobufCMessage *message = take_message(call, arena);
+    ProtobufCService *impl = call->method->service->impl;
+    if (message)
+        impl->invoke(impl, call->method->index, message, call_respond, call);
+}
+
+static void start_receive(struct rpc_call *call) {
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+    op.data.recv_message.recv_message = &call->incoming;
+    call_start(call, &op, 1, &call->receive_op);
+}
+
+void call_resume_receiving(struct rpc_call *call) {
+    if (!call->receive_paused || call->ended || call->broken || call->writes.count >= PENDING_WRITES_MAX / 2)
+        return;
+    call->receive_paused = false;
+    start_receive(call);
+}
+
+static void receive_next(struct rpc_call *call) {
+    pthread_mutex_lock(&call->lock);
+    call->receive_paused = !call->ended && call->writes.count >= PENDING_WRITES_MAX;
+    if (!call->ended && !call->receive_paused)
+        start_receive(call);
+    pthread_mutex_unlock(&call->lock);
+}
+
+static void half_close(struct rpc_call *call) {
+    pthread_mutex_lock(&call->lock);
+    void (*fn)(void *arg) = call->on_half_close;
+    void *arg = call->on_half_close_arg;
+    bool ended = call->ended;
+    pthread_mutex_unlock(&call->lock);
+    if (ended)
+        return;
+    if (fn)
+        fn(arg);
+    else
+        rpc_call_finish(call);
+}
+
+/* A client or bidi stream's next message, or none: the client sent its last, or the call is going down (then the close
+ * batch tells). */
+void call_on_received(struct op *op, bool ok) {
+    struct rpc_call *call = OWNER_OF(op, struct rpc_call, receive_op);
+    op_acquire(&call->refs);
+    if (call->incoming && !call_has_ended(call)) {
+        dispatch(call, &call->message_arena);
+        arena_reset(&call->message_arena);
+        receive_next(call);
+    } else if (ok && !call->incoming && !rpc_call_is_cancelled(call)) {
+        half_close(call);
+    }
+    rpc_call_unref(call);
+}
+
+/* --- accepting --- */
+
+/* INT64_MAX for none. The core's monotonic clock is the one of clock_mono_us. */
+static int64_t deadline_to_us(gpr_timespec deadline) {
+    deadline = gpr_convert_clock_type(deadline, GPR_CLOCK_MONOTONIC);
+    if (deadline.tv_sec >= INT64_MAX / US_PER_S)
+        return INT64_MAX;
+    return deadline.tv_sec * US_PER_S + deadline.tv_nsec / 1000;
+}
+
+/* False when the server stops and the call was refused. */
+static bool join_own_streams(struct rpc_call *call) {
+    if (!call->method->service->own || call->method->shape == RPC_UNARY)
+        return true;
+    struct rpc_server *server = call->server;
+    pthread_mutex_lock(&server->lock);
+    bool open = !server->own_closed;
+    if (open) {
+        call->own_previous = NULL;
+        call->own_next = server->own_streams;
+        if (call->own_next)
+            call->own_next->own_previous = call;
+        server->own_streams = call;
+        call->is_own_stream = true;
+    }
+    pthread_mutex_unlock(&server->lock);
+    if (!open)
+        call_refuse(call, RPC_UNAVAILABLE, "the server is stopping");
+    return open;
+}
+
+static void refuse_unknown(struct rpc_call *call) {
+    size_t len = GRPC_SLICE_LENGTH(call->details.method);
+    call_refuse(call, RPC_UNIMPLEMENTED, "unknown method %.*s", (int)(len < METHOD_TEXT_MAX ? len : METHOD_TEXT_MAX),
+                (const char *)GRPC_SLICE_START_PTR(call->details.method));
+}
+
+void call_on_accepted(struct op *op, bool ok) {
+    struct rpc_call *call = OWNER_OF(op, struct rpc_call, accept_op);
+    op_acquire(&call->refs);
+    if (!ok) { /* the server is shutting down */
+        call_abandon(call);
+        return;
+    }
+    struct rpc_server *server = call->server;
+    atomic_fetch_add(&server->in_flight, 1); /* first: from now on the queue and the server stay */
+    if (!atomic_load(&server->stopping))
+        call_arm(call->poller, call->method);
+    call->start_us = clock_mono_us();
+    call->deadline_us = deadline_to_us(call->method ? call->deadline : call->details.deadline);
+    call_watch_close(call);
+    if (!call->method)
+        refuse_unknown(call);
+    else if (!join_own_streams(call))
+        return;
+    else if (!shape_takes_one(call->method->shape))
+        start_receive(call);
+    else if (call->incoming)
+        dispatch(call, &call->arena);
+    else /* the client half-closed without a request, or the core found it too large and has answered that itself */
+        call_refuse(call, RPC_INTERNAL, "no request came");
+}

@@ -1,0 +1,292 @@
+/* The server's life: options, services, binding, stopping. Calls are call.c's and receive.c's.
+ *
+ * new, add, start, stop and free are for one thread at a time; `lock` guards what the pollers' threads tell stop. */
+#include <grpc/grpc_security.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "rpc/call.h"
+
+/* Against clients that connect and say nothing; the core's own default is two minutes. */
+#define HANDSHAKE_TIMEOUT_MS 10000
+/* For the calls on a connection that has reached its age; then they are cut, and clients try again elsewhere. */
+#define CONNECTION_AGE_GRACE_MS 60000
+/* A client may send keepalive pings this often; one that does so oftener three times is cut off. */
+#define PING_INTERVAL_MIN_MS 10000
+#define PING_STRIKES_MAX     2
+/* Calls are matched to armed accepts; one per method and queue would do, more keep a burst on the queue of its
+ * connection. */
+#define ARMED_PER_METHOD 4
+/* How often stop looks at `hurry`, which nobody signals. */
+#define STOP_TICK_MS 10
+/* With no call left, how long stop waits for clients to acknowledge the GOAWAY before it closes their connections. */
+#define GOAWAY_TIMEOUT_MS 1000
+
+static const struct rpc_server_options defaults = {
+    .pollers = 1,
+    .max_message_bytes = 4 << 20, /* as the core */
+    .max_metadata_bytes = 8 << 10,
+};
+
+static void on_shut_down(struct op *op, bool ok);
+
+bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server, struct err *err) {
+    struct rpc_server *server = calloc(1, sizeof *server);
+    if (!server || !(server->listen = strdup(options->listen))) {
+        free(server);
+        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "out of memory");
+    }
+    server->options = *options;
+    if (server->options.pollers < 1)
+        server->options.pollers = defaults.pollers;
+    if (server->options.max_message_bytes == 0)
+        server->options.max_message_bytes = defaults.max_message_bytes;
+    if (server->options.max_metadata_bytes == 0)
+        server->options.max_metadata_bytes = defaults.max_metadata_bytes;
+    server->shutdown_op.fn = on_shut_down;
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&server->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    core_init();
+    if (!descriptors_init(&server->descriptors, options->descriptor_set, options->descriptor_set_size, err)) {
+        rpc_server_free(server);
+        return false;
+    }
+    *ret_server = server;
+    return true;
+}
+
+bool server_add(struct rpc_server *server, ProtobufCService *impl, const struct rpc_method *methods, size_t n_methods,
+                bool own, struct err *err) {
+    struct service **last = &server->services;
+    for (; *last; last = &(*last)->next)
+        if (strcmp((*last)->impl->descriptor->name, impl->descriptor->name) == 0)
+            return err_set(err, ERR_CONFLICT, BACKEND_NONE, "%s was added before", impl->descriptor->name);
+    if (server->core)
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s comes after the start", impl->descriptor->name);
+    struct service *service;
+    if (!service_new(impl, methods, n_methods, &server->descriptors, &service, err))
+        return false;
+    service->own = own;
+    *last = service;
+    return true;
+}
+
+bool rpc_server_add(struct rpc_server *server, ProtobufCService *impl, const struct rpc_method *methods,
+                    size_t n_methods, struct err *err) {
+    return server_add(server, impl, methods, n_methods, false, err);
+}
+
+/* --- start --- */
+
+static int clamp_int(int64_t value) {
+    return value > INT_MAX ? INT_MAX : (int)value;
+}
+
+static void add_arg(grpc_channel_args *args, const char *key, int64_t value) {
+    grpc_arg arg = {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key};
+    arg.value.integer = clamp_int(value);
+    args->args[args->num_args++] = arg;
+}
+
+static grpc_server *create_core(const struct rpc_server_options *options) {
+    grpc_arg room[16];
+    grpc_channel_args args = {.args = room};
+    add_arg(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int64_t)options->max_message_bytes);
+    add_arg(&args, GRPC_ARG_MAX_METADATA_SIZE, (int64_t)options->max_metadata_bytes);
+    add_arg(&args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS);
+    add_arg(&args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, PING_INTERVAL_MIN_MS);
+    add_arg(&args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, PING_STRIKES_MAX);
+    if (options->max_concurrent_streams > 0)
+        add_arg(&args, GRPC_ARG_MAX_CONCURRENT_STREAMS, options->max_concurrent_streams);
+    if (options->max_connection_age_ms > 0) {
+        add_arg(&args, GRPC_ARG_MAX_CONNECTION_AGE_MS, options->max_connection_age_ms);
+        add_arg(&args, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, CONNECTION_AGE_GRACE_MS);
+    }
+    /* A second server on the same port is an error, not a partner. */
+    add_arg(&args, GRPC_ARG_ALLOW_REUSEPORT, 0);
+    /* The core unpacks a whole message before it looks at its size: a few kilobytes could become gigabytes. */
+    add_arg(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
+    add_arg(&args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+    /* Bookkeeping per call that nobody reads. */
+    add_arg(&args, GRPC_ARG_ENABLE_CHANNELZ, 0);
+    return grpc_server_create(&args, NULL);
+}
+
+static void register_methods(struct rpc_server *server) {
+    for (struct service *service = server->services; service; service = service->next)
+        for (unsigned i = 0; i < service->n_methods; i++) {
+            struct method *method = &service->methods[i];
+            method->registered = grpc_server_register_method(
+                server->core, method->path, NULL,
+                shape_takes_one(method->shape) ? GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER : GRPC_SRM_PAYLOAD_NONE, 0);
+        }
+}
+
+static bool bind_port(struct rpc_server *server, struct err *err) {
+    grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
+    int port = grpc_server_add_http2_port(server->core, server->listen, credentials);
+    grpc_server_credentials_release(credentials);
+    if (port <= 0)
+        return listen_explain(server->listen, err);
+    free(server->address);
+    server->address = listen_address(server->listen, port);
+    return true;
+}
+
+static bool create_pollers(struct rpc_server *server, struct err *err) {
+    size_t n = (size_t)server->options.pollers;
+    server->pollers = calloc(n, sizeof *server->pollers);
+    if (!server->pollers)
+        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        struct server_poller *poller = &server->pollers[i];
+        poller->server = server;
+        pthread_mutex_init(&poller->lock, NULL);
+        poller_init(&poller->base);
+        grpc_server_register_completion_queue(server->core, poller->base.queue, NULL);
+    }
+    return true;
+}
+
+static void arm_all(struct rpc_server *server) {
+    for (int p = 0; p < server->options.pollers; p++)
+        for (int n = 0; n < ARMED_PER_METHOD; n++) {
+            for (struct service *service = server->services; service; service = service->next)
+                for (unsigned i = 0; i < service->n_methods; i++)
+                    call_arm(&server->pollers[p], &service->methods[i]);
+            call_arm(&server->pollers[p], NULL);
+        }
+}
+
+static bool start_pollers(struct rpc_server *server, struct err *err) {
+    for (int i = 0; i < server->options.pollers; i++)
+        if (!poller_start(&server->pollers[i].base, err))
+            return false;
+    return true;
+}
+
+/* The core is there, and is shut down. */
+static void destroy_core(struct rpc_server *server) {
+    for (int i = 0; i < server->options.pollers; i++)
+        poller_drain(&server->pollers[i].base);
+    grpc_server_destroy(server->core);
+    server->core = NULL;
+    for (int i = 0; i < server->options.pollers; i++) {
+        poller_deinit(&server->pollers[i].base);
+        call_pool_deinit(&server->pollers[i]);
+        pthread_mutex_destroy(&server->pollers[i].lock);
+    }
+    free(server->pollers);
+    server->pollers = NULL;
+}
+
+bool rpc_server_start(struct rpc_server *server, struct err *err) {
+    atomic_store(&server->stopping, false);
+    server->is_shut_down = server->own_closed = false;
+    server->core = create_core(&server->options);
+    if (!create_pollers(server, err)) {
+        grpc_server_destroy(server->core);
+        server->core = NULL;
+        return false;
+    }
+    register_methods(server);
+    if (!bind_port(server, err) || !start_pollers(server, err)) {
+        grpc_server_shutdown_and_notify(server->core, server->pollers[0].base.queue, &server->shutdown_op);
+        destroy_core(server);
+        return false;
+    }
+    grpc_server_start(server->core);
+    arm_all(server);
+    return true;
+}
+
+const char *rpc_server_address(const struct rpc_server *server) {
+    return server->address;
+}
+
+int64_t rpc_server_in_flight(const struct rpc_server *server) {
+    return atomic_load(&server->in_flight);
+}
+
+/* --- stop --- */
+
+static void on_shut_down(struct op *op, bool ok) {
+    (void)ok;
+    struct rpc_server *server = OWNER_OF(op, struct rpc_server, shutdown_op);
+    pthread_mutex_lock(&server->lock);
+    server->is_shut_down = true;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* Lock held. Returns when something has changed, or a tick has passed. */
+static void wait_tick(struct rpc_server *server) {
+    int64_t until_us = clock_mono_us() + STOP_TICK_MS * US_PER_MS;
+    struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * 1000};
+    pthread_cond_timedwait(&server->changed, &server->lock, &until);
+}
+
+/* Calls are gone, and so are the connections. Lock held. */
+static bool is_quiet(const struct rpc_server *server) {
+    return server->is_shut_down && atomic_load(&server->in_flight) == 0;
+}
+
+static void wait_for_grace(struct rpc_server *server, int64_t grace_ms, const volatile bool *hurry) {
+    int64_t until_us = clock_mono_us() + grace_ms * US_PER_MS;
+    bool were_calls = true;
+    pthread_mutex_lock(&server->lock);
+    while (!is_quiet(server) && clock_mono_us() < until_us && !(hurry && *hurry)) {
+        if (were_calls && atomic_load(&server->in_flight) == 0) {
+            were_calls = false;
+            int64_t goaway_us = clock_mono_us() + GOAWAY_TIMEOUT_MS * US_PER_MS;
+            until_us = goaway_us < until_us ? goaway_us : until_us;
+        }
+        wait_tick(server);
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void wait_until_quiet(struct rpc_server *server) {
+    pthread_mutex_lock(&server->lock);
+    while (!is_quiet(server))
+        wait_tick(server);
+    pthread_mutex_unlock(&server->lock);
+}
+
+void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const volatile bool *hurry) {
+    if (!server->core)
+        return;
+    atomic_store(&server->stopping, true);
+    grpc_server_shutdown_and_notify(server->core, server->pollers[0].base.queue, &server->shutdown_op);
+    call_close_own_streams(server);
+    wait_for_grace(server, grace_ms, hurry);
+    grpc_server_cancel_all_calls(server->core);
+    wait_until_quiet(server);
+    destroy_core(server);
+}
+
+void rpc_server_free(struct rpc_server *server) {
+    if (!server)
+        return;
+    rpc_server_stop(server, 0, NULL);
+    while (server->services) {
+        struct service *service = server->services;
+        server->services = service->next;
+        service_free(service);
+    }
+    health_free(server->health);
+    reflection_free(server->reflection);
+    descriptors_deinit(&server->descriptors);
+    core_deinit();
+    pthread_cond_destroy(&server->changed);
+    pthread_mutex_destroy(&server->lock);
+    free(server->address);
+    free(server->listen);
+    free(server);
+}

@@ -1,0 +1,75 @@
+#include "store/admission.h"
+
+#include "store/lookup.h"
+
+bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admission_batch *batch, struct err *err) {
+    static const struct pg_statement ledger = {
+        "select i.n from unnest($1::bigint[], $2::bigint[]) with ordinality i(coupon_id, user_id, n) cross join lateral"
+        " (select 1 from publish_request where coupon_id = i.coupon_id and user_id = i.user_id limit 1) p"};
+    int64_t *ids = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
+    for (size_t i = 0; i < batch->n_coupons; i++)
+        ids[i] = batch->coupons[i].id;
+    outbox_heads_init(&batch->heads, arena, ids, batch->n_coupons, lanes);
+
+    struct pg_args ledger_args = {0};
+    pg_arg_int8s(&ledger_args, arena, batch->coupon_id, batch->n_asks);
+    pg_arg_int8s(&ledger_args, arena, batch->user_id, batch->n_asks);
+    enum { LOCK = 1, COUPONS = LOCK + OUTBOX_LOCK_STATEMENTS, LEDGER, STATEMENTS };
+    pg_send(pg, &pg_begin, NULL);
+    outbox_send_lock(pg, arena, STREAM_REQUESTED, &batch->heads);
+    coupons_send_read(pg, arena, ids, batch->n_coupons);
+    pg_send(pg, &ledger, &ledger_args);
+    PGresult *results[STATEMENTS];
+    if (!pg_collect(pg, results, STATEMENTS, err))
+        return false;
+    outbox_read_lock(&results[LOCK], &batch->heads, &batch->segment, &batch->now_us);
+    coupons_read(results[COUPONS], batch->coupons);
+    for (size_t i = 0; i < batch->n_asks; i++)
+        batch->in_ledger[i] = false;
+    for (int row = 0; row < PQntuples(results[LEDGER]); row++)
+        batch->in_ledger[pg_int8(results[LEDGER], row, 0) - 1] = true;
+    pg_clear(results, STATEMENTS);
+    return true;
+}
+
+bool admission_write(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
+                     const struct admission_rows *rows, const struct outbox_rows *outbox, struct err *err) {
+    static const struct pg_statement count = {
+        "update admission a set accepted = i.accepted from unnest($1::bigint[], $2::bigint[]) i(coupon_id, accepted)"
+        " where a.coupon_id = i.coupon_id and a.accepted <> i.accepted"};
+    static const struct pg_statement insert = {
+        "insert into publish_request (coupon_id, user_id, ticket, request_id, accept_time)"
+        " select i.*, $5 from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) i"};
+    int64_t *ids = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
+    int64_t *accepted = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
+    size_t n = 0;
+    for (size_t i = 0; i < batch->n_coupons; i++)
+        if (batch->coupons[i].exists) {
+            ids[n] = batch->coupons[i].id;
+            accepted[n++] = batch->coupons[i].accepted;
+        }
+    struct pg_args count_args = {0}, insert_args = {0};
+    pg_arg_int8s(&count_args, arena, ids, n);
+    pg_arg_int8s(&count_args, arena, accepted, n);
+    pg_arg_int8s(&insert_args, arena, rows->coupon_id, rows->n);
+    pg_arg_int8s(&insert_args, arena, rows->user_id, rows->n);
+    pg_arg_int8s(&insert_args, arena, rows->ticket, rows->n);
+    pg_arg_texts(&insert_args, arena, rows->request_id, rows->n);
+    pg_arg_time(&insert_args, arena, batch->now_us);
+    pg_send(pg, &insert, &insert_args);
+    outbox_send_append(pg, arena, STREAM_REQUESTED, batch->segment, outbox, &batch->heads, batch->now_us);
+    pg_send(pg, &count, &count_args);
+    pg_send(pg, &pg_commit, NULL);
+    PGresult *results[3 + OUTBOX_APPEND_STATEMENTS];
+    if (!pg_collect(pg, results, 3 + OUTBOX_APPEND_STATEMENTS, err))
+        return false;
+    pg_clear(results, 3 + OUTBOX_APPEND_STATEMENTS);
+    return true;
+}
+
+void admission_abandon(struct pg *pg) {
+    PGresult *result;
+    pg_send(pg, &pg_rollback, NULL);
+    if (pg_collect(pg, &result, 1, NULL))
+        pg_clear(&result, 1);
+}

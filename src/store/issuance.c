@@ -1,0 +1,203 @@
+#include "store/issuance.h"
+
+#include "store/lookup.h"
+
+bool issuance_offsets(struct pg *pg, struct arena *arena, const char *topic, const int32_t *partitions,
+                      const int64_t *if_none, size_t n, int64_t *ret_next_offset, struct err *err) {
+    static const struct pg_statement make = {
+        "insert into consumer_offset (topic, partition, next_offset)"
+        " select $1, i.* from unnest($2::integer[], $3::bigint[]) i on conflict do nothing"};
+    static const struct pg_statement read = {
+        "select i.n, o.next_offset from unnest($2::integer[]) with ordinality i(partition, n) cross join lateral"
+        " (select next_offset from consumer_offset where topic = $1 and partition = i.partition limit 1) o"};
+    struct pg_args make_args = {0}, read_args = {0};
+    pg_arg_text(&make_args, topic);
+    pg_arg_int4s(&make_args, arena, partitions, n);
+    pg_arg_int8s(&make_args, arena, if_none, n);
+    pg_send(pg, &make, &make_args);
+    pg_arg_text(&read_args, topic);
+    pg_arg_int4s(&read_args, arena, partitions, n);
+    pg_send(pg, &read, &read_args);
+    PGresult *results[2];
+    if (!pg_collect(pg, results, 2, err))
+        return false;
+    for (int row = 0; row < PQntuples(results[1]); row++)
+        ret_next_offset[pg_int8(results[1], row, 0) - 1] = pg_int8(results[1], row, 1);
+    pg_clear(results, 2);
+    return true;
+}
+
+static void send_lock_offsets(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
+    static const struct pg_statement lock = {
+        "select i.n, o.next_offset from unnest($2::integer[]) with ordinality i(partition, n)"
+        " join consumer_offset o on o.topic = $1 and o.partition = i.partition for update of o"};
+    struct pg_args args = {0};
+    pg_arg_text(&args, batch->topic);
+    pg_arg_int4s(&args, arena, batch->partition, batch->n_partitions);
+    pg_send(pg, &lock, &args);
+}
+
+static void send_read_events(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
+    static const struct pg_statement read = {
+        "select i.n, p.ticket, p.accept_time, p.request_id, u.ticket, r.reason"
+        " from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality i(coupon_id, user_id, ticket, n)"
+        " left join lateral (select ticket, accept_time, request_id from publish_request"
+        "  where coupon_id = i.coupon_id and user_id = i.user_id limit 1) p on true"
+        " left join lateral (select ticket from user_coupon"
+        "  where user_id = i.user_id and coupon_id = i.coupon_id limit 1) u on true"
+        " left join lateral (select reason from rejection"
+        "  where coupon_id = i.coupon_id and ticket = i.ticket limit 1) r on true"};
+    size_t n = batch->n_events;
+    int64_t *coupon_id = ARENA_ARRAY(arena, int64_t, n), *user_id = ARENA_ARRAY(arena, int64_t, n);
+    int64_t *ticket = ARENA_ARRAY(arena, int64_t, n);
+    for (size_t i = 0; i < n; i++) {
+        coupon_id[i] = batch->events[i].coupon_id;
+        user_id[i] = batch->events[i].user_id;
+        ticket[i] = batch->events[i].ticket;
+    }
+    struct pg_args args = {0};
+    pg_arg_int8s(&args, arena, coupon_id, n);
+    pg_arg_int8s(&args, arena, user_id, n);
+    pg_arg_int8s(&args, arena, ticket, n);
+    pg_send(pg, &read, &args);
+}
+
+static void read_events(const PGresult *result, struct arena *arena, struct issuance_event *events) {
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct issuance_event *event = &events[pg_int8(result, row, 0) - 1];
+        if (PQgetisnull(result, row, 1)) {
+            event->ledger_ticket = 0;
+        } else {
+            event->ledger_ticket = pg_int8(result, row, 1);
+            event->accept_us = pg_time(result, row, 2, 0);
+            event->request_id = arena_strdup(arena, PQgetvalue(result, row, 3));
+        }
+        event->held_ticket = PQgetisnull(result, row, 4) ? 0 : pg_int8(result, row, 4);
+        event->ticket_rejected = !PQgetisnull(result, row, 5);
+    }
+}
+
+bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuance_batch *batch, struct err *err) {
+    int64_t *ids = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
+    for (size_t i = 0; i < batch->n_coupons; i++)
+        ids[i] = batch->coupons[i].id;
+    outbox_heads_init(&batch->heads, arena, ids, batch->n_coupons, lanes);
+    enum { OFFSETS = 1, LOCK, COUPONS = LOCK + OUTBOX_LOCK_STATEMENTS, EVENTS, STATEMENTS };
+    pg_send(pg, &pg_begin, NULL);
+    send_lock_offsets(pg, arena, batch);
+    outbox_send_lock(pg, arena, STREAM_PUBLISHED, &batch->heads);
+    coupons_send_read(pg, arena, ids, batch->n_coupons);
+    send_read_events(pg, arena, batch);
+    PGresult *results[STATEMENTS];
+    if (!pg_collect(pg, results, STATEMENTS, err))
+        return false;
+    for (int row = 0; row < PQntuples(results[OFFSETS]); row++)
+        batch->next_offset[pg_int8(results[OFFSETS], row, 0) - 1] = pg_int8(results[OFFSETS], row, 1);
+    if (batch->heads.n)
+        outbox_read_lock(&results[LOCK], &batch->heads, &batch->segment, &batch->now_us);
+    coupons_read(results[COUPONS], batch->coupons);
+    read_events(results[EVENTS], arena, batch->events);
+    pg_clear(results, STATEMENTS);
+    return true;
+}
+
+static int send_counts(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
+    static const struct pg_statement count = {
+        "update issuance s set issued = i.issued, rejected = i.rejected"
+        " from unnest($1::bigint[], $2::bigint[], $3::bigint[]) i(coupon_id, issued, rejected)"
+        " where s.coupon_id = i.coupon_id and (s.issued, s.rejected) <> (i.issued, i.rejected)"};
+    int64_t *ids = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
+    int64_t *issued = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
+    int64_t *rejected = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
+    for (size_t i = 0; i < batch->n_coupons; i++) {
+        ids[i] = batch->coupons[i].id;
+        issued[i] = batch->coupons[i].issued;
+        rejected[i] = batch->coupons[i].rejected;
+    }
+    struct pg_args args = {0};
+    pg_arg_int8s(&args, arena, ids, batch->n_coupons);
+    pg_arg_int8s(&args, arena, issued, batch->n_coupons);
+    pg_arg_int8s(&args, arena, rejected, batch->n_coupons);
+    pg_send(pg, &count, &args);
+    return 1;
+}
+
+static int send_issued(struct pg *pg, struct arena *arena, const struct issuance_rows *rows, int64_t now_us) {
+    static const struct pg_statement insert = {
+        "insert into user_coupon (coupon_id, user_id, ticket, issue_time)"
+        " select i.*, $4 from unnest($1::bigint[], $2::bigint[], $3::bigint[]) i"};
+    struct pg_args args = {0};
+    pg_arg_int8s(&args, arena, rows->issued_coupon_id, rows->n_issued);
+    pg_arg_int8s(&args, arena, rows->issued_user_id, rows->n_issued);
+    pg_arg_int8s(&args, arena, rows->issued_ticket, rows->n_issued);
+    pg_arg_time(&args, arena, now_us);
+    pg_send(pg, &insert, &args);
+    return 1;
+}
+
+static int send_rejected(struct pg *pg, struct arena *arena, const struct issuance_rows *rows) {
+    static const struct pg_statement insert = {
+        "insert into rejection (coupon_id, ticket, reason, reject_time)"
+        " select i.coupon_id, i.ticket, i.reason, clock_timestamp()"
+        " from unnest($1::bigint[], $2::bigint[], $3::integer[]) i(coupon_id, ticket, reason) on conflict do nothing"};
+    struct pg_args args = {0};
+    pg_arg_int8s(&args, arena, rows->rejected_coupon_id, rows->n_rejected);
+    pg_arg_int8s(&args, arena, rows->rejected_ticket, rows->n_rejected);
+    pg_arg_int4s(&args, arena, rows->rejected_reason, rows->n_rejected);
+    pg_send(pg, &insert, &args);
+    return 1;
+}
+
+static int send_dead(struct pg *pg, struct arena *arena, const char *topic, const struct issuance_rows *rows) {
+    static const struct pg_statement insert = {
+        "insert into dead_letter (topic, partition, message_offset, key, value, reason, create_time)"
+        " select $1, i.*, clock_timestamp()"
+        " from unnest($2::integer[], $3::bigint[], $4::bytea[], $5::bytea[], $6::text[]) i on conflict do nothing"};
+    struct pg_args args = {0};
+    pg_arg_text(&args, topic);
+    pg_arg_int4s(&args, arena, rows->dead_partition, rows->n_dead);
+    pg_arg_int8s(&args, arena, rows->dead_offset, rows->n_dead);
+    pg_arg_byteas(&args, arena, rows->dead_key, rows->n_dead);
+    pg_arg_byteas(&args, arena, rows->dead_value, rows->n_dead);
+    pg_arg_texts(&args, arena, rows->dead_reason, rows->n_dead);
+    pg_send(pg, &insert, &args);
+    return 1;
+}
+
+bool issuance_write(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
+                    const struct issuance_rows *rows, const struct outbox_rows *outbox, struct err *err) {
+    static const struct pg_statement offsets = {
+        "update consumer_offset o set next_offset = i.next_offset"
+        " from unnest($2::integer[], $3::bigint[]) i(partition, next_offset)"
+        " where o.topic = $1 and o.partition = i.partition"};
+    struct pg_args args = {0};
+    pg_arg_text(&args, batch->topic);
+    pg_arg_int4s(&args, arena, batch->partition, batch->n_partitions);
+    pg_arg_int8s(&args, arena, batch->next_offset, batch->n_partitions);
+    int n = 2;
+    pg_send(pg, &offsets, &args);
+    if (rows->n_issued) {
+        n += send_issued(pg, arena, rows, batch->now_us);
+        outbox_send_append(pg, arena, STREAM_PUBLISHED, batch->segment, outbox, &batch->heads, batch->now_us);
+        n += OUTBOX_APPEND_STATEMENTS;
+    }
+    if (rows->n_issued || rows->n_rejected)
+        n += send_counts(pg, arena, batch);
+    if (rows->n_rejected)
+        n += send_rejected(pg, arena, rows);
+    if (rows->n_dead)
+        n += send_dead(pg, arena, batch->topic, rows);
+    pg_send(pg, &pg_commit, NULL);
+    PGresult *results[8 + OUTBOX_APPEND_STATEMENTS];
+    if (!pg_collect(pg, results, n, err))
+        return false;
+    pg_clear(results, n);
+    return true;
+}
+
+void issuance_abandon(struct pg *pg) {
+    PGresult *result;
+    pg_send(pg, &pg_rollback, NULL);
+    if (pg_collect(pg, &result, 1, NULL))
+        pg_clear(&result, 1);
+}

@@ -1,0 +1,64 @@
+/* What issue asks of Postgres: one transaction per batch of events, in two round trips.
+ *
+ *   read    begin, the stored offsets (locked), the lanes, then coupons, ledger, coupons held, rejections
+ *   write   offsets, user_coupon, counters, outbox, rejections, dead letters, commit */
+#pragma once
+
+#include "store/outbox.h"
+#include "store/pg.h"
+#include "store/rows.h"
+
+struct issuance_event {
+    /* in */
+    int64_t coupon_id, user_id, ticket;
+    /* filled by issuance_read */
+    int64_t ledger_ticket; /* 0: no ledger row for (coupon, user) */
+    int64_t accept_us;
+    const char *request_id; /* the ledger's; in the arena */
+    int64_t held_ticket;    /* 0: the user holds none of this coupon */
+    bool ticket_rejected;
+};
+
+struct issuance_batch {
+    const char *topic;
+    /* in: the partitions of the batch, ascending; next_offset is filled */
+    size_t n_partitions;
+    int32_t *partition;
+    int64_t *next_offset;
+    /* in: distinct coupons, ascending; filled but for the id */
+    size_t n_coupons;
+    struct coupon_row *coupons;
+    /* in: decoded events */
+    size_t n_events;
+    struct issuance_event *events;
+    /* filled */
+    struct outbox_heads heads;
+    int segment;
+    int64_t now_us;
+};
+
+struct issuance_rows {
+    size_t n_issued;
+    int64_t *issued_coupon_id, *issued_user_id, *issued_ticket;
+    size_t n_rejected;
+    int64_t *rejected_coupon_id, *rejected_ticket;
+    int32_t *rejected_reason;
+    size_t n_dead;
+    int32_t *dead_partition;
+    int64_t *dead_offset;
+    struct pg_bytes *dead_key, *dead_value;
+    const char **dead_reason;
+};
+
+/* The stored next offset of each partition; where none is stored yet, if_none[i] is stored and returned. Comes before
+ * the first batch of a partition. */
+bool issuance_offsets(struct pg *pg, struct arena *arena, const char *topic, const int32_t *partitions,
+                      const int64_t *if_none, size_t n, int64_t *ret_next_offset, struct err *err);
+
+/* On success the transaction is open: issuance_write or issuance_abandon must follow. */
+bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuance_batch *batch, struct err *err);
+/* batch->next_offset, the coupons' issued and rejected are what they should become. Where it fails and the connection
+ * is lost, the commit may have happened: the stored offsets tell, and reading again is enough. */
+bool issuance_write(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
+                    const struct issuance_rows *rows, const struct outbox_rows *outbox, struct err *err);
+void issuance_abandon(struct pg *pg);

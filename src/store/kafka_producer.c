@@ -1,0 +1,150 @@
+/* The relay's way into Kafka: idempotent, acks=all, patient. Headers follow the CloudEvents binding in binary mode. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "store/kafka_internal.h"
+
+struct kafka_producer {
+    const struct kafka_options *options; /* first: kafka_internal.h */
+    rd_kafka_t *rk;
+    rd_kafka_topic_t *topic;
+    enum stream stream;
+    void (*on_ack)(void *arg, uintptr_t tag, bool ok);
+    void *arg;
+    bool discarding;
+};
+
+static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) {
+    struct kafka_producer *producer = opaque;
+    (void)rk;
+    if (!producer->discarding)
+        producer->on_ack(producer->arg, (uintptr_t)message->_private, message->err == RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+static void ignore_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) {
+    /* librdkafka retries; a fatal error is asked for by kafka_producer_is_fatal; the log callback tells the rest. */
+    (void)rk;
+    (void)error;
+    (void)reason;
+    (void)opaque;
+}
+
+static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, struct err *err) {
+    static const char *const settings[][2] = {
+        {"enable.idempotence", "true"},
+        {"acks", "all"},
+        /* An outage is waited out: the cursor stands still meanwhile. */
+        {"message.timeout.ms", "0"},
+        /* Everything that is waiting goes out at once; a busy broker connection batches by itself. */
+        {"linger.ms", "0"},
+        {"partitioner", "murmur2"},
+        {"compression.type", "none"},
+        {"queue.buffering.max.kbytes", "65536"},
+    };
+    char messages[16];
+    snprintf(messages, sizeof messages, "%d", producer->options->in_flight_max);
+    rd_kafka_conf_set_opaque(conf, producer);
+    rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+    rd_kafka_conf_set_error_cb(conf, ignore_error);
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+        if (!kafka_set(conf, settings[i][0], settings[i][1], err))
+            return false;
+    return kafka_common_conf(producer->options, conf, err) &&
+           kafka_set(conf, "queue.buffering.max.messages", messages, err);
+}
+
+bool kafka_producer_new(const struct kafka_options *options, enum stream stream,
+                        void (*on_ack)(void *arg, uintptr_t tag, bool ok), void *arg, int wake_fd,
+                        struct kafka_producer **ret_producer, struct err *err) {
+    struct kafka_producer *producer = calloc(1, sizeof *producer);
+    if (!producer)
+        abort();
+    *producer = (struct kafka_producer){.options = options, .stream = stream, .on_ack = on_ack, .arg = arg};
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    char text[256] = "";
+    if (!configure(producer, conf, err)) {
+        rd_kafka_conf_destroy(conf);
+        free(producer);
+        return false;
+    }
+    producer->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    if (!producer->rk) {
+        rd_kafka_conf_destroy(conf);
+        free(producer);
+        return err_set(err, ERR_INTERNAL, BACKEND_KAFKA, "%s", text);
+    }
+    char name[KAFKA_TOPIC_MAX];
+    kafka_topic_name(options, stream, name);
+    producer->topic = rd_kafka_topic_new(producer->rk, name, NULL);
+    static const uint64_t one = 1; /* what an eventfd takes */
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_main(producer->rk);
+    rd_kafka_queue_io_event_enable(queue, wake_fd, &one, sizeof one);
+    rd_kafka_queue_destroy(queue);
+    *ret_producer = producer;
+    return true;
+}
+
+void kafka_producer_free(struct kafka_producer *producer) {
+    if (!producer)
+        return;
+    producer->discarding = true;
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_main(producer->rk);
+    rd_kafka_queue_io_event_enable(queue, -1, NULL, 0);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_flush(producer->rk, 1000);
+    rd_kafka_topic_destroy(producer->topic);
+    rd_kafka_destroy(producer->rk);
+    free(producer);
+}
+
+static void add_header(rd_kafka_headers_t *headers, const char *name, const char *value) {
+    rd_kafka_header_add(headers, name, -1, value, -1);
+}
+
+static rd_kafka_headers_t *headers_of(enum stream stream, const struct outbox_entry *entry) {
+    static const char *const types[STREAMS] = {"coupon.v1.PublishRequested", "coupon.v1.Published"};
+    char id[48], time[28];
+    snprintf(id, sizeof id, "%lld-%lld", (long long)entry->coupon_id, (long long)entry->ticket);
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(7);
+    add_header(headers, "ce_specversion", "1.0");
+    add_header(headers, "ce_id", id);
+    add_header(headers, "ce_type", types[stream]);
+    add_header(headers, "ce_source", "/couponsd");
+    add_header(headers, "ce_time", clock_format(entry->append_us, time));
+    add_header(headers, "content-type", "application/protobuf");
+    if (entry->traceparent)
+        add_header(headers, "traceparent", entry->traceparent);
+    return headers;
+}
+
+bool kafka_produce(struct kafka_producer *producer, const struct outbox_entry *entry, uintptr_t tag, struct err *err) {
+    char key[24];
+    int key_len = snprintf(key, sizeof key, "%lld", (long long)entry->coupon_id);
+    rd_kafka_headers_t *headers = headers_of(producer->stream, entry);
+    /* librdkafka wants non-const pointers and copies what they point to. */
+    rd_kafka_resp_err_t error = rd_kafka_producev(
+        producer->rk, RD_KAFKA_V_RKT(producer->topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_KEY(key, (size_t)key_len), RD_KAFKA_V_VALUE((void *)(uintptr_t)entry->payload, entry->payload_len),
+        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE((void *)tag), RD_KAFKA_V_END);
+    if (!error)
+        return true;
+    rd_kafka_headers_destroy(headers);
+    return err_set(err, error == RD_KAFKA_RESP_ERR__QUEUE_FULL ? ERR_UNAVAILABLE : ERR_REFUSED, BACKEND_KAFKA, "%s",
+                   rd_kafka_err2str(error));
+}
+
+void kafka_producer_poll(struct kafka_producer *producer) {
+    rd_kafka_poll(producer->rk, 0);
+}
+
+bool kafka_producer_is_fatal(struct kafka_producer *producer) {
+    char text[8];
+    return rd_kafka_fatal_error(producer->rk, text, sizeof text) != RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+bool kafka_producer_flush(struct kafka_producer *producer, int timeout_ms) {
+    return rd_kafka_flush(producer->rk, timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR;
+}

@@ -1,0 +1,114 @@
+#include "store/lookup.h"
+
+static const struct pg_statement read_coupons = {
+    "select i.n, c.status, c.frozen, c.open_time, c.expire_time, c.version, a.quantity, a.accepted, s.issued, s.rejected"
+    " from unnest($1::bigint[]) with ordinality i(id, n)"
+    " cross join lateral (select * from coupon where id = i.id limit 1) c"
+    " cross join lateral (select * from admission where coupon_id = i.id limit 1) a"
+    " cross join lateral (select * from issuance where coupon_id = i.id limit 1) s"};
+
+void coupons_send_read(struct pg *pg, struct arena *arena, const int64_t *ids, size_t n) {
+    struct pg_args args = {0};
+    pg_arg_int8s(&args, arena, ids, n);
+    pg_send(pg, &read_coupons, &args);
+}
+
+void coupons_read(const PGresult *result, struct coupon_row *coupons) {
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct coupon_row *coupon = &coupons[pg_int8(result, row, 0) - 1];
+        *coupon = (struct coupon_row){
+            .id = coupon->id,
+            .exists = true,
+            .status = (enum coupon_status)pg_int2(result, row, 1),
+            .frozen = pg_bool(result, row, 2),
+            .open_us = pg_time(result, row, 3, TIME_OPEN_START),
+            .expire_us = pg_time(result, row, 4, TIME_OPEN_END),
+            .version = pg_int8(result, row, 5),
+            .quantity = pg_int8(result, row, 6),
+            .accepted = pg_int8(result, row, 7),
+            .issued = pg_int8(result, row, 8),
+            .rejected = pg_int8(result, row, 9),
+        };
+    }
+}
+
+bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon_row *coupons, size_t n, int64_t *ret_now_us,
+                    struct err *err) {
+    static const struct pg_statement clock = {"select clock_timestamp()"};
+    int64_t *ids = ARENA_ARRAY(arena, int64_t, n);
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = coupons[i].id;
+        coupons[i] = (struct coupon_row){.id = ids[i]};
+    }
+    PGresult *results[2];
+    coupons_send_read(pg, arena, ids, n);
+    pg_send(pg, &clock, NULL);
+    if (!pg_collect(pg, results, 2, err))
+        return false;
+    coupons_read(results[0], coupons);
+    *ret_now_us = pg_time(results[1], 0, 0, 0);
+    pg_clear(results, 2);
+    return true;
+}
+
+bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows, size_t n, struct err *err) {
+    static const struct pg_statement read = {
+        "select i.n, p.ticket, p.request_id, p.accept_time, u.issue_time, r.reason"
+        " from unnest($1::bigint[], $2::bigint[]) with ordinality i(coupon_id, user_id, n)"
+        " cross join lateral (select * from publish_request"
+        "  where coupon_id = i.coupon_id and user_id = i.user_id limit 1) p"
+        " left join lateral (select issue_time from user_coupon"
+        "  where user_id = i.user_id and coupon_id = i.coupon_id and ticket = p.ticket limit 1) u on true"
+        " left join lateral (select reason from rejection"
+        "  where coupon_id = i.coupon_id and ticket = p.ticket limit 1) r on true"};
+    int64_t *coupon_ids = ARENA_ARRAY(arena, int64_t, n), *user_ids = ARENA_ARRAY(arena, int64_t, n);
+    for (size_t i = 0; i < n; i++) {
+        coupon_ids[i] = rows[i].coupon_id;
+        user_ids[i] = rows[i].user_id;
+        rows[i] = (struct status_row){.coupon_id = coupon_ids[i], .user_id = user_ids[i], .issue_us = INT64_MIN};
+    }
+    struct pg_args args = {0};
+    pg_arg_int8s(&args, arena, coupon_ids, n);
+    pg_arg_int8s(&args, arena, user_ids, n);
+    PGresult *result;
+    pg_send(pg, &read, &args);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    for (int i = 0; i < PQntuples(result); i++) {
+        struct status_row *row = &rows[pg_int8(result, i, 0) - 1];
+        row->found = true;
+        row->ticket = pg_int8(result, i, 1);
+        row->request_id = arena_strdup(arena, PQgetvalue(result, i, 2));
+        row->accept_us = pg_time(result, i, 3, 0);
+        row->issue_us = pg_time(result, i, 4, INT64_MIN);
+        row->reject_reason = PQgetisnull(result, i, 5) ? REJECT_NONE : (enum reject_reason)pg_int2(result, i, 5);
+    }
+    pg_clear(&result, 1);
+    return true;
+}
+
+bool lookup_user_coupons(struct pg *pg, struct arena *arena, int64_t user_id, int64_t after, int max,
+                         struct status_row *ret_rows, size_t *ret_n, struct err *err) {
+    static const struct pg_statement read = {
+        "select coupon_id, ticket, issue_time from user_coupon where user_id = $1 and coupon_id > $2"
+        " order by coupon_id limit $3"};
+    struct pg_args args = {0};
+    pg_arg_int8(&args, arena, user_id);
+    pg_arg_int8(&args, arena, after);
+    pg_arg_int8(&args, arena, max);
+    PGresult *result;
+    pg_send(pg, &read, &args);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    *ret_n = (size_t)PQntuples(result);
+    for (int i = 0; i < PQntuples(result); i++)
+        ret_rows[i] = (struct status_row){
+            .coupon_id = pg_int8(result, i, 0),
+            .user_id = user_id,
+            .found = true,
+            .ticket = pg_int8(result, i, 1),
+            .issue_us = pg_time(result, i, 2, INT64_MIN),
+        };
+    pg_clear(&result, 1);
+    return true;
+}

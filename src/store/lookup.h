@@ -1,0 +1,22 @@
+/* Reading: coupons as they stand, where requests stand, what a user holds. No locks, any hot connection. */
+#pragma once
+
+#include "store/pg.h"
+#include "store/rows.h"
+
+/* One statement within a round trip: the coupons with these ids … */
+void coupons_send_read(struct pg *pg, struct arena *arena, const int64_t *ids, size_t n);
+/* … read into coupons[0..n), all but the id. */
+void coupons_read(const PGresult *result, struct coupon_row *coupons);
+
+/* The same as a round trip of its own, with the server's clock. `coupons[i].id` is given. */
+bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon_row *coupons, size_t n, int64_t *ret_now_us,
+                    struct err *err);
+
+/* Where the requests of rows[i].(coupon_id, user_id) stand: fills the rest. Strings live in the arena. */
+bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows, size_t n, struct err *err);
+
+/* Up to `max` coupons of the user with an id above `after`, by coupon id: fills rows (coupon_id, user_id, ticket,
+ * issue_us). */
+bool lookup_user_coupons(struct pg *pg, struct arena *arena, int64_t user_id, int64_t after, int max,
+                         struct status_row *ret_rows, size_t *ret_n, struct err *err);

@@ -1,0 +1,78 @@
+/* The outbox: per stream and lane an append-only log in Postgres, in two segments (tables) that take turns.
+ *
+ *   head     the last id given in a lane; moved by the transaction that appends, which holds the lane's lock
+ *   cursor   the last id that Kafka has acknowledged; moved by the relay that owns the lane
+ *   segment  which of the two tables new rows go to; the other is drained, then truncated
+ *
+ * Ids are given without gaps, so a reader that finds id n+1 after n has missed nothing. */
+#pragma once
+
+#include "store/pg.h"
+#include "store/rows.h"
+
+/* --- appending: within the caller's transaction, which holds the lanes' locks --- */
+
+/* One round trip's worth of rows, in lane order then id order or any other; arrays of `n`. */
+struct outbox_rows {
+    size_t n, cap;
+    int32_t *lane;
+    int64_t *id, *coupon_id, *ticket;
+    const char **traceparent; /* NULL where there is none */
+    struct pg_bytes *payload;
+};
+/* Room for `cap` rows in the arena. */
+void outbox_rows_init(struct outbox_rows *rows, struct arena *arena, size_t cap);
+
+/* The heads of the lanes that a batch touches. `last_id` is read, then moved by the caller for each row it appends. */
+struct outbox_heads {
+    size_t n;
+    int32_t *lane;    /* ascending */
+    int64_t *last_id;
+};
+/* The distinct lanes of `coupon_ids`, ascending; last_id zeroed. */
+void outbox_heads_init(struct outbox_heads *heads, struct arena *arena, const int64_t *coupon_ids, size_t n, int lanes);
+/* The next id of a lane. */
+int64_t outbox_heads_next(struct outbox_heads *heads, int32_t lane);
+
+/* Sends two statements: taking the lanes' locks, and (a statement of its own, so that it sees what the lock waited for)
+ * reading clock, segment and heads. */
+#define OUTBOX_LOCK_STATEMENTS 2
+void outbox_send_lock(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_heads *heads);
+/* Reads the results of these two. */
+void outbox_read_lock(PGresult *const *results, struct outbox_heads *heads, int *ret_segment, int64_t *ret_now_us);
+
+/* Sends two statements: the rows into the segment, and the heads. */
+#define OUTBOX_APPEND_STATEMENTS 2
+void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, int segment,
+                        const struct outbox_rows *rows, const struct outbox_heads *heads, int64_t now_us);
+
+/* --- relaying: on a connection that holds the lane's session lock --- */
+
+/* Tries to take the relay's lock of each lane in `lanes`; sets own[i] and, where taken, cursor[i]. */
+bool outbox_take_lanes(struct pg *pg, enum stream stream, const int32_t *lanes, size_t n, bool *ret_own,
+                       int64_t *ret_cursor, struct err *err);
+
+struct outbox_entry {
+    int32_t lane;
+    int64_t id, coupon_id, ticket;
+    int64_t append_us;
+    const char *traceparent; /* NULL where there is none */
+    const void *payload;
+    size_t payload_len;
+};
+/* Up to `max` rows of each lane behind after[i], by lane in the order given, then id; only as far as ids follow one
+ * another. The entries point into *ret_results, which the caller frees with pg_clear(ret_results, 2). */
+bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, const int32_t *lanes, const int64_t *after,
+                 size_t n, int max, struct outbox_entry **ret_entries, size_t *ret_n, PGresult **ret_results,
+                 struct err *err);
+/* Moves cursors. Without waiting for the disk: a cursor lost in a crash only means sending again. */
+bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream, const int32_t *lanes,
+                         const int64_t *last_ids, size_t n, struct err *err);
+
+/* Rows not yet acknowledged, in all lanes. */
+bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t *ret_rows, struct err *err);
+
+/* Lets the segments take turns, if they have not for `age_ms` and the one to be written next holds nothing that a cursor
+ * has not passed: truncates it and points new rows to it. *ret_rotated says whether it did. */
+bool outbox_rotate(struct pg *pg, struct arena *arena, enum stream stream, int64_t age_ms, bool *ret_rotated,
+                   struct err *err);

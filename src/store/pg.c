@@ -1,0 +1,499 @@
+/* See pg.h. Rules: one thread; `expected` remembers for each message of the round trip whether it is a statement's or a
+ * Prepare that was slipped in before it. */
+#include "store/pg.h"
+
+#include <endian.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+/* Oids of built-in types; they never change. */
+enum {
+    OID_BOOL = 16,
+    OID_BYTEA = 17,
+    OID_INT8 = 20,
+    OID_INT2 = 21,
+    OID_INT4 = 23,
+    OID_TEXT = 25,
+    OID_FLOAT8 = 701,
+    OID_BYTEA_ARRAY = 1001,
+    OID_INT4_ARRAY = 1007,
+    OID_TEXT_ARRAY = 1009,
+    OID_INT8_ARRAY = 1016,
+    OID_TIMESTAMPTZ = 1184,
+    OID_TIMESTAMPTZ_ARRAY = 1185,
+};
+
+#define MAX_STATEMENTS 48 /* distinct ones on one connection; each stage has fewer than 16 */
+#define MAX_EXPECTED 64   /* messages of one round trip */
+/* Postgres counts time from 2000-01-01. */
+#define PG_EPOCH_US INT64_C(946684800000000)
+/* Silence for so much longer than a statement may take means that the server or the way to it is gone. */
+#define SILENCE_MARGIN_MS 2000
+
+struct pg {
+    struct pg_options options;
+    PGconn *conn;
+    uint64_t generation;
+    uint32_t schema_oid;
+    const struct pg_statement *prepared[MAX_STATEMENTS];
+    int n_prepared;
+    bool is_prepare[MAX_EXPECTED];
+    int n_expected;
+    bool send_failed;
+};
+
+const struct pg_statement pg_begin = {"begin"};
+const struct pg_statement pg_commit = {"commit"};
+const struct pg_statement pg_rollback = {"rollback"};
+
+struct pg *pg_new(const struct pg_options *options) {
+    struct pg *pg = calloc(1, sizeof *pg);
+    if (!pg)
+        abort();
+    pg->options = *options;
+    return pg;
+}
+
+void pg_free(struct pg *pg) {
+    if (!pg)
+        return;
+    pg_disconnect(pg);
+    free(pg);
+}
+
+bool pg_is_connected(const struct pg *pg) {
+    return pg->conn != NULL;
+}
+
+uint64_t pg_generation(const struct pg *pg) {
+    return pg->generation;
+}
+
+void pg_disconnect(struct pg *pg) {
+    if (pg->conn)
+        PQfinish(pg->conn);
+    pg->conn = NULL;
+    pg->n_prepared = pg->n_expected = 0;
+    pg->send_failed = false;
+}
+
+int64_t pg_lock_key(const struct pg *pg, enum pg_lock_stage stage, int lane) {
+    return (int64_t)((uint64_t)pg->schema_oid << 32 | (uint64_t)stage << 24 | (uint32_t)lane);
+}
+
+/* What the server said, without its "ERROR:" and line breaks. */
+static bool server_error(struct err *err, const PGresult *result) {
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    enum err_code code = ERR_REFUSED;
+    bool retriable = false;
+    if (state) {
+        if (strcmp(state, "42501") == 0 || strncmp(state, "28", 2) == 0)
+            code = ERR_PERMISSION;
+        /* 40: serialization, deadlock; 53: no resources; 55P03: lock time-out; 57: cancelled or shut down; 08: connection */
+        if (strncmp(state, "40", 2) == 0 || strncmp(state, "53", 2) == 0 || strncmp(state, "57", 2) == 0 ||
+            strncmp(state, "08", 2) == 0 || strcmp(state, "55P03") == 0 || strcmp(state, "25P03") == 0) {
+            code = ERR_UNAVAILABLE;
+            retriable = true;
+        }
+    }
+    err_set(err, code, BACKEND_POSTGRES, "%s%s%s", text ? text : "unknown error", detail ? ": " : "",
+            detail ? detail : "");
+    if (err) {
+        err->retriable = retriable;
+        snprintf(err->sqlstate, sizeof err->sqlstate, "%s", state ? state : "");
+    }
+    return false;
+}
+
+static bool connection_error(struct pg *pg, struct err *err) {
+    err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", pg->conn ? PQerrorMessage(pg->conn) : "not connected");
+    pg_disconnect(pg);
+    return false;
+}
+
+bool pg_exec(struct pg *pg, const char *sql, struct err *err) {
+    PGresult *result = PQexec(pg->conn, sql);
+    ExecStatusType status = PQresultStatus(result);
+    bool ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+    if (!ok)
+        server_error(err, result);
+    PQclear(result);
+    if (!ok && PQstatus(pg->conn) != CONNECTION_OK)
+        connection_error(pg, err);
+    return ok;
+}
+
+static bool read_schema(struct pg *pg, struct err *err) {
+    PGresult *result = PQexec(pg->conn, "select current_schema()::regnamespace::oid::bigint");
+    bool ok = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
+    if (!ok)
+        server_error(err, result);
+    else if (PQgetisnull(result, 0, 0))
+        ok = err_set(err, ERR_INVALID, BACKEND_POSTGRES,
+                     "no schema of the search_path exists: create it, or set search_path in postgres.url");
+    else
+        pg->schema_oid = (uint32_t)strtoul(PQgetvalue(result, 0, 0), NULL, 10);
+    PQclear(result);
+    return ok;
+}
+
+static void ignore_notice(void *arg, const PGresult *result) {
+    (void)arg;
+    (void)result;
+}
+
+static bool prepare_session(struct pg *pg, struct err *err) {
+    char sql[600];
+    /* idle_in_transaction: a stopped process must not hold a lane for longer than others can wait. */
+    snprintf(sql, sizeof sql,
+             "set statement_timeout = %d; set idle_in_transaction_session_timeout = %d; set jit = off;"
+             "set synchronous_commit = on; set client_min_messages = warning;%s",
+             pg->options.statement_timeout_ms, pg->options.statement_timeout_ms,
+             pg->options.hot ? "set plan_cache_mode = force_generic_plan; set enable_seqscan = off;"
+                               "set enable_hashjoin = off; set enable_mergejoin = off; set enable_bitmapscan = off;"
+                               "set enable_memoize = off; set enable_material = off"
+                             : "");
+    return pg_exec(pg, sql, err) && read_schema(pg, err);
+}
+
+bool pg_connect(struct pg *pg, struct err *err) {
+    if (pg->conn && PQstatus(pg->conn) == CONNECTION_OK)
+        return true;
+    pg_disconnect(pg);
+    char timeout[16], silence[16];
+    snprintf(timeout, sizeof timeout, "%d", pg->options.connect_timeout_s);
+    snprintf(silence, sizeof silence, "%d", pg->options.statement_timeout_ms + SILENCE_MARGIN_MS);
+    /* Those before dbname are defaults that the URL may override. */
+    const char *keywords[] = {"connect_timeout", "tcp_user_timeout", "keepalives_idle", "application_name", "dbname",
+                              NULL};
+    const char *values[] = {timeout, silence, "10", pg->options.application_name, pg->options.url, NULL};
+    pg->conn = PQconnectdbParams(keywords, values, 1);
+    if (!pg->conn)
+        return err_set(err, ERR_INTERNAL, BACKEND_POSTGRES, "out of memory");
+    if (PQstatus(pg->conn) != CONNECTION_OK) {
+        const char *text = PQerrorMessage(pg->conn);
+        bool refused = strstr(text, "authentication failed") || strstr(text, "does not exist") ||
+                       strstr(text, "permission denied") || strstr(text, "no pg_hba.conf entry") ||
+                       strstr(text, "invalid connection option") || strstr(text, "invalid URI");
+        err_set(err, refused ? ERR_PERMISSION : ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", text);
+        pg_disconnect(pg);
+        return false;
+    }
+    PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+    if (!prepare_session(pg, err)) {
+        pg_disconnect(pg);
+        return false;
+    }
+    pg->generation++;
+    return true;
+}
+
+/* --- a round trip --- */
+
+static void expect(struct pg *pg, bool is_prepare) {
+    if (pg->n_expected == MAX_EXPECTED)
+        abort(); /* a round trip larger than any step has */
+    pg->is_prepare[pg->n_expected++] = is_prepare;
+}
+
+static int statement_index(const struct pg *pg, const struct pg_statement *statement) {
+    for (int i = 0; i < pg->n_prepared; i++)
+        if (pg->prepared[i] == statement)
+            return i;
+    return -1;
+}
+
+void pg_send(struct pg *pg, const struct pg_statement *statement, const struct pg_args *args) {
+    static const struct pg_args none;
+    if (!args)
+        args = &none;
+    if (!pg->conn || pg->send_failed) {
+        pg->send_failed = true;
+        return;
+    }
+    if (pg->n_expected == 0 && !PQenterPipelineMode(pg->conn)) {
+        pg->send_failed = true;
+        return;
+    }
+    char name[16];
+    int index = statement_index(pg, statement);
+    if (index < 0) {
+        if (pg->n_prepared == MAX_STATEMENTS)
+            abort();
+        index = pg->n_prepared++;
+        pg->prepared[index] = statement;
+        snprintf(name, sizeof name, "s%d", index);
+        if (!PQsendPrepare(pg->conn, name, statement->sql, args->n, args->types)) {
+            pg->send_failed = true;
+            return;
+        }
+        expect(pg, true);
+    }
+    snprintf(name, sizeof name, "s%d", index);
+    static const int binary[PG_MAX_ARGS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    if (!PQsendQueryPrepared(pg->conn, name, args->n, args->values, args->lengths, binary, 1))
+        pg->send_failed = true;
+    else
+        expect(pg, false);
+}
+
+/* PQgetResult, but a server that stays silent is given up. */
+static bool next_result(struct pg *pg, int64_t give_up_us, PGresult **ret_result, struct err *err) {
+    while (PQisBusy(pg->conn)) {
+        int64_t left_ms = (give_up_us - clock_mono_us()) / US_PER_MS;
+        struct pollfd fd = {.fd = PQsocket(pg->conn), .events = POLLIN};
+        if (left_ms <= 0 || poll(&fd, 1, (int)left_ms) == 0)
+            return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "the server has been silent for too long");
+        if (!PQconsumeInput(pg->conn))
+            return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
+    }
+    *ret_result = PQgetResult(pg->conn);
+    return true;
+}
+
+/* Reads the results of the round trip up to its sync point. False when the connection is lost. */
+static bool read_round_trip(struct pg *pg, PGresult **results, int n, bool *ret_refused, struct err *err) {
+    int64_t give_up_us = clock_mono_us() + (int64_t)(pg->options.statement_timeout_ms + SILENCE_MARGIN_MS) * US_PER_MS;
+    int got = 0;
+    bool refused = false;
+    for (int i = 0; i < pg->n_expected; i++) {
+        PGresult *result, *end = NULL;
+        if (!next_result(pg, give_up_us, &result, err))
+            return false;
+        if (!result)
+            return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
+        ExecStatusType status = PQresultStatus(result);
+        if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+            if (!refused && status != PGRES_PIPELINE_ABORTED)
+                server_error(err, result);
+            refused = true;
+        }
+        if (pg->is_prepare[i] || got == n)
+            PQclear(result);
+        else
+            results[got++] = result;
+        /* A NULL ends each statement's results; where the connection broke there is none to wait for. */
+        if (PQstatus(pg->conn) != CONNECTION_OK)
+            return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
+        if (!next_result(pg, give_up_us, &end, err))
+            return false;
+        PQclear(end);
+    }
+    PGresult *sync;
+    if (!next_result(pg, give_up_us, &sync, err))
+        return false;
+    bool synced = PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
+    PQclear(sync);
+    if (!synced)
+        return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
+    *ret_refused = refused || got != n;
+    return true;
+}
+
+bool pg_collect(struct pg *pg, PGresult **results, int n, struct err *err) {
+    for (int i = 0; i < n; i++)
+        results[i] = NULL;
+    bool refused = false;
+    if (!pg->conn || pg->send_failed || !PQpipelineSync(pg->conn))
+        return connection_error(pg, err);
+    if (!read_round_trip(pg, results, n, &refused, err)) {
+        pg_clear(results, n);
+        pg_disconnect(pg);
+        return false;
+    }
+    pg->n_expected = 0;
+    PQexitPipelineMode(pg->conn);
+    if (!refused)
+        return true;
+    pg_clear(results, n);
+    /* A failed Prepare left nothing behind: forget all, names are never used twice on a connection. */
+    if (PQtransactionStatus(pg->conn) != PQTRANS_IDLE && !pg_exec(pg, "rollback", NULL))
+        pg_disconnect(pg);
+    else if (!pg_exec(pg, "deallocate all", NULL))
+        pg_disconnect(pg);
+    pg->n_prepared = 0;
+    return false;
+}
+
+void pg_clear(PGresult **results, int n) {
+    for (int i = 0; i < n; i++) {
+        PQclear(results[i]);
+        results[i] = NULL;
+    }
+}
+
+/* --- parameters --- */
+
+static void add_arg(struct pg_args *args, Oid type, const void *value, size_t len) {
+    if (args->n == PG_MAX_ARGS)
+        abort();
+    args->types[args->n] = type;
+    args->values[args->n] = value;
+    args->lengths[args->n] = (int)len;
+    args->n++;
+}
+
+static char *put32(char *at, uint32_t value) {
+    value = htobe32(value);
+    memcpy(at, &value, sizeof value);
+    return at + sizeof value;
+}
+
+static char *put64(char *at, uint64_t value) {
+    value = htobe64(value);
+    memcpy(at, &value, sizeof value);
+    return at + sizeof value;
+}
+
+void pg_arg_int2(struct pg_args *args, struct arena *arena, int16_t value) {
+    uint16_t *at = arena_alloc(arena, sizeof *at);
+    *at = htobe16((uint16_t)value);
+    add_arg(args, OID_INT2, at, sizeof *at);
+}
+
+void pg_arg_int4(struct pg_args *args, struct arena *arena, int32_t value) {
+    char *at = arena_alloc(arena, 4);
+    put32(at, (uint32_t)value);
+    add_arg(args, OID_INT4, at, 4);
+}
+
+void pg_arg_int8(struct pg_args *args, struct arena *arena, int64_t value) {
+    char *at = arena_alloc(arena, 8);
+    put64(at, (uint64_t)value);
+    add_arg(args, OID_INT8, at, 8);
+}
+
+void pg_arg_bool(struct pg_args *args, struct arena *arena, bool value) {
+    char *at = arena_alloc(arena, 1);
+    *at = value;
+    add_arg(args, OID_BOOL, at, 1);
+}
+
+void pg_arg_float8(struct pg_args *args, struct arena *arena, double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    char *at = arena_alloc(arena, 8);
+    put64(at, bits);
+    add_arg(args, OID_FLOAT8, at, 8);
+}
+
+void pg_arg_text(struct pg_args *args, const char *value) {
+    add_arg(args, OID_TEXT, value, value ? strlen(value) : 0);
+}
+
+static bool time_is_null(int64_t wall_us) {
+    return wall_us == INT64_MIN || wall_us == INT64_MAX;
+}
+
+void pg_arg_time(struct pg_args *args, struct arena *arena, int64_t wall_us) {
+    if (time_is_null(wall_us)) {
+        add_arg(args, OID_TIMESTAMPTZ, NULL, 0);
+        return;
+    }
+    char *at = arena_alloc(arena, 8);
+    put64(at, (uint64_t)(wall_us - PG_EPOCH_US));
+    add_arg(args, OID_TIMESTAMPTZ, at, 8);
+}
+
+#define ARRAY_HEADER 20 /* dimensions, has-nulls, element type, length, lower bound */
+
+static char *put_array_header(char *at, Oid element, size_t n) {
+    at = put32(at, 1);
+    at = put32(at, 1); /* there may be nulls */
+    at = put32(at, element);
+    at = put32(at, (uint32_t)n);
+    return put32(at, 1);
+}
+
+void pg_arg_int4s(struct pg_args *args, struct arena *arena, const int32_t *values, size_t n) {
+    size_t size = ARRAY_HEADER + n * 8;
+    char *array = arena_alloc(arena, size), *at = put_array_header(array, OID_INT4, n);
+    for (size_t i = 0; i < n; i++)
+        at = put32(put32(at, 4), (uint32_t)values[i]);
+    add_arg(args, OID_INT4_ARRAY, array, size);
+}
+
+void pg_arg_int8s(struct pg_args *args, struct arena *arena, const int64_t *values, size_t n) {
+    size_t size = ARRAY_HEADER + n * 12;
+    char *array = arena_alloc(arena, size), *at = put_array_header(array, OID_INT8, n);
+    for (size_t i = 0; i < n; i++)
+        at = put64(put32(at, 8), (uint64_t)values[i]);
+    add_arg(args, OID_INT8_ARRAY, array, size);
+}
+
+void pg_arg_times(struct pg_args *args, struct arena *arena, const int64_t *wall_us, size_t n) {
+    size_t size = ARRAY_HEADER + n * 12;
+    char *array = arena_alloc(arena, size), *at = put_array_header(array, OID_TIMESTAMPTZ, n);
+    for (size_t i = 0; i < n; i++)
+        at = put64(put32(at, 8), (uint64_t)(wall_us[i] - PG_EPOCH_US));
+    add_arg(args, OID_TIMESTAMPTZ_ARRAY, array, size);
+}
+
+static char *put_bytes(char *at, const void *data, size_t len) {
+    if (!data)
+        return put32(at, UINT32_MAX); /* length -1 */
+    at = put32(at, (uint32_t)len);
+    memcpy(at, data, len);
+    return at + len;
+}
+
+void pg_arg_texts(struct pg_args *args, struct arena *arena, const char *const *values, size_t n) {
+    size_t size = ARRAY_HEADER;
+    for (size_t i = 0; i < n; i++)
+        size += 4 + (values[i] ? strlen(values[i]) : 0);
+    char *array = arena_alloc(arena, size), *at = put_array_header(array, OID_TEXT, n);
+    for (size_t i = 0; i < n; i++)
+        at = put_bytes(at, values[i], values[i] ? strlen(values[i]) : 0);
+    add_arg(args, OID_TEXT_ARRAY, array, size);
+}
+
+void pg_arg_byteas(struct pg_args *args, struct arena *arena, const struct pg_bytes *values, size_t n) {
+    size_t size = ARRAY_HEADER;
+    for (size_t i = 0; i < n; i++)
+        size += 4 + (values[i].data ? values[i].len : 0);
+    char *array = arena_alloc(arena, size), *at = put_array_header(array, OID_BYTEA, n);
+    for (size_t i = 0; i < n; i++)
+        at = put_bytes(at, values[i].data, values[i].len);
+    add_arg(args, OID_BYTEA_ARRAY, array, size);
+}
+
+/* --- results --- */
+
+int64_t pg_int8(const PGresult *result, int row, int column) {
+    uint64_t bits;
+    memcpy(&bits, PQgetvalue(result, row, column), sizeof bits);
+    return (int64_t)be64toh(bits);
+}
+
+int32_t pg_int4(const PGresult *result, int row, int column) {
+    uint32_t bits;
+    memcpy(&bits, PQgetvalue(result, row, column), sizeof bits);
+    return (int32_t)be32toh(bits);
+}
+
+int16_t pg_int2(const PGresult *result, int row, int column) {
+    uint16_t bits;
+    memcpy(&bits, PQgetvalue(result, row, column), sizeof bits);
+    return (int16_t)be16toh(bits);
+}
+
+bool pg_bool(const PGresult *result, int row, int column) {
+    return *PQgetvalue(result, row, column) != 0;
+}
+
+double pg_float8(const PGresult *result, int row, int column) {
+    uint64_t bits = (uint64_t)pg_int8(result, row, column);
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+int64_t pg_time(const PGresult *result, int row, int column, int64_t if_null) {
+    return PQgetisnull(result, row, column) ? if_null : pg_int8(result, row, column) + PG_EPOCH_US;
+}

@@ -1,0 +1,111 @@
+#include "store/schema.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool query_int(struct pg *pg, const struct pg_statement *statement, const struct pg_args *args, int64_t if_none,
+                      int64_t *ret, struct err *err) {
+    PGresult *result;
+    pg_send(pg, statement, args);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    *ret = PQntuples(result) ? pg_int8(result, 0, 0) : if_none;
+    pg_clear(&result, 1);
+    return true;
+}
+
+static bool apply(struct pg *pg, const struct migration *migration, struct err *err) {
+    static const struct pg_statement record = {
+        "insert into schema_migration (version, name) values ($1, $2)"};
+    struct arena arena;
+    arena_init(&arena, 256);
+    struct pg_args args = {0};
+    pg_arg_int4(&args, &arena, migration->version);
+    pg_arg_text(&args, migration->name);
+    PGresult *results[2];
+    struct err cause;
+    bool ok = pg_exec(pg, "begin", &cause) && pg_exec(pg, migration->sql, &cause);
+    if (ok) {
+        pg_send(pg, &record, &args);
+        pg_send(pg, &pg_commit, NULL);
+        ok = pg_collect(pg, results, 2, &cause);
+        if (ok)
+            pg_clear(results, 2);
+    } else if (pg_is_connected(pg)) {
+        pg_exec(pg, "rollback", NULL);
+    }
+    if (!ok) {
+        err_set(err, cause.code, BACKEND_POSTGRES, "migration %04d_%s: %s", migration->version, migration->name,
+                cause.text);
+    }
+    arena_deinit(&arena);
+    return ok;
+}
+
+static bool migrate_locked(struct pg *pg, struct err *err) {
+    static const struct pg_statement newest = {"select version::bigint from schema_migration order by version desc limit 1"};
+    if (!pg_exec(pg,
+                 "create table if not exists schema_migration ("
+                 " version integer primary key, name text not null, apply_time timestamptz not null default now())",
+                 err))
+        return false;
+    int64_t have;
+    if (!query_int(pg, &newest, NULL, 0, &have, err))
+        return false;
+    if (have > migrations[n_migrations - 1].version)
+        return err_set(err, ERR_INVALID, BACKEND_POSTGRES,
+                       "the database's schema is at version %lld and this couponsd knows %d: start a newer couponsd",
+                       (long long)have, migrations[n_migrations - 1].version);
+    for (int i = 0; i < n_migrations; i++)
+        if (migrations[i].version > have && !apply(pg, &migrations[i], err))
+            return false;
+    return true;
+}
+
+bool schema_migrate(struct pg *pg, struct err *err) {
+    char sql[96];
+    long long key = (long long)pg_lock_key(pg, PG_LOCK_MIGRATE, 0);
+    snprintf(sql, sizeof sql, "select pg_advisory_lock(%lld)", key);
+    if (!pg_exec(pg, sql, err))
+        return false;
+    bool ok = migrate_locked(pg, err);
+    snprintf(sql, sizeof sql, "select pg_advisory_unlock(%lld)", key);
+    if (pg_is_connected(pg))
+        pg_exec(pg, sql, NULL);
+    return ok;
+}
+
+bool schema_fix_lanes(struct pg *pg, int lanes, struct err *err) {
+    static const struct pg_statement record = {
+        "insert into setting (key, value) values ('flow.lanes', $1::integer::text) on conflict do nothing"};
+    static const struct pg_statement read = {"select value::bigint from setting where key = 'flow.lanes'"};
+    static const struct pg_statement heads = {"insert into outbox_head (stream, lane, last_id)"
+                                              " select s, l, 0 from generate_series(0, 1) s, generate_series(0, $1::integer - 1) l"
+                                              " on conflict do nothing"};
+    static const struct pg_statement cursors = {"insert into relay_cursor (stream, lane, last_id)"
+                                                " select s, l, 0 from generate_series(0, 1) s, generate_series(0, $1::integer - 1) l"
+                                                " on conflict do nothing"};
+    static const struct pg_statement segments = {"insert into outbox_segment (stream, current, rotate_time)"
+                                                 " select s, 0, now() from generate_series(0, 1) s on conflict do nothing"};
+    struct arena arena;
+    arena_init(&arena, 256);
+    struct pg_args args = {0};
+    pg_arg_int4(&args, &arena, lanes);
+    PGresult *results[5];
+    pg_send(pg, &record, &args);
+    pg_send(pg, &read, NULL);
+    pg_send(pg, &heads, &args);
+    pg_send(pg, &cursors, &args);
+    pg_send(pg, &segments, NULL);
+    bool ok = pg_collect(pg, results, 5, err);
+    if (ok) {
+        int64_t have = pg_int8(results[1], 0, 0);
+        if (have != lanes)
+            ok = err_set(err, ERR_INVALID, BACKEND_POSTGRES,
+                         "flow.lanes = %d, but this database was set up with %lld: set flow.lanes = %lld", lanes,
+                         (long long)have, (long long)have);
+        pg_clear(results, 5);
+    }
+    arena_deinit(&arena);
+    return ok;
+}

@@ -1,0 +1,197 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+static int captured = -1;
+
+/* Each test has a process of its own, so its stderr may stay redirected. */
+static void capture_stderr(void) {
+    captured = memfd_create("stderr", MFD_CLOEXEC);
+    fcntl(captured, F_SETFL, O_APPEND); /* else lines of two threads may be written over each other */
+    dup2(captured, STDERR_FILENO);
+}
+
+/* What was logged so far, without the time at the beginning of each line; the next call starts behind it. */
+static const char *logged(void) {
+    static char text[200000];
+    static off_t from;
+    char raw[100000];
+    ssize_t n = pread(captured, raw, sizeof raw - 1, from);
+    from += n;
+    raw[n] = '\0';
+    text[0] = '\0';
+    size_t len = 0;
+    for (char *line = strtok(raw, "\n"); line; line = strtok(NULL, "\n")) {
+        char time[28];
+        int64_t us;
+        cr_assert_eq(strncmp(line, "ts=", 3), 0, "%s", line);
+        memcpy(time, line + 3, 27);
+        time[27] = '\0';
+        cr_assert(clock_parse(time, &us), "%s", line);
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s\n", line + 31);
+    }
+    return text;
+}
+
+TestSuite(log, .init = capture_stderr);
+
+Test(log, an_event_is_one_line_of_keys_and_values) {
+    log_info("relay.started", LOG_STR("stream", "requested"), LOG_INT("lane", -3), LOG_NUM("lag_s", 0.25));
+    cr_expect_str_eq(logged(), "level=info event=relay.started stream=requested lane=-3 lag_s=0.25\n");
+}
+
+Test(log, values_are_quoted_only_as_needed) {
+    static const struct {
+        const char *value, *written;
+    } cases[] = {
+        {"plain-text_1.2/3:4", "plain-text_1.2/3:4"},
+        {"", "\"\""},
+        {"two words", "\"two words\""},
+        {"a=b", "\"a=b\""},
+        {"say \"hi\"", "\"say \\\"hi\\\"\""},
+        {"back\\slash", "\"back\\\\slash\""},
+        {"line\nbreak\ttab\r", "\"line\\nbreak\\ttab\\r\""},
+        {"\x1b[31m", "\"\\u001b[31m\""},
+        {"쿠폰", "\"쿠폰\""},
+        {"bad\xFF", "\"bad\xEF\xBF\xBD\""},
+        {NULL, "null"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct log_site site = {0};
+        struct log_field field = LOG_STR("v", cases[i].value);
+        char expected[100];
+        snprintf(expected, sizeof expected, "level=warn event=e v=%s\n", cases[i].written);
+        log_event(&site, LOG_LEVEL_WARN, "e", &field, 1);
+        cr_expect_str_eq(logged(), expected);
+    }
+}
+
+Test(log, numbers_are_exact_and_never_break_a_line) {
+    log_error("e", LOG_INT("min", INT64_MIN), LOG_INT("max", INT64_MAX), LOG_NUM("nan", NAN), LOG_NUM("inf", INFINITY));
+    cr_expect_str_eq(logged(),
+                     "level=error event=e min=-9223372036854775808 max=9223372036854775807 nan=nan inf=inf\n");
+}
+
+Test(log, the_text_of_an_error_is_a_field) {
+    struct err err;
+    err_set(&err, ERR_UNAVAILABLE, BACKEND_REDIS, "can't connect");
+    log_warn("gate.redis_failed", LOG_STR("backend", backend_name(err.backend)), LOG_ERR(&err));
+    cr_expect_str_eq(logged(), "level=warn event=gate.redis_failed backend=redis error=\"can't connect\"\n");
+}
+
+Test(log, a_long_value_is_cut) {
+    char value[5000];
+    memset(value, 'a', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    log_warn("e", LOG_STR("v", value), LOG_INT("after", 1));
+    const char *line = logged();
+    cr_expect_lt(strlen(line), 1100);
+    cr_expect_not_null(strstr(line, "aaa…\" after=1\n"));
+}
+
+Test(log, lines_below_the_level_are_dropped) {
+    log_debug("e", LOG_INT("n", 1));
+    log_set_level(LOG_LEVEL_ERROR);
+    log_warn("e", LOG_INT("n", 2));
+    log_set_level(LOG_LEVEL_DEBUG);
+    log_debug("e", LOG_INT("n", 3));
+    cr_expect_str_eq(logged(), "level=debug event=e n=3\n");
+}
+
+Test(log, levels_are_read_by_name) {
+    enum log_level level = LOG_LEVEL_INFO;
+    cr_expect(log_level_parse("debug", &level) && level == LOG_LEVEL_DEBUG);
+    cr_expect(log_level_parse("info", &level) && level == LOG_LEVEL_INFO);
+    cr_expect(log_level_parse("warn", &level) && level == LOG_LEVEL_WARN);
+    cr_expect(log_level_parse("error", &level) && level == LOG_LEVEL_ERROR);
+    cr_expect_not(log_level_parse("INFO", &level));
+    cr_expect_not(log_level_parse("", &level));
+    cr_expect_eq(level, LOG_LEVEL_ERROR);
+}
+
+static int count_lines(const char *text) {
+    int n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+static void log_times(struct log_site *site, int n) {
+    for (int i = 0; i < n; i++) {
+        struct log_field field = LOG_INT("n", i);
+        log_event(site, LOG_LEVEL_WARN, "e", &field, 1);
+    }
+}
+
+/* As if a second had passed. */
+static void end_window(struct log_site *site) {
+    atomic_fetch_sub(&site->window_start_us, US_PER_S);
+}
+
+/* The window starts with the first line; a test that takes longer than that second would see more lines. */
+Test(log, one_place_writes_ten_lines_a_second_and_tells_what_it_dropped) {
+    struct log_site site = {0};
+    log_times(&site, 25);
+    cr_expect_eq(count_lines(logged()), 10);
+    end_window(&site);
+    log_times(&site, 2);
+    cr_expect_str_eq(logged(), "level=warn event=e n=0 suppressed=15\nlevel=warn event=e n=1\n");
+}
+
+Test(log, places_do_not_silence_each_other) {
+    struct log_site noisy = {0}, quiet = {0};
+    log_times(&noisy, 100);
+    logged();
+    log_times(&quiet, 1);
+    cr_expect_str_eq(logged(), "level=warn event=e n=0\n");
+}
+
+Test(log, dropped_levels_do_not_use_up_the_ten_lines) {
+    struct log_site site = {0};
+    log_set_level(LOG_LEVEL_ERROR);
+    log_times(&site, 50);
+    log_set_level(LOG_LEVEL_INFO);
+    log_times(&site, 1);
+    cr_expect_str_eq(logged(), "level=warn event=e n=0\n");
+}
+
+Test(log, errno_is_left_alone) {
+    close(STDERR_FILENO);
+    errno = ENOENT;
+    log_warn("e", LOG_INT("n", 1));
+    cr_expect_eq(errno, ENOENT);
+    dup2(captured, STDERR_FILENO);
+}
+
+static void *log_from_thread(void *site) {
+    log_times(site, 1000);
+    return NULL;
+}
+
+Test(log, threads_may_share_a_place_and_every_line_is_accounted_for) {
+    struct log_site site = {0};
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, log_from_thread, &site);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    int lines = 0, told = 0;
+    for (const char *line = logged(); *line; line = strchr(line, '\n') + 1) {
+        const char *suppressed = strstr(line, "suppressed=");
+        lines++;
+        if (suppressed && suppressed < strchr(line, '\n'))
+            told += atoi(suppressed + strlen("suppressed="));
+    }
+    cr_expect_eq(lines + told + atomic_load(&site.suppressed), 4000);
+    cr_expect_lt(lines, 400);
+}

@@ -1,0 +1,106 @@
+/* A toy service on the bridge, a server and a client for it.
+ *
+ * What a method does is told by the request's text:
+ *   Echo     "fail…"    ends with ABORTED, message "no", details TOY_DETAILS
+ *            "hold…"    is kept for toy_take_held; its cancelling is counted, and answered for "hold-obedient"
+ *            "twice"    is answered three times: by itself, "again", and an error
+ *            "null"     is answered with NULL
+ *            else       is answered by itself, with number = the deadline in us from now, or -1
+ *   List     "hold…"    as above; else `number` notes numbered from 0, then "fail…" ends with ABORTED, else OK
+ *   Collect  "fail…"    ends with ABORTED; else the sum of the numbers at the client's end; one such call per toy
+ *   Chat     "fail…"    ends with ABORTED; else each note is answered by itself
+ *            "hello…"   and a last note "bye" follows at the client's end */
+#pragma once
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+
+#include "rpc/client.h"
+#include "rpc/server.h"
+#include "toy.pb-c.h"
+
+#define TOY_DETAILS     "\x08\x0a\0binary"
+#define TOY_DETAILS_LEN (sizeof TOY_DETAILS - 1)
+#define TOY_WAIT_MS     20000 /* how long a test waits for what must come */
+
+enum { TOY_ECHO, TOY_LIST, TOY_COLLECT, TOY_CHAT };
+extern const struct rpc_method TOY_METHODS[4];
+
+struct toy_held {
+    struct toy_held *next;
+    struct toy *toy;
+    struct rpc_call *call;
+    const Toy__V1__Note *input;
+    Toy__V1__Note_Closure closure;
+};
+
+struct toy {
+    Toy__V1__Toy_Service service; /* first */
+    struct rpc_server *server;
+    struct rpc_health *health;
+    struct rpc_channel *channel;
+    ProtobufCService *stub;
+    ProtobufCService *health_stub;
+
+    /* of Collect, on its poller's thread */
+    int64_t collected;
+    Toy__V1__Note_Closure collect_closure;
+    struct rpc_call *collect_call;
+
+    pthread_mutex_t lock; /* guards what follows; `changed` tells of any change */
+    pthread_cond_t changed;
+    struct toy_held *held;
+    int cancels;
+    int ends[RPC_CODES]; /* calls ended with a code */
+    char last_end[200];  /* "service method CODE" */
+};
+
+/* The descriptor set of toy.proto and of the bridge's own services; never freed. */
+const unsigned char *toy_descriptor_set(size_t *ret_size);
+struct rpc_server_options toy_options(struct toy *toy);
+/* Serves on a free port of 127.0.0.1 with the options (NULL: toy_options), health and reflection; has a client. */
+struct toy *toy_new(const struct rpc_server_options *options);
+/* Stops the server (for a new toy: no grace) and frees all. */
+void toy_free(struct toy *toy);
+/* The last held call that nobody has taken; waits for one. */
+struct toy_held *toy_take_held(struct toy *toy);
+void toy_answer(struct toy_held *held, const char *text);
+void toy_wait_for_cancels(struct toy *toy, int n);
+/* Until `n` calls have ended with that code. */
+void toy_wait_for_ends(struct toy *toy, int code, int n);
+void toy_wait_for_in_flight(struct toy *toy, int64_t n);
+
+/* A call on the way, and what came of it. */
+struct toy_call {
+    struct rpc_client_call call; /* first */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int n_messages;
+    int64_t numbers[1000]; /* of the messages */
+    char text[200];        /* of the last message */
+    int64_t number;
+    bool is_done;
+    int code;
+    char message[1000];
+    char details[100];
+    size_t details_len;
+};
+
+struct toy_call *toy_call_start(struct toy *toy, unsigned method, const char *text, int64_t number, int64_t timeout_ms);
+void toy_call_wait(struct toy_call *call);
+void toy_call_wait_for_messages(struct toy_call *call, int n);
+void toy_call_free(struct toy_call *call); /* once done */
+/* start, wait */
+struct toy_call *toy_call_run(struct toy *toy, unsigned method, const char *text, int64_t number);
+
+/* Waits on a condition of `lock` until `ok` holds; fails the test after TOY_WAIT_MS. */
+#define TOY_WAIT(owner, ok)                                                                                            \
+    do {                                                                                                               \
+        struct timespec toy_until = toy_deadline();                                                                    \
+        pthread_mutex_lock(&(owner)->lock);                                                                            \
+        while (!(ok))                                                                                                  \
+            if (pthread_cond_timedwait(&(owner)->changed, &(owner)->lock, &toy_until))                                 \
+                cr_assert_fail("waited in vain for: %s", #ok);                                                         \
+        pthread_mutex_unlock(&(owner)->lock);                                                                          \
+    } while (0)
+struct timespec toy_deadline(void);
