@@ -5,16 +5,16 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/murmur2.h"
-#include "coupon/v1/events.pb-c.h"
 #include "flow/admit_decide.h"
 #include "flow/answer.h"
+#include "flow/events.h"
 #include "flow/known.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
 #include "flow/status.h"
 #include "flow/totals.h"
+#include "flow/trouble.h"
 #include "store/admission.h"
 
 /* Between two tries of an interrupted batch. */
@@ -25,6 +25,7 @@ struct worker {
     struct stage *stage;
     struct pg *pg;
     struct arena arena;
+    struct outage outage;
 };
 
 struct admit {
@@ -104,23 +105,6 @@ static void decide(struct batch *batch, struct arena *arena) {
     admit_decide(arena, rows->coupons, batch->asks, batch->n, rows->now_us, batch->answers);
 }
 
-static struct pg_bytes pack_event(struct arena *arena, const struct request *request, int64_t ticket,
-                                  int64_t accept_us) {
-    Coupon__V1__PublishRequested event = COUPON__V1__PUBLISH_REQUESTED__INIT;
-    Google__Protobuf__Timestamp accept_time;
-    timestamp_init(&accept_time, accept_us);
-    event.coupon_id = request->coupon_id;
-    event.user_id = request->user_id;
-    event.request_id = (char *)(uintptr_t)request->request_id;
-    event.ticket = ticket;
-    event.accept_time = &accept_time;
-    struct pg_bytes bytes = {.len = coupon__v1__publish_requested__get_packed_size(&event)};
-    uint8_t *data = arena_alloc(arena, bytes.len);
-    coupon__v1__publish_requested__pack(&event, data);
-    bytes.data = data;
-    return bytes;
-}
-
 static bool write_accepted(struct worker *worker, struct batch *batch, struct err *err) {
     struct arena *arena = &worker->arena;
     struct admission_rows ledger = {
@@ -145,7 +129,8 @@ static bool write_accepted(struct worker *worker, struct batch *batch, struct er
         outbox.lane[at] = lane;
         outbox.id[at] = outbox_heads_next(&batch->rows.heads, lane);
         outbox.traceparent[at] = request->traceparent;
-        outbox.payload[at] = pack_event(arena, request, ticket, batch->rows.now_us);
+        outbox.payload[at] = event_requested(arena, request->coupon_id, request->user_id, request->request_id, ticket,
+                                             batch->rows.now_us);
     }
     outbox.n = ledger.n;
     if (ledger.n == 0) {
@@ -218,16 +203,17 @@ static void run(void *arg, void **items, size_t n) {
     bool began = false, done = batch.n == 0 || transact(worker, &batch, &began, &err);
     /* Not even begun: say so at once. Begun: what became of it can be found out, if Postgres comes back soon. */
     while (!done && began && err.retriable && clock_mono_us() < give_up_us) {
-        log_warn("admit.interrupted", LOG_ERR(&err), LOG_INT("requests", batch.n));
+        trouble_failed(&worker->outage, "admit", &err);
         pause_us(RETRY_PAUSE_US);
         done = transact(worker, &batch, &began, &err);
     }
     if (done && batch.n) {
+        trouble_over(&worker->outage, "admit");
         known_learn(worker->admit->known, batch.rows.coupons, batch.rows.n_coupons, batch.rows.now_us);
         relay_wake(worker->admit->relay);
         answer_batch(worker, &batch);
     } else if (!done) {
-        log_error("admit.failed", LOG_ERR(&err), LOG_INT("requests", batch.n));
+        trouble_failed(&worker->outage, "admit", &err);
         for (size_t i = 0; i < batch.n; i++)
             answer_backend(batch.requests[i]->call, &err);
     }

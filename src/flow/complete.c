@@ -12,6 +12,7 @@
 #include "flow/known.h"
 #include "flow/pairs.h"
 #include "flow/stage.h"
+#include "flow/trouble.h"
 #include "flow/watch.h"
 #include "store/flags.h"
 #include "store/lookup.h"
@@ -31,6 +32,7 @@ struct complete {
     struct kafka_message *messages;
     size_t batch_max, held;
     struct batch_metrics metrics;
+    struct outage outage;
     struct metric *completed;
     atomic_bool stopping;
 };
@@ -88,10 +90,11 @@ static void work_on(struct complete *complete) {
     struct err err;
     int64_t start_us = clock_mono_us();
     if (!set_flags(complete, &err)) {
-        log_warn("complete.interrupted", LOG_STR("backend", backend_name(err.backend)), LOG_ERR(&err));
+        trouble_failed(&complete->outage, "complete", &err);
         kafka_pause(complete->consumer, true);
         return;
     }
+    trouble_over(&complete->outage, "complete");
     watch_wake(complete->watch);
     commit(complete);
     batch_metrics_observe(&complete->metrics, complete->held, clock_mono_us() - start_us);

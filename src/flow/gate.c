@@ -3,13 +3,13 @@
 
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "flow/admit.h"
 #include "flow/answer.h"
 #include "flow/known.h"
 #include "flow/pairs.h"
 #include "flow/stage.h"
 #include "flow/status.h"
+#include "flow/trouble.h"
 #include "store/flags.h"
 #include "store/lookup.h"
 
@@ -21,6 +21,7 @@ struct gate {
     struct flags *flags;
     struct pg *pg;
     struct arena arena;
+    struct outage redis_outage, postgres_outage;
     struct metric *redis_reads, *postgres_reads;
 };
 
@@ -84,7 +85,9 @@ static void ask_redis(struct gate *gate, const struct undecided *undecided) {
     struct err err;
     metric_add(gate->redis_reads, 1);
     if (!flags_get(gate->flags, flags, undecided->n_coupons, &err))
-        log_warn("gate.redis_unavailable", LOG_ERR(&err), LOG_STR("then", "asking Postgres"));
+        trouble_failed(&gate->redis_outage, "gate", &err); /* all are missing: Postgres is asked */
+    else
+        trouble_over(&gate->redis_outage, "gate");
     known_flags(gate->known, flags, undecided->n_coupons);
 }
 
@@ -112,8 +115,10 @@ static bool ask_postgres(struct gate *gate, const struct undecided *undecided, s
 static void settle_by_truth(struct gate *gate, struct undecided *undecided) {
     struct err err;
     bool answered = ask_postgres(gate, undecided, &err);
-    if (!answered)
-        log_warn("gate.postgres_unavailable", LOG_ERR(&err));
+    if (answered)
+        trouble_over(&gate->postgres_outage, "gate");
+    else
+        trouble_failed(&gate->postgres_outage, "gate", &err);
     struct undecided none;
     undecided_init(&none, &gate->arena, undecided->n_requests);
     for (size_t i = 0; i < undecided->n_requests; i++)

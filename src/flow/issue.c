@@ -12,6 +12,7 @@
 #include "flow/relay.h"
 #include "flow/stage.h"
 #include "flow/totals.h"
+#include "flow/trouble.h"
 #include "flow/watch.h"
 
 #define GROUP "coupon-issuer"
@@ -35,6 +36,7 @@ struct worker {
     bool reposition; /* the consumer's place is in doubt */
     int64_t gap_expected;
     int gap_seeks;
+    struct outage outage;
     int64_t lag_us;
     _Atomic int64_t lag;
 };
@@ -130,10 +132,11 @@ static void work_on(struct worker *worker, size_t n) {
     int64_t accept_gap_at = worker->gap_seeks >= GAP_SEEKS_MAX ? worker->gap_expected : -1;
     if (pg_connect(worker->pg, &err) && issue_batch_run(worker->pg, &worker->arena, issue->lanes, issue->topic,
                                                         worker->messages, n, accept_gap_at, &result, &err)) {
+        trouble_over(&worker->outage, "issue");
         after_commit(worker, &result);
         batch_metrics_observe(&issue->metrics, n, clock_mono_us() - start_us);
     } else {
-        log_warn("issue.interrupted", LOG_ERR(&err), LOG_INT("messages", n));
+        trouble_failed(&worker->outage, "issue", &err);
         worker->reposition = true;
     }
     kafka_release(worker->messages, n);
@@ -153,7 +156,7 @@ static void *work(void *arg) {
     struct err err;
     while (!atomic_load(&issue->stopping)) {
         if (worker->reposition && !reposition(worker, &err)) {
-            log_warn("issue.paused", LOG_STR("backend", backend_name(err.backend)), LOG_ERR(&err));
+            trouble_failed(&worker->outage, "issue", &err);
             kafka_pause(worker->consumer, true);
         }
         size_t n = kafka_consume(worker->consumer, worker->reposition ? RETRY_WAIT_MS : WAIT_MS, worker->messages,

@@ -5,7 +5,7 @@
 
 #include "base/murmur2.h"
 #include "coupon/v1/events.pb-c.h"
-#include "flow/answer.h"
+#include "flow/events.h"
 #include "flow/issue_decide.h"
 
 /* The messages that are decided on: those at the stored offsets, in order. */
@@ -150,24 +150,6 @@ static void writes_init(struct writes *writes, struct arena *arena, size_t n) {
     outbox_rows_init(&writes->outbox, arena, n);
 }
 
-static struct pg_bytes pack_published(struct arena *arena, const struct issuance_event *event, int64_t issue_us) {
-    Coupon__V1__Published published = COUPON__V1__PUBLISHED__INIT;
-    Google__Protobuf__Timestamp accept_time, issue_time;
-    timestamp_init(&accept_time, event->accept_us);
-    timestamp_init(&issue_time, issue_us);
-    published.coupon_id = event->coupon_id;
-    published.user_id = event->user_id;
-    published.request_id = (char *)(uintptr_t)event->request_id;
-    published.ticket = event->ticket;
-    published.accept_time = &accept_time;
-    published.issue_time = &issue_time;
-    struct pg_bytes bytes = {.len = coupon__v1__published__get_packed_size(&published)};
-    uint8_t *data = arena_alloc(arena, bytes.len);
-    coupon__v1__published__pack(&published, data);
-    bytes.data = data;
-    return bytes;
-}
-
 static void write_issued(struct writes *writes, struct arena *arena, struct issuance_batch *batch, int lanes,
                          const struct issuance_event *event) {
     struct issuance_rows *rows = &writes->rows;
@@ -181,7 +163,8 @@ static void write_issued(struct writes *writes, struct arena *arena, struct issu
     outbox->lane[at] = lane;
     outbox->id[at] = outbox_heads_next(&batch->heads, lane);
     outbox->traceparent[at] = NULL;
-    outbox->payload[at] = pack_published(arena, event, batch->now_us);
+    outbox->payload[at] = event_published(arena, event->coupon_id, event->user_id, event->request_id, event->ticket,
+                                          event->accept_us, batch->now_us);
 }
 
 static void write_dead(struct writes *writes, const struct kafka_message *message, const char *reason) {

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "flow/stage.h"
+#include "flow/trouble.h"
 
 /* How often lanes that nobody here owns are tried, and lag is measured. */
 #define LANES_EVERY_US (500 * US_PER_MS)
@@ -53,6 +54,8 @@ struct relay {
     int64_t lanes_tried_us, read_us, cursors_us;
     struct arena arena;
     struct batch_metrics metrics;
+    char stage[32];
+    struct outage outage;
     struct metric *lag_rows, *lag_seconds, *lanes_owned, *sent_total, *rewinds;
     int wake_fd;
     atomic_bool woken, stopping;
@@ -288,12 +291,13 @@ static void *work(void *arg) {
         bool ok = round_of_work(relay, &idle, &err);
         arena_reset(&relay->arena);
         if (!ok) {
-            log_warn("relay.interrupted", LOG_STR("stream", relay->name),
-                     LOG_STR("backend", backend_name(err.backend)), LOG_ERR(&err));
+            trouble_failed(&relay->outage, relay->stage, &err);
             wait_for_work(relay, RETRY_US);
-        } else if (idle) {
-            wait_for_work(relay, relay->poll_us);
+            continue;
         }
+        trouble_over(&relay->outage, relay->stage);
+        if (idle)
+            wait_for_work(relay, relay->poll_us);
     }
     struct err err;
     if (relay->producer && kafka_producer_flush(relay->producer, STOP_FLUSH_MS) && pg_is_connected(relay->pg) &&
@@ -303,10 +307,10 @@ static void *work(void *arg) {
 }
 
 static void register_metrics(struct relay *relay) {
-    char labels[64], stage[32];
+    char labels[64];
     snprintf(labels, sizeof labels, "stream=\"%s\"", relay->name);
-    snprintf(stage, sizeof stage, "relay_%s", relay->name);
-    relay->metrics = batch_metrics(stage);
+    snprintf(relay->stage, sizeof relay->stage, "relay_%s", relay->name);
+    relay->metrics = batch_metrics(relay->stage);
     relay->lag_rows = metrics_gauge("couponsd_relay_lag_rows", "Outbox rows that Kafka has not acknowledged.", labels);
     relay->lag_seconds = metrics_gauge("couponsd_relay_lag_seconds",
                                        "Age of the oldest row sent by this relay and not acknowledged.", labels);

@@ -3,16 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "flow/answer.h"
 #include "flow/page.h"
 #include "flow/stage.h"
+#include "flow/trouble.h"
 #include "store/lookup.h"
 
 struct status {
     struct stage *stage;
     struct pg *pg;
     struct arena arena;
+    struct outage outage;
 };
 
 static void answer_publish(struct request *request, const struct status_row *row) {
@@ -126,8 +127,10 @@ static void run(void *arg, void **items, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (!request_is_dropped(items[i]))
             requests[waiting++] = items[i];
-    if (waiting && !look_up(status, requests, waiting, &answered, &err)) {
-        log_warn("status.failed", LOG_ERR(&err), LOG_INT("requests", waiting - answered));
+    if (waiting && look_up(status, requests, waiting, &answered, &err)) {
+        trouble_over(&status->outage, "status");
+    } else if (waiting) {
+        trouble_failed(&status->outage, "status", &err);
         for (size_t i = answered; i < waiting; i++)
             answer_backend(requests[i]->call, &err);
     }

@@ -1,12 +1,12 @@
 /* One thread owns the list of watched requests; others add to `arrivals` under the lock. A cancelled call is noticed at
  * the next look; its cancel function wakes the thread for that. */
+#include "flow/trouble.h"
 #include "flow/watch.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "flow/answer.h"
 #include "flow/stage.h"
 #include "store/lookup.h"
@@ -28,6 +28,7 @@ struct watch {
     int64_t poll_us;
     size_t max;
     struct batch_metrics metrics;
+    struct outage outage;
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows, up to `list` */
     pthread_cond_t change;
@@ -134,8 +135,10 @@ static void look(struct watch *watch) {
     int64_t start_us = clock_mono_us();
     bool ok = n == 0 || (pg_connect(watch->pg, &err) && lookup_statuses(watch->pg, &watch->arena, rows, n, &err));
     if (!ok)
-        log_warn("watch.postgres_unavailable", LOG_ERR(&err), LOG_INT("watched", n));
-    else if (n)
+        trouble_failed(&watch->outage, "watch", &err);
+    else
+        trouble_over(&watch->outage, "watch");
+    if (ok && n)
         batch_metrics_observe(&watch->metrics, n, clock_mono_us() - start_us);
     struct watched **end = &watch->list;
     while (*end)

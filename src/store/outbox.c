@@ -111,6 +111,31 @@ void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, 
     pg_send(pg, &move, &heads_args);
 }
 
+bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes, struct outbox_rows *rows,
+                   struct err *err) {
+    struct outbox_heads heads;
+    int segment;
+    int64_t now_us;
+    PGresult *results[1 + OUTBOX_LOCK_STATEMENTS];
+    outbox_heads_init(&heads, arena, rows->coupon_id, rows->n, lanes);
+    pg_send(pg, &pg_begin, NULL);
+    outbox_send_lock(pg, arena, stream, &heads);
+    if (!pg_collect(pg, results, 1 + OUTBOX_LOCK_STATEMENTS, err))
+        return false;
+    outbox_read_lock(&results[1], &heads, &segment, &now_us);
+    pg_clear(results, 1 + OUTBOX_LOCK_STATEMENTS);
+    for (size_t i = 0; i < rows->n; i++) {
+        rows->lane[i] = murmur2_slot_of_id(rows->coupon_id[i], lanes);
+        rows->id[i] = outbox_heads_next(&heads, rows->lane[i]);
+    }
+    outbox_send_append(pg, arena, stream, segment, rows, &heads, now_us);
+    pg_send(pg, &pg_commit, NULL);
+    if (!pg_collect(pg, results, OUTBOX_APPEND_STATEMENTS + 1, err))
+        return false;
+    pg_clear(results, OUTBOX_APPEND_STATEMENTS + 1);
+    return true;
+}
+
 /* --- relaying --- */
 
 bool outbox_take_lanes(struct pg *pg, enum stream stream, const int32_t *lanes, size_t n, bool *ret_own,

@@ -46,6 +46,10 @@ void outbox_read_lock(PGresult *const *results, struct outbox_heads *heads, int 
 void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, int segment,
                         const struct outbox_rows *rows, const struct outbox_heads *heads, int64_t now_us);
 
+/* The rows (coupon_id, ticket, traceparent, payload given; lane and id are set) in a transaction of their own. */
+bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes, struct outbox_rows *rows,
+                   struct err *err);
+
 /* --- relaying: on a connection that holds the lane's session lock --- */
 
 /* Tries to take the relay's lock of each lane in `lanes`; sets own[i] and, where taken, cursor[i]. */

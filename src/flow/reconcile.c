@@ -1,0 +1,321 @@
+/* One thread, one connection (not a hot one: its queries scan). What was seen of a coupon at the last sweep is kept in a
+ * table by coupon id, so that only those at rest are audited, once. */
+#include "flow/reconcile.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "flow/events.h"
+#include "flow/known.h"
+#include "flow/pairs.h"
+#include "flow/relay.h"
+#include "flow/stage.h"
+#include "flow/trouble.h"
+#include "store/audit.h"
+#include "store/coupons.h"
+#include "store/flags.h"
+
+#define PAGE 1000
+/* Tickets sent again at once; the rest follows after another reconcile.stale_ms. */
+#define RESEND_MAX 1000
+/* A coupon with more ledger rows is not audited here: the scan would hurt others. */
+#define AUDIT_ROWS_MAX 2000000
+
+struct seen {
+    int64_t coupon_id; /* 0: free */
+    int64_t accepted, issued, rejected;
+    int64_t since_us; /* since when these three are as they are */
+    bool audited;
+};
+
+struct reconcile {
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards stopping */
+    pthread_cond_t stop;
+    bool stopping;
+    int lanes;
+    int64_t interval_us, stale_ms, rotate_ms;
+    struct pg *pg;
+    struct flags *flags;
+    struct relay *relay;
+    struct arena arena;
+    struct seen *seen;
+    size_t seen_mask, seen_count;
+    struct batch_metrics metrics;
+    struct outage redis_outage, postgres_outage;
+    struct metric *flags_mended, *stale, *resent, *violations, *rotations;
+};
+
+/* --- what was seen --- */
+
+static struct seen *seen_slot(struct seen *table, size_t mask, int64_t coupon_id) {
+    size_t at = hash_int64(coupon_id) & mask;
+    while (table[at].coupon_id && table[at].coupon_id != coupon_id)
+        at = (at + 1) & mask;
+    return &table[at];
+}
+
+static struct seen *seen_of(struct reconcile *reconcile, int64_t coupon_id) {
+    if (2 * (reconcile->seen_count + 1) > reconcile->seen_mask) {
+        size_t mask = 2 * reconcile->seen_mask + 1;
+        struct seen *table = calloc(mask + 1, sizeof *table);
+        if (!table)
+            abort();
+        for (size_t i = 0; i <= reconcile->seen_mask; i++)
+            if (reconcile->seen[i].coupon_id)
+                *seen_slot(table, mask, reconcile->seen[i].coupon_id) = reconcile->seen[i];
+        free(reconcile->seen);
+        reconcile->seen = table;
+        reconcile->seen_mask = mask;
+    }
+    struct seen *seen = seen_slot(reconcile->seen, reconcile->seen_mask, coupon_id);
+    if (!seen->coupon_id) {
+        *seen = (struct seen){.coupon_id = coupon_id, .accepted = -1};
+        reconcile->seen_count++;
+    }
+    return seen;
+}
+
+/* True if the coupon has not changed since the last sweep. */
+static bool at_rest(struct seen *seen, const struct coupon_row *coupon) {
+    if (seen->accepted == coupon->accepted && seen->issued == coupon->issued && seen->rejected == coupon->rejected)
+        return true;
+    seen->accepted = coupon->accepted;
+    seen->issued = coupon->issued;
+    seen->rejected = coupon->rejected;
+    seen->since_us = clock_mono_us();
+    seen->audited = false;
+    return false;
+}
+
+/* --- invariants --- */
+
+static bool violation(struct reconcile *reconcile, const struct coupon_row *coupon, const char *what, int64_t is,
+                      int64_t should) {
+    metric_add(reconcile->violations, 1);
+    log_error("reconcile.violation", LOG_INT("coupon_id", coupon->id), LOG_STR("what", what), LOG_INT("is", is),
+              LOG_INT("should_be", should));
+    return false;
+}
+
+static bool audit(struct reconcile *reconcile, const struct coupon_row *coupon, struct err *err) {
+    struct audit audit;
+    if (!audit_coupon(reconcile->pg, &reconcile->arena, coupon->id, &audit, err))
+        return false;
+    if (audit.ledger_rows != audit.max_ticket)
+        violation(reconcile, coupon, "tickets have gaps", audit.ledger_rows, audit.max_ticket);
+    if (audit.ledger_rows < coupon->accepted)
+        violation(reconcile, coupon, "fewer ledger rows than accepted", audit.ledger_rows, coupon->accepted);
+    if (audit.held <= coupon->quantity && coupon->issued <= coupon->quantity)
+        return true;
+    violation(reconcile, coupon, "more issued than there are", audit.held, coupon->quantity);
+    if (coupon->frozen)
+        return true;
+    log_error("reconcile.frozen", LOG_INT("coupon_id", coupon->id));
+    return coupon_freeze(reconcile->pg, &reconcile->arena, reconcile->lanes, coupon->id, err) != COUPON_FAILED;
+}
+
+/* Tickets that have become nothing although nothing has moved for long: told, and sent again. */
+static bool resend(struct reconcile *reconcile, const struct coupon_row *coupon, struct err *err) {
+    struct status_row *rows = ARENA_ARRAY(&reconcile->arena, struct status_row, RESEND_MAX);
+    struct outbox_rows outbox;
+    size_t n;
+    int64_t waiting;
+    if (!outbox_lag(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, &waiting, err))
+        return false;
+    if (waiting > 0)
+        return true; /* Kafka has not even got them all yet */
+    if (!audit_unissued(reconcile->pg, &reconcile->arena, coupon->id, reconcile->stale_ms, RESEND_MAX, rows, &n, err))
+        return false;
+    metric_add(reconcile->stale, (int64_t)n);
+    if (n == 0)
+        return true;
+    log_error("reconcile.unissued", LOG_INT("coupon_id", coupon->id), LOG_INT("tickets", n),
+              LOG_INT("first_ticket", rows[0].ticket), LOG_STR("then", "sent again"));
+    outbox_rows_init(&outbox, &reconcile->arena, n);
+    for (size_t i = 0; i < n; i++) {
+        outbox.coupon_id[i] = coupon->id;
+        outbox.ticket[i] = rows[i].ticket;
+        outbox.traceparent[i] = NULL;
+        outbox.payload[i] = event_requested(&reconcile->arena, coupon->id, rows[i].user_id, rows[i].request_id,
+                                            rows[i].ticket, rows[i].accept_us);
+    }
+    outbox.n = n;
+    if (!outbox_append(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, reconcile->lanes, &outbox, err))
+        return false;
+    metric_add(reconcile->resent, (int64_t)n);
+    relay_wake(reconcile->relay);
+    return true;
+}
+
+static bool check(struct reconcile *reconcile, const struct coupon_row *coupon, struct err *err) {
+    struct seen *seen = seen_of(reconcile, coupon->id);
+    if (!at_rest(seen, coupon))
+        return true;
+    if (!seen->audited && coupon->accepted <= AUDIT_ROWS_MAX) {
+        if (!audit(reconcile, coupon, err))
+            return false;
+        seen->audited = true;
+    }
+    bool unissued = coupon->accepted > coupon->issued + coupon->rejected && !coupon->frozen;
+    if (!unissued || clock_mono_us() - seen->since_us < reconcile->stale_ms * US_PER_MS)
+        return true;
+    seen->since_us = clock_mono_us();
+    return resend(reconcile, coupon, err);
+}
+
+/* --- flags --- */
+
+static bool mend_flags(struct reconcile *reconcile, const struct coupon_detail *details, size_t n, int64_t now_us,
+                       struct err *err) {
+    struct flag *have = ARENA_ARRAY(&reconcile->arena, struct flag, n);
+    struct flag *wrong = ARENA_ARRAY(&reconcile->arena, struct flag, n);
+    size_t n_wrong = 0;
+    for (size_t i = 0; i < n; i++)
+        have[i] = (struct flag){.coupon_id = details[i].row.id};
+    if (!flags_get(reconcile->flags, have, n, err))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        struct flag should = flag_of(&details[i].row, now_us);
+        if (have[i].version <= should.version && (have[i].value != should.value || have[i].version != should.version))
+            wrong[n_wrong++] = should;
+    }
+    if (!flags_set(reconcile->flags, wrong, n_wrong, err))
+        return false;
+    metric_add(reconcile->flags_mended, (int64_t)n_wrong);
+    return true;
+}
+
+static bool rotate(struct reconcile *reconcile, struct err *err) {
+    for (int stream = 0; stream < STREAMS; stream++) {
+        bool rotated;
+        if (!outbox_rotate(reconcile->pg, &reconcile->arena, (enum stream)stream, reconcile->rotate_ms, &rotated, err))
+            return false;
+        metric_add(reconcile->rotations, rotated);
+    }
+    return true;
+}
+
+/* All coupons, page by page. A Redis that is away stops neither audits nor rotation. */
+static bool sweep(struct reconcile *reconcile, struct err *err) {
+    struct coupon_detail *details = ARENA_ARRAY(&reconcile->arena, struct coupon_detail, PAGE);
+    int64_t after = 0, now_us;
+    size_t n = 0;
+    bool own, redis = true;
+    if (!pg_connect(reconcile->pg, err) || !audit_take_lock(reconcile->pg, &own, err))
+        return false;
+    if (!own)
+        return true;
+    do {
+        struct err redis_err;
+        if (!coupon_now(reconcile->pg, &now_us, err) ||
+            !coupon_list(reconcile->pg, &reconcile->arena, after, PAGE, details, &n, err))
+            return false;
+        if (redis && n && !mend_flags(reconcile, details, n, now_us, &redis_err)) {
+            trouble_failed(&reconcile->redis_outage, "reconcile", &redis_err);
+            redis = false;
+        }
+        for (size_t i = 0; i < n; i++)
+            if (!check(reconcile, &details[i].row, err))
+                return false;
+        if (n)
+            after = details[n - 1].row.id;
+    } while (n == PAGE);
+    if (redis)
+        trouble_over(&reconcile->redis_outage, "reconcile");
+    return rotate(reconcile, err);
+}
+
+static bool wait_for_next(struct reconcile *reconcile) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t at_us = until.tv_nsec / 1000 + reconcile->interval_us;
+    until.tv_sec += (time_t)(at_us / US_PER_S);
+    until.tv_nsec = (long)(at_us % US_PER_S * 1000);
+    int timed_out = 0;
+    pthread_mutex_lock(&reconcile->lock);
+    while (!reconcile->stopping && !timed_out)
+        timed_out = pthread_cond_timedwait(&reconcile->stop, &reconcile->lock, &until);
+    bool go_on = !reconcile->stopping;
+    pthread_mutex_unlock(&reconcile->lock);
+    return go_on;
+}
+
+static void *work(void *arg) {
+    struct reconcile *reconcile = arg;
+    while (wait_for_next(reconcile)) {
+        struct err err;
+        int64_t start_us = clock_mono_us();
+        if (sweep(reconcile, &err))
+            trouble_over(&reconcile->postgres_outage, "reconcile");
+        else
+            trouble_failed(&reconcile->postgres_outage, "reconcile", &err);
+        batch_metrics_observe(&reconcile->metrics, reconcile->seen_count, clock_mono_us() - start_us);
+        arena_reset(&reconcile->arena);
+    }
+    return NULL;
+}
+
+static void register_metrics(struct reconcile *reconcile) {
+    reconcile->metrics = batch_metrics("reconcile");
+    reconcile->flags_mended =
+        metrics_counter("couponsd_reconcile_flags_mended_total", "Flags in Redis that differed from Postgres.", "");
+    reconcile->stale = metrics_counter("couponsd_reconcile_stale_tickets_total",
+                                       "Accepted tickets found unissued for longer than reconcile.stale_ms.", "");
+    reconcile->resent = metrics_counter("couponsd_reconcile_resent_total", "Of these, sent again.", "");
+    reconcile->violations =
+        metrics_counter("couponsd_reconcile_violations_total", "Broken invariants found: look at the log.", "");
+    reconcile->rotations = metrics_counter("couponsd_outbox_rotations_total", "Outbox segments truncated.", "");
+}
+
+struct reconcile *reconcile_start(const struct config *config, const struct pg_options *postgres, struct relay *relay,
+                                  struct err *err) {
+    struct reconcile *reconcile = calloc(1, sizeof *reconcile);
+    if (!reconcile)
+        abort();
+    if (!flags_new(config->redis_url, config->redis_timeout_ms, &reconcile->flags, err)) {
+        free(reconcile);
+        return NULL;
+    }
+    reconcile->lanes = (int)config->flow_lanes;
+    reconcile->interval_us = config->reconcile_interval_ms * US_PER_MS;
+    reconcile->stale_ms = config->reconcile_stale_ms;
+    reconcile->rotate_ms = config->outbox_rotate_ms;
+    reconcile->pg = pg_new(postgres);
+    reconcile->relay = relay;
+    reconcile->seen_mask = 255;
+    reconcile->seen = calloc(reconcile->seen_mask + 1, sizeof *reconcile->seen);
+    if (!reconcile->seen)
+        abort();
+    arena_init(&reconcile->arena, 256 * 1024);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&reconcile->stop, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&reconcile->lock, NULL);
+    register_metrics(reconcile);
+    if (pthread_create(&reconcile->thread, NULL, work, reconcile))
+        abort();
+    return reconcile;
+}
+
+void reconcile_stop(struct reconcile *reconcile) {
+    if (!reconcile)
+        return;
+    pthread_mutex_lock(&reconcile->lock);
+    reconcile->stopping = true;
+    pthread_cond_signal(&reconcile->stop);
+    pthread_mutex_unlock(&reconcile->lock);
+    pthread_join(reconcile->thread, NULL);
+    flags_free(reconcile->flags);
+    pg_free(reconcile->pg);
+    arena_deinit(&reconcile->arena);
+    pthread_cond_destroy(&reconcile->stop);
+    pthread_mutex_destroy(&reconcile->lock);
+    free(reconcile->seen);
+    free(reconcile);
+}

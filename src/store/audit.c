@@ -1,0 +1,67 @@
+#include "store/audit.h"
+
+bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct audit *ret, struct err *err) {
+    static const struct pg_statement count = {
+        "select count(*), coalesce(max(ticket), 0), (select count(*) from user_coupon where coupon_id = $1)"
+        " from publish_request where coupon_id = $1"};
+    struct pg_args args = {0};
+    pg_arg_int8(&args, arena, coupon_id);
+    PGresult *result;
+    pg_send(pg, &count, &args);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    *ret = (struct audit){
+        .ledger_rows = pg_int8(result, 0, 0), .max_ticket = pg_int8(result, 0, 1), .held = pg_int8(result, 0, 2)};
+    pg_clear(&result, 1);
+    return true;
+}
+
+bool audit_unissued(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t age_ms, int max,
+                    struct status_row *ret_rows, size_t *ret_n, struct err *err) {
+    static const struct pg_statement find = {
+        "select user_id, ticket, request_id, accept_time from publish_request p where coupon_id = $1"
+        " and accept_time < clock_timestamp() - $2::bigint * interval '1 millisecond'"
+        " and not exists (select 1 from user_coupon u where u.coupon_id = p.coupon_id and u.ticket = p.ticket)"
+        " and not exists (select 1 from rejection r where r.coupon_id = p.coupon_id and r.ticket = p.ticket)"
+        " order by ticket limit $3"};
+    struct pg_args args = {0};
+    pg_arg_int8(&args, arena, coupon_id);
+    pg_arg_int8(&args, arena, age_ms);
+    pg_arg_int8(&args, arena, max);
+    PGresult *result;
+    pg_send(pg, &find, &args);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    *ret_n = (size_t)PQntuples(result);
+    for (int row = 0; row < PQntuples(result); row++)
+        ret_rows[row] = (struct status_row){
+            .coupon_id = coupon_id,
+            .user_id = pg_int8(result, row, 0),
+            .found = true,
+            .ticket = pg_int8(result, row, 1),
+            .request_id = arena_strdup(arena, PQgetvalue(result, row, 2)),
+            .accept_us = pg_time(result, row, 3, 0),
+            .issue_us = INT64_MIN,
+        };
+    pg_clear(&result, 1);
+    return true;
+}
+
+bool audit_take_lock(struct pg *pg, bool *ret_own, struct err *err) {
+    static const struct pg_statement held = {
+        "select exists (select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and granted"
+        " and objsubid = 1 and (classid::bigint << 32 | objid::bigint) = $1) or pg_try_advisory_lock($1)"};
+    struct arena arena;
+    arena_init(&arena, 256);
+    struct pg_args args = {0};
+    pg_arg_int8(&args, &arena, pg_lock_key(pg, PG_LOCK_RECONCILE, 0));
+    PGresult *result;
+    pg_send(pg, &held, &args);
+    bool ok = pg_collect(pg, &result, 1, err);
+    if (ok) {
+        *ret_own = pg_bool(result, 0, 0);
+        pg_clear(&result, 1);
+    }
+    arena_deinit(&arena);
+    return ok;
+}
