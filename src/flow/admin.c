@@ -17,7 +17,7 @@
 #include "store/flags.h"
 
 /* Administration is rare; a queue of this length is an attack or a mistake. */
-#define QUEUE_SIZE 1024
+#define QUEUE_SIZE     1024
 #define NAME_MAX_BYTES 200
 /* Far above any campaign, and small enough that no sum of quantities overflows. */
 #define QUANTITY_MAX INT64_C(1000000000000)
@@ -35,6 +35,7 @@ struct admin {
 struct admin_call {
     struct rpc_call *call;
     ProtobufCClosure closure;
+    const ProtobufCMessageDescriptor *response; /* where the answer is one coupon */
     /* Does the work. False: Postgres failed, *err says how, and the call is not answered yet. */
     bool (*perform)(struct admin *admin, struct admin_call *call, struct err *err);
     int64_t coupon_id, quantity;
@@ -61,7 +62,7 @@ static void read_availability(struct admin *admin, const struct coupon_detail *d
         ret_available[i] = ok ? flags[i].value == FLAG_TRUE : coupon_is_available(&details[i].row, now_us);
 }
 
-/* All responses with one coupon have the same shape: base, then coupon. */
+/* The responses with one coupon are alike but for their names: base, then coupon. */
 static void answer_coupon(struct admin *admin, struct admin_call *call, const struct coupon_detail *detail,
                           int64_t now_us) {
     bool available;
@@ -69,8 +70,8 @@ static void answer_coupon(struct admin *admin, struct admin_call *call, const st
     read_availability(admin, detail, 1, now_us, &available);
     coupon_message_init(&message, detail, available);
     Coupon__V1__GetCouponResponse response = COUPON__V1__GET_COUPON_RESPONSE__INIT;
+    response.base.descriptor = call->response;
     response.coupon = &message.coupon;
-    /* Its descriptor is not looked at when packing through the closure of another method of this shape. */
     call->closure(&response.base, call->call);
 }
 
@@ -87,8 +88,8 @@ static bool answer_outcome(struct admin *admin, struct admin_call *call, enum co
         answer_coupon_exists(call->call, detail->row.id);
         return true;
     case COUPON_REQUEST_REUSED:
-        answer_bad_fields(call->call,
-                          &(struct bad_field){"request_id", "was used for another request: use a new one"}, 1);
+        answer_bad_fields(call->call, &(struct bad_field){"request_id", "was used for another request: use a new one"},
+                          1);
         return true;
     case COUPON_IS_CLOSED:
         answer_refusal(call->call, call->coupon_id, REFUSAL_CLOSED, NULL);
@@ -213,10 +214,12 @@ static void run(void *arg, void **items, size_t n) {
 /* --- the service functions, on a poller's thread --- */
 
 static struct admin_call *call_of(ProtobufCClosure closure, void *closure_data,
+                                  const ProtobufCMessageDescriptor *response,
                                   bool (*perform)(struct admin *admin, struct admin_call *call, struct err *err)) {
     struct rpc_call *rpc = rpc_call_of(closure_data);
     struct admin_call *call = rpc_call_alloc(rpc, sizeof *call);
-    *call = (struct admin_call){.call = rpc, .closure = closure, .perform = perform, .request_id = ""};
+    *call = (struct admin_call){
+        .call = rpc, .closure = closure, .response = response, .perform = perform, .request_id = ""};
     return call;
 }
 
@@ -267,7 +270,8 @@ static void check_request_id(struct bad_fields *bad, const char *request_id) {
 
 static void create_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__CreateCouponRequest *input,
                           Coupon__V1__CreateCouponResponse_Closure closure, void *closure_data) {
-    struct admin_call *call = call_of(CLOSURE(closure), closure_data, perform_create);
+    struct admin_call *call =
+        call_of(CLOSURE(closure), closure_data, &coupon__v1__create_coupon_response__descriptor, perform_create);
     struct bad_fields bad = {0};
     call->request_id = input->request_id;
     check_request_id(&bad, input->request_id);
@@ -286,34 +290,40 @@ static void enqueue_by_id(struct admin *admin, struct admin_call *call, int64_t 
 
 static void get_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__GetCouponRequest *input,
                        Coupon__V1__GetCouponResponse_Closure closure, void *closure_data) {
-    enqueue_by_id(admin_of(base), call_of(CLOSURE(closure), closure_data, perform_get), input->coupon_id);
+    enqueue_by_id(admin_of(base),
+                  call_of(CLOSURE(closure), closure_data, &coupon__v1__get_coupon_response__descriptor, perform_get),
+                  input->coupon_id);
 }
 
-static void set_status(struct admin *admin, ProtobufCClosure closure, void *closure_data, int64_t coupon_id,
-                       enum coupon_status status) {
-    struct admin_call *call = call_of(closure, closure_data, perform_set_status);
+static void set_status(struct admin *admin, ProtobufCClosure closure, void *closure_data,
+                       const ProtobufCMessageDescriptor *response, int64_t coupon_id, enum coupon_status status) {
+    struct admin_call *call = call_of(closure, closure_data, response, perform_set_status);
     call->status = status;
     enqueue_by_id(admin, call, coupon_id);
 }
 
 static void pause_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__PauseCouponRequest *input,
                          Coupon__V1__PauseCouponResponse_Closure closure, void *closure_data) {
-    set_status(admin_of(base), CLOSURE(closure), closure_data, input->coupon_id, COUPON_PAUSED);
+    set_status(admin_of(base), CLOSURE(closure), closure_data, &coupon__v1__pause_coupon_response__descriptor,
+               input->coupon_id, COUPON_PAUSED);
 }
 
 static void resume_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__ResumeCouponRequest *input,
                           Coupon__V1__ResumeCouponResponse_Closure closure, void *closure_data) {
-    set_status(admin_of(base), CLOSURE(closure), closure_data, input->coupon_id, COUPON_PUBLISHABLE);
+    set_status(admin_of(base), CLOSURE(closure), closure_data, &coupon__v1__resume_coupon_response__descriptor,
+               input->coupon_id, COUPON_PUBLISHABLE);
 }
 
 static void close_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__CloseCouponRequest *input,
                          Coupon__V1__CloseCouponResponse_Closure closure, void *closure_data) {
-    set_status(admin_of(base), CLOSURE(closure), closure_data, input->coupon_id, COUPON_CLOSED);
+    set_status(admin_of(base), CLOSURE(closure), closure_data, &coupon__v1__close_coupon_response__descriptor,
+               input->coupon_id, COUPON_CLOSED);
 }
 
 static void add_quantity(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__AddQuantityRequest *input,
                          Coupon__V1__AddQuantityResponse_Closure closure, void *closure_data) {
-    struct admin_call *call = call_of(CLOSURE(closure), closure_data, perform_add);
+    struct admin_call *call =
+        call_of(CLOSURE(closure), closure_data, &coupon__v1__add_quantity_response__descriptor, perform_add);
     struct bad_fields bad = {0};
     call->coupon_id = input->coupon_id;
     call->quantity = input->quantity;
@@ -327,7 +337,7 @@ static void add_quantity(Coupon__V1__CouponAdminService_Service *base, const Cou
 
 static void list_coupons(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__ListCouponsRequest *input,
                          Coupon__V1__ListCouponsResponse_Closure closure, void *closure_data) {
-    struct admin_call *call = call_of(CLOSURE(closure), closure_data, perform_list);
+    struct admin_call *call = call_of(CLOSURE(closure), closure_data, NULL, perform_list);
     struct bad_fields bad = {0};
     page_read(&bad, input->page_size, input->page_token, &call->page_size, &call->page_after);
     enqueue(admin_of(base), call, &bad);

@@ -13,7 +13,8 @@ struct admit;
 struct known;
 struct relay;
 
-/* `known` learns the coupons read; `status` gets those who are in the ledger already; `relay` is woken after commits. */
+/* `known` learns the coupons read; `status` gets those who are in the ledger already; `relay` is woken after commits.
+ */
 struct admit *admit_start(const struct config *config, const struct pg_options *postgres, struct known *known,
                           struct status *status, struct relay *relay);
 /* False: full. Any thread. */

@@ -10,9 +10,9 @@
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
 
-#define DOMAIN "coupon.v1"
+#define DOMAIN       "coupon.v1"
 #define MAX_METADATA 4
-#define MAX_DETAILS 2
+#define MAX_DETAILS  2
 
 /* An error while it is put together. All strings outlive the answer. */
 struct answer {
@@ -232,15 +232,13 @@ void answer_bad_fields(struct rpc_call *call, const struct bad_field *bad, size_
     char message[300];
     size_t used = 0;
     for (size_t i = 0; i < n && used < sizeof message; i++) {
-        int wrote = snprintf(message + used, sizeof message - used, "%s%s: %s", i ? "; " : "", bad[i].field,
-                             bad[i].problem);
+        int wrote =
+            snprintf(message + used, sizeof message - used, "%s%s: %s", i ? "; " : "", bad[i].field, bad[i].problem);
         used += wrote > 0 ? (size_t)wrote : 0;
     }
-    send(call, &(struct answer){.code = RPC_INVALID_ARGUMENT,
-                                .reason = "INVALID_FIELD",
-                                .message = message,
-                                .bad = bad,
-                                .n_bad = n});
+    send(call,
+         &(struct answer){
+             .code = RPC_INVALID_ARGUMENT, .reason = "INVALID_FIELD", .message = message, .bad = bad, .n_bad = n});
 }
 
 void bad_fields_check(struct bad_fields *bad, bool ok, const char *field, const char *problem) {

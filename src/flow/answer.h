@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "coupon/v1/coupon_service.pb-c.h"
 #include "coupon/v1/coupon.pb-c.h"
+#include "coupon/v1/coupon_service.pb-c.h"
 #include "rpc/server.h"
 #include "store/coupons.h"
 #include "store/rows.h"

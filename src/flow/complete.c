@@ -17,8 +17,8 @@
 #include "store/flags.h"
 #include "store/lookup.h"
 
-#define GROUP "coupon-completer"
-#define WAIT_MS 100
+#define GROUP         "coupon-completer"
+#define WAIT_MS       100
 #define RETRY_WAIT_MS 250
 
 struct complete {
@@ -37,7 +37,8 @@ struct complete {
     atomic_bool stopping;
 };
 
-/* The distinct coupons of the messages in hand. What can't be decoded names none: it isn't ours, and no flag needs it. */
+/* The distinct coupons of the messages in hand. What can't be decoded names none: it isn't ours, and no flag needs it.
+ */
 static size_t coupons_of(struct complete *complete, struct coupon_row *ret_coupons) {
     struct pairs seen;
     pairs_init(&seen, &complete->arena, complete->held);
@@ -64,8 +65,7 @@ static bool set_flags(struct complete *complete, struct err *err) {
     int64_t now_us;
     if (n == 0)
         return true;
-    if (!pg_connect(complete->pg, err) ||
-        !lookup_coupons(complete->pg, &complete->arena, coupons, n, &now_us, err))
+    if (!pg_connect(complete->pg, err) || !lookup_coupons(complete->pg, &complete->arena, coupons, n, &now_us, err))
         return false;
     known_learn(complete->known, coupons, n, now_us);
     for (size_t i = 0; i < n; i++)

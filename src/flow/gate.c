@@ -1,4 +1,5 @@
-/* One thread. What is known (flow/known.h) is shared with admit; Redis and Postgres connections are the thread's own. */
+/* One thread. What is known (flow/known.h) is shared with admit; Redis and Postgres connections are the thread's own.
+ */
 #include "flow/gate.h"
 
 #include <stdlib.h>

@@ -15,11 +15,11 @@
 #include "flow/trouble.h"
 #include "flow/watch.h"
 
-#define GROUP "coupon-issuer"
-#define LAG_METRIC "couponsd_issue_lag_messages"
-#define WAIT_MS 100
+#define GROUP         "coupon-issuer"
+#define LAG_METRIC    "couponsd_issue_lag_messages"
+#define WAIT_MS       100
 #define RETRY_WAIT_MS 250
-#define LAG_EVERY_US US_PER_S
+#define LAG_EVERY_US  US_PER_S
 /* A gap that is still there after so many seeks is no slip of the client: the messages are gone. */
 #define GAP_SEEKS_MAX 5
 
@@ -63,8 +63,8 @@ static bool on_assign(void *arg, const int32_t *partitions, const int64_t *low, 
         abort();
     memcpy(worker->assigned, partitions, n * sizeof *partitions);
     worker->n_assigned = n;
-    bool ok = pg_connect(worker->pg, &err) && issuance_offsets(worker->pg, &worker->arena, worker->issue->topic,
-                                                               partitions, low, n, ret_start, &err);
+    bool ok = pg_connect(worker->pg, &err) &&
+              issuance_offsets(worker->pg, &worker->arena, worker->issue->topic, partitions, low, n, ret_start, &err);
     worker->reposition = !ok;
     log_info("issue.assigned", LOG_INT("partitions", n), LOG_STR("offsets", ok ? "postgres" : "to be read later"));
     return ok;

@@ -32,8 +32,8 @@ static bool decode(struct arena *arena, const struct kafka_message *message, str
         coupon__v1__publish_requested__unpack(&allocator, message->value_len, message->value);
     if (!event)
         return false;
-    *ret_event = (struct issuance_event){
-        .coupon_id = event->coupon_id, .user_id = event->user_id, .ticket = event->ticket};
+    *ret_event =
+        (struct issuance_event){.coupon_id = event->coupon_id, .user_id = event->user_id, .ticket = event->ticket};
     return true;
 }
 
@@ -188,8 +188,7 @@ static void decide(struct arena *arena, struct issuance_batch *batch, int lanes,
     for (size_t i = 0; i < taken->n; i++) {
         const struct issue_answer *answer = &answers[i];
         if (taken->dead_reason[i] || answer->verdict == ISSUE_DEAD) {
-            write_dead(writes, taken->messages[i],
-                       taken->dead_reason[i] ? taken->dead_reason[i] : answer->dead_reason);
+            write_dead(writes, taken->messages[i], taken->dead_reason[i] ? taken->dead_reason[i] : answer->dead_reason);
         } else if (answer->verdict == ISSUE_ISSUED) {
             write_issued(writes, arena, batch, lanes, &taken->events[i]);
         } else if (answer->verdict == ISSUE_REJECTED) {

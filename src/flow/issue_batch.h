@@ -18,8 +18,9 @@ struct issue_batch_result {
     int64_t gap_expected, gap_found;
 };
 
-/* `accept_gap_at`: an expected offset at which a gap is no longer waited for, or -1. A batch that Postgres refuses is cut
- * in halves until the message that it refuses stands alone, which becomes a dead letter. False: *err is retriable. */
+/* `accept_gap_at`: an expected offset at which a gap is no longer waited for, or -1. A batch that Postgres refuses is
+ * cut in halves until the message that it refuses stands alone, which becomes a dead letter. False: *err is retriable.
+ */
 bool issue_batch_run(struct pg *pg, struct arena *arena, int lanes, const char *topic,
                      const struct kafka_message *messages, size_t n, int64_t accept_gap_at,
                      struct issue_batch_result *ret, struct err *err);

@@ -1,5 +1,5 @@
-/* What becomes of a ticket: the decision of step 5, without I/O. It believes the rows, not the event, so that redelivery,
- * replay and forgery change nothing. */
+/* What becomes of a ticket: the decision of step 5, without I/O. It believes the rows, not the event, so that
+ * redelivery, replay and forgery change nothing. */
 #pragma once
 
 #include "base/arena.h"

@@ -1,8 +1,8 @@
 /* What this process knows of coupons without asking anyone: the gate's short memory.
  *
  *   flag    what Redis said, and when; with the flag version it belongs to (store/rows.h)
- *   truth   the coupon's row as last read from Postgres, and when; admit adds what it reads under the lane's lock, so that
- *           a coupon that sells out is refused here at once
+ *   truth   the coupon's row as last read from Postgres, and when; admit adds what it reads under the lane's lock, so
+ * that a coupon that sells out is refused here at once
  *
  * Of flag and truth the one with the newer version counts. Any thread; one mutex, held for short. */
 #pragma once

@@ -6,8 +6,8 @@
 #include "flow/answer.h"
 
 #define PAGE_SIZE_DEFAULT 100
-#define PAGE_SIZE_MAX 1000
-#define PAGE_TOKEN_MAX 24
+#define PAGE_SIZE_MAX     1000
+#define PAGE_TOKEN_MAX    24
 
 /* Adds to *bad what is wrong; else sets the size (a larger one is cut to the maximum) and the id to go on after. */
 void page_read(struct bad_fields *bad, int32_t page_size, const char *page_token, int32_t *ret_size,

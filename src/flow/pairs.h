@@ -12,7 +12,7 @@ struct pairs {
     struct pairs_slot {
         int64_t a, b;
         bool used;
-    } *slots;
+    } * slots;
 };
 
 /* Room for `n` pairs. */

@@ -1,5 +1,5 @@
-/* One thread, one connection (not a hot one: its queries scan). What was seen of a coupon at the last sweep is kept in a
- * table by coupon id, so that only those at rest are audited, once. */
+/* One thread, one connection (not a hot one: its queries scan). What was seen of a coupon at the last sweep is kept in
+ * a table by coupon id, so that only those at rest are audited, once. */
 #include "flow/reconcile.h"
 
 #include <pthread.h>

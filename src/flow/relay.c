@@ -21,13 +21,13 @@
 #include "flow/trouble.h"
 
 /* How often lanes that nobody here owns are tried, and lag is measured. */
-#define LANES_EVERY_US (500 * US_PER_MS)
-#define RETRY_US (250 * US_PER_MS)
+#define LANES_EVERY_US    (500 * US_PER_MS)
+#define RETRY_US          (250 * US_PER_MS)
 #define TOPICS_TIMEOUT_MS 3000
-#define STOP_FLUSH_MS 3000
+#define STOP_FLUSH_MS     3000
 
 /* A message's tag: lane, epoch and id in one word. */
-#define TAG_ID_BITS 40
+#define TAG_ID_BITS    40
 #define TAG_EPOCH_BITS 16
 
 struct lane {
@@ -114,7 +114,8 @@ static bool ensure_producer(struct relay *relay, struct err *err) {
         return false;
     relay->topics_exist = true;
     if (relay->producer && (relay->rewind || kafka_producer_is_fatal(relay->producer))) {
-        log_warn("relay.rewound", LOG_STR("stream", relay->name), LOG_STR("reason", "a message could not be delivered"));
+        log_warn("relay.rewound", LOG_STR("stream", relay->name),
+                 LOG_STR("reason", "a message could not be delivered"));
         metric_add(relay->rewinds, 1);
         kafka_producer_free(relay->producer);
         relay->producer = NULL;
@@ -125,8 +126,8 @@ static bool ensure_producer(struct relay *relay, struct err *err) {
         relay->topics_exist = false; /* look again before the next try */
     }
     relay->rewind = false;
-    return relay->producer || kafka_producer_new(relay->kafka, relay->stream, on_ack, relay, relay->wake_fd,
-                                                 &relay->producer, err);
+    return relay->producer ||
+           kafka_producer_new(relay->kafka, relay->stream, on_ack, relay, relay->wake_fd, &relay->producer, err);
 }
 
 static bool take_lanes(struct relay *relay, struct err *err) {
@@ -316,8 +317,8 @@ static void register_metrics(struct relay *relay) {
                                        "Age of the oldest row sent by this relay and not acknowledged.", labels);
     relay->lanes_owned = metrics_gauge("couponsd_relay_lanes", "Lanes that this process relays.", labels);
     relay->sent_total = metrics_counter("couponsd_relay_sent_total", "Messages handed to the producer.", labels);
-    relay->rewinds = metrics_counter("couponsd_relay_rewinds_total", "Times that a relay went back to its cursors.",
-                                     labels);
+    relay->rewinds =
+        metrics_counter("couponsd_relay_rewinds_total", "Times that a relay went back to its cursors.", labels);
 }
 
 struct relay *relay_start(const struct config *config, const struct pg_options *postgres,

@@ -1,9 +1,9 @@
-/* Steps 4 and 6, relay: from an outbox stream to its Kafka topic. One thread and connection per stream; it owns lanes by
- * session locks on that connection, reads what lies behind each lane's last read id, produces it, and moves the lane's
- * cursor once Kafka has acknowledged everything up to there. Reading, producing and acknowledging overlap.
+/* Steps 4 and 6, relay: from an outbox stream to its Kafka topic. One thread and connection per stream; it owns lanes
+ * by session locks on that connection, reads what lies behind each lane's last read id, produces it, and moves the
+ * lane's cursor once Kafka has acknowledged everything up to there. Reading, producing and acknowledging overlap.
  *
- * Sent twice is harmless (the ticket decides), so every doubt is resolved by going back to the cursor: a lost connection,
- * a failed message, a producer that is done for. */
+ * Sent twice is harmless (the ticket decides), so every doubt is resolved by going back to the cursor: a lost
+ * connection, a failed message, a producer that is done for. */
 #pragma once
 
 #include "config.h"

@@ -26,8 +26,8 @@ static struct request *request_of(enum request_kind kind, ProtobufCClosure closu
                                   int64_t coupon_id, int64_t user_id) {
     struct rpc_call *call = rpc_call_of(closure_data);
     struct request *request = rpc_call_alloc(call, sizeof *request);
-    *request = (struct request){
-        .kind = kind, .call = call, .closure = closure, .coupon_id = coupon_id, .user_id = user_id};
+    *request =
+        (struct request){.kind = kind, .call = call, .closure = closure, .coupon_id = coupon_id, .user_id = user_id};
     return request;
 }
 

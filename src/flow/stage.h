@@ -1,6 +1,6 @@
-/* What the request-serving steps have in common: a bounded queue, and a thread that takes everything that is waiting (up
- * to a cap), works on it as one batch, and comes back for more. No timers: an idle stage answers at once, a busy one
- * gets cheaper per item. */
+/* What the request-serving steps have in common: a bounded queue, and a thread that takes everything that is waiting
+ * (up to a cap), works on it as one batch, and comes back for more. No timers: an idle stage answers at once, a busy
+ * one gets cheaper per item. */
 #pragma once
 
 #include <stdbool.h>

@@ -6,9 +6,20 @@
 #include "base/metrics.h"
 
 static const char *const reasons[] = {
-    "SOLD_OUT",         "NOT_OPEN",          "PAUSED",        "CLOSED",     "EXPIRED",
-    "ALREADY_REQUESTED", "COUPON_NOT_FOUND", "REQUEST_NOT_FOUND", "INVALID_FIELD", "OVERLOADED", "BACKEND_UNAVAILABLE",
-    "COUPON_EXISTS", "INTERNAL", "DROPPED",
+    "SOLD_OUT",
+    "NOT_OPEN",
+    "PAUSED",
+    "CLOSED",
+    "EXPIRED",
+    "ALREADY_REQUESTED",
+    "COUPON_NOT_FOUND",
+    "REQUEST_NOT_FOUND",
+    "INVALID_FIELD",
+    "OVERLOADED",
+    "BACKEND_UNAVAILABLE",
+    "COUPON_EXISTS",
+    "INTERNAL",
+    "DROPPED",
 };
 #define REASONS (sizeof reasons / sizeof reasons[0])
 

@@ -1,7 +1,7 @@
 /* One thread owns the list of watched requests; others add to `arrivals` under the lock. A cancelled call is noticed at
  * the next look; its cancel function wakes the thread for that. */
-#include "flow/trouble.h"
 #include "flow/watch.h"
+#include "flow/trouble.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include "store/lookup.h"
 
 /* One look asks for so many at once; larger crowds are looked at in turns. */
-#define LOOK_MAX 2000
+#define LOOK_MAX     2000
 
 #define COUNT_METRIC "couponsd_watched"
 
@@ -129,8 +129,8 @@ static void look(struct watch *watch) {
     }
     struct status_row *rows = ARENA_ARRAY(&watch->arena, struct status_row, n);
     for (size_t i = 0; i < n; i++)
-        rows[i] = (struct status_row){.coupon_id = looked[i]->request->coupon_id,
-                                      .user_id = looked[i]->request->user_id};
+        rows[i] =
+            (struct status_row){.coupon_id = looked[i]->request->coupon_id, .user_id = looked[i]->request->user_id};
     struct err err;
     int64_t start_us = clock_mono_us();
     bool ok = n == 0 || (pg_connect(watch->pg, &err) && lookup_statuses(watch->pg, &watch->arena, rows, n, &err));

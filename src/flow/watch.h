@@ -1,5 +1,5 @@
-/* WatchStatus: streams that follow a request to its final state. issue tells at once what this process has issued; a poll
- * of Postgres every watch.poll_ms finds what other processes did. */
+/* WatchStatus: streams that follow a request to its final state. issue tells at once what this process has issued; a
+ * poll of Postgres every watch.poll_ms finds what other processes did. */
 #pragma once
 
 #include "config.h"

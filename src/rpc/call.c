@@ -16,6 +16,8 @@
 #define ARENA_BLOCK_BYTES 2048 /* a decoded request and a stage's state, for requests of some hundred bytes */
 #define IDLE_CALLS_MAX    4096 /* kept per poller; about 4 KiB each */
 #define REFUSAL_TEXT_MAX  400  /* bytes, in call_refuse */
+/* A client whose deadline passes cancels the call in the same moment as our core does: either may come first. */
+#define DEADLINE_SLACK_US 10000
 #define DETAILS_KEY       "grpc-status-details-bin"
 
 static void on_closed(struct op *op, bool ok);
@@ -296,7 +298,7 @@ static void on_closed(struct op *op, bool ok) {
     int code = call->code;
     int64_t end_us = call->ended ? call->end_us : now_us;
     if (call->was_cancelled) {
-        code = now_us >= call->deadline_us ? RPC_DEADLINE_EXCEEDED : RPC_CANCELLED;
+        code = call->deadline_us - now_us <= DEADLINE_SLACK_US ? RPC_DEADLINE_EXCEEDED : RPC_CANCELLED;
         atomic_store(&call->cancelled, true);
         drop_writes(call);
     }

@@ -7,11 +7,15 @@
  *
  * A unary call is one batch. A server stream is two: the status, and everything else up to the first message; then one
  * batch per message. `outstanding` counts those not yet back; at zero the call has ended. Client and bidi streams would
- * be the same with sends of their own. */
+ * be the same with sends of their own.
+ *
+ * A call's `operation` is taken out while somebody cancels it, and for good before `done`: so the one never works on what
+ * the other has released. */
 #include "rpc/client.h"
 
 #include <grpc/grpc_security.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,6 +205,8 @@ static void operation_end(struct operation *operation) {
         status.message = text;
         read_details(operation, &status);
     }
+    while (!__atomic_exchange_n(&operation->call->operation, NULL, __ATOMIC_ACQ_REL))
+        sched_yield(); /* it is being cancelled right now */
     operation->call->done(operation->call, &status); /* the call is its owner's again */
     operation_release(operation);
 }
@@ -330,7 +336,7 @@ static void invoke(ProtobufCService *base, unsigned index, const ProtobufCMessag
     operation->call = call;
     operation->method = method;
     operation->closure = closure;
-    call->operation = operation;
+    __atomic_store_n(&call->operation, operation, __ATOMIC_RELEASE);
     if (method->is_callable) {
         operation->outgoing = message_pack(input);
         start(operation);
@@ -343,9 +349,11 @@ static void invoke(ProtobufCService *base, unsigned index, const ProtobufCMessag
 }
 
 void rpc_client_call_cancel(struct rpc_client_call *call) {
-    struct operation *operation = call->operation;
-    if (operation)
-        grpc_call_cancel(operation->core, NULL);
+    struct operation *operation = __atomic_exchange_n(&call->operation, NULL, __ATOMIC_ACQ_REL);
+    if (!operation)
+        return;
+    grpc_call_cancel(operation->core, NULL);
+    __atomic_store_n(&call->operation, operation, __ATOMIC_RELEASE);
 }
 
 /* --- channels and services --- */

@@ -44,7 +44,8 @@ void rpc_channel_free(struct rpc_channel *channel);
 /* The stub's service; owned by the channel, one per descriptor. `methods` must outlive the channel. */
 ProtobufCService *rpc_channel_service(struct rpc_channel *channel, const ProtobufCServiceDescriptor *descriptor,
                                       const struct rpc_method *methods, size_t n_methods);
-/* Ends the call with CANCELLED soon; `done` still runs. Any thread, before `done` returned. */
+/* Ends the call with CANCELLED soon; `done` still runs. Any thread; does nothing before the call was made, or once
+ * `done` has begun. */
 void rpc_client_call_cancel(struct rpc_client_call *call);
 
 /* --- for programs that simply wait --- */

@@ -75,7 +75,7 @@ static const char *behind(const char *path, const char *name) {
         return NULL;
     if (path[len] == '\0')
         return path + len;
-    return path[len] == '.' ? path + len + 1 : NULL;
+    return path[len] == '.' && path[len + 1] != '\0' ? path + len + 1 : NULL;
 }
 
 static bool is(const char *path, const char *name) {

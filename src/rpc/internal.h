@@ -141,9 +141,11 @@ void service_free(struct service *service);
 
 /* --- listen.c --- */
 
-/* Why the core could not bind `listen`: it does not say, so this tries by itself. Always returns false. */
+/* Whether it is HOST:PORT. The core would take a lone host, and a port of its own choice. */
+bool listen_check(const char *listen, struct err *err);
+/* Why the core could not bind `listen` (checked): it does not say, so this tries by itself. Always returns false. */
 bool listen_explain(const char *listen, struct err *err);
-/* `listen` with the port that was bound; malloc'ed. */
+/* `listen` (checked) with the port that was bound; malloc'ed. */
 char *listen_address(const char *listen, int port);
 
 /* --- server.c --- */

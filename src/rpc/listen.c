@@ -39,11 +39,15 @@ static bool explain_bind(const char *address, int failed, struct err *err) {
                    failed ? strerror(failed) : "the gRPC core refused it");
 }
 
+bool listen_check(const char *address, struct err *err) {
+    const char *colon = find_colon(address);
+    if (colon && colon != address && colon[1] != '\0')
+        return true;
+    return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: is not HOST:PORT (an IPv6 host stands in brackets)", address);
+}
+
 bool listen_explain(const char *address, struct err *err) {
     const char *colon = find_colon(address);
-    if (!colon || colon[1] == '\0')
-        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: is not HOST:PORT (an IPv6 host stands in brackets)",
-                       address);
     bool brackets = address[0] == '[';
     char *host = strndup(address + brackets, (size_t)(colon - address) - 2 * (size_t)brackets);
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
@@ -61,8 +65,6 @@ bool listen_explain(const char *address, struct err *err) {
 
 char *listen_address(const char *address, int port) {
     const char *colon = find_colon(address);
-    if (!colon)
-        return strdup(address);
     struct strbuf text = {0};
     strbuf_printf(&text, "%.*s:%d", (int)(colon - address), address, port);
     return text.data;

@@ -2,7 +2,9 @@
 #include "rpc/rpc.h"
 
 #include <grpc/support/log.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "rpc/client.h"
 #include "rpc/internal.h"
@@ -23,11 +25,17 @@ void rpc_status_deinit(struct rpc_status *status) {
     *status = (struct rpc_status){0};
 }
 
+/* What the core logs as errors is mostly what any client can provoke, in a format of its own: statuses and struct err
+ * tell the same. What remains is why it is about to abort. */
+static void log_assertions(gpr_log_func_args *args) {
+    if (strstr(args->message, "assertion failed"))
+        fprintf(stderr, "gRPC core: %s:%d: %s\n", args->file, args->line, args->message);
+}
+
 void core_init(void) {
     grpc_init();
-    /* What the core has to say about calls and connections is told by statuses already. */
     if (!getenv("GRPC_VERBOSITY"))
-        gpr_set_log_verbosity(GPR_LOG_SEVERITY_ERROR);
+        gpr_set_log_function(log_assertions);
 }
 
 void core_deinit(void) {

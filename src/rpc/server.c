@@ -129,6 +129,8 @@ static void register_methods(struct rpc_server *server) {
 }
 
 static bool bind_port(struct rpc_server *server, struct err *err) {
+    if (!listen_check(server->listen, err))
+        return false;
     grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
     int port = grpc_server_add_http2_port(server->core, server->listen, credentials);
     grpc_server_credentials_release(credentials);

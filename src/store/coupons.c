@@ -7,8 +7,7 @@
 #define DETAIL_COLUMNS                                                                                                 \
     "c.id, c.status, c.frozen, c.open_time, c.expire_time, c.version, a.quantity, a.accepted, s.issued, s.rejected,"   \
     " c.name, c.discount_rate, c.create_time"
-#define DETAIL_FROM                                                                                                    \
-    " from coupon c join admission a on a.coupon_id = c.id join issuance s on s.coupon_id = c.id"
+#define DETAIL_FROM " from coupon c join admission a on a.coupon_id = c.id join issuance s on s.coupon_id = c.id"
 
 static bool query(struct pg *pg, const struct pg_statement *statement, const struct pg_args *args,
                   PGresult **ret_result, struct err *err) {
@@ -66,8 +65,8 @@ enum coupon_outcome coupon_get(struct pg *pg, struct arena *arena, int64_t id, s
 
 bool coupon_list(struct pg *pg, struct arena *arena, int64_t after, int max, struct coupon_detail *ret, size_t *ret_n,
                  struct err *err) {
-    static const struct pg_statement list = {
-        "select " DETAIL_COLUMNS DETAIL_FROM " where c.id > $1 order by c.id limit $2"};
+    static const struct pg_statement list = {"select " DETAIL_COLUMNS DETAIL_FROM
+                                             " where c.id > $1 order by c.id limit $2"};
     struct pg_args args = {0};
     pg_arg_int8(&args, arena, after);
     pg_arg_int8(&args, arena, max);
@@ -109,7 +108,8 @@ static enum coupon_outcome end(struct pg *pg, enum coupon_outcome outcome, struc
     return outcome;
 }
 
-/* Claims the request id for this change. *ret_done_id: the coupon of the earlier, equal request; 0 if this is the first. */
+/* Claims the request id for this change. *ret_done_id: the coupon of the earlier, equal request; 0 if this is the
+ * first. */
 static enum coupon_outcome claim(struct pg *pg, struct arena *arena, const char *request_id, const char *kind,
                                  int64_t id, int64_t quantity, int64_t *ret_done_id, struct err *err) {
     static const struct pg_statement insert = {

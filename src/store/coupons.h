@@ -1,7 +1,7 @@
 /* Administration: creating and changing coupons. One call, one transaction, several round trips; rare.
  *
- * A change of a coupon takes its admit lane's lock, so that no ticket is given by the old rules once the change has been
- * answered, and raises the coupon's version. */
+ * A change of a coupon takes its admit lane's lock, so that no ticket is given by the old rules once the change has
+ * been answered, and raises the coupon's version. */
 #pragma once
 
 #include "store/pg.h"
@@ -18,8 +18,8 @@ struct coupon_detail {
 enum coupon_outcome {
     COUPON_OK,
     COUPON_MISSING,
-    COUPON_EXISTS,          /* create: the id is taken */
-    COUPON_REQUEST_REUSED,  /* the request_id was used for something else */
+    COUPON_EXISTS,         /* create: the id is taken */
+    COUPON_REQUEST_REUSED, /* the request_id was used for something else */
     COUPON_IS_CLOSED,
     COUPON_IS_EXPIRED,
     COUPON_FAILED, /* *err is set: Postgres */

@@ -7,11 +7,11 @@
 
 #include "base/clock.h"
 
-#define KEY_MAX 64
+#define KEY_MAX  64
 #define HOST_MAX 256
 
 struct flags {
-    char host[HOST_MAX], user[128], password[256];
+    char host[HOST_MAX], user[HOST_MAX], password[HOST_MAX];
     int port, db;
     struct timeval timeout;
     redisContext *context;
@@ -55,8 +55,10 @@ static bool parse_url(struct flags *flags, const char *url, struct err *err) {
         if (!colon)
             return bad_url(err, "credentials are user:password or :password");
         *colon = 0;
-        snprintf(flags->user, sizeof flags->user, "%s", rest);
-        snprintf(flags->password, sizeof flags->password, "%s", colon + 1);
+        if (strlen(rest) >= sizeof flags->user || strlen(colon + 1) >= sizeof flags->password)
+            return bad_url(err, "the credentials are too long");
+        strcpy(flags->user, rest);
+        strcpy(flags->password, colon + 1);
     }
     char *slash = strchr(host, '/');
     if (slash) {
@@ -116,7 +118,8 @@ static bool drop(struct flags *flags, struct err *err, const char *what) {
 
 static bool drop_with_reason(struct flags *flags, struct err *err) {
     char what[160];
-    snprintf(what, sizeof what, "%s", flags->context && flags->context->errstr[0] ? flags->context->errstr : "no answer");
+    snprintf(what, sizeof what, "%s",
+             flags->context && flags->context->errstr[0] ? flags->context->errstr : "no answer");
     return drop(flags, err, what);
 }
 

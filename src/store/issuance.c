@@ -166,10 +166,9 @@ static int send_dead(struct pg *pg, struct arena *arena, const char *topic, cons
 
 bool issuance_write(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
                     const struct issuance_rows *rows, const struct outbox_rows *outbox, struct err *err) {
-    static const struct pg_statement offsets = {
-        "update consumer_offset o set next_offset = i.next_offset"
-        " from unnest($2::integer[], $3::bigint[]) i(partition, next_offset)"
-        " where o.topic = $1 and o.partition = i.partition"};
+    static const struct pg_statement offsets = {"update consumer_offset o set next_offset = i.next_offset"
+                                                " from unnest($2::integer[], $3::bigint[]) i(partition, next_offset)"
+                                                " where o.topic = $1 and o.partition = i.partition"};
     struct pg_args args = {0};
     pg_arg_text(&args, batch->topic);
     pg_arg_int4s(&args, arena, batch->partition, batch->n_partitions);

@@ -1,7 +1,7 @@
 /* Kafka: topics, a producer for a relay, a consumer for issue and complete. librdkafka underneath.
  *
- * Each object belongs to one thread, which serves its callbacks by polling it. Nothing here logs: what librdkafka has to
- * say goes to options.on_log, called on any thread. */
+ * Each object belongs to one thread, which serves its callbacks by polling it. Nothing here logs: what librdkafka has
+ * to say goes to options.on_log, called on any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -33,8 +33,8 @@ bool kafka_ensure_topics(const struct kafka_options *options, int timeout_ms, st
 
 struct kafka_producer;
 
-/* `on_ack(arg, tag, ok)` runs within kafka_producer_poll, once per message. `wake_fd`: an eventfd that is written to when
- * there is something to poll for. */
+/* `on_ack(arg, tag, ok)` runs within kafka_producer_poll, once per message. `wake_fd`: an eventfd that is written to
+ * when there is something to poll for. */
 bool kafka_producer_new(const struct kafka_options *options, enum stream stream,
                         void (*on_ack)(void *arg, uintptr_t tag, bool ok), void *arg, int wake_fd,
                         struct kafka_producer **ret_producer, struct err *err);
@@ -62,8 +62,8 @@ struct kafka_message {
 
 struct kafka_consumer_events {
     void *arg;
-    /* Within kafka_consume: these partitions are ours now. low[i]: the oldest offset there is. Sets start[i]; false: start
-     * from what was committed to Kafka. May be NULL. */
+    /* Within kafka_consume: these partitions are ours now. low[i]: the oldest offset there is. Sets start[i]; false:
+     * start from what was committed to Kafka. May be NULL. */
     bool (*on_assign)(void *arg, const int32_t *partitions, const int64_t *low, int64_t *ret_start, size_t n);
     /* Within kafka_consume or kafka_consumer_free: nothing is ours any more. May be NULL. */
     void (*on_revoke)(void *arg);

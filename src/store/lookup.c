@@ -1,7 +1,8 @@
 #include "store/lookup.h"
 
 static const struct pg_statement read_coupons = {
-    "select i.n, c.status, c.frozen, c.open_time, c.expire_time, c.version, a.quantity, a.accepted, s.issued, s.rejected"
+    "select i.n, c.status, c.frozen, c.open_time, c.expire_time, c.version, a.quantity, a.accepted, s.issued, "
+    "s.rejected"
     " from unnest($1::bigint[]) with ordinality i(id, n)"
     " cross join lateral (select * from coupon where id = i.id limit 1) c"
     " cross join lateral (select * from admission where coupon_id = i.id limit 1) a"

@@ -206,8 +206,9 @@ bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, const i
                  struct err *err) {
 #define READ_FROM(table)                                                                                               \
     {                                                                                                                  \
-        "select o.*, i.n from unnest($1::integer[], $2::bigint[]) with ordinality i(lane, after, n) cross join lateral" \
-        " (select " COLUMNS " from " table " where lane = i.lane and id > i.after order by id limit $3) o"              \
+        "select o.*, i.n from unnest($1::integer[], $2::bigint[]) with ordinality i(lane, after, n) cross join "       \
+        "lateral"                                                                                                      \
+        " (select " COLUMNS " from " table " where lane = i.lane and id > i.after order by id limit $3) o"             \
     }
     static const struct pg_statement read[STREAMS][2] = {
         {READ_FROM("outbox_requested_0"), READ_FROM("outbox_requested_1")},
@@ -269,9 +270,8 @@ bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream,
 }
 
 bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t *ret_rows, struct err *err) {
-    static const struct pg_statement lag = {
-        "select coalesce(sum(h.last_id - c.last_id), 0)::bigint from outbox_head h"
-        " join relay_cursor c using (stream, lane) where h.stream = $1"};
+    static const struct pg_statement lag = {"select coalesce(sum(h.last_id - c.last_id), 0)::bigint from outbox_head h"
+                                            " join relay_cursor c using (stream, lane) where h.stream = $1"};
     struct pg_args args = {0};
     pg_arg_int2(&args, arena, (int16_t)stream);
     PGresult *result;
@@ -308,7 +308,7 @@ static bool due_for_rotation(struct pg *pg, struct arena *arena, enum stream str
  * rotate: the other holds rows), 0 when not, -1 on failure. */
 static int is_drained(struct pg *pg, const char *table, const char *current_table, enum stream stream,
                       struct err *err) {
-    char sql[500];
+    char sql[600];
     snprintf(sql, sizeof sql,
              "set local lock_timeout = '100ms'; lock table %s in access exclusive mode;"
              "do $$ begin if not exists (select 1 from %s limit 1) or exists ("

@@ -26,7 +26,7 @@ void outbox_rows_init(struct outbox_rows *rows, struct arena *arena, size_t cap)
 /* The heads of the lanes that a batch touches. `last_id` is read, then moved by the caller for each row it appends. */
 struct outbox_heads {
     size_t n;
-    int32_t *lane;    /* ascending */
+    int32_t *lane; /* ascending */
     int64_t *last_id;
 };
 /* The distinct lanes of `coupon_ids`, ascending; last_id zeroed. */
@@ -76,7 +76,7 @@ bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream,
 /* Rows not yet acknowledged, in all lanes. */
 bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t *ret_rows, struct err *err);
 
-/* Lets the segments take turns, if they have not for `age_ms` and the one to be written next holds nothing that a cursor
- * has not passed: truncates it and points new rows to it. *ret_rotated says whether it did. */
+/* Lets the segments take turns, if they have not for `age_ms` and the one to be written next holds nothing that a
+ * cursor has not passed: truncates it and points new rows to it. *ret_rotated says whether it did. */
 bool outbox_rotate(struct pg *pg, struct arena *arena, enum stream stream, int64_t age_ms, bool *ret_rotated,
                    struct err *err);

@@ -28,7 +28,7 @@ enum {
 };
 
 #define MAX_STATEMENTS 48 /* distinct ones on one connection; each stage has fewer than 16 */
-#define MAX_EXPECTED 64   /* messages of one round trip */
+#define MAX_EXPECTED   64 /* messages of one round trip */
 /* Postgres counts time from 2000-01-01. */
 #define PG_EPOCH_US INT64_C(946684800000000)
 /* Silence for so much longer than a statement may take means that the server or the way to it is gone. */
@@ -95,7 +95,8 @@ static bool server_error(struct err *err, const PGresult *result) {
     if (state) {
         if (strcmp(state, "42501") == 0 || strncmp(state, "28", 2) == 0)
             code = ERR_PERMISSION;
-        /* 40: serialization, deadlock; 53: no resources; 55P03: lock time-out; 57: cancelled or shut down; 08: connection */
+        /* 40: serialization, deadlock; 53: no resources; 55P03: lock time-out; 57: cancelled or shut down; 08:
+         * connection */
         if (strncmp(state, "40", 2) == 0 || strncmp(state, "53", 2) == 0 || strncmp(state, "57", 2) == 0 ||
             strncmp(state, "08", 2) == 0 || strcmp(state, "55P03") == 0 || strcmp(state, "25P03") == 0) {
             code = ERR_UNAVAILABLE;
@@ -170,8 +171,8 @@ bool pg_connect(struct pg *pg, struct err *err) {
     snprintf(timeout, sizeof timeout, "%d", pg->options.connect_timeout_s);
     snprintf(silence, sizeof silence, "%d", pg->options.statement_timeout_ms + SILENCE_MARGIN_MS);
     /* Those before dbname are defaults that the URL may override. */
-    const char *keywords[] = {"connect_timeout", "tcp_user_timeout", "keepalives_idle", "application_name", "dbname",
-                              NULL};
+    const char *keywords[] = {"connect_timeout",  "tcp_user_timeout", "keepalives_idle",
+                              "application_name", "dbname",           NULL};
     const char *values[] = {timeout, silence, "10", pg->options.application_name, pg->options.url, NULL};
     pg->conn = PQconnectdbParams(keywords, values, 1);
     if (!pg->conn)

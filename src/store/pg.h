@@ -39,8 +39,14 @@ void pg_disconnect(struct pg *pg);
 uint64_t pg_generation(const struct pg *pg);
 
 /* The advisory lock's key of (stage, lane), apart from that of other schemas in the same database. Connected only. */
-enum pg_lock_stage { PG_LOCK_MIGRATE = 1, PG_LOCK_ADMIT, PG_LOCK_ISSUE, PG_LOCK_RELAY_REQUESTED, PG_LOCK_RELAY_PUBLISHED,
-                     PG_LOCK_RECONCILE };
+enum pg_lock_stage {
+    PG_LOCK_MIGRATE = 1,
+    PG_LOCK_ADMIT,
+    PG_LOCK_ISSUE,
+    PG_LOCK_RELAY_REQUESTED,
+    PG_LOCK_RELAY_PUBLISHED,
+    PG_LOCK_RECONCILE
+};
 int64_t pg_lock_key(const struct pg *pg, enum pg_lock_stage stage, int lane);
 
 /* Identified by its address: keep it static. */
@@ -62,7 +68,7 @@ void pg_arg_int4(struct pg_args *args, struct arena *arena, int32_t value);
 void pg_arg_int8(struct pg_args *args, struct arena *arena, int64_t value);
 void pg_arg_bool(struct pg_args *args, struct arena *arena, bool value);
 void pg_arg_float8(struct pg_args *args, struct arena *arena, double value);
-void pg_arg_text(struct pg_args *args, const char *value); /* NULL is SQL's null */
+void pg_arg_text(struct pg_args *args, const char *value);                    /* NULL is SQL's null */
 void pg_arg_time(struct pg_args *args, struct arena *arena, int64_t wall_us); /* INT64_MIN and INT64_MAX: null */
 void pg_arg_int4s(struct pg_args *args, struct arena *arena, const int32_t *values, size_t n);
 void pg_arg_int8s(struct pg_args *args, struct arena *arena, const int64_t *values, size_t n);

@@ -21,7 +21,7 @@ enum reject_reason {
 };
 
 #define TIME_OPEN_START INT64_MIN /* no open_time: open from the beginning */
-#define TIME_OPEN_END INT64_MAX   /* no expire_time: never expires */
+#define TIME_OPEN_END   INT64_MAX /* no expire_time: never expires */
 
 /* All zero but for the id where there is no such coupon. */
 struct coupon_row {

@@ -15,8 +15,7 @@ static bool query_int(struct pg *pg, const struct pg_statement *statement, const
 }
 
 static bool apply(struct pg *pg, const struct migration *migration, struct err *err) {
-    static const struct pg_statement record = {
-        "insert into schema_migration (version, name) values ($1, $2)"};
+    static const struct pg_statement record = {"insert into schema_migration (version, name) values ($1, $2)"};
     struct arena arena;
     arena_init(&arena, 256);
     struct pg_args args = {0};
@@ -43,7 +42,8 @@ static bool apply(struct pg *pg, const struct migration *migration, struct err *
 }
 
 static bool migrate_locked(struct pg *pg, struct err *err) {
-    static const struct pg_statement newest = {"select version::bigint from schema_migration order by version desc limit 1"};
+    static const struct pg_statement newest = {
+        "select version::bigint from schema_migration order by version desc limit 1"};
     if (!pg_exec(pg,
                  "create table if not exists schema_migration ("
                  " version integer primary key, name text not null, apply_time timestamptz not null default now())",
@@ -79,14 +79,17 @@ bool schema_fix_lanes(struct pg *pg, int lanes, struct err *err) {
     static const struct pg_statement record = {
         "insert into setting (key, value) values ('flow.lanes', $1::integer::text) on conflict do nothing"};
     static const struct pg_statement read = {"select value::bigint from setting where key = 'flow.lanes'"};
-    static const struct pg_statement heads = {"insert into outbox_head (stream, lane, last_id)"
-                                              " select s, l, 0 from generate_series(0, 1) s, generate_series(0, $1::integer - 1) l"
-                                              " on conflict do nothing"};
-    static const struct pg_statement cursors = {"insert into relay_cursor (stream, lane, last_id)"
-                                                " select s, l, 0 from generate_series(0, 1) s, generate_series(0, $1::integer - 1) l"
-                                                " on conflict do nothing"};
-    static const struct pg_statement segments = {"insert into outbox_segment (stream, current, rotate_time)"
-                                                 " select s, 0, now() from generate_series(0, 1) s on conflict do nothing"};
+    static const struct pg_statement heads = {
+        "insert into outbox_head (stream, lane, last_id)"
+        " select s, l, 0 from generate_series(0, 1) s, generate_series(0, $1::integer - 1) l"
+        " on conflict do nothing"};
+    static const struct pg_statement cursors = {
+        "insert into relay_cursor (stream, lane, last_id)"
+        " select s, l, 0 from generate_series(0, 1) s, generate_series(0, $1::integer - 1) l"
+        " on conflict do nothing"};
+    static const struct pg_statement segments = {
+        "insert into outbox_segment (stream, current, rotate_time)"
+        " select s, 0, now() from generate_series(0, 1) s on conflict do nothing"};
     struct arena arena;
     arena_init(&arena, 256);
     struct pg_args args = {0};

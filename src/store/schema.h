@@ -11,7 +11,8 @@ struct migration {
 extern const struct migration migrations[];
 extern const int n_migrations;
 
-/* Brings the first schema of the search path up to date. Refuses a database that a newer couponsd has migrated further. */
+/* Brings the first schema of the search path up to date. Refuses a database that a newer couponsd has migrated further.
+ */
 bool schema_migrate(struct pg *pg, struct err *err);
 
 /* Records the number of lanes at the first start; afterwards checks that it is the same, since a coupon's lane must not

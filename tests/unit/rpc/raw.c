@@ -143,6 +143,8 @@ int raw_unary(const char *address, const char *path, const void *bytes, size_t l
     struct raw raw;
     raw_open(&raw, address, path, NULL, NULL);
     raw_send(&raw, bytes, len);
+    static unsigned char response[200000];
+    raw_receive(&raw, response, sizeof response);
     int code = raw_status(&raw);
     memcpy(message, raw.message, sizeof raw.message);
     raw_close(&raw);

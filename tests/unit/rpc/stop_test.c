@@ -2,7 +2,6 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
-#include "grpc/health/v1/health.pb-c.h"
 #include "raw.h"
 #include "toy.h"
 
@@ -92,7 +91,6 @@ Test(stop, calls_that_outlast_the_grace_period_are_cancelled_and_waited_for) {
     cr_assert_eq(call->code, RPC_UNAVAILABLE, "%s", call->message);
     cr_assert_not(atomic_load(&stopping.is_done), "its service has not answered yet");
     toy_answer(held, "too late");
-    /* the stream is an answer short of its end: on_cancel wrote a message and did not finish */
     pthread_join(stopping.thread, NULL);
     toy_call_free(call);
     toy_call_free(obedient);
@@ -113,11 +111,6 @@ Test(stop, hurry_ends_the_grace_period) {
     toy_call_wait(call);
     toy_call_free(call);
     toy_free(toy);
-}
-
-static void ignore(const ProtobufCMessage *message, void *closure_data) {
-    (void)message;
-    (void)closure_data;
 }
 
 Test(stop, health_and_reflection_streams_do_not_hold_it_back) {
@@ -147,7 +140,6 @@ Test(stop, health_and_reflection_streams_do_not_hold_it_back) {
     raw_close(&watch);
     pthread_join(stopping.thread, NULL);
     rpc_health_set(toy->health, "", true); /* nobody is left to be told */
-    (void)ignore;
     toy_free(toy);
 }
 

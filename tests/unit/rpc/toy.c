@@ -56,9 +56,11 @@ static void on_cancel(void *arg) {
         toy_answer(held, "late");
 }
 
-static void hold(struct toy *toy, const Toy__V1__Note *input, Toy__V1__Note_Closure closure, struct rpc_call *call) {
+static void hold(struct toy *toy, bool is_stream, const Toy__V1__Note *input, Toy__V1__Note_Closure closure,
+                 struct rpc_call *call) {
     struct toy_held *held = rpc_call_alloc(call, sizeof *held);
-    *held = (struct toy_held){.toy = toy, .call = call, .input = input, .closure = closure};
+    *held =
+        (struct toy_held){.toy = toy, .call = call, .input = input, .closure = closure, .is_stream = is_stream};
     if (starts(input->text, "hold-obedient")) {
         rpc_call_on_cancel(call, on_cancel, held);
         return;
@@ -76,7 +78,7 @@ static void echo(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, Toy_
                  void *closure_data) {
     struct rpc_call *call = rpc_call_of(closure_data);
     if (starts(input->text, "hold")) {
-        hold((struct toy *)service, input, closure, call);
+        hold((struct toy *)service, false, input, closure, call);
         return;
     }
     if (starts(input->text, "fail")) {
@@ -114,7 +116,7 @@ static void list(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, Toy_
                  void *closure_data) {
     struct rpc_call *call = rpc_call_of(closure_data);
     if (starts(input->text, "hold")) {
-        hold((struct toy *)service, input, closure, call);
+        hold((struct toy *)service, true, input, closure, call);
         return;
     }
     Toy__V1__Note note = TOY__V1__NOTE__INIT;
@@ -250,10 +252,13 @@ struct toy_held *toy_take_held(struct toy *toy) {
 
 void toy_answer(struct toy_held *held, const char *text) {
     struct rpc_call *call = held->call;
+    bool is_stream = held->is_stream;
     bool is_counted = !starts(held->input->text, "hold-obedient");
     Toy__V1__Note answer = TOY__V1__NOTE__INIT;
     answer.text = (char *)(uintptr_t)text;
     held->closure(&answer, call);
+    if (is_stream)
+        rpc_call_finish(call);
     if (is_counted)
         rpc_call_unref(call);
 }

@@ -32,6 +32,7 @@ struct toy_held {
     struct rpc_call *call;
     const Toy__V1__Note *input;
     Toy__V1__Note_Closure closure;
+    bool is_stream;
 };
 
 struct toy {
@@ -64,6 +65,7 @@ struct toy *toy_new(const struct rpc_server_options *options);
 void toy_free(struct toy *toy);
 /* The last held call that nobody has taken; waits for one. */
 struct toy_held *toy_take_held(struct toy *toy);
+/* The only message of a stream. */
 void toy_answer(struct toy_held *held, const char *text);
 void toy_wait_for_cancels(struct toy *toy, int n);
 /* Until `n` calls have ended with that code. */

@@ -1,0 +1,18 @@
+/* Which of our methods stream: what protobuf-c's descriptors leave out, for server and client alike. */
+#pragma once
+
+#include "rpc/rpc.h"
+
+static const struct rpc_method coupon_service_methods[] __attribute__((unused)) = {
+    {"RequestPublish", RPC_UNARY},
+    {"GetStatus", RPC_UNARY},
+    {"WatchStatus", RPC_SERVER_STREAM},
+    {"ListUserCoupons", RPC_UNARY},
+};
+#define COUPON_SERVICE_METHODS (sizeof coupon_service_methods / sizeof coupon_service_methods[0])
+
+static const struct rpc_method coupon_admin_service_methods[] __attribute__((unused)) = {
+    {"CreateCoupon", RPC_UNARY}, {"GetCoupon", RPC_UNARY},   {"ListCoupons", RPC_UNARY}, {"PauseCoupon", RPC_UNARY},
+    {"ResumeCoupon", RPC_UNARY}, {"CloseCoupon", RPC_UNARY}, {"AddQuantity", RPC_UNARY},
+};
+#define COUPON_ADMIN_SERVICE_METHODS (sizeof coupon_admin_service_methods / sizeof coupon_admin_service_methods[0])

@@ -1,0 +1,175 @@
+/* The command line, signals, exit codes.
+ *
+ *   0  stopped as asked          2  usage or settings           3  a server that is needed is away or refuses
+ *   1  a defect or exhaustion    4  stopped in a hurry (second signal, or the drain took too long); nothing is lost */
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "config.h"
+#include "server.h"
+
+enum { EXIT_DEFECT = 1, EXIT_USAGE = 2, EXIT_BACKEND = 3, EXIT_HURRIED = 4 };
+
+/* After the grace period, or a second signal, the rest of the stop may take so long. */
+#define LAST_MARGIN_S  5
+#define HURRY_MARGIN_S 1
+
+static volatile bool hurry;
+static int64_t drain_ms;
+
+static void print_help(FILE *out) {
+    fputs("couponsd: first-come, first-served coupons over gRPC\n\n"
+          "usage: couponsd [--config FILE] [--set KEY=VALUE]... [--check-config]\n\n"
+          "  --config FILE      read settings from an INI file\n"
+          "  --set KEY=VALUE    override one setting; may be repeated\n"
+          "  --check-config     check the settings, say what is wrong, and exit\n"
+          "  --settings         print the settings as a Markdown table, and exit\n"
+          "  --version          print the version, and exit\n"
+          "  --help             print this, and exit\n\n"
+          "SIGTERM and SIGINT stop it gracefully; a second one at once.\n\nSettings:\n",
+          out);
+    config_help(out, false);
+}
+
+static int refuse(const struct err *err) {
+    fprintf(stderr, "couponsd: %s\n", err->text);
+    return EXIT_USAGE;
+}
+
+/* Reads the command line. Returns -1 to go on and serve, else the exit code. */
+static int read_command_line(int argc, char **argv, struct config *config) {
+    enum { OPT_CONFIG = 1, OPT_SET, OPT_CHECK, OPT_SETTINGS, OPT_VERSION, OPT_HELP };
+    static const struct option options[] = {
+        {"config", required_argument, NULL, OPT_CONFIG},
+        {"set", required_argument, NULL, OPT_SET},
+        {"check-config", no_argument, NULL, OPT_CHECK},
+        {"settings", no_argument, NULL, OPT_SETTINGS},
+        {"version", no_argument, NULL, OPT_VERSION},
+        {"help", no_argument, NULL, OPT_HELP},
+        {0},
+    };
+    struct err err;
+    bool check = false;
+    const char *file = NULL;
+    int option, n_sets = 0;
+    char **sets = calloc((size_t)argc, sizeof *sets);
+    int result = sets ? -1 : EXIT_DEFECT;
+    while (result < 0 && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case OPT_CONFIG:
+            file = optarg;
+            break;
+        case OPT_SET:
+            sets[n_sets++] = optarg;
+            break;
+        case OPT_CHECK:
+            check = true;
+            break;
+        case OPT_SETTINGS:
+            config_help(stdout, true);
+            result = 0;
+            break;
+        case OPT_VERSION:
+            puts("couponsd " COUPONSD_VERSION);
+            result = 0;
+            break;
+        case OPT_HELP:
+            print_help(stdout);
+            result = 0;
+            break;
+        default:
+            fputs("couponsd: try --help\n", stderr);
+            result = EXIT_USAGE;
+        }
+    }
+    if (result < 0 && optind < argc) {
+        fprintf(stderr, "couponsd: unexpected argument '%s': try --help\n", argv[optind]);
+        result = EXIT_USAGE;
+    }
+    if (result < 0 && file && !config_read_file(config, file, &err))
+        result = refuse(&err);
+    for (int i = 0; result < 0 && i < n_sets; i++)
+        if (!config_set(config, sets[i], &err))
+            result = refuse(&err);
+    if (result < 0 && !config_check(config, &err))
+        result = refuse(&err);
+    if (result < 0 && check) {
+        puts("settings are fine");
+        result = 0;
+    }
+    free(sets);
+    return result;
+}
+
+static void sleep_s(time_t seconds) {
+    struct timespec time = {.tv_sec = seconds};
+    nanosleep(&time, NULL);
+}
+
+/* While the main thread stops the server: a second signal, or time, ends it sooner. */
+static void *watch_the_stop(void *arg) {
+    const sigset_t *signals = arg;
+    struct timespec patience = {.tv_sec = drain_ms / 1000 + LAST_MARGIN_S};
+    bool signalled = sigtimedwait(signals, NULL, &patience) >= 0;
+    hurry = true;
+    sleep_s(HURRY_MARGIN_S);
+    log_warn("stop.hurried", LOG_STR("reason", signalled ? "a second signal" : "draining took too long"));
+    _exit(EXIT_HURRIED);
+}
+
+static void raise_file_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            log_warn("start.file_limit", LOG_INT("limit", limit.rlim_max));
+    }
+}
+
+static int serve(const struct config *config) {
+    sigset_t signals;
+    int signal_number = 0;
+    pthread_t watcher;
+    struct server *server;
+    struct err err;
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    /* Before any thread starts: all inherit the mask, and the signals wait for this one. */
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    raise_file_limit();
+    log_set_level(config->log_level);
+    drain_ms = config->server_drain_ms;
+    if (!server_start(config, &server, &err)) {
+        log_error("start.failed", LOG_STR("backend", backend_name(err.backend)), LOG_ERR(&err));
+        return err.backend != BACKEND_NONE ? EXIT_BACKEND : EXIT_DEFECT;
+    }
+    printf("ready grpc=%s http=%s\n", server_grpc_address(server), server_http_address(server));
+    fflush(stdout);
+    sigwait(&signals, &signal_number);
+    log_info("stop.begun", LOG_STR("signal", strsignal(signal_number)));
+    if (pthread_create(&watcher, NULL, watch_the_stop, &signals) == 0)
+        pthread_detach(watcher);
+    server_stop(server, &hurry);
+    log_info("stop.done", LOG_INT("pid", getpid()));
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    struct config config;
+    config_init(&config);
+    int result = read_command_line(argc, argv, &config);
+    if (result < 0)
+        result = serve(&config);
+    config_deinit(&config);
+    return result;
+}

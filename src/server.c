@@ -1,0 +1,253 @@
+#include "server.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "coupon_methods.h"
+#include "descriptor_set.h"
+#include "flow/admin.h"
+#include "flow/admit.h"
+#include "flow/complete.h"
+#include "flow/gate.h"
+#include "flow/issue.h"
+#include "flow/known.h"
+#include "flow/reconcile.h"
+#include "flow/relay.h"
+#include "flow/request.h"
+#include "flow/status.h"
+#include "flow/totals.h"
+#include "flow/watch.h"
+#include "http.h"
+#include "rpc/server.h"
+#include "rpc_metrics.h"
+#include "store/coupons.h"
+#include "store/flags.h"
+#include "store/kafka.h"
+#include "store/schema.h"
+
+#define RETRY_US       (200 * US_PER_MS)
+#define KAFKA_CHECK_MS 3000
+/* syslog's numbers, of which <syslog.h> would define names that ours clash with. */
+#define KAFKA_LOG_ERROR 3
+
+struct server {
+    const struct config *config;
+    struct pg_options hot, cold;
+    struct kafka_options kafka;
+    struct pg *ready_pg; /* the HTTP thread's own */
+    struct known *known;
+    struct watch *watch;
+    struct status *status;
+    struct relay *relays[STREAMS];
+    struct admit *admit;
+    struct gate *gate;
+    struct admin *admin;
+    struct issue *issue;
+    struct complete *complete;
+    struct reconcile *reconcile;
+    struct request_service *requests;
+    struct rpc_server *rpc;
+    struct rpc_health *health;
+    struct http_server *http;
+    atomic_bool serving;
+};
+
+static void on_kafka_log(int level, const char *text) {
+    if (level <= KAFKA_LOG_ERROR)
+        log_warn("kafka.client", LOG_STR("text", text));
+    else
+        log_debug("kafka.client", LOG_STR("text", text));
+}
+
+static void init_options(struct server *server) {
+    const struct config *config = server->config;
+    server->hot = (struct pg_options){
+        .url = config->postgres_url,
+        .application_name = "couponsd",
+        .connect_timeout_s = (int)config->postgres_connect_timeout_s,
+        .statement_timeout_ms = (int)config->postgres_statement_timeout_ms,
+        .hot = true,
+    };
+    server->cold = server->hot;
+    server->cold.hot = false;
+    server->kafka = (struct kafka_options){
+        .brokers = config->kafka_brokers,
+        .topic_prefix = config->kafka_topic_prefix,
+        .partitions = (int)config->kafka_partitions,
+        .replication_factor = (int)config->kafka_replication_factor,
+        .in_flight_max = (int)config->relay_in_flight_max,
+        .on_log = on_kafka_log,
+    };
+}
+
+/* --- start --- */
+
+static bool migrate_once(struct server *server, struct err *err) {
+    struct pg *pg = pg_new(&server->cold);
+    bool ok =
+        pg_connect(pg, err) && schema_migrate(pg, err) && schema_fix_lanes(pg, (int)server->config->flow_lanes, err);
+    pg_free(pg);
+    return ok;
+}
+
+/* Postgres is the truth: without it there is nothing to serve. */
+static bool migrate(struct server *server, struct err *err) {
+    int64_t give_up_us = clock_mono_us() + server->config->server_startup_wait_ms * US_PER_MS;
+    bool told = false;
+    while (!migrate_once(server, err)) {
+        if (!err->retriable || clock_mono_us() >= give_up_us)
+            return false;
+        if (!told)
+            log_warn("start.waiting", LOG_STR("backend", "postgres"), LOG_ERR(err),
+                     LOG_INT("for_up_to_ms", server->config->server_startup_wait_ms));
+        told = true;
+        struct timespec pause = {.tv_nsec = RETRY_US * 1000};
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+/* Kafka and Redis may be away: requests are accepted all the same. What no waiting mends is refused. */
+static bool check_others(struct server *server, struct err *err) {
+    struct flags *flags;
+    struct err problem;
+    if (!flags_new(server->config->redis_url, server->config->redis_timeout_ms, &flags, err))
+        return false;
+    if (!flags_connect(flags, &problem))
+        log_warn("start.without", LOG_STR("backend", "redis"), LOG_ERR(&problem),
+                 LOG_STR("until_then", "Postgres answers instead"));
+    flags_free(flags);
+    if (kafka_ensure_topics(&server->kafka, KAFKA_CHECK_MS, &problem))
+        return true;
+    if (!problem.retriable) {
+        *err = problem;
+        return false;
+    }
+    log_warn("start.without", LOG_STR("backend", "kafka"), LOG_ERR(&problem),
+             LOG_STR("until_then", "requests are accepted and wait in the outbox"));
+    return true;
+}
+
+static bool start_stages(struct server *server, struct err *err) {
+    const struct config *config = server->config;
+    server->known = known_new(config->gate_cache_ms);
+    server->watch = watch_start(config, &server->hot);
+    server->status = status_start(config, &server->hot);
+    for (int stream = 0; stream < STREAMS; stream++)
+        server->relays[stream] = relay_start(config, &server->hot, &server->kafka, (enum stream)stream);
+    server->admit = admit_start(config, &server->hot, server->known, server->status, server->relays[STREAM_REQUESTED]);
+    server->issue = issue_start(config, &server->hot, &server->kafka, server->relays[STREAM_PUBLISHED], server->watch);
+    return (server->gate = gate_start(config, &server->hot, server->known, server->admit, server->status, err)) !=
+               NULL &&
+           (server->admin = admin_start(config, &server->cold, server->known, err)) != NULL &&
+           (server->complete =
+                complete_start(config, &server->hot, &server->kafka, server->known, server->watch, err)) != NULL &&
+           (server->reconcile = reconcile_start(config, &server->cold, server->relays[STREAM_REQUESTED], err)) != NULL;
+}
+
+static bool start_rpc(struct server *server, struct err *err) {
+    const struct config *config = server->config;
+    struct rpc_server_options options = {
+        .listen = config->grpc_listen,
+        .pollers = (int)config->grpc_pollers,
+        .max_message_bytes = (size_t)config->grpc_max_message_bytes,
+        .max_concurrent_streams = (int)config->grpc_max_concurrent_streams,
+        .max_metadata_bytes = (size_t)config->grpc_max_metadata_bytes,
+        .max_connection_age_ms = config->grpc_max_connection_age_ms,
+        .descriptor_set = descriptor_set,
+        .descriptor_set_size = descriptor_set_size,
+        .on_call_end = rpc_metrics_on_call_end,
+        .on_bad_fields = request_refuse_bad_fields,
+    };
+    server->requests = request_service_new(server->gate, server->status, server->watch);
+    return rpc_server_new(&options, &server->rpc, err) &&
+           rpc_server_add(server->rpc, request_service_base(server->requests), coupon_service_methods,
+                          COUPON_SERVICE_METHODS, err) &&
+           rpc_server_add(server->rpc, admin_service_base(server->admin), coupon_admin_service_methods,
+                          COUPON_ADMIN_SERVICE_METHODS, err) &&
+           (server->health = rpc_health_add(server->rpc, err)) != NULL && rpc_reflection_add(server->rpc, err) &&
+           rpc_server_start(server->rpc, err);
+}
+
+static void set_serving(struct server *server, bool serving) {
+    atomic_store(&server->serving, serving);
+    if (!server->health)
+        return;
+    rpc_health_set(server->health, "", serving);
+    rpc_health_set(server->health, "coupon.v1.CouponService", serving);
+    rpc_health_set(server->health, "coupon.v1.CouponAdminService", serving);
+}
+
+static bool is_ready(void *arg, char why[static 200]) {
+    struct server *server = arg;
+    struct err err;
+    int64_t now_us;
+    if (!atomic_load(&server->serving)) {
+        snprintf(why, 200, "starting or stopping");
+        return false;
+    }
+    if (!pg_connect(server->ready_pg, &err) || !coupon_now(server->ready_pg, &now_us, &err)) {
+        snprintf(why, 200, "postgres: %.180s", err.text);
+        return false;
+    }
+    return true;
+}
+
+bool server_start(const struct config *config, struct server **ret_server, struct err *err) {
+    struct server *server = calloc(1, sizeof *server);
+    if (!server)
+        abort();
+    server->config = config;
+    init_options(server);
+    totals_register();
+    rpc_metrics_register();
+    server->ready_pg = pg_new(&server->cold);
+    if (!migrate(server, err) || !check_others(server, err) || !start_stages(server, err) || !start_rpc(server, err) ||
+        !http_server_new(config->http_listen, is_ready, server, &server->http, err)) {
+        server_stop(server, NULL);
+        return false;
+    }
+    set_serving(server, true);
+    *ret_server = server;
+    return true;
+}
+
+const char *server_grpc_address(const struct server *server) {
+    return rpc_server_address(server->rpc);
+}
+
+const char *server_http_address(const struct server *server) {
+    return http_server_address(server->http);
+}
+
+/* --- stop --- */
+
+void server_stop(struct server *server, const volatile bool *hurry) {
+    if (!server)
+        return;
+    set_serving(server, false);
+    if (server->watch)
+        watch_end_all(server->watch);
+    if (server->rpc)
+        rpc_server_stop(server->rpc, server->config->server_drain_ms, hurry);
+    gate_stop(server->gate);
+    admit_stop(server->admit);
+    admin_stop(server->admin);
+    status_stop(server->status);
+    reconcile_stop(server->reconcile);
+    issue_stop(server->issue);
+    for (int stream = 0; stream < STREAMS; stream++)
+        relay_stop(server->relays[stream]);
+    complete_stop(server->complete);
+    watch_stop(server->watch);
+    http_server_free(server->http);
+    rpc_server_free(server->rpc);
+    request_service_free(server->requests);
+    known_free(server->known);
+    pg_free(server->ready_pg);
+    free(server);
+}
