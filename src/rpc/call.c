@@ -20,8 +20,7 @@
 #define DEADLINE_SLACK_US 10000
 #define DETAILS_KEY       "grpc-status-details-bin"
 
-static void on_closed(struct op *op, bool ok);
-static void on_sent(struct op *op, bool ok);
+static op_fn on_sent;
 
 /* --- life --- */
 
@@ -31,10 +30,6 @@ static struct rpc_call *call_new(struct server_poller *poller) {
         abort(); /* as arenas do */
     call->server = poller->server;
     call->poller = poller;
-    call->accept_op.fn = call_on_accepted;
-    call->close_op.fn = on_closed;
-    call->receive_op.fn = call_on_received;
-    call->send_op.fn = on_sent;
     arena_init(&call->arena, ARENA_BLOCK_BYTES);
     arena_init(&call->message_arena, ARENA_BLOCK_BYTES);
     pthread_mutex_init(&call->lock, NULL);
@@ -60,6 +55,7 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     if (!call)
         call = call_new(poller);
     call->next_idle = NULL;
+    atomic_store_explicit(&call->refs, 1, memory_order_relaxed);
     call->method = method;
     call->core = NULL;
     grpc_call_details_init(&call->details);
@@ -75,7 +71,6 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     call->text = grpc_empty_slice();
     call->has_details = false;
     call->on_cancel = call->on_half_close = NULL;
-    atomic_store_explicit(&call->refs, 1, memory_order_release); /* last: the poller acquires it */
     return call;
 }
 
@@ -123,7 +118,7 @@ static void count_gone(struct rpc_server *server) {
 }
 
 void rpc_call_ref(struct rpc_call *call) {
-    atomic_fetch_add_explicit(&call->refs, 1, memory_order_acq_rel);
+    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
 }
 
 void rpc_call_unref(struct rpc_call *call) {
@@ -146,9 +141,9 @@ void call_pool_deinit(struct server_poller *poller) {
     }
 }
 
-bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *op) {
-    op_publish(&call->refs);
-    if (grpc_call_start_batch(call->core, ops, n, op, NULL) == GRPC_CALL_OK)
+bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *op, op_fn *fn) {
+    rpc_call_ref(call);
+    if (grpc_call_start_batch(call->core, ops, n, op_arm(op, fn), NULL) == GRPC_CALL_OK)
         return true;
     rpc_call_unref(call);
     grpc_call_cancel(call->core, NULL);
@@ -222,7 +217,7 @@ static void call_pump(struct rpc_call *call) {
     call->headers_sent = true;
     call->status_sent = status;
     call->sending = true;
-    if (!call_start(call, ops, n, &call->send_op)) {
+    if (!call_start(call, ops, n, &call->send_op, on_sent)) {
         call->sending = false;
         call->broken = true;
     }
@@ -231,7 +226,6 @@ static void call_pump(struct rpc_call *call) {
 /* A failed send is normal: the client went away, and the close batch says so. */
 static void on_sent(struct op *op, bool ok) {
     struct rpc_call *call = OWNER_OF(op, struct rpc_call, send_op);
-    op_acquire(&call->refs);
     pthread_mutex_lock(&call->lock);
     call->sending = false;
     if (call->outgoing) {
@@ -291,7 +285,6 @@ static void on_closed(struct op *op, bool ok) {
     (void)ok;
     struct rpc_call *call = OWNER_OF(op, struct rpc_call, close_op);
     const struct rpc_server_options *options = &call->server->options;
-    op_acquire(&call->refs);
     int64_t now_us = clock_mono_us();
     leave_own_streams(call);
     pthread_mutex_lock(&call->lock);
@@ -314,7 +307,7 @@ static void on_closed(struct op *op, bool ok) {
 void call_watch_close(struct rpc_call *call) {
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     op.data.recv_close_on_server.cancelled = &call->was_cancelled;
-    call_start(call, &op, 1, &call->close_op);
+    call_start(call, &op, 1, &call->close_op, on_closed);
 }
 
 /* For rpc_server_stop: the own services' streams end as if their client had cancelled them, but are told why. */

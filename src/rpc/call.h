@@ -80,7 +80,7 @@ void call_pool_deinit(struct server_poller *poller);
 void call_abandon(struct rpc_call *call);
 /* Starts a batch that holds a reference until its op has run. False when the core refuses, which it does only for
  * defects of ours. */
-bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *op);
+bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *op, op_fn *fn);
 /* Starts waiting for the end of an accepted call. */
 void call_watch_close(struct rpc_call *call);
 /* Ends the call with a text; formatted as printf does. */
@@ -90,9 +90,6 @@ void call_respond(const ProtobufCMessage *message, void *closure_data);
 bool call_has_ended(struct rpc_call *call);
 /* As rpc_call_on_cancel, which says nothing where the call was answered already and fn won't run: false then. */
 bool call_on_cancel(struct rpc_call *call, void (*fn)(void *arg), void *arg);
-/* The ops that call_acquire sets. */
-void call_on_accepted(struct op *op, bool ok);
-void call_on_received(struct op *op, bool ok);
 /* After sends: goes on receiving where it had paused because of too many pending writes. Lock held, poller's thread. */
 void call_resume_receiving(struct rpc_call *call);
 

@@ -9,8 +9,8 @@
  * batch per message. `outstanding` counts those not yet back; at zero the call has ended. Client and bidi streams would
  * be the same with sends of their own.
  *
- * A call's `operation` is taken out while somebody cancels it, and for good before `done`: so the one never works on what
- * the other has released. */
+ * A call's `operation` is taken out while somebody cancels it, and for good before `done`: so the one never works on
+ * what the other has released. */
 #include "rpc/client.h"
 
 #include <grpc/grpc_security.h>
@@ -71,7 +71,6 @@ struct operation {
     ProtobufCClosure closure;
     grpc_call *core;
     struct op step_op, status_op;
-    atomic_int published;
     int outstanding;
     grpc_metadata_array headers, trailers;
     grpc_byte_buffer *outgoing, *incoming;
@@ -85,16 +84,11 @@ struct operation {
 
 /* --- operations --- */
 
-static void on_step(struct op *op, bool ok);
-static void on_status(struct op *op, bool ok);
-
 static struct operation *operation_new(struct client_poller *poller) {
     struct operation *operation = calloc(1, sizeof *operation);
     if (!operation)
         abort(); /* as arenas do */
     operation->poller = poller;
-    operation->step_op.fn = on_step;
-    operation->status_op.fn = on_status;
     arena_init(&operation->arena, ARENA_BLOCK_BYTES);
     return operation;
 }
@@ -175,10 +169,8 @@ __attribute__((format(printf, 3, 4))) static void operation_fail(struct operatio
     va_end(args);
 }
 
-/* The batch's fields are visible to the poller's thread from now on. */
-static void operation_start(struct operation *operation, const grpc_op *ops, size_t n, struct op *op) {
-    op_publish(&operation->published);
-    grpc_call_start_batch(operation->core, ops, n, op, NULL); /* fails for defects of ours only */
+static void operation_start(struct operation *operation, const grpc_op *ops, size_t n, struct op *op, op_fn *fn) {
+    grpc_call_start_batch(operation->core, ops, n, op_arm(op, fn), NULL); /* fails for defects of ours only */
 }
 
 /* --- the end --- */
@@ -206,7 +198,7 @@ static void operation_end(struct operation *operation) {
         read_details(operation, &status);
     }
     while (!__atomic_exchange_n(&operation->call->operation, NULL, __ATOMIC_ACQ_REL))
-        sched_yield(); /* it is being cancelled right now */
+        sched_yield();                               /* it is being cancelled right now */
     operation->call->done(operation->call, &status); /* the call is its owner's again */
     operation_release(operation);
 }
@@ -240,18 +232,19 @@ static void end_unary(struct operation *operation) {
     operation_end(operation);
 }
 
+static op_fn on_step;
+
 static void receive_next(struct operation *operation) {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
     op.data.recv_message.recv_message = &operation->incoming;
     operation->outstanding++;
-    operation_start(operation, &op, 1, &operation->step_op);
+    operation_start(operation, &op, 1, &operation->step_op, on_step);
 }
 
 /* Of a unary call: everything. Of a stream: the next message, or none. Of one that could not begin: nothing. */
 static void on_step(struct op *op, bool ok) {
     (void)ok;
     struct operation *operation = OWNER_OF(op, struct operation, step_op);
-    op_acquire(&operation->published);
     operation->outstanding--;
     if (operation->is_failed && operation->outstanding == 0) {
         operation_end(operation);
@@ -270,7 +263,6 @@ static void on_step(struct op *op, bool ok) {
 static void on_status(struct op *op, bool ok) {
     (void)ok;
     struct operation *operation = OWNER_OF(op, struct operation, status_op);
-    op_acquire(&operation->published);
     if (--operation->outstanding == 0)
         operation_end(operation);
 }
@@ -308,9 +300,9 @@ static void start(struct operation *operation) {
         operation->outstanding = 1;
     } else {
         operation->outstanding = 2;
-        operation_start(operation, &status, 1, &operation->status_op);
+        operation_start(operation, &status, 1, &operation->status_op, on_status);
     }
-    operation_start(operation, ops, n, &operation->step_op);
+    operation_start(operation, ops, n, &operation->step_op, on_step);
 }
 
 static gpr_timespec deadline_in(int64_t timeout_ms) {
@@ -345,7 +337,7 @@ static void invoke(ProtobufCService *base, unsigned index, const ProtobufCMessag
     operation_fail(operation, RPC_UNIMPLEMENTED, "this client can't call %s: not a unary or server-streaming method",
                    method->path);
     operation->outstanding = 1;
-    operation_start(operation, NULL, 0, &operation->step_op);
+    operation_start(operation, NULL, 0, &operation->step_op, on_step);
 }
 
 void rpc_client_call_cancel(struct rpc_client_call *call) {

@@ -5,8 +5,8 @@
  *   service   a served ProtobufCService and its methods
  *   own       said of the services that come with the bridge (health, reflection)
  *
- * The core's queues order memory between threads, but by means a race detector can't see. So whoever starts a batch
- * publishes (op_publish) just before, and op functions acquire first thing (op_acquire). */
+ * The core's queues order memory between threads, but by means a race detector can't see. So an op's function is stored
+ * again with release just before it is given to the core (op_arm), and loaded with acquire when it comes back. */
 #pragma once
 
 #include <grpc/byte_buffer_reader.h>
@@ -32,9 +32,17 @@ void core_deinit(void);
 
 /* --- poller.c --- */
 
+struct op;
+typedef void op_fn(struct op *op, bool ok); /* runs on the poller's thread */
 struct op {
-    void (*fn)(struct op *op, bool ok); /* on the poller's thread */
+    _Atomic(op_fn *) fn;
 };
+
+/* Whatever was written before is visible to fn. Returns the op, as a tag. */
+static inline void *op_arm(struct op *op, op_fn *fn) {
+    atomic_store_explicit(&op->fn, fn, memory_order_release);
+    return op;
+}
 
 struct poller {
     grpc_completion_queue *queue;
@@ -48,13 +56,6 @@ bool poller_start(struct poller *poller, struct err *err);
  * running thread the caller's is used. */
 void poller_drain(struct poller *poller);
 void poller_deinit(struct poller *poller); /* after poller_drain */
-
-static inline void op_publish(atomic_int *refs) {
-    atomic_fetch_add_explicit(refs, 1, memory_order_acq_rel);
-}
-static inline void op_acquire(atomic_int *refs) {
-    (void)atomic_load_explicit(refs, memory_order_acquire);
-}
 
 /* --- message.c --- */
 

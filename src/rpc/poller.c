@@ -12,7 +12,7 @@ static void *run(void *arg) {
             return NULL;
         if (event.type == GRPC_OP_COMPLETE) {
             struct op *op = event.tag;
-            op->fn(op, event.success != 0);
+            atomic_load_explicit(&op->fn, memory_order_acquire)(op, event.success != 0);
         }
     }
 }

@@ -10,16 +10,18 @@
 #define PENDING_WRITES_MAX 64
 #define METHOD_TEXT_MAX    200 /* bytes of an unknown method's name that are told */
 
+static op_fn on_accepted;
+
 void call_arm(struct server_poller *poller, const struct method *method) {
     struct rpc_call *call = call_acquire(poller, method);
     grpc_server *core = poller->server->core;
     grpc_completion_queue *queue = poller->base.queue;
+    void *tag = op_arm(&call->accept_op, on_accepted);
     grpc_call_error error =
         method ? grpc_server_request_registered_call(
                      core, method->registered, &call->core, &call->deadline, &call->metadata,
-                     shape_takes_one(method->shape) ? &call->incoming : NULL, queue, queue, &call->accept_op)
-               : grpc_server_request_call(core, &call->core, &call->details, &call->metadata, queue, queue,
-                                          &call->accept_op);
+                     shape_takes_one(method->shape) ? &call->incoming : NULL, queue, queue, tag)
+               : grpc_server_request_call(core, &call->core, &call->details, &call->metadata, queue, queue, tag);
     if (error != GRPC_CALL_OK)
         call_abandon(call);
 }
@@ -63,10 +65,12 @@ static void dispatch(struct rpc_call *call, struct arena *arena) {
         impl->invoke(impl, call->method->index, message, call_respond, call);
 }
 
+static op_fn on_received;
+
 static void start_receive(struct rpc_call *call) {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
     op.data.recv_message.recv_message = &call->incoming;
-    call_start(call, &op, 1, &call->receive_op);
+    call_start(call, &op, 1, &call->receive_op, on_received);
 }
 
 void call_resume_receiving(struct rpc_call *call) {
@@ -100,9 +104,8 @@ static void half_close(struct rpc_call *call) {
 
 /* A client or bidi stream's next message, or none: the client sent its last, or the call is going down (then the close
  * batch tells). */
-void call_on_received(struct op *op, bool ok) {
+static void on_received(struct op *op, bool ok) {
     struct rpc_call *call = OWNER_OF(op, struct rpc_call, receive_op);
-    op_acquire(&call->refs);
     if (call->incoming && !call_has_ended(call)) {
         dispatch(call, &call->message_arena);
         arena_reset(&call->message_arena);
@@ -150,9 +153,8 @@ static void refuse_unknown(struct rpc_call *call) {
                 (const char *)GRPC_SLICE_START_PTR(call->details.method));
 }
 
-void call_on_accepted(struct op *op, bool ok) {
+static void on_accepted(struct op *op, bool ok) {
     struct rpc_call *call = OWNER_OF(op, struct rpc_call, accept_op);
-    op_acquire(&call->refs);
     if (!ok) { /* the server is shutting down */
         call_abandon(call);
         return;

@@ -30,7 +30,7 @@ static const struct rpc_server_options defaults = {
     .max_metadata_bytes = 8 << 10,
 };
 
-static void on_shut_down(struct op *op, bool ok);
+static op_fn on_shut_down;
 
 bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server, struct err *err) {
     struct rpc_server *server = calloc(1, sizeof *server);
@@ -45,7 +45,6 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
         server->options.max_message_bytes = defaults.max_message_bytes;
     if (server->options.max_metadata_bytes == 0)
         server->options.max_metadata_bytes = defaults.max_metadata_bytes;
-    server->shutdown_op.fn = on_shut_down;
     pthread_mutex_init(&server->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -199,7 +198,8 @@ bool rpc_server_start(struct rpc_server *server, struct err *err) {
     }
     register_methods(server);
     if (!bind_port(server, err) || !start_pollers(server, err)) {
-        grpc_server_shutdown_and_notify(server->core, server->pollers[0].base.queue, &server->shutdown_op);
+        grpc_server_shutdown_and_notify(server->core, server->pollers[0].base.queue,
+                                        op_arm(&server->shutdown_op, on_shut_down));
         destroy_core(server);
         return false;
     }
@@ -243,7 +243,7 @@ static void wait_for_grace(struct rpc_server *server, int64_t grace_ms, const vo
     int64_t until_us = clock_mono_us() + grace_ms * US_PER_MS;
     bool were_calls = true;
     pthread_mutex_lock(&server->lock);
-    while (!is_quiet(server) && clock_mono_us() < until_us && !(hurry && *hurry)) {
+    while (!is_quiet(server) && clock_mono_us() < until_us && !(hurry && __atomic_load_n(hurry, __ATOMIC_RELAXED))) {
         if (were_calls && atomic_load(&server->in_flight) == 0) {
             were_calls = false;
             int64_t goaway_us = clock_mono_us() + GOAWAY_TIMEOUT_MS * US_PER_MS;
@@ -265,7 +265,8 @@ void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const volatile
     if (!server->core)
         return;
     atomic_store(&server->stopping, true);
-    grpc_server_shutdown_and_notify(server->core, server->pollers[0].base.queue, &server->shutdown_op);
+    grpc_server_shutdown_and_notify(server->core, server->pollers[0].base.queue,
+                                    op_arm(&server->shutdown_op, on_shut_down));
     call_close_own_streams(server);
     wait_for_grace(server, grace_ms, hurry);
     grpc_server_cancel_all_calls(server->core);

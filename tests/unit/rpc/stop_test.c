@@ -105,7 +105,7 @@ Test(stop, hurry_ends_the_grace_period) {
     begin(&stopping, toy, 600000);
     wait_until_closed(toy);
     cr_assert_eq(toy->cancels, 0);
-    stopping.hurry = true;
+    __atomic_store_n(&stopping.hurry, true, __ATOMIC_RELAXED);
     pthread_join(stopping.thread, NULL);
     cr_assert_eq(toy->cancels, 1);
     toy_call_wait(call);

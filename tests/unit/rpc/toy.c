@@ -59,8 +59,7 @@ static void on_cancel(void *arg) {
 static void hold(struct toy *toy, bool is_stream, const Toy__V1__Note *input, Toy__V1__Note_Closure closure,
                  struct rpc_call *call) {
     struct toy_held *held = rpc_call_alloc(call, sizeof *held);
-    *held =
-        (struct toy_held){.toy = toy, .call = call, .input = input, .closure = closure, .is_stream = is_stream};
+    *held = (struct toy_held){.toy = toy, .call = call, .input = input, .closure = closure, .is_stream = is_stream};
     if (starts(input->text, "hold-obedient")) {
         rpc_call_on_cancel(call, on_cancel, held);
         return;
