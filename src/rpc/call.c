@@ -142,11 +142,12 @@ void call_pool_deinit(struct server_poller *poller) {
 }
 
 bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *op, op_fn *fn) {
+    grpc_call *core = call->core;
     rpc_call_ref(call);
-    if (grpc_call_start_batch(call->core, ops, n, op_arm(op, fn), NULL) == GRPC_CALL_OK)
+    if (grpc_call_start_batch(core, ops, n, op_arm(op, fn), NULL) == GRPC_CALL_OK)
         return true;
+    grpc_call_cancel(core, NULL);
     rpc_call_unref(call);
-    grpc_call_cancel(call->core, NULL);
     return false;
 }
 

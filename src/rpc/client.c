@@ -170,7 +170,8 @@ __attribute__((format(printf, 3, 4))) static void operation_fail(struct operatio
 }
 
 static void operation_start(struct operation *operation, const grpc_op *ops, size_t n, struct op *op, op_fn *fn) {
-    grpc_call_start_batch(operation->core, ops, n, op_arm(op, fn), NULL); /* fails for defects of ours only */
+    grpc_call *core = operation->core;
+    grpc_call_start_batch(core, ops, n, op_arm(op, fn), NULL); /* fails for defects of ours only */
 }
 
 /* --- the end --- */

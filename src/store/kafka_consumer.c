@@ -52,7 +52,7 @@ static void rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t error, rd_kafka_topic_
     }
 }
 
-static bool configure(struct kafka_consumer *consumer, const char *group, rd_kafka_conf_t *conf, struct err *err) {
+static bool configure(struct kafka_consumer *consumer, const char *name, rd_kafka_conf_t *conf, struct err *err) {
     static const char *const settings[][2] = {
         {"enable.auto.commit", "false"},
         {"enable.auto.offset.store", "false"},
@@ -67,6 +67,8 @@ static bool configure(struct kafka_consumer *consumer, const char *group, rd_kaf
         {"queued.max.messages.kbytes", "16384"},
         {"queued.min.messages", "20000"},
     };
+    char group[KAFKA_TOPIC_MAX];
+    snprintf(group, sizeof group, "%s%s", consumer->options->topic_prefix, name);
     rd_kafka_conf_set_opaque(conf, consumer);
     rd_kafka_conf_set_rebalance_cb(conf, rebalance);
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)

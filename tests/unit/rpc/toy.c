@@ -262,6 +262,13 @@ void toy_answer(struct toy_held *held, const char *text) {
         rpc_call_unref(call);
 }
 
+int toy_cancels(struct toy *toy) {
+    pthread_mutex_lock(&toy->lock);
+    int cancels = toy->cancels;
+    pthread_mutex_unlock(&toy->lock);
+    return cancels;
+}
+
 void toy_wait_for_cancels(struct toy *toy, int n) {
     TOY_WAIT(toy, toy->cancels >= n);
 }
@@ -325,6 +332,13 @@ struct toy_call *toy_call_start(struct toy *toy, unsigned method, const char *te
 
 void toy_call_wait(struct toy_call *call) {
     TOY_WAIT(call, call->is_done);
+}
+
+bool toy_call_is_done(struct toy_call *call) {
+    pthread_mutex_lock(&call->lock);
+    bool is_done = call->is_done;
+    pthread_mutex_unlock(&call->lock);
+    return is_done;
 }
 
 void toy_call_wait_for_messages(struct toy_call *call, int n) {

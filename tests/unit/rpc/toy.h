@@ -67,6 +67,7 @@ void toy_free(struct toy *toy);
 struct toy_held *toy_take_held(struct toy *toy);
 /* The only message of a stream. */
 void toy_answer(struct toy_held *held, const char *text);
+int toy_cancels(struct toy *toy);
 void toy_wait_for_cancels(struct toy *toy, int n);
 /* Until `n` calls have ended with that code. */
 void toy_wait_for_ends(struct toy *toy, int code, int n);
@@ -90,6 +91,7 @@ struct toy_call {
 
 struct toy_call *toy_call_start(struct toy *toy, unsigned method, const char *text, int64_t number, int64_t timeout_ms);
 void toy_call_wait(struct toy_call *call);
+bool toy_call_is_done(struct toy_call *call);
 void toy_call_wait_for_messages(struct toy_call *call, int n);
 void toy_call_free(struct toy_call *call); /* once done */
 /* start, wait */

@@ -1,0 +1,152 @@
+"""couponsd as a process: settings, start, refusals, HTTP, stop; and the servers it can do without for a while."""
+
+import os
+import signal
+import socket
+import tempfile
+import unittest
+
+from harness import Scenario, wait_until
+
+
+def closed_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+class Settings(Scenario):
+    def check(self, text):
+        with tempfile.NamedTemporaryFile("w", suffix=".ini") as file:
+            file.write(text)
+            file.flush()
+            code, out, err = self.refused_start("--config", file.name, "--check-config")
+            return code, out, err.replace(file.name, "FILE")
+
+    def test_good_settings_are_fine(self):
+        self.assertEqual(self.check("[grpc]\nlisten = 127.0.0.1:1234\n")[0], 0)
+
+    def test_bad_settings_are_refused_with_name_line_and_what_would_be_right(self):
+        for text, expected in (
+                ("[grpc]\nlisten = 127.0.0.1:1\npolers = 2\n", ("FILE:3", "grpc.polers", "grpc.pollers")),
+                ("[grpc]\npollers = 1000\n", ("FILE:2", "grpc.pollers", "64")),
+                ("[kafka]\npartitions = many\n", ("FILE:2", "kafka.partitions", "1000")),
+                ("[http]\nlisten = nowhere\n", ("FILE:2", "http.listen"))):
+            code, _, err = self.check(text)
+            self.assertEqual(code, 2, err)
+            for part in expected:
+                self.assertIn(part, err)
+
+    def test_help_lists_every_setting_and_the_version_is_told(self):
+        code, out, _ = self.refused_start("--help")
+        self.assertEqual(code, 0)
+        for key in ("grpc.listen", "kafka.partitions", "flow.lanes", "gate.cache_ms", "server.drain_ms"):
+            self.assertIn(key, out)
+        self.assertRegex(self.refused_start("--version")[1], r"^couponsd \d+\.\d+")
+        self.assertEqual(self.refused_start("--nonsense")[0], 2)
+        self.assertEqual(self.refused_start("--set", "grpc.pollers=0", "--check-config")[0], 2)
+
+
+class Start(Scenario):
+    def one_line(self, err, *parts):
+        lines = [line for line in err.splitlines() if "level=error" in line]
+        self.assertEqual(len(lines), 1, err)
+        for part in parts:
+            self.assertIn(part, lines[0])
+
+    def test_a_postgres_that_never_comes_is_one_line_and_exit_code_three(self):
+        url = f"postgresql://couponsd@127.0.0.1:{closed_port()}/couponsd"
+        code, _, err = self.refused_start(
+            *self.set_arguments(postgres__url=url, server__startup_wait_ms=1000))
+        self.assertEqual(code, 3, err)
+        self.one_line(err, "postgres", "refused")
+
+    def test_a_missing_privilege_is_one_line(self):
+        # The schema belongs to somebody else.
+        self.sql("create role nobody_" + self.schema + " login")
+        url = self.postgres_url.replace("couponsd@", f"nobody_{self.schema}@")
+        code, _, err = self.refused_start(*self.set_arguments(postgres__url=url))
+        self.assertEqual(code, 3, err)
+        self.one_line(err, "postgres", "permission denied")
+
+    def test_another_number_of_partitions_or_lanes_is_refused_with_what_to_set(self):
+        self.start().stop()
+        code, _, err = self.refused_start(*self.set_arguments(kafka__partitions=3))
+        self.assertEqual(code, 3, err)
+        self.one_line(err, "kafka.partitions = 8")
+        code, _, err = self.refused_start(*self.set_arguments(flow__lanes=3))
+        self.assertEqual(code, 3, err)
+        self.one_line(err, "flow.lanes = 8")
+
+    def test_a_port_that_is_in_use_is_named(self):
+        server = self.start()
+        code, _, err = self.refused_start(*self.set_arguments(grpc__listen=server.grpc))
+        self.assertNotEqual(code, 0)
+        self.one_line(err, server.grpc)
+
+    def test_it_stops_gracefully_on_both_signals(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            server = self.start()
+            self.assertEqual(server.stop(number), 0)
+            self.assertIn("event=stop.done", server.text())
+
+
+class Http(Scenario):
+    def test_metrics_health_and_readiness(self):
+        server = self.start()
+        coupon = self.create(server, 2)
+        for user in (1, 2, 3):
+            self.ctl_raw(server, "request", coupon, user)
+        self.ctl(server, "watch", coupon, 2)
+        self.assertEqual(server.get("/healthz")[0], 200)
+        self.assertEqual(server.get("/readyz")[0], 200)
+        self.assertEqual(server.get("/nowhere")[0], 404)
+        self.assertEqual(server.metric("couponsd_accepted_total"), 2)
+        wait_until(lambda: server.metric("couponsd_issued_total") == 2, what="two issued")
+        text = server.get("/metrics")[1]
+        for part in ('couponsd_rpc_total{service="coupon.v1.CouponService",method="RequestPublish",code="OK"} 2',
+                     'couponsd_refused_total{reason="SOLD_OUT"} 1',
+                     'couponsd_rpc_seconds_bucket{service="coupon.v1.CouponService",method="RequestPublish",le="',
+                     'couponsd_stage_queue_depth{stage="gate"} 0', 'couponsd_stage_batch_size_bucket{stage="admit"',
+                     'couponsd_stage_batch_seconds_count{stage="issue"}',
+                     'couponsd_relay_lag_rows{stream="requested"}', "couponsd_issue_lag_messages"):
+            self.assertIn(part, text)
+
+
+class Without(Scenario):
+    def test_requests_are_accepted_without_redis_and_without_kafka_and_issued_later(self):
+        server = self.start(kafka__brokers=f"127.0.0.1:{closed_port()}",
+                            redis__url=f"redis://127.0.0.1:{closed_port()}/0")
+        coupon = self.create(server, 3)
+        tickets = [self.ctl(server, "request", coupon, user)[0]["ticket"] for user in (1, 2, 3)]
+        self.assertEqual(tickets, [1, 2, 3])
+        self.assertEqual(self.refusal(server, "request", coupon, 4)["reason"], "SOLD_OUT")
+        self.assertEqual(self.sql("select count(*) from user_coupon"), [["0"]])
+        server.stop()
+        server = self.start()  # with all servers
+        self.assertEqual(self.ctl(server, "watch", coupon, 3)[-1]["state"], "ISSUED")
+        self.assert_issued_exactly(coupon, 3)
+        wait_until(lambda: self.redis("get", f"coupon:available:{coupon}") == "false", what="the flag is false")
+
+    def test_a_lost_flag_is_put_back_and_a_wrong_one_mended(self):
+        server = self.start()
+        coupon = self.create(server, 3)
+        self.redis("del", f"coupon:available:{coupon}", f"coupon:available_version:{coupon}")
+        self.assertEqual(self.ctl(server, "request", coupon, 1)[0]["ticket"], 1)
+        wait_until(lambda: self.redis("get", f"coupon:available:{coupon}") == "true", 5, what="the flag is back")
+        self.redis("set", f"coupon:available:{coupon}", "false")
+        wait_until(lambda: self.redis("get", f"coupon:available:{coupon}") == "true", 5, what="the flag is mended")
+
+    def test_a_second_server_finds_the_database_migrated_and_waits_for_no_one(self):
+        servers = [self.start(), self.start()]
+        coupon = self.create(servers[0], 10)
+        for user in range(10):
+            status = self.ctl(servers[user % 2], "request", coupon, user + 1)[0]
+            self.assertEqual(status["ticket"], user + 1)
+        for user in range(10):
+            self.assertEqual(self.ctl(servers[(user + 1) % 2], "watch", coupon, user + 1)[-1]["state"], "ISSUED")
+        self.assertEqual(self.sql("select count(*) from schema_migration"), [["1"]])
+
+
+if __name__ == "__main__":
+    unittest.main()
