@@ -12,7 +12,7 @@
 
 #define DOMAIN       "coupon.v1"
 #define MAX_METADATA 4
-#define MAX_DETAILS  2
+#define MAX_DETAILS  3
 
 /* An error while it is put together. All strings outlive the answer. */
 struct answer {

@@ -16,9 +16,6 @@
 /* A client may send keepalive pings this often; one that does so oftener three times is cut off. */
 #define PING_INTERVAL_MIN_MS 10000
 #define PING_STRIKES_MAX     2
-/* Calls are matched to armed accepts; one per method and queue would do, more keep a burst on the queue of its
- * connection. */
-#define ARMED_PER_METHOD 4
 /* How often stop looks at `hurry`, which nobody signals. */
 #define STOP_TICK_MS 10
 /* With no call left, how long stop waits for clients to acknowledge the GOAWAY before it closes their connections. */
@@ -155,14 +152,15 @@ static bool create_pollers(struct rpc_server *server, struct err *err) {
     return true;
 }
 
+/* One accept per method and queue: the next is armed before a call is worked on, and more at a time measured no faster.
+ */
 static void arm_all(struct rpc_server *server) {
-    for (int p = 0; p < server->options.pollers; p++)
-        for (int n = 0; n < ARMED_PER_METHOD; n++) {
-            for (struct service *service = server->services; service; service = service->next)
-                for (unsigned i = 0; i < service->n_methods; i++)
-                    call_arm(&server->pollers[p], &service->methods[i]);
-            call_arm(&server->pollers[p], NULL);
-        }
+    for (int p = 0; p < server->options.pollers; p++) {
+        for (struct service *service = server->services; service; service = service->next)
+            for (unsigned i = 0; i < service->n_methods; i++)
+                call_arm(&server->pollers[p], &service->methods[i]);
+        call_arm(&server->pollers[p], NULL);
+    }
 }
 
 static bool start_pollers(struct rpc_server *server, struct err *err) {

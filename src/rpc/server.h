@@ -18,7 +18,8 @@
  * Answering twice is a defect of the caller: the second answer is ignored.
  *
  * Requests with NUL or invalid UTF-8 in a string field, or that can't be decoded, are refused by the bridge with
- * INVALID_ARGUMENT (naming the field) or INTERNAL, before any service sees them. */
+ * INVALID_ARGUMENT (naming the field) or INTERNAL, before any service sees them. Compressed ones are UNIMPLEMENTED: the
+ * core would unpack them before it looks at their size. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -100,7 +101,7 @@ void rpc_call_unref(struct rpc_call *call);
 
 /* --- services that come with the bridge; before rpc_server_start --- */
 
-/* grpc.health.v1.Health with Check and Watch. Owned by the server. */
+/* grpc.health.v1.Health with Check and Watch. Owned by the server. "" is NOT_SERVING until set. */
 struct rpc_health;
 struct rpc_health *rpc_health_add(struct rpc_server *server, struct err *err);
 /* Any thread. `service` "" is the server as a whole. A service never set is NOT_FOUND (Check), SERVICE_UNKNOWN (Watch). */
