@@ -126,7 +126,7 @@ static bool resolve(const char *listen_at, struct sockaddr_storage *ret_address,
 
 /* A listening socket, or -1. */
 static int open_socket(const char *listen_at, struct err *err) {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t len = 0;
     if (!resolve(listen_at, &address, &len, err))
         return -1;

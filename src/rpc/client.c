@@ -352,7 +352,7 @@ void rpc_client_call_cancel(struct rpc_client_call *call) {
 /* --- channels and services --- */
 
 static void add_arg(grpc_channel_args *args, const char *key, int value) {
-    grpc_arg arg = {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key};
+    grpc_arg arg = {.type = GRPC_ARG_INTEGER, .key = (char *)key};
     arg.value.integer = value;
     args->args[args->num_args++] = arg;
 }

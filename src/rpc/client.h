@@ -5,10 +5,10 @@
  *   struct rpc_client_call call = {.timeout_ms = 1000, .done = on_done};
  *   coupon__v1__coupon_service__get_status(service, &request, on_response, &call);
  *
- * The closure_data given to a stub MUST be a `struct rpc_client_call *`, zeroed but for its inputs, which stays where it
- * is until `done`. The closure runs once per message received, on a poller thread of the channel; the message is valid
- * until it returns. Then `done` runs, exactly once, last: the call may be freed or reused in it. Neither may block.
- * Unary and server-streaming calls; a call to a method of another shape ends with UNIMPLEMENTED. */
+ * The closure_data given to a stub MUST be a `struct rpc_client_call *`, zeroed but for its inputs, which stays where
+ * it is until `done`. The closure runs once per message received, on a poller thread of the channel; the message is
+ * valid until it returns. Then `done` runs, exactly once, last: the call may be freed or reused in it. Neither may
+ * block. Unary and server-streaming calls; a call to a method of another shape ends with UNIMPLEMENTED. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -28,10 +28,10 @@ struct rpc_channel_options {
 
 struct rpc_client_call {
     /* inputs */
-    int64_t timeout_ms; /* 0: none */
+    int64_t timeout_ms;  /* 0: none */
     bool wait_for_ready; /* wait for a connection instead of failing with UNAVAILABLE */
     void (*done)(struct rpc_client_call *call, const struct rpc_status *status); /* status valid until it returns */
-    void *arg;           /* for the caller */
+    void *arg;                                                                   /* for the caller */
     /* the bridge's */
     void *operation;
 };

@@ -70,8 +70,10 @@ int descriptors_file_named(const struct descriptors *descriptors, const char *na
 /* What is left of the dotted `path` behind its first part `name`: "" when that is all of it, NULL when it starts
  * otherwise. */
 static const char *behind(const char *path, const char *name) {
-    size_t len = name ? strlen(name) : 0;
-    if (len == 0 || strncmp(path, name, len) != 0)
+    if (!path || !name || !*name)
+        return NULL;
+    size_t len = strlen(name);
+    if (strncmp(path, name, len) != 0)
         return NULL;
     if (path[len] == '\0')
         return path + len;

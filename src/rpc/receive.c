@@ -46,14 +46,15 @@ static ProtobufCMessage *take_message(struct rpc_call *call, struct arena *arena
     size_t len;
     struct bad_fields bad;
     ProtobufCMessage *message = NULL;
-    if (!message_bytes(incoming, arena, &bytes, &len))
+    if (!message_bytes(incoming, arena, &bytes, &len)) {
         call_refuse(call, RPC_UNIMPLEMENTED, "compressed messages are not supported");
-    else if (!message_check(descriptor, bytes, len, arena, &bad))
-        call_refuse(call, RPC_INTERNAL, "cannot decode the request as %s", descriptor->name);
-    else if (bad.n > 0)
-        refuse_bad_fields(call, &bad);
-    else if (!(message = message_unpack(descriptor, arena, bytes, len)))
-        call_refuse(call, RPC_INTERNAL, "cannot decode the request as %s", descriptor->name);
+    } else {
+        bool is_well_formed = message_check(descriptor, bytes, len, arena, &bad);
+        if (is_well_formed && bad.n > 0)
+            refuse_bad_fields(call, &bad);
+        else if (!is_well_formed || !(message = message_unpack(descriptor, arena, bytes, len)))
+            call_refuse(call, RPC_INTERNAL, "cannot decode the request as %s", descriptor->name);
+    }
     grpc_byte_buffer_destroy(incoming);
     return message;
 }

@@ -31,14 +31,14 @@ struct reflection {
 static void answer_error(Grpc__Reflection__V1__ErrorResponse *error, int code, const char *text,
                          reflection_response *response) {
     error->error_code = code;
-    error->error_message = (char *)(uintptr_t)text;
+    error->error_message = (char *)text;
     response->message_response_case = RESPONSE(ERROR_RESPONSE);
     response->error_response = error;
 }
 
 static void write_services(const struct rpc_server *server, reflection_response *response,
                            Grpc__Reflection__V1__ServerReflectionResponse_Closure write, void *closure_data) {
-    size_t n = 0;
+    size_t n = 1; /* never nothing to allocate */
     for (const struct service *each = server->services; each; each = each->next)
         n++;
     Grpc__Reflection__V1__ServiceResponse *services = calloc(n, sizeof *services);
@@ -48,7 +48,7 @@ static void write_services(const struct rpc_server *server, reflection_response 
     for (const struct service *each = server->services; each && services && pointers; each = each->next) {
         size_t i = list.n_service++;
         grpc__reflection__v1__service_response__init(&services[i]);
-        services[i].name = (char *)(uintptr_t)each->impl->descriptor->name;
+        services[i].name = (char *)each->impl->descriptor->name;
         pointers[i] = &services[i];
     }
     response->message_response_case = RESPONSE(LIST_SERVICES_RESPONSE);
@@ -67,7 +67,7 @@ static void add_file(const struct descriptors *descriptors, int index, bool *add
     const struct descriptor_file *file = &descriptors->files[index];
     for (size_t i = 0; i < file->proto->n_dependency; i++)
         add_file(descriptors, descriptors_file_named(descriptors, file->proto->dependency[i]), added, files, n);
-    files[(*n)++] = (ProtobufCBinaryData){.len = file->len, .data = (uint8_t *)(uintptr_t)file->bytes};
+    files[(*n)++] = (ProtobufCBinaryData){.len = file->len, .data = (uint8_t *)file->bytes};
 }
 
 static void write_file(const struct rpc_server *server, int index, reflection_response *response,
@@ -103,7 +103,7 @@ static void server_reflection_info(reflection_service *service, const reflection
     const struct descriptors *descriptors = &server->descriptors;
     reflection_response response = GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;
     response.valid_host = input->host;
-    response.original_request = (reflection_request *)(uintptr_t)input;
+    response.original_request = (reflection_request *)input;
     switch (input->message_request_case) {
     case REQUEST(LIST_SERVICES):
         write_services(server, &response, closure, closure_data);

@@ -20,8 +20,8 @@ const char *rpc_code_name(int code) {
 }
 
 void rpc_status_deinit(struct rpc_status *status) {
-    free((void *)(uintptr_t)status->message);
-    free((void *)(uintptr_t)status->details);
+    free((void *)status->message);
+    free((void *)status->details);
     *status = (struct rpc_status){0};
 }
 

@@ -85,7 +85,7 @@ static int clamp_int(int64_t value) {
 }
 
 static void add_arg(grpc_channel_args *args, const char *key, int64_t value) {
-    grpc_arg arg = {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key};
+    grpc_arg arg = {.type = GRPC_ARG_INTEGER, .key = (char *)key};
     arg.value.integer = clamp_int(value);
     args->args[args->num_args++] = arg;
 }

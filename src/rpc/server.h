@@ -34,12 +34,12 @@ struct rpc_server;
 struct rpc_call;
 
 struct rpc_server_options {
-    const char *listen;              /* "127.0.0.1:50051", "[::1]:0"; port 0 picks a free one */
-    int pollers;                     /* threads, each with a completion queue of its own */
-    size_t max_message_bytes;        /* of a request; a larger one is RESOURCE_EXHAUSTED */
-    int max_concurrent_streams;      /* per connection */
-    size_t max_metadata_bytes;       /* per call */
-    int64_t max_connection_age_ms;   /* 0: no limit */
+    const char *listen;                  /* "127.0.0.1:50051", "[::1]:0"; port 0 picks a free one */
+    int pollers;                         /* threads, each with a completion queue of its own */
+    size_t max_message_bytes;            /* of a request; a larger one is RESOURCE_EXHAUSTED */
+    int max_concurrent_streams;          /* per connection */
+    size_t max_metadata_bytes;           /* per call */
+    int64_t max_connection_age_ms;       /* 0: no limit */
     const unsigned char *descriptor_set; /* a serialized FileDescriptorSet with every served service; must outlive */
     size_t descriptor_set_size;
     /* Called once per ended call on a poller thread, for metrics and logs; may be NULL. `service` is the full name,
@@ -104,7 +104,8 @@ void rpc_call_unref(struct rpc_call *call);
 /* grpc.health.v1.Health with Check and Watch. Owned by the server. "" is NOT_SERVING until set. */
 struct rpc_health;
 struct rpc_health *rpc_health_add(struct rpc_server *server, struct err *err);
-/* Any thread. `service` "" is the server as a whole. A service never set is NOT_FOUND (Check), SERVICE_UNKNOWN (Watch). */
+/* Any thread. `service` "" is the server as a whole. A service never set is NOT_FOUND (Check), SERVICE_UNKNOWN (Watch).
+ */
 void rpc_health_set(struct rpc_health *health, const char *service, bool serving);
 /* grpc.reflection.v1 and v1alpha over the descriptor set; lists the services added to the server. */
 bool rpc_reflection_add(struct rpc_server *server, struct err *err);

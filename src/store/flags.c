@@ -57,8 +57,8 @@ static bool parse_url(struct flags *flags, const char *url, struct err *err) {
         *colon = 0;
         if (strlen(rest) >= sizeof flags->user || strlen(colon + 1) >= sizeof flags->password)
             return bad_url(err, "the credentials are too long");
-        strcpy(flags->user, rest);
-        strcpy(flags->password, colon + 1);
+        memcpy(flags->user, rest, strlen(rest) + 1);
+        memcpy(flags->password, colon + 1, strlen(colon + 1) + 1);
     }
     char *slash = strchr(host, '/');
     if (slash) {

@@ -69,7 +69,8 @@ struct kafka_consumer_events {
     void (*on_revoke)(void *arg);
 };
 
-/* `group` stands behind the topic prefix, as the topic does: installations that share a Kafka leave each other alone. */
+/* `group` stands behind the topic prefix, as the topic does: installations that share a Kafka leave each other alone.
+ */
 bool kafka_consumer_new(const struct kafka_options *options, enum stream stream, const char *group,
                         const struct kafka_consumer_events *events, struct kafka_consumer **ret_consumer,
                         struct err *err);

@@ -125,15 +125,22 @@ bool kafka_produce(struct kafka_producer *producer, const struct outbox_entry *e
     int key_len = snprintf(key, sizeof key, "%lld", (long long)entry->coupon_id);
     rd_kafka_headers_t *headers = headers_of(producer->stream, entry);
     /* librdkafka wants non-const pointers and copies what they point to. */
-    rd_kafka_resp_err_t error = rd_kafka_producev(
-        producer->rk, RD_KAFKA_V_RKT(producer->topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-        RD_KAFKA_V_KEY(key, (size_t)key_len), RD_KAFKA_V_VALUE((void *)(uintptr_t)entry->payload, entry->payload_len),
-        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE((void *)tag), RD_KAFKA_V_END);
+    const rd_kafka_vu_t message[] = {
+        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = producer->topic},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key, (size_t)key_len}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)(uintptr_t)entry->payload, entry->payload_len}},
+        {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)tag},
+    };
+    rd_kafka_error_t *error = rd_kafka_produceva(producer->rk, message, sizeof message / sizeof message[0]);
     if (!error)
         return true;
+    err_set(err, rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL ? ERR_UNAVAILABLE : ERR_REFUSED,
+            BACKEND_KAFKA, "%s", rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
     rd_kafka_headers_destroy(headers);
-    return err_set(err, error == RD_KAFKA_RESP_ERR__QUEUE_FULL ? ERR_UNAVAILABLE : ERR_REFUSED, BACKEND_KAFKA, "%s",
-                   rd_kafka_err2str(error));
+    return false;
 }
 
 void kafka_producer_poll(struct kafka_producer *producer) {

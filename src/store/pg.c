@@ -137,7 +137,8 @@ static bool read_schema(struct pg *pg, struct err *err) {
         server_error(err, result);
     else if (PQgetisnull(result, 0, 0))
         ok = err_set(err, ERR_INVALID, BACKEND_POSTGRES,
-                     "no schema of the search_path exists: create it, or set search_path in postgres.url");
+                     "no schema of the search_path exists that this role may use: create it or grant USAGE, or set "
+                     "search_path in postgres.url");
     else
         pg->schema_oid = (uint32_t)strtoul(PQgetvalue(result, 0, 0), NULL, 10);
     PQclear(result);
@@ -264,7 +265,7 @@ static bool read_round_trip(struct pg *pg, PGresult **results, int n, bool *ret_
     int got = 0;
     bool refused = false;
     for (int i = 0; i < pg->n_expected; i++) {
-        PGresult *result, *end = NULL;
+        PGresult *result = NULL, *end = NULL;
         if (!next_result(pg, give_up_us, &result, err))
             return false;
         if (!result)
@@ -286,7 +287,7 @@ static bool read_round_trip(struct pg *pg, PGresult **results, int n, bool *ret_
             return false;
         PQclear(end);
     }
-    PGresult *sync;
+    PGresult *sync = NULL;
     if (!next_result(pg, give_up_us, &sync, err))
         return false;
     bool synced = PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
@@ -314,9 +315,8 @@ bool pg_collect(struct pg *pg, PGresult **results, int n, struct err *err) {
         return true;
     pg_clear(results, n);
     /* A failed Prepare left nothing behind: forget all, names are never used twice on a connection. */
-    if (PQtransactionStatus(pg->conn) != PQTRANS_IDLE && !pg_exec(pg, "rollback", NULL))
-        pg_disconnect(pg);
-    else if (!pg_exec(pg, "deallocate all", NULL))
+    bool rolled_back = PQtransactionStatus(pg->conn) == PQTRANS_IDLE || pg_exec(pg, "rollback", NULL);
+    if (!rolled_back || !pg_exec(pg, "deallocate all", NULL))
         pg_disconnect(pg);
     pg->n_prepared = 0;
     return false;

@@ -62,12 +62,14 @@ class Start(Scenario):
         self.one_line(err, "postgres", "refused")
 
     def test_a_missing_privilege_is_one_line(self):
-        # The schema belongs to somebody else.
-        self.sql("create role nobody_" + self.schema + " login")
-        url = self.postgres_url.replace("couponsd@", f"nobody_{self.schema}@")
-        code, _, err = self.refused_start(*self.set_arguments(postgres__url=url))
-        self.assertEqual(code, 3, err)
-        self.one_line(err, "postgres", "permission denied")
+        role = f"nobody_{self.schema}"
+        self.sql(f"create role {role} login")
+        url = self.postgres_url.replace("couponsd@", f"{role}@")
+        for expected in ("grant USAGE", "permission denied for schema"):
+            code, _, err = self.refused_start(*self.set_arguments(postgres__url=url))
+            self.assertEqual(code, 3, err)
+            self.one_line(err, "postgres", expected)
+            self.sql(f"grant usage on schema {self.schema} to {role}")
 
     def test_another_number_of_partitions_or_lanes_is_refused_with_what_to_set(self):
         self.start().stop()

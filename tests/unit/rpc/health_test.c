@@ -23,7 +23,7 @@ static void keep_status(const ProtobufCMessage *message, void *arg) {
 /* The serving status; 100 and the code for an error. */
 static int check(const char *service) {
     Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
-    request.service = (char *)(uintptr_t)service;
+    request.service = (char *)service;
     int serving = -1;
     struct rpc_status status;
     if (rpc_client_call_wait(toy->health_stub, CHECK, &request.base, TOY_WAIT_MS, keep_status, &serving, &status))
@@ -80,7 +80,7 @@ static void watch_start(struct watch *watch, const char *service) {
     pthread_mutex_init(&watch->lock, NULL);
     pthread_cond_init(&watch->changed, NULL);
     Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
-    request.service = (char *)(uintptr_t)service;
+    request.service = (char *)service;
     toy->health_stub->invoke(toy->health_stub, WATCH, &request.base, on_status, watch);
 }
 

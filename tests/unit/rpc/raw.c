@@ -30,7 +30,7 @@ static void open_with(struct raw *raw, const char *address, const char *path, gr
     memset(raw, 0, sizeof *raw);
     grpc_init();
     raw->queue = grpc_completion_queue_create_for_next(NULL);
-    grpc_arg local = {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL};
+    grpc_arg local = {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL};
     local.value.integer = 1;
     const grpc_channel_args args = {.num_args = 1, .args = &local};
     grpc_channel_credentials *credentials = grpc_insecure_credentials_create();

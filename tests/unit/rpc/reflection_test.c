@@ -55,7 +55,7 @@ static reflection_response *ask_for(Grpc__Reflection__V1__ServerReflectionReques
     reflection_request request = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__INIT;
     request.host = "host";
     request.message_request_case = kind;
-    request.list_services = (char *)(uintptr_t)what;
+    request.list_services = (char *)what;
     return ask(&request);
 }
 
@@ -64,8 +64,9 @@ static size_t files_of(reflection_response *response, const char *last) {
     cr_assert_eq(response->message_response_case, RESPONSE(FILE_DESCRIPTOR_RESPONSE));
     const Grpc__Reflection__V1__FileDescriptorResponse *files = response->file_descriptor_response;
     size_t n = files->n_file_descriptor_proto;
-    const char *names[100];
-    Google__Protobuf__FileDescriptorProto *protos[100];
+    const char *names[100] = {0};
+    Google__Protobuf__FileDescriptorProto *protos[100] = {0};
+    cr_assert(n > 0 && n <= 100);
     for (size_t i = 0; i < n; i++) {
         const ProtobufCBinaryData *bytes = &files->file_descriptor_proto[i];
         protos[i] = google__protobuf__file_descriptor_proto__unpack(NULL, bytes->len, bytes->data);

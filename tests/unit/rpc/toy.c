@@ -99,7 +99,7 @@ static void echo(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, Toy_
     if (value) {
         snprintf(text, sizeof text, "%.*s", (int)len, value);
         answer.text = text;
-        answer.blob.data = (uint8_t *)(uintptr_t)rpc_call_metadata(call, "x-toy-bin", &answer.blob.len);
+        answer.blob.data = (uint8_t *)rpc_call_metadata(call, "x-toy-bin", &answer.blob.len);
     }
     closure(&answer, closure_data);
     if (strcmp(input->text, "twice") == 0) {
@@ -254,7 +254,7 @@ void toy_answer(struct toy_held *held, const char *text) {
     bool is_stream = held->is_stream;
     bool is_counted = !starts(held->input->text, "hold-obedient");
     Toy__V1__Note answer = TOY__V1__NOTE__INIT;
-    answer.text = (char *)(uintptr_t)text;
+    answer.text = (char *)text;
     held->closure(&answer, call);
     if (is_stream)
         rpc_call_finish(call);
@@ -324,7 +324,7 @@ struct toy_call *toy_call_start(struct toy *toy, unsigned method, const char *te
     pthread_cond_init(&call->changed, NULL);
     call->call = (struct rpc_client_call){.timeout_ms = timeout_ms, .done = on_done};
     Toy__V1__Note note = TOY__V1__NOTE__INIT;
-    note.text = (char *)(uintptr_t)text;
+    note.text = (char *)text;
     note.number = number;
     toy->stub->invoke(toy->stub, method, &note.base, on_message, call);
     return call;
