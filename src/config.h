@@ -38,6 +38,7 @@ struct config {
 
     int64_t gate_batch_max;
     int64_t gate_cache_ms;
+    int64_t gate_winners_max; /* 0: no sets are kept */
     int64_t admit_workers;
     int64_t admit_batch_max;
     int64_t admit_retry_ms;

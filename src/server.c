@@ -21,6 +21,7 @@
 #include "flow/status.h"
 #include "flow/totals.h"
 #include "flow/watch.h"
+#include "flow/winners.h"
 #include "http.h"
 #include "rpc/server.h"
 #include "rpc_metrics.h"
@@ -40,6 +41,7 @@ struct server {
     struct kafka_options kafka;
     struct pg *ready_pg; /* the HTTP thread's own */
     struct known *known;
+    struct winners *winners;
     struct watch *watch;
     struct status *status;
     struct relay *relays[STREAMS];
@@ -135,13 +137,14 @@ static bool check_others(struct server *server, struct err *err) {
 static bool start_stages(struct server *server, struct err *err) {
     const struct config *config = server->config;
     server->known = known_new(config->gate_cache_ms);
+    server->winners = winners_start(config, &server->hot);
     server->watch = watch_start(config, &server->hot);
     server->status = status_start(config, &server->hot);
     for (int stream = 0; stream < STREAMS; stream++)
         server->relays[stream] = relay_start(config, &server->hot, &server->kafka, (enum stream)stream);
     server->admit = admit_start(config, &server->hot, server->known, server->status, server->relays[STREAM_REQUESTED]);
     server->issue = issue_start(config, &server->hot, &server->kafka, server->relays[STREAM_PUBLISHED], server->watch);
-    return (server->gate = gate_start(config, &server->hot, server->known, server->admit, server->status, err)) !=
+    return (server->gate = gate_start(config, &server->hot, server->known, server->winners, server->admit, server->status, err)) !=
                NULL &&
            (server->admin = admin_start(config, &server->cold, server->known, err)) != NULL &&
            (server->complete =
@@ -235,6 +238,7 @@ void server_stop(struct server *server, const volatile bool *hurry) {
     if (server->rpc)
         rpc_server_stop(server->rpc, server->config->server_drain_ms, hurry);
     gate_stop(server->gate);
+    winners_stop(server->winners);
     admit_stop(server->admit);
     admin_stop(server->admin);
     status_stop(server->status);

@@ -11,12 +11,14 @@
 #include "flow/stage.h"
 #include "flow/status.h"
 #include "flow/trouble.h"
+#include "flow/winners.h"
 #include "store/flags.h"
 #include "store/lookup.h"
 
 struct gate {
     struct stage *stage;
     struct known *known;
+    struct winners *winners;
     struct admit *admit;
     struct status *status;
     struct flags *flags;
@@ -54,8 +56,8 @@ static void let_in(struct gate *gate, struct request *request) {
 }
 
 static void refuse(struct gate *gate, struct request *request) {
-    /* Who might be in the ledger is looked up; nobody can be where nobody was accepted. */
-    if (request->coupon.accepted == 0)
+    if (request->coupon.accepted == 0 ||
+        winners_exclude(gate->winners, &request->coupon, request->refusal, request->user_id))
         answer_refusal(request->call, request->coupon_id, request->refusal, &request->coupon);
     else if (!status_push(gate->status, request))
         answer_overloaded(request->call);
@@ -154,7 +156,7 @@ static void run(void *arg, void **items, size_t n) {
 }
 
 struct gate *gate_start(const struct config *config, const struct pg_options *postgres, struct known *known,
-                        struct admit *admit, struct status *status, struct err *err) {
+                        struct winners *winners, struct admit *admit, struct status *status, struct err *err) {
     struct gate *gate = calloc(1, sizeof *gate);
     if (!gate)
         abort();
@@ -163,6 +165,7 @@ struct gate *gate_start(const struct config *config, const struct pg_options *po
         return NULL;
     }
     gate->known = known;
+    gate->winners = winners;
     gate->admit = admit;
     gate->status = status;
     gate->pg = pg_new(postgres);

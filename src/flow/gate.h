@@ -3,7 +3,7 @@
  * putting the flag back.
  *
  * Who is refused here is still looked up in the ledger (status), since a repeat of an accepted request gets the first
- * answer even after the coupon has sold out; unless nobody was ever accepted. */
+ * answer even after the coupon has sold out; unless it is known that this user is not in it (flow/winners.h). */
 #pragma once
 
 #include "config.h"
@@ -13,9 +13,10 @@
 struct admit;
 struct gate;
 struct known;
+struct winners;
 
 struct gate *gate_start(const struct config *config, const struct pg_options *postgres, struct known *known,
-                        struct admit *admit, struct status *status, struct err *err);
+                        struct winners *winners, struct admit *admit, struct status *status, struct err *err);
 /* False: full. Any thread. */
 bool gate_push(struct gate *gate, struct request *request);
 void gate_stop(struct gate *gate);

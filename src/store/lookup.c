@@ -88,6 +88,25 @@ bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows
     return true;
 }
 
+bool lookup_ledger_users(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t after, int max,
+                         int64_t *ret_users, size_t *ret_n, struct err *err) {
+    static const struct pg_statement read = {
+        "select user_id from publish_request where coupon_id = $1 and user_id > $2 order by user_id limit $3"};
+    struct pg_args args = {0};
+    pg_arg_int8(&args, arena, coupon_id);
+    pg_arg_int8(&args, arena, after);
+    pg_arg_int8(&args, arena, max);
+    PGresult *result;
+    pg_send(pg, &read, &args);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    *ret_n = (size_t)PQntuples(result);
+    for (int i = 0; i < PQntuples(result); i++)
+        ret_users[i] = pg_int8(result, i, 0);
+    pg_clear(&result, 1);
+    return true;
+}
+
 bool lookup_user_coupons(struct pg *pg, struct arena *arena, int64_t user_id, int64_t after, int max,
                          struct status_row *ret_rows, size_t *ret_n, struct err *err) {
     static const struct pg_statement read = {
