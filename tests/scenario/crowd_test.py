@@ -53,12 +53,10 @@ class Crowd(Scenario):
         bench = self.ctl_raw([server.grpc for server in servers], "bench", "--coupon", coupon, "--users", 8000,
                              "--concurrency", 100, "--rate", 2000, "--retry", "--log", self.answers, background=True)
         ledger = f"select count(*) from publish_request where coupon_id = {coupon}"
-        for round_number, at_least in enumerate((300, 1200, 2000)):
+        for which, at_least in ((0, 300), (1, 1200), (0, 2000)):
             wait_until(lambda: int(self.sql(ledger)[0][0]) >= at_least, what=f"{at_least} accepted")
-            killed = self.servers[-2] if round_number % 2 else self.servers[-1]
-            address = killed.grpc
-            killed.kill()
-            self.start(grpc=address)
+            servers[which].kill()
+            servers[which] = self.start(grpc=servers[which].grpc)
         out, err = bench.communicate(timeout=300)
         self.assertEqual(bench.returncode, 0, f"{out} {err}")
         wait_until(lambda: self.sql(f"select count(*) from user_coupon where coupon_id = {coupon}") == [["3000"]],

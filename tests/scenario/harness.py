@@ -132,6 +132,7 @@ class Scenario(unittest.TestCase):
         command += ["--json", *map(str, arguments)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if background:
+            self.addCleanup(lambda: (process.poll() is None and process.kill(), process.communicate()))
             return process
         out, err = process.communicate(timeout=300 * PATIENCE)
         assert "Sanitizer" not in err, err

@@ -1,0 +1,166 @@
+/* The verbs of CouponAdminService: create, get, list, pause, resume, close, add. */
+#include <stddef.h>
+
+#include "coupon/v1/coupon_admin_service.pb-c.h"
+#include "ctl.h"
+#include "output.h"
+
+#define PAGE_SIZE_MAX 1000 /* of the service */
+
+const struct option_spec create_options[] = {
+    {"quantity", "N", "how many may be issued in all; needed"},
+    {"id", "ID", "the coupon's id; the server chooses one unless given"},
+    {"name", "TEXT", "what people call it"},
+    {"discount-rate", "R", "from 0 (nothing off) to 1 (free)"},
+    {"open", "TIME", "refuse requests before it, e.g. 2026-01-31T12:00:00Z"},
+    {"expire", "TIME", "refuse requests from then on"},
+    {"paused", NULL, "create it paused"},
+    {"request-id", "ID", "makes a retry safe: the same id gives the same coupon"},
+    {0},
+};
+
+const struct option_spec list_options[] = {
+    {"page-size", "N", "how many to ask for at a time, at most 1000"},
+    {"limit", "N", "stop after so many"},
+    {0},
+};
+
+const struct option_spec add_options[] = {
+    {"request-id", "ID", "makes a retry safe: the same id adds once"},
+    {0},
+};
+
+/* Connects, calls, prints the coupon in the response: of all responses that hold one it is the only field. */
+static int call_for_coupon(struct ctl *ctl, const char *method, const ProtobufCMessage *input, const char *request_id) {
+    struct remote remote;
+    if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
+        return EXIT_UNREACHABLE;
+    int exit_code = EXIT_OK;
+    ProtobufCMessage *response = ctl_call(ctl, &remote, remote.admin, method, input, request_id, &exit_code);
+    if (response) {
+        const Coupon__V1__Coupon *coupon = ((Coupon__V1__GetCouponResponse *)response)->coupon;
+        Coupon__V1__Coupon empty = COUPON__V1__COUPON__INIT;
+        print_coupon_header(ctl->json);
+        print_coupon(coupon ? coupon : &empty, ctl->json);
+        protobuf_c_message_free_unpacked(response, NULL);
+    }
+    remote_deinit(&remote);
+    return exit_code;
+}
+
+#define COUPON_AT(response) offsetof(Coupon__V1__##response, coupon)
+_Static_assert(COUPON_AT(CreateCouponResponse) == COUPON_AT(GetCouponResponse) &&
+                   COUPON_AT(PauseCouponResponse) == COUPON_AT(GetCouponResponse) &&
+                   COUPON_AT(ResumeCouponResponse) == COUPON_AT(GetCouponResponse) &&
+                   COUPON_AT(CloseCouponResponse) == COUPON_AT(GetCouponResponse) &&
+                   COUPON_AT(AddQuantityResponse) == COUPON_AT(GetCouponResponse),
+               "call_for_coupon reads them all as one");
+
+/* --request-id, or a random one, so that what failed without an answer can be repeated. protobuf-c wants char *. */
+static char *request_id_of(const struct args *args, char room[static REQUEST_ID_SIZE]) {
+    const char *given = args_text(args, "request-id");
+    if (given)
+        return (char *)(uintptr_t)given;
+    random_uuid(room);
+    return room;
+}
+
+int verb_create(struct ctl *ctl) {
+    const struct args *args = ctl->args;
+    if (!args_flag(args, "quantity"))
+        return args_refuse(args, "create needs --quantity N: how many coupons may be issued");
+    int64_t open_us = 0, expire_us = 0;
+    Coupon__V1__Coupon coupon = COUPON__V1__COUPON__INIT;
+    if (!args_int(args, "quantity", INT64_MIN, INT64_MAX, &coupon.quantity) ||
+        !args_int(args, "id", INT64_MIN, INT64_MAX, &coupon.id) ||
+        !args_double(args, "discount-rate", &coupon.discount_rate) || !args_time(args, "open", &open_us) ||
+        !args_time(args, "expire", &expire_us))
+        return EXIT_USAGE;
+    Google__Protobuf__Timestamp open = timestamp_of(open_us), expire = timestamp_of(expire_us);
+    if (args_flag(args, "open"))
+        coupon.open_time = &open;
+    if (args_flag(args, "expire"))
+        coupon.expire_time = &expire;
+    if (args_flag(args, "paused"))
+        coupon.status = COUPON__V1__COUPON__STATUS__STATUS_PAUSED;
+    if (args_flag(args, "name"))
+        coupon.name = (char *)(uintptr_t)args_text(args, "name");
+    char room[REQUEST_ID_SIZE];
+    Coupon__V1__CreateCouponRequest request = COUPON__V1__CREATE_COUPON_REQUEST__INIT;
+    request.coupon = &coupon;
+    request.request_id = request_id_of(args, room);
+    return call_for_coupon(ctl, "CreateCoupon", &request.base, request.request_id);
+}
+
+/* Of the requests that hold a coupon id and nothing else. */
+static int call_with_id(struct ctl *ctl, const char *method, const ProtobufCMessageDescriptor *descriptor) {
+    Coupon__V1__GetCouponRequest request;
+    protobuf_c_message_init(descriptor, &request);
+    if (!args_operand_int(ctl->args, 0, "ID", &request.coupon_id))
+        return EXIT_USAGE;
+    return call_for_coupon(ctl, method, &request.base, NULL);
+}
+
+_Static_assert(sizeof(Coupon__V1__GetCouponRequest) == sizeof(Coupon__V1__PauseCouponRequest) &&
+                   sizeof(Coupon__V1__GetCouponRequest) == sizeof(Coupon__V1__ResumeCouponRequest) &&
+                   sizeof(Coupon__V1__GetCouponRequest) == sizeof(Coupon__V1__CloseCouponRequest),
+               "call_with_id makes them all as one");
+
+int verb_get(struct ctl *ctl) {
+    return call_with_id(ctl, "GetCoupon", &coupon__v1__get_coupon_request__descriptor);
+}
+
+int verb_pause(struct ctl *ctl) {
+    return call_with_id(ctl, "PauseCoupon", &coupon__v1__pause_coupon_request__descriptor);
+}
+
+int verb_resume(struct ctl *ctl) {
+    return call_with_id(ctl, "ResumeCoupon", &coupon__v1__resume_coupon_request__descriptor);
+}
+
+int verb_close(struct ctl *ctl) {
+    return call_with_id(ctl, "CloseCoupon", &coupon__v1__close_coupon_request__descriptor);
+}
+
+int verb_add(struct ctl *ctl) {
+    char room[REQUEST_ID_SIZE];
+    Coupon__V1__AddQuantityRequest request = COUPON__V1__ADD_QUANTITY_REQUEST__INIT;
+    if (!args_operand_int(ctl->args, 0, "ID", &request.coupon_id) ||
+        !args_operand_int(ctl->args, 1, "N", &request.quantity))
+        return EXIT_USAGE;
+    request.request_id = request_id_of(ctl->args, room);
+    return call_for_coupon(ctl, "AddQuantity", &request.base, request.request_id);
+}
+
+int verb_list(struct ctl *ctl) {
+    int64_t page_size = 0, left = INT64_MAX;
+    if (!args_int(ctl->args, "page-size", 1, PAGE_SIZE_MAX, &page_size) ||
+        !args_int(ctl->args, "limit", 1, INT64_MAX, &left))
+        return EXIT_USAGE;
+    struct remote remote;
+    if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
+        return EXIT_UNREACHABLE;
+    int exit_code = EXIT_OK;
+    Coupon__V1__ListCouponsResponse *page = NULL;
+    for (bool more = true; more;) {
+        Coupon__V1__ListCouponsRequest request = COUPON__V1__LIST_COUPONS_REQUEST__INIT;
+        request.page_size = (int32_t)page_size;
+        if (page)
+            request.page_token = page->next_page_token;
+        ProtobufCMessage *next = ctl_call(ctl, &remote, remote.admin, "ListCoupons", &request.base, NULL, &exit_code);
+        if (next && !page)
+            print_coupon_header(ctl->json);
+        if (page)
+            coupon__v1__list_coupons_response__free_unpacked(page, NULL);
+        page = (Coupon__V1__ListCouponsResponse *)next;
+        if (!page)
+            break;
+        for (size_t i = 0; i < page->n_coupons && left > 0; i++, left--)
+            print_coupon(page->coupons[i], ctl->json);
+        more = left > 0 && *page->next_page_token;
+    }
+    if (page)
+        coupon__v1__list_coupons_response__free_unpacked(page, NULL);
+    remote_deinit(&remote);
+    return exit_code;
+}

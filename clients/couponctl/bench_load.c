@@ -1,0 +1,390 @@
+/* The load: `concurrency` slots, each with a call in flight, refilled from the completion callbacks (closed loop) or by
+ * a pacer that keeps to a timetable (open loop, --rate).
+ *
+ * Threads: a slot belongs to whoever sends from it, then to its call, then to the callback of its completion, which
+ * runs on a poller of its remote. The main thread ticks: it sends again what waits for a retry. The bench's lock guards
+ * the result; the load's lock guards its lists. The latter is taken inside neither the former nor callbacks of others.
+ */
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "bench.h"
+#include "coupon/v1/coupon_service.pb-c.h"
+#include "output.h"
+#include "status.h"
+
+#define TICK_MS         5
+#define CANCEL_AFTER_US US_PER_S /* after a signal: what has no answer by then is given up */
+
+struct slot {
+    struct rpc_client_call call; /* first: what the closure gets; its inputs are set once */
+    struct load *load;
+    struct slot *next; /* of the idle or the waiting */
+    struct bench_coupon *coupon;
+    int64_t index, user_id;
+    char request_id[RUN_LEN_MAX + 48];
+    size_t remote;
+    int64_t begin_us; /* intended */
+    int64_t retry_until_us, due_us;
+    int attempt;
+    bool is_repeat, is_accepted, has_mismatch;
+    int64_t accepted_ticket; /* of the request's first OK */
+    /* the answer to the last attempt */
+    Coupon__V1__PublishStatus__State state;
+    Coupon__V1__RejectReason reject_reason;
+    int64_t ticket;
+    int code;
+    char outcome[OUTCOME_SIZE];
+};
+
+struct load {
+    struct bench *bench;
+    struct slot *slots;
+    int64_t total;
+    _Atomic int64_t next_index;
+    _Atomic int64_t active; /* slots with something to do; in an open loop the pacer counts as one */
+    atomic_bool stopping;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t has_idle;
+    struct slot *idle, *waiting;
+};
+
+static void on_done(struct rpc_client_call *call, const struct rpc_status *status);
+
+/* --- sending --- */
+
+static void on_response(const Coupon__V1__RequestPublishResponse *response, void *closure_data) {
+    struct slot *slot = closure_data;
+    const Coupon__V1__PublishStatus *status = response->status;
+    slot->has_mismatch = !status || status->coupon_id != slot->coupon->id || status->user_id != slot->user_id ||
+                         strcmp(status->request_id, slot->request_id) != 0;
+    if (status) {
+        slot->state = status->state;
+        slot->reject_reason = status->reject_reason;
+        slot->ticket = status->ticket;
+    }
+}
+
+static void send_attempt(struct slot *slot) {
+    const struct bench *bench = slot->load->bench;
+    Coupon__V1__RequestPublishRequest request = COUPON__V1__REQUEST_PUBLISH_REQUEST__INIT;
+    request.coupon_id = slot->coupon->id;
+    request.user_id = slot->user_id;
+    request.request_id = slot->request_id;
+    slot->state = COUPON__V1__PUBLISH_STATUS__STATE__STATE_UNSPECIFIED;
+    slot->ticket = 0;
+    slot->has_mismatch = false;
+    slot->attempt++;
+    ProtobufCService *service = bench->remotes[slot->remote++ % bench->n_remotes].coupons;
+    coupon__v1__coupon_service__request_publish(service, &request, on_response, slot);
+}
+
+static void send_first_attempt(struct slot *slot, int64_t begin_us) {
+    slot->begin_us = begin_us;
+    slot->attempt = 0;
+    slot->retry_until_us = clock_mono_us() + slot->load->bench->retry_for_ms * US_PER_MS;
+    send_attempt(slot);
+}
+
+static void begin_request(struct slot *slot, int64_t index, int64_t begin_us) {
+    struct bench *bench = slot->load->bench;
+    slot->index = index;
+    slot->coupon = &bench->coupons[(size_t)index % bench->n_coupons];
+    slot->user_id = bench->first_user + index / (int64_t)bench->n_coupons;
+    snprintf(slot->request_id, sizeof slot->request_id, "%s-%" PRId64 "-%" PRId64, bench->run, slot->coupon->id,
+             slot->user_id);
+    slot->remote = (size_t)index;
+    slot->is_repeat = slot->is_accepted = false;
+    send_first_attempt(slot, begin_us);
+}
+
+/* The slot is free for the next request. */
+static void go_on(struct slot *slot) {
+    struct load *load = slot->load;
+    if (load->bench->rate > 0) {
+        pthread_mutex_lock(&load->lock);
+        slot->next = load->idle;
+        load->idle = slot;
+        pthread_cond_signal(&load->has_idle);
+        pthread_mutex_unlock(&load->lock);
+        atomic_fetch_sub(&load->active, 1);
+        return;
+    }
+    int64_t index = atomic_load(&load->stopping) ? load->total : atomic_fetch_add(&load->next_index, 1);
+    if (index < load->total)
+        begin_request(slot, index, clock_mono_us());
+    else
+        atomic_fetch_sub(&load->active, 1);
+}
+
+/* --- answers --- */
+
+static void count_outcome(struct bench_result *result, const char *name) {
+    size_t i = 0;
+    while (i < result->n_outcomes && strcmp(result->outcomes[i].name, name) != 0)
+        i++;
+    if (i == OUTCOMES_MAX)
+        return;
+    if (i == result->n_outcomes)
+        snprintf(result->outcomes[result->n_outcomes++].name, OUTCOME_SIZE, "%s", name);
+    result->outcomes[i].n++;
+}
+
+/* A uniform sample of all that were accepted: the n-th comes in with probability size / n (Vitter's algorithm R). */
+static void take_sample(struct bench_result *result, const struct slot *slot) {
+    uint64_t x = (uint64_t)slot->index + 0x9E3779B97F4A7C15u; /* splitmix64 */
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+    x ^= x >> 31;
+    size_t at = result->n_samples < SAMPLES_MAX ? result->n_samples++ : (size_t)(x % (uint64_t)result->accepted);
+    if (at < SAMPLES_MAX)
+        result->samples[at] = (struct sample){slot->coupon->id, slot->user_id};
+}
+
+static void count_ticket(struct bench *bench, struct slot *slot, int64_t now_us) {
+    struct bench_coupon *coupon = slot->coupon;
+    slot->is_accepted = true;
+    slot->accepted_ticket = slot->ticket;
+    if (slot->ticket < 1)
+        bench_contradict(bench, "%s without a ticket: coupon %" PRId64 " user %" PRId64, slot->outcome, coupon->id,
+                         slot->user_id);
+    if (slot->ticket <= coupon->accepted_before) {
+        bench->result.known++;
+        return;
+    }
+    coupon->given++;
+    if (slot->ticket > coupon->max_ticket)
+        coupon->max_ticket = slot->ticket;
+    bench->result.accepted++;
+    bench->result.last_accept_us = now_us;
+    take_sample(&bench->result, slot);
+    int64_t bit = slot->ticket - coupon->accepted_before - 1;
+    if (bit >= coupon->n_bits)
+        return;
+    uint64_t mask = (uint64_t)1 << (bit % 64);
+    if (coupon->tickets[bit / 64] & mask)
+        bench_contradict(bench, "ticket %" PRId64 " of coupon %" PRId64 " was given twice, now to user %" PRId64,
+                         slot->ticket, coupon->id, slot->user_id);
+    coupon->tickets[bit / 64] |= mask;
+}
+
+static void check_repeat(struct bench *bench, const struct slot *slot) {
+    bench->result.repeats++;
+    bool no_word = code_is_retriable(slot->code) || slot->code == RPC_CANCELLED;
+    if (!slot->is_accepted || no_word || (slot->code == RPC_OK && slot->ticket == slot->accepted_ticket))
+        return;
+    bench_contradict(bench, "request_id %s was answered ticket %" PRId64 " first, then %s with ticket %" PRId64,
+                     slot->request_id, slot->accepted_ticket, slot->outcome, slot->ticket);
+}
+
+/* Takes down what the slot holds as the request's answer. */
+static void record(struct slot *slot) {
+    struct bench *bench = slot->load->bench;
+    struct bench_result *result = &bench->result;
+    pthread_mutex_lock(&bench->lock);
+    int64_t now_us = clock_mono_us();
+    result->last_answer_us = now_us;
+    result->answers++;
+    result->retries += slot->attempt - 1;
+    histogram_add(&result->answer_us, now_us - slot->begin_us);
+    count_outcome(result, slot->outcome);
+    if (slot->has_mismatch)
+        bench_contradict(bench, "the answer to request_id %s is about another request", slot->request_id);
+    if (slot->is_repeat)
+        check_repeat(bench, slot);
+    if (slot->code == RPC_OK && !slot->is_accepted)
+        count_ticket(bench, slot, now_us);
+    if (bench->log)
+        fprintf(bench->log, "%" PRId64 " %" PRId64 " %s %s %" PRId64 " %" PRId64 "\n", slot->coupon->id, slot->user_id,
+                slot->request_id, slot->outcome, slot->ticket, now_us - slot->begin_us);
+    pthread_mutex_unlock(&bench->lock);
+}
+
+/* About `percent` of the requests, the same in every run. */
+static bool is_repeated(int64_t index, int64_t percent) {
+    return (int64_t)(((uint64_t)index * 0x9E3779B97F4A7C15u >> 32) % 100) < percent;
+}
+
+static void finish_request(struct slot *slot) {
+    struct load *load = slot->load;
+    record(slot);
+    if (!slot->is_repeat && is_repeated(slot->index, load->bench->repeat_percent) && !atomic_load(&load->stopping)) {
+        slot->is_repeat = true;
+        send_first_attempt(slot, clock_mono_us());
+    } else {
+        go_on(slot);
+    }
+}
+
+static void wait_for_retry(struct slot *slot, int64_t delay_ms) {
+    struct load *load = slot->load;
+    slot->due_us = clock_mono_us() + delay_ms * US_PER_MS;
+    pthread_mutex_lock(&load->lock);
+    slot->next = load->waiting;
+    load->waiting = slot;
+    pthread_mutex_unlock(&load->lock);
+}
+
+/* Leaves the outcome in the slot. Returns the delay before another attempt, or -1 for none. */
+static int64_t read_failure(struct slot *slot, const struct rpc_status *status) {
+    const struct bench *bench = slot->load->bench;
+    struct failure failure;
+    failure_init(&failure, status);
+    snprintf(slot->outcome, sizeof slot->outcome, "%s", failure_name(&failure));
+    const char *ticket = failure_metadata(&failure, "ticket");
+    slot->ticket = ticket ? strtoll(ticket, NULL, 10) : 0;
+    slot->has_mismatch = false;
+    bool again = bench->retry && code_is_retriable(failure.code) && clock_mono_us() < slot->retry_until_us;
+    int64_t delay_ms = again ? failure_retry_ms(&failure, slot->attempt) : -1;
+    failure_deinit(&failure);
+    return delay_ms;
+}
+
+static void on_done(struct rpc_client_call *call, const struct rpc_status *status) {
+    struct slot *slot = (struct slot *)call;
+    slot->code = status->code;
+    if (status->code == RPC_OK) {
+        bool rejected = slot->state == COUPON__V1__PUBLISH_STATUS__STATE__STATE_REJECTED;
+        snprintf(slot->outcome, sizeof slot->outcome, "%s%s%s", state_name(slot->state), rejected ? "_" : "",
+                 rejected ? reject_reason_name(slot->reject_reason) : "");
+        finish_request(slot);
+        return;
+    }
+    int64_t delay_ms = read_failure(slot, status);
+    if (delay_ms >= 0)
+        wait_for_retry(slot, delay_ms);
+    else
+        finish_request(slot);
+}
+
+/* --- the main thread --- */
+
+/* Sends what is due; when stopping, takes the failures of all that wait as their answers. */
+static void serve_waiting(struct load *load) {
+    bool stopping = atomic_load(&load->stopping);
+    int64_t now_us = clock_mono_us();
+    struct slot *due = NULL;
+    pthread_mutex_lock(&load->lock);
+    for (struct slot **at = &load->waiting; *at;) {
+        struct slot *slot = *at;
+        if (!stopping && slot->due_us > now_us) {
+            at = &slot->next;
+            continue;
+        }
+        *at = slot->next;
+        slot->next = due;
+        due = slot;
+    }
+    pthread_mutex_unlock(&load->lock);
+    while (due) {
+        struct slot *slot = due;
+        due = slot->next;
+        if (stopping)
+            finish_request(slot);
+        else
+            send_attempt(slot);
+    }
+}
+
+static struct slot *take_idle(struct load *load) {
+    pthread_mutex_lock(&load->lock);
+    while (!load->idle && !atomic_load(&load->stopping))
+        pthread_cond_wait(&load->has_idle, &load->lock);
+    struct slot *slot = atomic_load(&load->stopping) ? NULL : load->idle;
+    if (slot)
+        load->idle = slot->next;
+    pthread_mutex_unlock(&load->lock);
+    return slot;
+}
+
+/* The open loop's timetable. Late is late: latency counts from when a request should have been sent. */
+static void *pace(void *arg) {
+    struct load *load = arg;
+    int64_t begin_us = load->bench->result.begin_us;
+    for (int64_t i = 0; i < load->total; i++) {
+        int64_t intended_us = begin_us + (int64_t)((double)i * US_PER_S / load->bench->rate);
+        struct timespec until = {.tv_sec = (time_t)(intended_us / US_PER_S),
+                                 .tv_nsec = (long)(intended_us % US_PER_S * 1000)};
+        if (clock_mono_us() < intended_us)
+            clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+        struct slot *slot = take_idle(load);
+        if (!slot)
+            break;
+        atomic_fetch_add(&load->active, 1);
+        begin_request(slot, i, intended_us);
+    }
+    atomic_fetch_sub(&load->active, 1);
+    return NULL;
+}
+
+static void stop_load(struct load *load) {
+    pthread_mutex_lock(&load->lock);
+    atomic_store(&load->stopping, true);
+    pthread_cond_broadcast(&load->has_idle);
+    pthread_mutex_unlock(&load->lock);
+}
+
+static void tick_until_done(struct load *load) {
+    struct bench *bench = load->bench;
+    struct progress progress = {0};
+    int64_t stopped_us = 0;
+    bool is_cancelled = false;
+    while (atomic_load(&load->active) > 0) {
+        if (bench_tick(bench, TICK_MS) && stopped_us == 0) {
+            stop_load(load);
+            stopped_us = clock_mono_us();
+        }
+        serve_waiting(load);
+        if (stopped_us != 0 && !is_cancelled && clock_mono_us() > stopped_us + CANCEL_AFTER_US) {
+            is_cancelled = true;
+            for (int64_t i = 0; i < bench->concurrency; i++)
+                rpc_client_call_cancel(&load->slots[i].call);
+        }
+        progress_show(&progress, bench, "load");
+    }
+    progress_end(&progress);
+}
+
+static void slots_init(struct load *load) {
+    struct bench *bench = load->bench;
+    load->slots = calloc((size_t)bench->concurrency, sizeof *load->slots);
+    if (!load->slots)
+        abort();
+    for (int64_t i = 0; i < bench->concurrency; i++) {
+        struct slot *slot = &load->slots[i];
+        slot->load = load;
+        slot->call.timeout_ms = bench->ctl->timeout_ms;
+        slot->call.done = on_done;
+        slot->next = load->idle;
+        load->idle = slot;
+    }
+}
+
+void bench_load(struct bench *bench) {
+    struct load load = {.bench = bench, .total = bench->users * (int64_t)bench->n_coupons};
+    pthread_mutex_init(&load.lock, NULL);
+    pthread_cond_init(&load.has_idle, NULL);
+    slots_init(&load);
+    bench->result.begin_us = clock_mono_us();
+    pthread_t pacer;
+    bool has_pacer = bench->rate > 0;
+    if (has_pacer) {
+        atomic_store(&load.active, 1);
+        if (pthread_create(&pacer, NULL, pace, &load) != 0)
+            abort();
+    } else {
+        atomic_store(&load.active, bench->concurrency);
+        for (int64_t i = 0; i < bench->concurrency; i++)
+            go_on(&load.slots[i]);
+    }
+    tick_until_done(&load);
+    if (has_pacer)
+        pthread_join(pacer, NULL);
+    free(load.slots);
+    pthread_cond_destroy(&load.has_idle);
+    pthread_mutex_destroy(&load.lock);
+}

@@ -1,0 +1,40 @@
+/* What the verbs of couponctl share: exit codes, the settings of a run, and the list of verbs. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "args.h"
+#include "remote.h"
+
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_REFUSED = 1,
+    EXIT_USAGE = 2,
+    EXIT_UNREACHABLE = 3,
+    EXIT_INCONSISTENT = 4, /* bench only */
+};
+
+struct ctl {
+    const struct args *args;
+    bool json;
+    int64_t timeout_ms; /* of one call; 0 where --timeout was not given and the verb has a better idea */
+    struct servers servers;
+};
+
+#define TIMEOUT_MS_DEFAULT   10000 /* longer than any healthy answer, short enough for a person to wait */
+#define RETRY_FOR_MS_DEFAULT 30000 /* a server that was killed is back by then */
+
+int verb_create(struct ctl *ctl);
+int verb_get(struct ctl *ctl);
+int verb_list(struct ctl *ctl);
+int verb_pause(struct ctl *ctl);
+int verb_resume(struct ctl *ctl);
+int verb_close(struct ctl *ctl);
+int verb_add(struct ctl *ctl);
+int verb_request(struct ctl *ctl);
+int verb_status(struct ctl *ctl);
+int verb_watch(struct ctl *ctl);
+int verb_coupons(struct ctl *ctl);
+int verb_bench(struct ctl *ctl);
+extern const struct option_spec create_options[], list_options[], add_options[], request_options[], bench_options[];

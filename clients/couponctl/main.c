@@ -1,0 +1,91 @@
+/* couponctl: the verbs, and what holds for all of them. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "ctl.h"
+
+const struct option_spec global_options[] = {
+    {"server", "HOST:PORT", "couponsd; COUPONCTL_SERVER in the environment, else 127.0.0.1:50051"},
+    {"json", NULL, "one JSON object per line, errors too"},
+    {"timeout", "MS", "of a call (10000; 0: none; watch: none unless given)"},
+    {"help", NULL, "print this, and exit"},
+    {"version", NULL, "print the version, and exit"},
+    {0},
+};
+
+static int verb_help(struct ctl *ctl);
+
+static const struct verb verbs[] = {
+    {"create", "", 0, 0, create_options, verb_create, "create a coupon"},
+    {"get", "ID", 1, 0, NULL, verb_get, "show a coupon"},
+    {"list", "", 0, 0, list_options, verb_list, "list all coupons by id"},
+    {"pause", "ID", 1, 0, NULL, verb_pause, "stop giving tickets for now; those given are honoured"},
+    {"resume", "ID", 1, 0, NULL, verb_resume, "give tickets again"},
+    {"close", "ID", 1, 0, NULL, verb_close, "stop giving tickets for good; those given are honoured"},
+    {"add", "ID N", 2, 0, add_options, verb_add, "raise the quantity by N"},
+    {"request", "COUPON USER", 2, 0, request_options, verb_request, "ask for a coupon in a user's name"},
+    {"status", "COUPON USER", 2, 0, NULL, verb_status, "tell where a request stands"},
+    {"watch", "COUPON USER", 2, 0, NULL, verb_watch, "print each change of a request until it is final"},
+    {"coupons", "USER", 1, 0, NULL, verb_coupons, "list what a user holds"},
+    {"bench", "", 0, 0, bench_options, verb_bench,
+     "measure: many users ask at once, until all that was accepted is issued\n\n"
+     "Several servers (--server repeated, or with commas) take turns. Without --rate a new call starts when one ends.\n"
+     "SIGINT and SIGTERM end the load early; what is known then is printed, and the exit code is 4."},
+    {"help", "[VERB]", 0, 1, NULL, verb_help, "tell the verbs, or the options of one"},
+};
+#define VERBS (sizeof verbs / sizeof verbs[0])
+
+static int verb_help(struct ctl *ctl) {
+    const struct args *args = ctl->args;
+    if (args->n_operands == 0) {
+        help_print(verbs, VERBS);
+        return EXIT_OK;
+    }
+    for (size_t i = 0; i < VERBS; i++)
+        if (strcmp(verbs[i].name, args->operands[0]) == 0) {
+            help_print_verb(&verbs[i]);
+            return EXIT_OK;
+        }
+    return args_refuse(args, "no verb \"%s\": see couponctl help", args->operands[0]);
+}
+
+static int run(const struct args *args) {
+    struct ctl ctl = {.args = args, .json = args->json, .timeout_ms = TIMEOUT_MS_DEFAULT};
+    if (args_flag(args, "version")) {
+        puts("couponctl " COUPONSD_VERSION);
+        return EXIT_OK;
+    }
+    if (args_flag(args, "help")) {
+        if (args->verb)
+            help_print_verb(args->verb);
+        else
+            help_print(verbs, VERBS);
+        return EXIT_OK;
+    }
+    if (!args->verb)
+        return args_refuse(args, "what shall it do? See couponctl help");
+    if (args->n_operands < args->verb->n_operands)
+        return args_refuse(args, "%s needs more: couponctl %s %s", args->verb->name, args->verb->name,
+                           args->verb->operands);
+    if (!args_int(args, "timeout", 0, INT64_MAX / US_PER_MS / 2, &ctl.timeout_ms))
+        return EXIT_USAGE;
+    int exit_code = EXIT_USAGE;
+    if (servers_init(&ctl.servers, args))
+        exit_code = args->verb->run(&ctl);
+    servers_deinit(&ctl.servers);
+    return exit_code;
+}
+
+int main(int argc, char **argv) {
+    signal(SIGPIPE, SIG_IGN); /* a closed stdout is noticed below */
+    struct args args;
+    int exit_code = args_parse(&args, argc, argv, verbs, VERBS) ? run(&args) : EXIT_USAGE;
+    args_deinit(&args);
+    if ((fflush(stdout) != 0 || ferror(stdout)) && exit_code == EXIT_OK) {
+        perror("couponctl: cannot print the answer");
+        exit_code = EXIT_REFUSED;
+    }
+    return exit_code;
+}

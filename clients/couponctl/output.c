@@ -1,0 +1,202 @@
+/* Printing what the service answers; see output.h. */
+#include "output.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/strbuf.h"
+
+#define COUPON_HEADER "%-10s %-11s %10s %10s %10s %-9s %8s  %-27s %-27s %s\n"
+#define COUPON_ROW    "%-10lld %-11s %10lld %10lld %10lld %-9s %8.4g  %-27s %-27s %s\n"
+
+/* --- names and times --- */
+
+static const char *enum_name(const ProtobufCEnumDescriptor *descriptor, int value, const char *prefix) {
+    const ProtobufCEnumValue *found = protobuf_c_enum_descriptor_get_value(descriptor, value);
+    return found && strncmp(found->name, prefix, strlen(prefix)) == 0 ? found->name + strlen(prefix) : "?";
+}
+
+const char *state_name(Coupon__V1__PublishStatus__State state) {
+    return enum_name(&coupon__v1__publish_status__state__descriptor, (int)state, "STATE_");
+}
+
+const char *reject_reason_name(Coupon__V1__RejectReason reason) {
+    return enum_name(&coupon__v1__reject_reason__descriptor, (int)reason, "REJECT_REASON_");
+}
+
+static const char *coupon_status_name(Coupon__V1__Coupon__Status status) {
+    return enum_name(&coupon__v1__coupon__status__descriptor, (int)status, "STATUS_");
+}
+
+int64_t timestamp_us(const Google__Protobuf__Timestamp *time) {
+    int64_t whole;
+    if (__builtin_mul_overflow(time->seconds, (int64_t)US_PER_S, &whole) || whole > INT64_MAX - US_PER_S)
+        return INT64_MAX; /* printed as the last time there is */
+    return whole + time->nanos / 1000;
+}
+
+Google__Protobuf__Timestamp timestamp_of(int64_t wall_us) {
+    Google__Protobuf__Timestamp time = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
+    time.seconds = wall_us / US_PER_S;
+    int64_t rest = wall_us % US_PER_S;
+    if (rest < 0) {
+        rest += US_PER_S;
+        time.seconds--;
+    }
+    time.nanos = (int32_t)(rest * 1000);
+    return time;
+}
+
+static const char *time_text(const Google__Protobuf__Timestamp *time, char room[static 28]) {
+    return time ? clock_format(timestamp_us(time), room) : "-";
+}
+
+void print_safely(FILE *out, const char *text) {
+    struct strbuf safe = {0};
+    strbuf_puts(&safe, text);
+    for (char *at = safe.data; *at; at++)
+        if (((unsigned char)*at < ' ' && *at != '\n') || *at == 0x7F)
+            *at = '?';
+    fputs(safe.data, out);
+    strbuf_deinit(&safe);
+}
+
+/* --- JSON --- */
+
+static void add_int(struct strbuf *out, const char *name, int64_t value) {
+    strbuf_printf(out, "\"%s\":%lld,", name, (long long)value);
+}
+
+static void add_text(struct strbuf *out, const char *name, const char *text) {
+    strbuf_printf(out, "\"%s\":", name);
+    strbuf_json(out, text);
+    strbuf_puts(out, ",");
+}
+
+static void add_time(struct strbuf *out, const char *name, const Google__Protobuf__Timestamp *time) {
+    char room[28];
+    if (time)
+        add_text(out, name, time_text(time, room));
+}
+
+/* The shortest text that reads back as the same number. */
+static void add_double(struct strbuf *out, const char *name, double value) {
+    char text[40];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        double back = strtod(text, NULL);
+        if (back >= value && back <= value)
+            break;
+    }
+    bool is_finite = value - value >= 0; /* JSON knows no others */
+    strbuf_printf(out, "\"%s\":%s,", name, is_finite ? text : "null");
+}
+
+static void print_object(struct strbuf *members) {
+    members->data[members->len - 1] = '}'; /* the last comma */
+    printf("{%s\n", members->data);
+    fflush(stdout);
+    strbuf_deinit(members);
+}
+
+static void print_coupon_json(const Coupon__V1__Coupon *coupon) {
+    struct strbuf out = {0};
+    add_int(&out, "id", coupon->id);
+    add_text(&out, "name", coupon->name);
+    add_int(&out, "quantity", coupon->quantity);
+    add_int(&out, "accepted", coupon->accepted);
+    add_int(&out, "issued", coupon->issued);
+    add_text(&out, "status", coupon_status_name(coupon->status));
+    add_double(&out, "discount_rate", coupon->discount_rate);
+    add_time(&out, "open_time", coupon->open_time);
+    add_time(&out, "expire_time", coupon->expire_time);
+    add_time(&out, "create_time", coupon->create_time);
+    strbuf_printf(&out, "\"available\":%s,", coupon->available ? "true" : "false");
+    print_object(&out);
+}
+
+static void print_status_json(const Coupon__V1__PublishStatus *status) {
+    struct strbuf out = {0};
+    add_int(&out, "coupon_id", status->coupon_id);
+    add_int(&out, "user_id", status->user_id);
+    add_text(&out, "request_id", status->request_id);
+    add_text(&out, "state", state_name(status->state));
+    add_int(&out, "ticket", status->ticket);
+    add_time(&out, "accept_time", status->accept_time);
+    add_time(&out, "issue_time", status->issue_time);
+    if (status->reject_reason != COUPON__V1__REJECT_REASON__REJECT_REASON_UNSPECIFIED)
+        add_text(&out, "reject_reason", reject_reason_name(status->reject_reason));
+    print_object(&out);
+}
+
+static void print_user_coupon_json(const Coupon__V1__UserCoupon *coupon) {
+    struct strbuf out = {0};
+    add_int(&out, "coupon_id", coupon->coupon_id);
+    add_int(&out, "user_id", coupon->user_id);
+    add_int(&out, "ticket", coupon->ticket);
+    add_time(&out, "issue_time", coupon->issue_time);
+    print_object(&out);
+}
+
+/* --- for people --- */
+
+static void print_line(struct strbuf *line) {
+    print_safely(stdout, line->data);
+    fflush(stdout);
+    strbuf_deinit(line);
+}
+
+void print_coupon_header(bool json) {
+    if (!json)
+        printf(COUPON_HEADER, "ID", "STATUS", "QUANTITY", "ACCEPTED", "ISSUED", "AVAILABLE", "DISCOUNT", "OPEN",
+               "EXPIRE", "NAME");
+}
+
+void print_coupon(const Coupon__V1__Coupon *coupon, bool json) {
+    if (json) {
+        print_coupon_json(coupon);
+        return;
+    }
+    char open[28], expire[28];
+    struct strbuf line = {0};
+    strbuf_printf(&line, COUPON_ROW, (long long)coupon->id, coupon_status_name(coupon->status),
+                  (long long)coupon->quantity, (long long)coupon->accepted, (long long)coupon->issued,
+                  coupon->available ? "yes" : "no", coupon->discount_rate, time_text(coupon->open_time, open),
+                  time_text(coupon->expire_time, expire), coupon->name);
+    print_line(&line);
+}
+
+void print_status(const Coupon__V1__PublishStatus *status, bool json) {
+    if (json) {
+        print_status_json(status);
+        return;
+    }
+    char room[28];
+    struct strbuf line = {0};
+    strbuf_printf(&line, "%s  coupon %lld  user %lld  ticket %lld", state_name(status->state),
+                  (long long)status->coupon_id, (long long)status->user_id, (long long)status->ticket);
+    if (status->accept_time)
+        strbuf_printf(&line, "  accepted %s", time_text(status->accept_time, room));
+    if (status->issue_time)
+        strbuf_printf(&line, "  issued %s", time_text(status->issue_time, room));
+    if (status->reject_reason != COUPON__V1__REJECT_REASON__REJECT_REASON_UNSPECIFIED)
+        strbuf_printf(&line, "  because %s", reject_reason_name(status->reject_reason));
+    strbuf_printf(&line, "  request_id %s\n", status->request_id);
+    print_line(&line);
+}
+
+void print_user_coupon_header(bool json) {
+    if (!json)
+        printf("%-10s %-10s %10s  %s\n", "COUPON", "USER", "TICKET", "ISSUED");
+}
+
+void print_user_coupon(const Coupon__V1__UserCoupon *coupon, bool json) {
+    if (json) {
+        print_user_coupon_json(coupon);
+        return;
+    }
+    char room[28];
+    printf("%-10lld %-10lld %10lld  %s\n", (long long)coupon->coupon_id, (long long)coupon->user_id,
+           (long long)coupon->ticket, time_text(coupon->issue_time, room));
+}

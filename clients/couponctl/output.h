@@ -1,0 +1,25 @@
+/* Coupons and statuses as text for people, and as one JSON object per line for scripts. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "coupon/v1/coupon.pb-c.h"
+#include "coupon/v1/publish.pb-c.h"
+
+/* The value's name without the enum's prefix, e.g. "ISSUED"; "?" for a value that this program does not know. */
+const char *state_name(Coupon__V1__PublishStatus__State state);
+const char *reject_reason_name(Coupon__V1__RejectReason reason);
+
+void print_coupon_header(bool json);
+void print_coupon(const Coupon__V1__Coupon *coupon, bool json);
+void print_status(const Coupon__V1__PublishStatus *status, bool json);
+void print_user_coupon_header(bool json);
+void print_user_coupon(const Coupon__V1__UserCoupon *coupon, bool json);
+
+/* Control characters, which a server could steer a terminal with, become '?'; line breaks stay. */
+void print_safely(FILE *out, const char *text);
+
+int64_t timestamp_us(const Google__Protobuf__Timestamp *time);
+Google__Protobuf__Timestamp timestamp_of(int64_t wall_us);

@@ -1,0 +1,256 @@
+/* Taking google.rpc.Status apart and saying it clearly; see status.h. Any thread. */
+#include "status.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/strbuf.h"
+#include "ctl.h"
+#include "google/rpc/error_details.pb-c.h"
+#include "google/rpc/status.pb-c.h"
+#include "output.h"
+
+#define RETRY_MS_MAX   200 /* whoever kills servers wants to see soon that they are back */
+#define RETRY_MS_FIRST 10
+#define DELAY_S_MAX    86400 /* longer ones are taken for nonsense */
+
+/* --- taking it apart --- */
+
+static char *copy(const char *text) {
+    char *copied = strdup(text ? text : "");
+    if (!copied)
+        abort();
+    return copied;
+}
+
+static struct pair *pairs_new(size_t n) {
+    struct pair *pairs = calloc(n + 1, sizeof *pairs);
+    if (!pairs)
+        abort();
+    return pairs;
+}
+
+static void pairs_free(struct pair *pairs, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        free(pairs[i].name);
+        free(pairs[i].text);
+    }
+    free(pairs);
+}
+
+static void read_error_info(struct failure *failure, const ProtobufCBinaryData *value) {
+    Google__Rpc__ErrorInfo *info = google__rpc__error_info__unpack(NULL, value->len, value->data);
+    if (!info)
+        return;
+    free(failure->reason);
+    failure->reason = copy(info->reason);
+    pairs_free(failure->metadata, failure->n_metadata);
+    failure->metadata = pairs_new(info->n_metadata);
+    failure->n_metadata = info->n_metadata;
+    for (size_t i = 0; i < info->n_metadata; i++)
+        failure->metadata[i] = (struct pair){copy(info->metadata[i]->key), copy(info->metadata[i]->value)};
+    google__rpc__error_info__free_unpacked(info, NULL);
+}
+
+static void read_bad_request(struct failure *failure, const ProtobufCBinaryData *value) {
+    Google__Rpc__BadRequest *bad = google__rpc__bad_request__unpack(NULL, value->len, value->data);
+    if (!bad)
+        return;
+    pairs_free(failure->fields, failure->n_fields);
+    failure->fields = pairs_new(bad->n_field_violations);
+    failure->n_fields = bad->n_field_violations;
+    for (size_t i = 0; i < bad->n_field_violations; i++)
+        failure->fields[i] =
+            (struct pair){copy(bad->field_violations[i]->field), copy(bad->field_violations[i]->description)};
+    google__rpc__bad_request__free_unpacked(bad, NULL);
+}
+
+static void read_retry_info(struct failure *failure, const ProtobufCBinaryData *value) {
+    Google__Rpc__RetryInfo *retry = google__rpc__retry_info__unpack(NULL, value->len, value->data);
+    if (!retry)
+        return;
+    const Google__Protobuf__Duration *delay = retry->retry_delay;
+    if (delay && delay->seconds >= 0 && delay->seconds < DELAY_S_MAX && delay->nanos >= 0)
+        failure->retry_after_ms = delay->seconds * 1000 + delay->nanos / 1000000;
+    google__rpc__retry_info__free_unpacked(retry, NULL);
+}
+
+static void read_any(struct failure *failure, const Google__Protobuf__Any *any) {
+    const char *slash = strrchr(any->type_url, '/');
+    const char *type = slash ? slash + 1 : any->type_url;
+    if (strcmp(type, "google.rpc.ErrorInfo") == 0)
+        read_error_info(failure, &any->value);
+    else if (strcmp(type, "google.rpc.BadRequest") == 0)
+        read_bad_request(failure, &any->value);
+    else if (strcmp(type, "google.rpc.RetryInfo") == 0)
+        read_retry_info(failure, &any->value);
+}
+
+void failure_init(struct failure *failure, const struct rpc_status *status) {
+    *failure = (struct failure){
+        .code = status->code, .message = copy(status->message), .reason = copy(""), .retry_after_ms = -1};
+    if (!status->details)
+        return;
+    Google__Rpc__Status *details = google__rpc__status__unpack(NULL, status->details_len, status->details);
+    if (!details)
+        return;
+    for (size_t i = 0; i < details->n_details; i++)
+        read_any(failure, details->details[i]);
+    google__rpc__status__free_unpacked(details, NULL);
+}
+
+void failure_deinit(struct failure *failure) {
+    free(failure->message);
+    free(failure->reason);
+    pairs_free(failure->metadata, failure->n_metadata);
+    pairs_free(failure->fields, failure->n_fields);
+    *failure = (struct failure){0};
+}
+
+const char *failure_metadata(const struct failure *failure, const char *name) {
+    for (size_t i = 0; i < failure->n_metadata; i++)
+        if (strcmp(failure->metadata[i].name, name) == 0)
+            return failure->metadata[i].text;
+    return NULL;
+}
+
+const char *failure_name(const struct failure *failure) {
+    return *failure->reason ? failure->reason : rpc_code_name(failure->code);
+}
+
+int failure_exit_code(const struct failure *failure) {
+    bool no_answer =
+        failure->code == RPC_UNAVAILABLE || failure->code == RPC_DEADLINE_EXCEEDED || failure->code == RPC_CANCELLED;
+    return no_answer ? EXIT_UNREACHABLE : EXIT_REFUSED;
+}
+
+bool code_is_retriable(int code) {
+    return code == RPC_UNAVAILABLE || code == RPC_DEADLINE_EXCEEDED || code == RPC_RESOURCE_EXHAUSTED;
+}
+
+int64_t failure_retry_ms(const struct failure *failure, int attempt) {
+    int64_t ms = failure->retry_after_ms;
+    if (ms < 0)
+        ms = attempt < 6 ? (int64_t)RETRY_MS_FIRST << (attempt - 1) : RETRY_MS_MAX;
+    return ms < RETRY_MS_MAX ? ms : RETRY_MS_MAX;
+}
+
+/* --- saying it --- */
+
+/* What to do about it, by reason, or by code where there is no reason. */
+static const struct {
+    const char *name, *hint;
+} hints[] = {
+    {"SOLD_OUT", "couponctl add ID N adds to its quantity"},
+    {"PAUSED", "couponctl resume ID opens it again"},
+    {"NOT_OPEN", "wait until open_time"},
+    {"CLOSED", "a closed coupon is never opened again: create another"},
+    {"EXPIRED", "an expired coupon is never opened again: create another"},
+    {"ALREADY_REQUESTED", "couponctl status COUPON USER tells where that request stands"},
+    {"COUPON_NOT_FOUND", "couponctl list shows those that exist"},
+    {"REQUEST_NOT_FOUND", "couponctl request COUPON USER asks for it"},
+    {"OVERLOADED", "try again, or let request --retry do it"},
+    {"BACKEND_UNAVAILABLE", "couponsd runs, but a server behind it does not answer: its log and /readyz tell more"},
+    {"UNAVAILABLE", "is couponsd running there? --server HOST:PORT or COUPONCTL_SERVER says where"},
+    {"DEADLINE_EXCEEDED", "--timeout MS waits longer"},
+    {"UNIMPLEMENTED", "is it couponsd that listens there, and of this version?"},
+};
+
+static const char *hint_for(const char *name) {
+    for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++)
+        if (strcmp(hints[i].name, name) == 0)
+            return hints[i].hint;
+    return NULL;
+}
+
+/* Whether a request may have been accepted although the call failed. */
+static bool is_unknown(const struct failure *failure) {
+    return code_is_retriable(failure->code) || failure->code == RPC_CANCELLED || failure->code == RPC_UNKNOWN ||
+           failure->code == RPC_INTERNAL;
+}
+
+/* The server's text lists the fields, as do the lines that follow. */
+static const char *message_of(const struct failure *failure) {
+    if (failure->n_fields > 0)
+        return "the server refuses these fields:";
+    return *failure->message ? failure->message : "the server gave no text";
+}
+
+static void print_people(const struct failure *failure, const char *server, const char *request_id) {
+    struct strbuf out = {0};
+    strbuf_printf(&out, "couponctl: %s", failure_name(failure));
+    if (*failure->reason)
+        strbuf_printf(&out, " (%s)", rpc_code_name(failure->code));
+    if (server && failure_exit_code(failure) == EXIT_UNREACHABLE)
+        strbuf_printf(&out, " from %s", server);
+    strbuf_printf(&out, ": %s\n", message_of(failure));
+    for (size_t i = 0; i < failure->n_fields; i++)
+        strbuf_printf(&out, "  %s: %s\n", failure->fields[i].name, failure->fields[i].text);
+    for (size_t i = 0; i < failure->n_metadata; i++)
+        strbuf_printf(&out, "  %s = %s\n", failure->metadata[i].name, failure->metadata[i].text);
+    if (failure->retry_after_ms >= 0)
+        strbuf_printf(&out, "  try again after %lld ms\n", (long long)failure->retry_after_ms);
+    const char *hint = hint_for(failure_name(failure));
+    if (hint)
+        strbuf_printf(&out, "  %s\n", hint);
+    if (request_id && is_unknown(failure))
+        strbuf_printf(&out, "  it may have been accepted: repeat it with --request-id %s\n", request_id);
+    print_safely(stderr, out.data);
+    strbuf_deinit(&out);
+}
+
+static void add_member(struct strbuf *out, const char *before, const char *name, const char *text) {
+    strbuf_puts(out, before);
+    strbuf_json(out, name);
+    strbuf_puts(out, ":");
+    strbuf_json(out, text);
+}
+
+static void print_json(const struct failure *failure, const char *request_id) {
+    struct strbuf out = {0};
+    add_member(&out, "{\"error\":{", "code", rpc_code_name(failure->code));
+    add_member(&out, ",", "reason", failure->reason);
+    add_member(&out, ",", "message", failure->message);
+    strbuf_puts(&out, ",\"metadata\":{");
+    for (size_t i = 0; i < failure->n_metadata; i++)
+        add_member(&out, i ? "," : "", failure->metadata[i].name, failure->metadata[i].text);
+    strbuf_puts(&out, "},\"fields\":[");
+    for (size_t i = 0; i < failure->n_fields; i++) {
+        add_member(&out, i ? ",{" : "{", "field", failure->fields[i].name);
+        add_member(&out, ",", "description", failure->fields[i].text);
+        strbuf_puts(&out, "}");
+    }
+    strbuf_puts(&out, "]");
+    if (failure->retry_after_ms >= 0)
+        strbuf_printf(&out, ",\"retry_after_ms\":%lld", (long long)failure->retry_after_ms);
+    strbuf_puts(&out, "}");
+    if (request_id)
+        add_member(&out, ",", "request_id", request_id);
+    strbuf_puts(&out, "}");
+    puts(out.data);
+    strbuf_deinit(&out);
+}
+
+void failure_print(const struct failure *failure, bool json, const char *server, const char *request_id) {
+    fflush(stdout); /* what was printed before comes before */
+    if (json)
+        print_json(failure, request_id);
+    else
+        print_people(failure, server, request_id);
+}
+
+void failure_print_text(bool json, const char *code, const char *text) {
+    struct strbuf out = {0};
+    if (json) {
+        add_member(&out, "{\"error\":{", "code", code);
+        add_member(&out, ",", "reason", "");
+        add_member(&out, ",", "message", text);
+        strbuf_puts(&out, ",\"metadata\":{},\"fields\":[]}}\n");
+        fputs(out.data, stdout);
+    } else {
+        strbuf_printf(&out, "couponctl: %s\n", text);
+        print_safely(stderr, out.data);
+    }
+    strbuf_deinit(&out);
+}
