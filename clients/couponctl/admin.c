@@ -5,7 +5,6 @@
 #include "ctl.h"
 #include "output.h"
 
-#define PAGE_SIZE_MAX 1000 /* of the service */
 
 const struct option_spec create_options[] = {
     {"quantity", "N", "how many may be issued in all; needed"},

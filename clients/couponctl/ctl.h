@@ -23,6 +23,7 @@ struct ctl {
 };
 
 #define TIMEOUT_MS_DEFAULT   10000 /* longer than any healthy answer, short enough for a person to wait */
+#define PAGE_SIZE_MAX        1000  /* of the service */
 #define RETRY_FOR_MS_DEFAULT 30000 /* a server that was killed is back by then */
 
 int verb_create(struct ctl *ctl);

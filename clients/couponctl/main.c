@@ -28,7 +28,7 @@ static const struct verb verbs[] = {
     {"request", "COUPON USER", 2, 0, request_options, verb_request, "ask for a coupon in a user's name"},
     {"status", "COUPON USER", 2, 0, NULL, verb_status, "tell where a request stands"},
     {"watch", "COUPON USER", 2, 0, NULL, verb_watch, "print each change of a request until it is final"},
-    {"coupons", "USER", 1, 0, NULL, verb_coupons, "list what a user holds"},
+    {"coupons", "USER", 1, 0, list_options, verb_coupons, "list what a user holds"},
     {"bench", "", 0, 0, bench_options, verb_bench,
      "measure: many users ask at once, until all that was accepted is issued\n\n"
      "Several servers (--server repeated, or with commas) take turns. Without --rate a new call starts when one ends.\n"

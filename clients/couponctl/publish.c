@@ -134,9 +134,11 @@ int verb_watch(struct ctl *ctl) {
 /* --- coupons --- */
 
 int verb_coupons(struct ctl *ctl) {
-    int64_t user_id = 0;
+    int64_t user_id = 0, page_size = 0, left = INT64_MAX;
     struct remote remote;
-    if (!args_operand_int(ctl->args, 0, "USER", &user_id))
+    if (!args_operand_int(ctl->args, 0, "USER", &user_id) ||
+        !args_int(ctl->args, "page-size", 1, PAGE_SIZE_MAX, &page_size) ||
+        !args_int(ctl->args, "limit", 1, INT64_MAX, &left))
         return EXIT_USAGE;
     if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
         return EXIT_UNREACHABLE;
@@ -145,6 +147,7 @@ int verb_coupons(struct ctl *ctl) {
     for (bool more = true; more;) {
         Coupon__V1__ListUserCouponsRequest request = COUPON__V1__LIST_USER_COUPONS_REQUEST__INIT;
         request.user_id = user_id;
+        request.page_size = (int32_t)page_size;
         if (page)
             request.page_token = page->next_page_token;
         ProtobufCMessage *next =
@@ -156,9 +159,9 @@ int verb_coupons(struct ctl *ctl) {
         page = (Coupon__V1__ListUserCouponsResponse *)next;
         if (!page)
             break;
-        for (size_t i = 0; i < page->n_user_coupons; i++)
+        for (size_t i = 0; i < page->n_user_coupons && left > 0; i++, left--)
             print_user_coupon(page->user_coupons[i], ctl->json);
-        more = *page->next_page_token;
+        more = left > 0 && *page->next_page_token;
     }
     if (page)
         coupon__v1__list_user_coupons_response__free_unpacked(page, NULL);
