@@ -280,7 +280,8 @@ static int measure(struct bench *bench) {
     bool has_log = close_log(bench);
     if (!bench->no_wait) {
         bench_drain(bench);
-        bench_ask_samples(bench);
+        if (!bench->result.is_interrupted)
+            bench_ask_samples(bench);
     }
     bench_report(bench);
     int exit_code = judge(bench);

@@ -116,9 +116,11 @@ void bench_drain(struct bench *bench) {
         left = 0;
         for (size_t i = 0; i < bench->n_coupons; i++) {
             struct bench_coupon *coupon = &bench->coupons[i];
-            if (!coupon->is_drained)
-                coupon->is_drained = look(bench, coupon) && is_drained(coupon);
+            bool is_seen = coupon->is_drained || look(bench, coupon);
+            coupon->is_drained = is_seen && is_drained(coupon);
             left += !coupon->is_drained;
+            if (!is_seen)
+                break; /* nobody answers: pause, and mind the time */
         }
         progress_show(&progress, bench, "drain");
         if (left > 0)

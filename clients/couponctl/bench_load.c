@@ -48,7 +48,8 @@ struct load {
     _Atomic int64_t next_index;
     _Atomic int64_t active; /* slots with something to do; in an open loop the pacer counts as one */
     atomic_bool stopping;
-    pthread_mutex_t lock; /* guards what follows */
+    _Atomic int64_t last_word_us; /* when the service itself last answered anything */
+    pthread_mutex_t lock;         /* guards what follows */
     pthread_cond_t has_idle;
     struct slot *idle, *waiting;
 };
@@ -229,17 +230,24 @@ static void wait_for_retry(struct slot *slot, int64_t delay_ms) {
     pthread_mutex_unlock(&load->lock);
 }
 
+/* Whether another attempt may help. When all servers have been gone for longer than anything is retried, the requests
+ * to come need not find that out one by one. */
+static bool may_retry(const struct slot *slot, int code) {
+    const struct bench *bench = slot->load->bench;
+    int64_t now_us = clock_mono_us();
+    return bench->retry && code_is_retriable(code) && now_us < slot->retry_until_us &&
+           now_us < atomic_load(&slot->load->last_word_us) + bench->retry_for_ms * US_PER_MS;
+}
+
 /* Leaves the outcome in the slot. Returns the delay before another attempt, or -1 for none. */
 static int64_t read_failure(struct slot *slot, const struct rpc_status *status) {
-    const struct bench *bench = slot->load->bench;
     struct failure failure;
     failure_init(&failure, status);
     snprintf(slot->outcome, sizeof slot->outcome, "%s", failure_name(&failure));
     const char *ticket = failure_metadata(&failure, "ticket");
     slot->ticket = ticket ? strtoll(ticket, NULL, 10) : 0;
     slot->has_mismatch = false;
-    bool again = bench->retry && code_is_retriable(failure.code) && clock_mono_us() < slot->retry_until_us;
-    int64_t delay_ms = again ? failure_retry_ms(&failure, slot->attempt) : -1;
+    int64_t delay_ms = may_retry(slot, failure.code) ? failure_retry_ms(&failure, slot->attempt) : -1;
     failure_deinit(&failure);
     return delay_ms;
 }
@@ -247,6 +255,8 @@ static int64_t read_failure(struct slot *slot, const struct rpc_status *status) 
 static void on_done(struct rpc_client_call *call, const struct rpc_status *status) {
     struct slot *slot = (struct slot *)call;
     slot->code = status->code;
+    if (!code_is_retriable(status->code) || status->code == RPC_RESOURCE_EXHAUSTED)
+        atomic_store(&slot->load->last_word_us, clock_mono_us());
     if (status->code == RPC_OK) {
         bool rejected = slot->state == COUPON__V1__PUBLISH_STATUS__STATE__STATE_REJECTED;
         snprintf(slot->outcome, sizeof slot->outcome, "%s%s%s", state_name(slot->state), rejected ? "_" : "",
@@ -370,6 +380,7 @@ void bench_load(struct bench *bench) {
     pthread_cond_init(&load.has_idle, NULL);
     slots_init(&load);
     bench->result.begin_us = clock_mono_us();
+    atomic_store(&load.last_word_us, bench->result.begin_us);
     pthread_t pacer;
     bool has_pacer = bench->rate > 0;
     if (has_pacer) {

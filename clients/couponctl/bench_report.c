@@ -82,7 +82,10 @@ static void report_json(const struct bench *bench) {
     struct strbuf out = {0};
     strbuf_puts(&out, "{");
     add_json_rate(&out, "accepted", result->accepted, rates.accept_s);
-    add_json_rate(&out, "issued", rates.issued, rates.issue_s);
+    if (bench->no_wait)
+        strbuf_puts(&out, "\"issued\":null,\"issued_per_s\":null,"); /* nobody looked */
+    else
+        add_json_rate(&out, "issued", rates.issued, rates.issue_s);
     strbuf_printf(&out, "\"seconds\":%.6f,\"answers_per_s\":%.1f,\"coupons\":[", rates.answer_s,
                   per_second(result->answers, rates.answer_s));
     add_coupons(&out, bench, SIZE_MAX);

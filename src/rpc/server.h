@@ -43,7 +43,8 @@ struct rpc_server_options {
     const unsigned char *descriptor_set; /* a serialized FileDescriptorSet with every served service; must outlive */
     size_t descriptor_set_size;
     /* Called once per ended call on a poller thread, for metrics and logs; may be NULL. `service` is the full name,
-     * `method` the short one; both "" for a call to a method that does not exist. `us`: from accept to the status. */
+     * `method` the short one; both "" for a call to a method that does not exist. `us`: from accept to the status. A
+     * call whose deadline passed may count as CANCELLED: its client cancels it in the same moment. */
     void (*on_call_end)(void *arg, const char *service, const char *method, int code, int64_t us);
     void *on_call_end_arg;
     /* Turns the names of a message's bad string fields into the status of the refusal; may be NULL (a plain
