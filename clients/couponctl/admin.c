@@ -5,7 +5,6 @@
 #include "ctl.h"
 #include "output.h"
 
-
 const struct option_spec create_options[] = {
     {"quantity", "N", "how many may be issued in all; needed"},
     {"id", "ID", "the coupon's id; the server chooses one unless given"},
