@@ -84,7 +84,7 @@ int main(int argc, char **argv) {
     int exit_code = args_parse(&args, argc, argv, verbs, VERBS) ? run(&args) : EXIT_USAGE;
     args_deinit(&args);
     if ((fflush(stdout) != 0 || ferror(stdout)) && exit_code == EXIT_OK) {
-        perror("couponctl: cannot print the answer");
+        fputs("couponctl: not all of the answer could be printed\n", stderr);
         exit_code = EXIT_REFUSED;
     }
     return exit_code;

@@ -216,6 +216,11 @@ int64_t rpc_server_in_flight(const struct rpc_server *server) {
 
 /* --- stop --- */
 
+/* A gap in the core (seen with 1.51.1): it first fails what is armed and drops what waits for it, then notes that it is
+ * shut down. A call that comes in between waits in the core for an accept that nobody will arm. The services never see
+ * it, so nothing of it can be lost; it ends, UNAVAILABLE, when stop cancels what is left: GOAWAY_TIMEOUT_MS after the
+ * last call that was accepted, or with the grace period. */
+
 static void on_shut_down(struct op *op, bool ok) {
     (void)ok;
     struct rpc_server *server = OWNER_OF(op, struct rpc_server, shutdown_op);
