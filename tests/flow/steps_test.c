@@ -1,0 +1,542 @@
+/* Each step alone, on real servers. gate and admit are driven through the whole server by the scenarios; here their
+ * transaction. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/murmur2.h"
+#include "flow/admit_decide.h"
+#include "flow/complete.h"
+#include "flow/events.h"
+#include "flow/issue.h"
+#include "flow/issue_batch.h"
+#include "flow/known.h"
+#include "flow/reconcile.h"
+#include "flow/relay.h"
+#include "flow/watch.h"
+#include "steps_fixture.h"
+#include "store/admission.h"
+#include "store/lookup.h"
+#include "store/schema.h"
+
+TestSuite(steps, .timeout = 300);
+
+/* --- admit's transaction --- */
+
+#define THREADS 4
+#define ROUNDS  25
+#define BATCH   20
+
+struct admitting {
+    struct fixture *fixture;
+    int64_t first_user;
+};
+
+static void admit_batch(struct pg *pg, struct arena *arena, int lanes, int64_t coupon_id, int64_t first_user) {
+    struct coupon_row coupon = {.id = coupon_id};
+    int64_t coupon_ids[BATCH], user_ids[BATCH], tickets[BATCH];
+    const char *request_ids[BATCH];
+    bool in_ledger[BATCH];
+    struct admit_ask asks[BATCH];
+    struct admit_answer answers[BATCH];
+    struct err err;
+    for (int i = 0; i < BATCH; i++) {
+        coupon_ids[i] = coupon_id;
+        user_ids[i] = first_user + i;
+        request_ids[i] = "r";
+    }
+    struct admission_batch batch = {.n_coupons = 1,
+                                    .coupons = &coupon,
+                                    .n_asks = BATCH,
+                                    .coupon_id = coupon_ids,
+                                    .user_id = user_ids,
+                                    .in_ledger = in_ledger};
+    cr_assert(admission_read(pg, arena, lanes, &batch, &err), "%s", err.text);
+    for (int i = 0; i < BATCH; i++)
+        asks[i] = (struct admit_ask){0, user_ids[i], in_ledger[i]};
+    admit_decide(arena, &coupon, asks, BATCH, batch.now_us, answers);
+    struct admission_rows rows = {
+        .coupon_id = coupon_ids, .user_id = user_ids, .ticket = tickets, .request_id = request_ids};
+    struct outbox_rows outbox;
+    outbox_rows_init(&outbox, arena, BATCH);
+    for (int i = 0; i < BATCH; i++) {
+        if (answers[i].verdict != ADMIT_ACCEPTED)
+            continue;
+        size_t at = rows.n++;
+        user_ids[at] = user_ids[i];
+        tickets[at] = outbox.ticket[at] = answers[i].ticket;
+        outbox.coupon_id[at] = coupon_id;
+        outbox.lane[at] = murmur2_slot_of_id(coupon_id, lanes);
+        outbox.id[at] = outbox_heads_next(&batch.heads, outbox.lane[at]);
+        outbox.traceparent[at] = NULL;
+        outbox.payload[at] = (struct pg_bytes){"x", 1};
+    }
+    outbox.n = rows.n;
+    if (rows.n == 0)
+        admission_abandon(pg);
+    else
+        cr_assert(admission_write(pg, arena, &batch, &rows, &outbox, &err), "%s", err.text);
+    arena_reset(arena);
+}
+
+static void *admit_much(void *arg) {
+    const struct admitting *admitting = arg;
+    const struct fixture *fixture = admitting->fixture;
+    struct arena arena;
+    struct err err;
+    struct pg *pg = pg_new(&fixture->hot);
+    arena_init(&arena, 65536);
+    cr_assert(pg_connect(pg, &err), "%s", err.text);
+    for (int i = 0; i < ROUNDS; i++)
+        admit_batch(pg, &arena, (int)fixture->config.flow_lanes, fixture->coupon_id, admitting->first_user + i * BATCH);
+    pg_free(pg);
+    arena_deinit(&arena);
+    return NULL;
+}
+
+Test(steps, admit_gives_tickets_without_gaps_to_many_at_once_and_no_more_than_there_are) {
+    struct fixture fixture;
+    pthread_t threads[THREADS];
+    struct admitting admitting[THREADS];
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 1500); /* of 2,000 that are asked for */
+    for (int i = 0; i < THREADS; i++) {
+        admitting[i] = (struct admitting){&fixture, 1 + i * ROUNDS * BATCH};
+        pthread_create(&threads[i], NULL, admit_much, &admitting[i]);
+    }
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    cr_assert_eq(fixture_number(&fixture, "select count(distinct ticket) from publish_request"), 1500);
+    cr_assert_eq(fixture_number(&fixture, "select max(ticket) from publish_request"), 1500);
+    cr_assert_eq(fixture_number(&fixture, "select accepted from admission"), 1500);
+    /* The outbox's ids follow the tickets, without gaps: commit order. */
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_requested_0 where id = ticket"), 1500);
+    fixture_deinit(&fixture);
+}
+
+Test(steps, a_batch_whose_connection_dies_before_the_commit_leaves_nothing) {
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 5);
+    struct coupon_row coupon = {.id = fixture.coupon_id};
+    int64_t user = 1, coupon_id = fixture.coupon_id;
+    bool in_ledger;
+    struct admission_batch batch = {.n_coupons = 1,
+                                    .coupons = &coupon,
+                                    .n_asks = 1,
+                                    .coupon_id = &coupon_id,
+                                    .user_id = &user,
+                                    .in_ledger = &in_ledger};
+    struct err err;
+    cr_assert(admission_read(fixture.pg, &fixture.arena, 8, &batch, &err), "%s", err.text);
+    cr_assert_eq(fixture_number(&fixture,
+                                "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+                                " where application_name = '%s' and state = 'idle in transaction'",
+                                fixture.schema),
+                 1);
+    struct outbox_rows outbox;
+    outbox_rows_init(&outbox, &fixture.arena, 1);
+    int64_t ticket = 1;
+    const char *request_id = "r";
+    struct admission_rows rows = {1, &coupon_id, &user, &ticket, &request_id};
+    coupon.accepted = 1;
+    cr_assert_not(admission_write(fixture.pg, &fixture.arena, &batch, &rows, &outbox, &err));
+    cr_assert(err.retriable);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from publish_request"), 0);
+    cr_assert_eq(fixture_number(&fixture, "select accepted from admission"), 0);
+    fixture_deinit(&fixture);
+}
+
+/* --- plans --- */
+
+/* Looks at the plan of every statement that was prepared on the connection. */
+static void check_plans(struct fixture *fixture) {
+    static const char check[] =
+        "do $$ declare s record; line text; begin"
+        " for s in select name, statement, coalesce(array_length(parameter_types, 1), 0) n from pg_prepared_statements"
+        "  where statement ~ '^(select|insert|update)' and statement !~ 'schema_migration|setting|admin_request' loop"
+        "  for line in execute 'explain execute ' || s.name"
+        "   || case when s.n = 0 then '' else '(' || repeat('null, ', s.n - 1) || 'null)' end loop"
+        "   if line ~ 'Seq Scan on (coupon|admission|issuance|publish_request|user_coupon|rejection|outbox|relay)'"
+        "    or line ~ '(Hash|Merge) ' or line ~ '(Sort|Materialize)' then"
+        "    raise exception '% in %', line, s.statement; end if;"
+        "  end loop; end loop; end $$";
+    struct err err;
+    cr_assert(pg_exec(fixture->pg, check, &err), "%s", err.text);
+}
+
+static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
+    struct issue_batch_result result;
+    struct outbox_entry *entries;
+    PGresult *results[2];
+    struct err err;
+    int32_t lane = murmur2_slot_of_id(fixture->coupon_id, 8), partition = 0;
+    int64_t after = 0, next, now_us;
+    size_t n;
+    admit_batch(fixture->pg, &fixture->arena, 8, fixture->coupon_id, first_user);
+    cr_assert(issuance_offsets(fixture->pg, &fixture->arena, "t", &partition, &after, 1, &next, &err), "%s", err.text);
+    struct pg_bytes bytes = event_requested(&fixture->arena, fixture->coupon_id, first_user, "r", next + 1, 1);
+    struct kafka_message message = {.offset = next, .value = bytes.data, .value_len = bytes.len};
+    cr_assert(issue_batch_run(fixture->pg, &fixture->arena, 8, "t", &message, 1, -1, &result, &err), "%s", err.text);
+    cr_assert(
+        outbox_read(fixture->pg, &fixture->arena, STREAM_REQUESTED, &lane, &after, 1, 10, &entries, &n, results, &err));
+    pg_clear(results, 2);
+    after = 1;
+    cr_assert(outbox_move_cursors(fixture->pg, &fixture->arena, STREAM_REQUESTED, &lane, &after, 1, &err));
+    struct status_row status = {.coupon_id = fixture->coupon_id, .user_id = first_user}, held[10];
+    struct coupon_row coupon = {.id = fixture->coupon_id};
+    cr_assert(lookup_statuses(fixture->pg, &fixture->arena, &status, 1, &err));
+    cr_assert(lookup_user_coupons(fixture->pg, &fixture->arena, first_user, 0, 10, held, &n, &err));
+    cr_assert(lookup_coupons(fixture->pg, &fixture->arena, &coupon, 1, &now_us, &err));
+    cr_assert(lookup_ledger_users(fixture->pg, &fixture->arena, fixture->coupon_id, 0, 1, &after, &n, &err));
+}
+
+Test(steps, no_hot_statement_has_a_plan_that_depends_on_statistics) {
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 1000000);
+    use_hot_statements(&fixture, 1);
+    check_plans(&fixture);
+    fixture_sql(&fixture, "analyze");
+    check_plans(&fixture);
+    fixture_sql(&fixture, "insert into publish_request select 1, g, g, 'r', now() from generate_series(1, 30000) g;"
+                          "insert into user_coupon select 1, g, g, now() from generate_series(1, 30000) g;"
+                          "insert into outbox_requested_0 select 77, g, 1, g, now(), null, 'x'"
+                          " from generate_series(1, 30000) g; analyze");
+    check_plans(&fixture);
+    use_hot_statements(&fixture, 1000);
+    check_plans(&fixture);
+    fixture_deinit(&fixture);
+}
+
+/* --- schema --- */
+
+Test(steps, migrating_again_changes_nothing_and_other_lanes_are_refused) {
+    struct fixture fixture;
+    struct err err;
+    fixture_init(&fixture);
+    cr_assert(schema_migrate(fixture.pg, &err), "%s", err.text);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from schema_migration"), n_migrations);
+    cr_assert_not(schema_fix_lanes(fixture.pg, 5, &err));
+    cr_assert_not_null(strstr(err.text, "set flow.lanes = 8"), "%s", err.text);
+    fixture_sql(&fixture, "insert into schema_migration values (9999, 'later')");
+    cr_assert_not(schema_migrate(fixture.pg, &err));
+    cr_assert_not_null(strstr(err.text, "newer couponsd"), "%s", err.text);
+    fixture_deinit(&fixture);
+}
+
+/* --- relay --- */
+
+static int64_t cursors(struct fixture *fixture, int64_t expected) {
+    fixture_wait_for(fixture, expected, "select sum(last_id)::bigint from relay_cursor where stream = 0");
+    return expected;
+}
+
+static void read_topic(struct fixture *fixture, enum stream stream, size_t n, struct kafka_message *messages,
+                       struct kafka_consumer **ret_consumer) {
+    struct err err;
+    struct kafka_consumer_events events = {0};
+    cr_assert(kafka_consumer_new(&fixture->kafka, stream, "reader", &events, ret_consumer, &err), "%s", err.text);
+    size_t got = 0;
+    int64_t give_up_us = clock_mono_us() + 60 * (int64_t)US_PER_S;
+    while (got < n && clock_mono_us() < give_up_us)
+        got += kafka_consume(*ret_consumer, 100, messages + got, n - got);
+    cr_assert_eq(got, n);
+}
+
+Test(steps, relay_sends_each_row_in_order_with_the_coupon_as_key_and_moves_its_cursor) {
+    struct fixture fixture;
+    struct kafka_message messages[30];
+    struct kafka_consumer *consumer;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    for (int64_t ticket = 1; ticket <= 20; ticket++)
+        fixture_outbox(&fixture, 1000 + ticket, ticket);
+    struct relay *relay = relay_start(&fixture.config, &fixture.hot, &fixture.kafka, STREAM_REQUESTED);
+    cursors(&fixture, 20);
+    for (int64_t ticket = 21; ticket <= 30; ticket++) /* to an idle relay */
+        fixture_outbox(&fixture, 1000 + ticket, ticket);
+    relay_wake(relay);
+    cursors(&fixture, 30);
+    relay_stop(relay);
+    read_topic(&fixture, STREAM_REQUESTED, 30, messages, &consumer);
+    char key[24];
+    int key_len = snprintf(key, sizeof key, "%lld", (long long)fixture.coupon_id);
+    for (int i = 0; i < 30; i++) {
+        cr_assert_eq(messages[i].offset, i);
+        cr_assert_eq(messages[i].partition, murmur2_slot_of_id(fixture.coupon_id, 4));
+        cr_assert_eq(messages[i].key_len, (size_t)key_len);
+        cr_assert_eq(memcmp(messages[i].key, key, messages[i].key_len), 0);
+    }
+    kafka_release(messages, 30);
+    kafka_consumer_free(consumer);
+    fixture_deinit(&fixture);
+}
+
+Test(steps, two_relays_share_no_lane_and_the_second_takes_over_when_the_first_ends) {
+    struct fixture fixture;
+    struct err err;
+    int32_t lanes[] = {0, 1, 2};
+    bool own[3];
+    int64_t cursor[3];
+    fixture_init(&fixture);
+    struct pg *other = pg_new(&fixture.hot);
+    cr_assert(pg_connect(other, &err), "%s", err.text);
+    cr_assert(outbox_take_lanes(fixture.pg, STREAM_REQUESTED, lanes, 2, own, cursor, &err));
+    cr_assert(own[0] && own[1]);
+    cr_assert(outbox_take_lanes(other, STREAM_REQUESTED, lanes, 3, own, cursor, &err));
+    cr_assert(!own[0] && !own[1] && own[2]);
+    cr_assert(outbox_take_lanes(other, STREAM_PUBLISHED, lanes, 3, own, cursor, &err));
+    cr_assert(own[0] && own[1] && own[2], "the other stream's lanes are others");
+    pg_disconnect(fixture.pg);
+    for (int i = 0; i < 500 && !(own[0] = false); i++) {
+        cr_assert(outbox_take_lanes(other, STREAM_REQUESTED, lanes, 2, own, cursor, &err));
+        if (own[0] && own[1])
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    cr_assert(own[0] && own[1]);
+    pg_free(other);
+    fixture_deinit(&fixture);
+}
+
+/* --- outbox segments --- */
+
+static size_t read_outbox(struct fixture *fixture, int32_t lane, int64_t after, struct outbox_entry **ret_entries,
+                          PGresult **results) {
+    struct err err;
+    size_t n;
+    cr_assert(outbox_read(fixture->pg, &fixture->arena, STREAM_REQUESTED, &lane, &after, 1, 100, ret_entries, &n,
+                          results, &err),
+              "%s", err.text);
+    return n;
+}
+
+Test(steps, segments_take_turns_and_only_what_was_relayed_is_truncated) {
+    struct fixture fixture;
+    struct err err;
+    bool rotated;
+    struct outbox_entry *entries;
+    PGresult *results[2];
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    int32_t lane = murmur2_slot_of_id(fixture.coupon_id, 8);
+    for (int64_t ticket = 1; ticket <= 3; ticket++)
+        fixture_outbox(&fixture, ticket, ticket);
+    cr_assert(outbox_rotate(fixture.pg, &fixture.arena, STREAM_REQUESTED, 0, &rotated, &err), "%s", err.text);
+    cr_assert(rotated, "the other one is empty");
+    for (int64_t ticket = 4; ticket <= 5; ticket++)
+        fixture_outbox(&fixture, ticket, ticket);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_requested_1"), 2);
+    cr_assert(outbox_rotate(fixture.pg, &fixture.arena, STREAM_REQUESTED, 0, &rotated, &err), "%s", err.text);
+    cr_assert_not(rotated, "the first three were not relayed");
+    cr_assert_eq(read_outbox(&fixture, lane, 0, &entries, results), 5);
+    for (int i = 0; i < 5; i++)
+        cr_assert_eq(entries[i].id, i + 1);
+    pg_clear(results, 2);
+    /* A gap is not read over. */
+    fixture_sql(&fixture, "delete from outbox_requested_0 where id = 2");
+    cr_assert_eq(read_outbox(&fixture, lane, 0, &entries, results), 1);
+    pg_clear(results, 2);
+    int64_t last_id = 3;
+    cr_assert(outbox_move_cursors(fixture.pg, &fixture.arena, STREAM_REQUESTED, &lane, &last_id, 1, &err));
+    cr_assert(outbox_rotate(fixture.pg, &fixture.arena, STREAM_REQUESTED, 0, &rotated, &err), "%s", err.text);
+    cr_assert(rotated);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_requested_0"), 0);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_requested_1"), 2);
+    fixture_deinit(&fixture);
+}
+
+/* --- issue --- */
+
+struct issuing {
+    struct relay *relay;
+    struct watch *watch;
+    struct issue *issue;
+};
+
+static struct issuing issuing_start(struct fixture *fixture) {
+    struct issuing issuing;
+    issuing.relay = relay_start(&fixture->config, &fixture->hot, &fixture->kafka, STREAM_PUBLISHED);
+    issuing.watch = watch_start(&fixture->config, &fixture->hot);
+    issuing.issue = issue_start(&fixture->config, &fixture->hot, &fixture->kafka, issuing.relay, issuing.watch);
+    return issuing;
+}
+
+static void issuing_stop(struct issuing *issuing) {
+    issue_stop(issuing->issue);
+    relay_stop(issuing->relay);
+    watch_stop(issuing->watch);
+}
+
+static void produce_event(struct fixture *fixture, int64_t user_id, int64_t ticket) {
+    struct pg_bytes bytes = event_requested(&fixture->arena, fixture->coupon_id, user_id, "r", ticket, clock_wall_us());
+    fixture_produce(fixture, STREAM_REQUESTED, bytes.data, bytes.len);
+}
+
+Test(steps, issue_gives_what_the_ledger_promised_once_and_puts_the_rest_aside) {
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    for (int64_t ticket = 1; ticket <= 3; ticket++)
+        fixture_ledger(&fixture, ticket);
+    for (int replay = 0; replay < 2; replay++)
+        for (int64_t ticket = 1; ticket <= 3; ticket++)
+            produce_event(&fixture, 1000 + ticket, ticket);
+    produce_event(&fixture, 1001, 2); /* another's ticket */
+    produce_event(&fixture, 5555, 4); /* a stranger */
+    fixture_produce(&fixture, STREAM_REQUESTED, "\xff\xff\xff", 3);
+    struct issuing issuing = issuing_start(&fixture);
+    fixture_wait_for(&fixture, 9, "select sum(next_offset)::bigint from consumer_offset");
+    issuing_stop(&issuing);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon where user_id = 1000 + ticket"), 3);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon"), 3);
+    cr_assert_eq(fixture_number(&fixture, "select issued from issuance"), 3);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_published_0 where id = ticket"), 3);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from dead_letter where message_offset in (6, 7, 8)"
+                                          " and length(reason) > 10"),
+                 3);
+    fixture_deinit(&fixture);
+}
+
+Test(steps, issue_rejects_what_was_accepted_after_the_coupon_had_expired) {
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    fixture_ledger(&fixture, 1);
+    fixture_sql(&fixture, "update coupon set expire_time = '2001-01-01'");
+    produce_event(&fixture, 1001, 1);
+    struct issuing issuing = issuing_start(&fixture);
+    fixture_wait_for(&fixture, 1, "select count(*) from rejection where reason = 5 and ticket = 1");
+    issuing_stop(&issuing);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon"), 0);
+    fixture_deinit(&fixture);
+}
+
+static struct kafka_message message_of(struct fixture *fixture, int64_t offset, int64_t ticket) {
+    struct pg_bytes bytes =
+        event_requested(&fixture->arena, fixture->coupon_id, 1000 + ticket, "r", ticket, clock_wall_us());
+    return (struct kafka_message){.partition = 0, .offset = offset, .value = bytes.data, .value_len = bytes.len};
+}
+
+Test(steps, a_gap_in_the_offsets_stops_a_partition_and_an_old_offset_is_passed_over) {
+    struct fixture fixture;
+    struct issue_batch_result result;
+    struct err err;
+    struct arena arena;
+    int32_t partition = 0;
+    int64_t start = 5, next;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    arena_init(&arena, 65536);
+    for (int64_t ticket = 1; ticket <= 4; ticket++)
+        fixture_ledger(&fixture, ticket);
+    cr_assert(issuance_offsets(fixture.pg, &arena, "t", &partition, &start, 1, &next, &err), "%s", err.text);
+    struct kafka_message messages[] = {message_of(&fixture, 4, 4), message_of(&fixture, 5, 1),
+                                       message_of(&fixture, 7, 3)};
+    cr_assert(issue_batch_run(fixture.pg, &arena, 8, "t", messages, 3, -1, &result, &err), "%s", err.text);
+    cr_assert_eq(result.issued, 1);
+    cr_assert(result.gap);
+    cr_assert_eq(result.gap_expected, 6);
+    cr_assert_eq(result.gap_found, 7);
+    cr_assert_eq(result.next_offset[0], 6);
+    /* Once it is known that offset 6 never comes. */
+    cr_assert(issue_batch_run(fixture.pg, &arena, 8, "t", &messages[2], 1, 6, &result, &err), "%s", err.text);
+    cr_assert_eq(result.issued, 1);
+    cr_assert_eq(result.next_offset[0], 8);
+    arena_deinit(&arena);
+    fixture_deinit(&fixture);
+}
+
+Test(steps, a_message_that_postgres_refuses_is_put_aside_and_the_others_are_issued) {
+    struct fixture fixture;
+    struct issue_batch_result result;
+    struct err err;
+    struct arena arena;
+    struct kafka_message messages[8];
+    int32_t partition = 0;
+    int64_t start = 0, next;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    arena_init(&arena, 65536);
+    fixture_sql(&fixture, "alter table user_coupon add check (ticket <> 6)");
+    for (int64_t ticket = 1; ticket <= 8; ticket++) {
+        fixture_ledger(&fixture, ticket);
+        messages[ticket - 1] = message_of(&fixture, ticket - 1, ticket);
+    }
+    cr_assert(issuance_offsets(fixture.pg, &arena, "t", &partition, &start, 1, &next, &err), "%s", err.text);
+    cr_assert(issue_batch_run(fixture.pg, &arena, 8, "t", messages, 8, -1, &result, &err), "%s", err.text);
+    cr_assert_eq(result.issued, 7);
+    cr_assert_eq(result.dead, 1);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon where ticket <> 6"), 7);
+    cr_assert_eq(fixture_number(&fixture, "select message_offset from dead_letter"), 5);
+    cr_assert_eq(fixture_number(&fixture, "select next_offset from consumer_offset where topic = 't'"), 8);
+    arena_deinit(&arena);
+    fixture_deinit(&fixture);
+}
+
+/* --- complete, reconcile --- */
+
+static void produce_published(struct fixture *fixture) {
+    struct pg_bytes bytes = event_published(&fixture->arena, fixture->coupon_id, 1001, "r", 1, 1, 2);
+    fixture_produce(fixture, STREAM_PUBLISHED, bytes.data, bytes.len);
+}
+
+static void wait_for_flag(struct fixture *fixture, enum flag_value value) {
+    int64_t give_up_us = clock_mono_us() + 60 * (int64_t)US_PER_S;
+    while (fixture_flag(fixture).value != value && clock_mono_us() < give_up_us)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    cr_assert_eq(fixture_flag(fixture).value, value);
+}
+
+Test(steps, complete_sets_the_flag_to_false_when_nothing_is_left_and_a_late_one_cannot_undo_a_top_up) {
+    struct fixture fixture;
+    struct err err;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 1);
+    fixture_ledger(&fixture, 1);
+    struct known *known = known_new(100);
+    struct watch *watch = watch_start(&fixture.config, &fixture.hot);
+    struct flag available = {fixture.coupon_id, FLAG_TRUE, 2};
+    cr_assert(flags_set(fixture.flags, &available, 1, &err), "%s", err.text);
+    struct complete *complete = complete_start(&fixture.config, &fixture.hot, &fixture.kafka, known, watch, &err);
+    produce_published(&fixture);
+    wait_for_flag(&fixture, FLAG_FALSE);
+    cr_assert_eq(fixture_flag(&fixture).version, 3);
+    complete_stop(complete);
+    struct flag topped_up = {fixture.coupon_id, FLAG_TRUE, 4}, late = {fixture.coupon_id, FLAG_FALSE, 3};
+    cr_assert(flags_set(fixture.flags, &topped_up, 1, &err) && flags_set(fixture.flags, &late, 1, &err));
+    cr_assert_eq(fixture_flag(&fixture).value, FLAG_TRUE);
+    watch_stop(watch);
+    known_free(known);
+    fixture_deinit(&fixture);
+}
+
+Test(steps, the_reconciler_rebuilds_flags_sends_stale_tickets_again_and_freezes_an_over_issue) {
+    struct fixture fixture;
+    struct err err;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 2);
+    fixture.config.reconcile_interval_ms = 100;
+    fixture.config.reconcile_stale_ms = 1000;
+    fixture_ledger(&fixture, 1); /* never went to the outbox */
+    struct relay *relay = relay_start(&fixture.config, &fixture.hot, &fixture.kafka, STREAM_REQUESTED);
+    struct reconcile *reconcile = reconcile_start(&fixture.config, &fixture.cold, relay, &err);
+    wait_for_flag(&fixture, FLAG_TRUE);
+    fixture_wait_for(&fixture, 1, "select max(last_id) from outbox_head where stream = 0");
+    struct flag wrong = {fixture.coupon_id, FLAG_FALSE, 2};
+    cr_assert(flags_set(fixture.flags, &wrong, 1, &err), "%s", err.text);
+    wait_for_flag(&fixture, FLAG_TRUE);
+    /* More than there are, past all checks. */
+    fixture_sql(&fixture,
+                "insert into user_coupon select %lld, g, g, now() from generate_series(1, 3) g;"
+                "update admission set accepted = 2; update issuance set issued = 2",
+                (long long)fixture.coupon_id);
+    fixture_wait_for(&fixture, 1, "select frozen::int from coupon");
+    wait_for_flag(&fixture, FLAG_FALSE);
+    reconcile_stop(reconcile);
+    relay_stop(relay);
+    fixture_deinit(&fixture);
+}
