@@ -364,6 +364,11 @@ static grpc_channel *create_core(const char *target, size_t max_message_bytes) {
     add_arg(&args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1); /* a connection per channel */
     add_arg(&args, GRPC_ARG_ENABLE_RETRIES, 0);            /* whoever calls knows whether to try again */
     add_arg(&args, GRPC_ARG_ENABLE_CHANNELZ, 0);
+    /* A server that comes back is found again within a second; the core's own default grows to two minutes. */
+    add_arg(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+    add_arg(&args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+    /* The target is where to connect to, whatever the environment says. */
+    add_arg(&args, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
     grpc_channel *core = grpc_channel_create(target, credentials, &args);
     grpc_channel_credentials_release(credentials);
