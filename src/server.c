@@ -144,12 +144,17 @@ static bool start_stages(struct server *server, struct err *err) {
         server->relays[stream] = relay_start(config, &server->hot, &server->kafka, (enum stream)stream);
     server->admit = admit_start(config, &server->hot, server->known, server->status, server->relays[STREAM_REQUESTED]);
     server->issue = issue_start(config, &server->hot, &server->kafka, server->relays[STREAM_PUBLISHED], server->watch);
-    return (server->gate = gate_start(config, &server->hot, server->known, server->winners, server->admit, server->status, err)) !=
-               NULL &&
-           (server->admin = admin_start(config, &server->cold, server->known, err)) != NULL &&
-           (server->complete =
-                complete_start(config, &server->hot, &server->kafka, server->known, server->watch, err)) != NULL &&
-           (server->reconcile = reconcile_start(config, &server->cold, server->relays[STREAM_REQUESTED], err)) != NULL;
+    server->gate = gate_start(config, &server->hot, server->known, server->winners, server->admit, server->status, err);
+    if (!server->gate)
+        return false;
+    server->admin = admin_start(config, &server->cold, server->known, err);
+    if (!server->admin)
+        return false;
+    server->complete = complete_start(config, &server->hot, &server->kafka, server->known, server->watch, err);
+    if (!server->complete)
+        return false;
+    server->reconcile = reconcile_start(config, &server->cold, server->relays[STREAM_REQUESTED], err);
+    return server->reconcile != NULL;
 }
 
 static bool start_rpc(struct server *server, struct err *err) {

@@ -1,9 +1,9 @@
-/* Who is in the ledger of a coupon that gives no tickets any more, so that a stampede on it costs no SQL: whoever is not
- * in here is refused at once; only those who are go on to the ledger, for their first answer.
+/* Who is in the ledger of a coupon that gives no tickets any more, so that a stampede on it costs no SQL: whoever is
+ * not in here is refused at once; only those who are go on to the ledger, for their first answer.
  *
  * A coupon's set belongs to a version of it and is complete, since it is loaded after that version was seen to be sold
- * out, paused or closed: from then on its ledger does not grow. Loaded in the background, on a thread and a connection of
- * its own. Any thread may ask. */
+ * out, paused or closed: from then on its ledger does not grow. Loaded in the background, on a thread and a connection
+ * of its own. Any thread may ask. */
 #pragma once
 
 #include <stdint.h>

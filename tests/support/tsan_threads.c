@@ -1,6 +1,6 @@
 /* For ThreadSanitizer builds alone. librdkafka starts its threads with C11's thrd_create, which gcc 12's
- * ThreadSanitizer does not know: such a thread crashes in the first call that it intercepts. So programs that are linked
- * with this file have their own, on top of pthreads, which it knows. */
+ * ThreadSanitizer does not know: such a thread crashes in the first call that it intercepts. So programs that are
+ * linked with this file have their own, on top of pthreads, which it knows. */
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
