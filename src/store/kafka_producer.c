@@ -37,8 +37,9 @@ static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, st
         {"acks", "all"},
         /* An outage is waited out: the cursor stands still meanwhile. */
         {"message.timeout.ms", "0"},
-        /* Everything that is waiting goes out at once; a busy broker connection batches by itself. */
-        {"linger.ms", "0"},
+        /* At 0 librdkafka's broker thread spins and sends tiny requests, which cost us and the broker a third of the
+         * throughput; half a millisecond is enough to stop that. */
+        {"linger.ms", "0.5"},
         {"partitioner", "murmur2"},
         {"compression.type", "none"},
         {"queue.buffering.max.kbytes", "65536"},

@@ -1,221 +1,300 @@
-# shellcheck shell=bash disable=SC2154
-# Private servers for development and tests: Postgres, Redis and Kafka on free loopback ports, all below one folder.
+# shellcheck shell=bash disable=SC2154 # root is the sourcing script's
+# Private servers for development and tests: Postgres, Redis and Kafka on loopback, all below one folder.
 #
-#   servers_up DIR     starts what is not running, waits until it answers, writes DIR/env and DIR/couponsd.ini
-#   servers_down DIR   stops what servers_up started in DIR, by the pids it wrote down
+#   servers_up DIR       starts those that do not run and waits until they answer; writes DIR/env (for the shell) and
+#                        DIR/couponsd.ini (for couponsd); on failure shows why, stops all three and dies
+#   servers_running DIR  succeeds where all three run
+#   servers_down DIR     stops them; data stays
+#   servers_remove DIR   removes the folder and the data, once they are down
 #
-# Needs $root (the repository) and die(), note() from the script that sources it.
+# DIR/NAME.pid says which processes are ours; a pid counts only while that process works in its server's folder.
+# Ports are kept in DIR/NAME.port and chosen anew where something else has taken one meanwhile; DEV_PG_PORT,
+# DEV_REDIS_PORT and DEV_KAFKA_PORT fix them.
+#
+# Ctrl-C at the terminal is for ./dev alone, which lets a start that has begun come to its end and then stops the
+# servers in order; hence setsid for all that would listen to it.
+#
+# Needs $root (the repository), die() and note() from the script that sources it.
 
 postgres_bin=/usr/lib/postgresql/15/bin
+starting=() # the shells that are starting a server
 
-free_ports() { # args: how many; prints them on one line
-  python3 - "$1" <<'EOF'
-import socket, sys
-held = [socket.socket() for _ in range(int(sys.argv[1]))]
-for s in held:
-    s.bind(("127.0.0.1", 0))
-print(*(s.getsockname()[1] for s in held))
-EOF
+# --- processes ---
+
+cluster() { # args: DIR; prints the folder with Postgres' data, fails where there is none
+  local data
+  data=$(cat "$1/postgres.dir" 2>/dev/null) || return 1
+  [[ $data == /* ]] || data=$1/$data # so the whole may be moved
+  [[ -d $data ]] && echo "$data"
 }
 
-answers() { # args: a port on loopback
-  (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+running() { # args: DIR, postgres|redis|kafka; prints the server's pid, fails where it does not run
+  local home=$1 pid
+  [[ $2 != postgres ]] || home=$(cluster "$1") || return 1
+  read -r pid 2>/dev/null <"$1/$2.pid" || return 1
+  [[ $pid && $(readlink "/proc/$pid/cwd") == "$home" ]] || return 1
+  echo "$pid"
 }
 
-is_ours() { # args: a pid file, a word of the command line
-  local pid
-  pid=$(head -n 1 "$1" 2>/dev/null) && [[ $pid ]] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q -- "$2"
-}
+servers_running() {
+  local dir
+  dir=$(realpath -m "$1")
+  running "$dir" postgres && running "$dir" redis && running "$dir" kafka
+} >/dev/null
 
-wait_for() { # args: what, a log to show on failure, seconds, a command that succeeds once it is up
-  local what=$1 log=$2 end=$((SECONDS + $3))
+wait_for() { # args: name, log, pid, condition...
+  local name=$1 log=$2 pid=$3 end=$((SECONDS + 60))
   shift 3
-  until "$@"; do
-    if ((SECONDS >= end)); then
+  until "$@" >/dev/null 2>&1; do
+    if ! kill -0 "$pid" 2>/dev/null || ((SECONDS >= end)); then
       tail -n 20 "$log" >&2 || true
-      die "$what did not start; its log is $log"
+      die "$name did not start; its log is $log"
     fi
     sleep 0.1
   done
-  note "$what is up"
 }
 
-# Postgres refuses to run as root; then the package's own user runs it.
-as_postgres() {
-  if ((EUID == 0)); then
-    (cd / && runuser -u postgres -- "$@")
-  else
-    "$@"
-  fi
+stop() { # args: DIR, postgres|redis|kafka, signal, signal if it does not end in time
+  local pid end=$((SECONDS + 30))
+  if pid=$(running "$1" "$2"); then
+    kill "-$3" "$pid"
+    while running "$1" "$2" >/dev/null; do
+      ((SECONDS < end)) || { kill "-$4" "$pid" && break; }
+      sleep 0.05
+    done
+  fi 2>/dev/null
+  rm -f "$1/$2.pid"
 }
 
-start_postgres() { # args: folder, port
-  local dir=$1 port=$2 data
-  data=$(cat "$dir/postgres.dir" 2>/dev/null) || {
-    data=$dir/postgres
-    mkdir -p "$data"
-    if ((EUID == 0)); then
-      chown postgres "$data"
-      # The way to it may be closed to that user.
-      if ! as_postgres test -w "$data" 2>/dev/null; then
-        rmdir "$data"
-        data=$(mktemp -d /var/tmp/couponsd-postgres.XXXXXX)
-        chown postgres "$data"
-      fi
-    fi
-    as_postgres "$postgres_bin/initdb" -D "$data" -A trust -U postgres -E UTF8 --locale=C.UTF-8 >"$dir/initdb.log" 2>&1 ||
-      { cat "$dir/initdb.log" >&2; die "initdb failed"; }
-    echo "$data" >"$dir/postgres.dir"
-  }
-  cat >"$dir/postgres.conf" <<EOF
-listen_addresses = '127.0.0.1'
-port = $port
-unix_socket_directories = ''
-max_connections = 300
-shared_buffers = 256MB
-max_wal_size = 4GB
-log_min_messages = warning
+# --- ports ---
+
+choose_ports() { # args: PREFERRED:WANTED... (either may be empty); prints a port for each
+  # Outside the kernel's range for outgoing connections, so that none of these takes a port before its server does.
+  python3 - "$@" <<'EOF'
+import random, socket, sys
+
+held = []
+
+def take(port):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        s.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    held.append(s)
+    return True
+
+for preferred, wanted in (arg.split(":") for arg in sys.argv[1:]):
+    if wanted and not take(int(wanted)):
+        sys.exit(f"port {wanted} is taken")
+    port = int(wanted or preferred or 0)
+    while not wanted and not (port and take(port)):
+        port = random.randrange(15000, 32000)
+    print(port)
 EOF
-  cp "$dir/postgres.conf" "$data/postgresql.auto.conf.new" && mv "$data/postgresql.auto.conf.new" "$data/postgresql.auto.conf"
+}
+
+# --- Postgres ---
+
+as_postgres() { # Postgres refuses to run as root; then the package's own user runs it
   if ((EUID == 0)); then
-    chown postgres "$data/postgresql.auto.conf"
-    install -o postgres -m 644 /dev/null "$data/server.log"
+    (cd / && exec setpriv --reuid=postgres --regid=postgres --init-groups setsid --wait "$@")
+  else
+    setsid --wait "$@"
   fi
-  as_postgres "$postgres_bin/pg_ctl" -D "$data" -l "$data/server.log" -s -w -t 60 start >"$dir/pg_ctl.log" 2>&1 || {
-    tail -n 20 "$data/server.log" >&2 || true
-    die "Postgres did not start; its log is $data/server.log"
-  }
-  head -n 1 "$data/postmaster.pid" >"$dir/postgres.pid"
-  local sql="select 1 from pg_roles where rolname = 'couponsd'"
-  if [[ -z $("$postgres_bin/psql" -h 127.0.0.1 -p "$port" -U postgres -Atc "$sql") ]]; then
-    "$postgres_bin/psql" -h 127.0.0.1 -p "$port" -U postgres -q -c "create role couponsd login createrole" \
-      -c "create database couponsd owner couponsd"
-  fi
-  note "Postgres is up"
 }
 
-start_redis() { # args: folder, port
-  # A session of their own: Ctrl-C at the terminal is for ./dev, which then stops them in order.
-  (cd "$1" && exec setsid redis-server --bind 127.0.0.1 --port "$2" --save '' --appendonly no --daemonize no \
-    --pidfile "$1/redis.own.pid" >"$1/redis.log" 2>&1 </dev/null) &
+make_cluster() { # args: DIR; writes DIR/postgres.dir
+  local dir=$1 data=$1/postgres
+  rm -rf "$data"
+  mkdir -m 700 "$data"
+  if ((EUID == 0)); then
+    chown postgres: "$data"
+    if ! as_postgres test -w "$data"; then # a folder above it is closed to that user
+      rmdir "$data"
+      data=$(mktemp -d /var/tmp/couponsd-postgres.XXXXXX)
+      chown postgres: "$data"
+    fi
+  fi
+  as_postgres "$postgres_bin/initdb" -D "$data" -A trust -U postgres -E UTF8 --locale=C.UTF-8 --no-sync \
+    --no-instructions >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; die "initdb failed"; }
+  if [[ $data == "$dir/postgres" ]]; then echo postgres; else echo "$data"; fi >"$dir/postgres.dir"
+}
+
+start_postgres() { # args: DIR
+  local dir=$1 port data
+  port=$(cat "$dir/postgres.port")
+  cluster "$dir" >/dev/null || make_cluster "$dir"
+  data=$(cluster "$dir")
+  local settings="-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=''
+    -c max_connections=300 -c shared_buffers=256MB -c max_wal_size=4GB"
+  as_postgres truncate -s 0 "$data/server.log"
+  as_postgres "$postgres_bin/pg_ctl" -D "$data" -l "$data/server.log" -o "${settings//$'\n'/}" -s -w -t 60 start \
+    >/dev/null 2>&1 || { tail -n 20 "$data/server.log" >&2; die "Postgres did not start; its log is $data/server.log"; }
+  as_postgres head -n 1 "$data/postmaster.pid" >"$dir/postgres.pid"
+  local psql=(setsid --wait "$postgres_bin/psql" -X -q -At -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U postgres
+    postgres)
+  if [[ -z $("${psql[@]}" -c "select 1 from pg_database where datname = 'couponsd'") ]]; then
+    "${psql[@]}" -c 'set client_min_messages = warning' -c 'drop role if exists couponsd' \
+      -c 'create role couponsd login createrole' -c 'create database couponsd owner couponsd'
+  fi
+  note "Postgres is up on port $port"
+}
+
+# --- Redis ---
+
+start_redis() { # args: DIR
+  local port log=$1/redis.log
+  port=$(cat "$1/redis.port")
+  cd "$1" || exit
+  # Databases: tests take one each.
+  setsid redis-server --bind 127.0.0.1 --port "$port" --save '' --appendonly no --databases 1024 \
+    >"$log" 2>&1 </dev/null &
   echo $! >"$1/redis.pid"
-  wait_for Redis "$1/redis.log" 20 answers "$2"
+  wait_for Redis "$log" $! grep -q 'Ready to accept connections' "$log"
+  note "Redis is up on port $port"
 }
 
-fetch_kafka() { # prints the folder with the broker's jars, fetched once
-  local libs=$root/.dev/kafka-libs
-  if [[ ! -e $libs/.complete ]]; then
-    note "fetching the Kafka broker (once)" >&2
-    mkdir -p "$libs"
-    mvn -q -B -Dstyle.color=never -f "$root/tests/servers/kafka/pom.xml" dependency:copy-dependencies -DoutputDirectory="$libs" >&2 ||
-      die "fetching the Kafka broker failed"
-    touch "$libs/.complete"
-  fi
-  echo "$libs"
+# --- Kafka ---
+
+kafka_libs=$root/.dev/kafka-libs # shared by all; fetched again when the pom changes
+
+fetch_kafka() {
+  local pom=$root/tests/servers/kafka/pom.xml fresh=$kafka_libs.new
+  mkdir -p "$root/.dev"
+  (
+    flock 9
+    ! cmp -s "$pom" "$kafka_libs/pom.xml" || exit 0
+    note "fetching the Kafka broker (once)"
+    rm -rf "$fresh" "$kafka_libs"
+    mvn -q -B -Dstyle.color=never -f "$pom" dependency:copy-dependencies -DincludeScope=runtime \
+      -DoutputDirectory="$fresh" >"$root/.dev/maven.log" 2>&1 ||
+      { tail -n 20 "$root/.dev/maven.log" >&2; die "Maven could not fetch the Kafka broker"; }
+    cp "$pom" "$fresh/pom.xml"
+    mv "$fresh" "$kafka_libs"
+  ) 9>"$root/.dev/kafka-libs.lock"
 }
 
-start_kafka() { # args: folder, port, controller's port
-  local dir=$1 libs
-  libs=$(fetch_kafka)
-  mkdir -p "$dir/kafka"
-  cat >"$dir/kafka/server.properties" <<EOF
+start_kafka() { # args: DIR
+  local dir=$1/kafka port controller
+  port=$(cat "$1/kafka.port")
+  controller=$(cat "$1/controller.port")
+  mkdir -p "$dir"
+  cat >"$dir/server.properties" <<EOF
 process.roles=broker,controller
 node.id=1
-controller.quorum.voters=1@127.0.0.1:$3
-listeners=PLAINTEXT://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3
-advertised.listeners=PLAINTEXT://127.0.0.1:$2
+controller.quorum.voters=1@127.0.0.1:$controller
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs=$dir/kafka/data
+log.dirs=$dir/data
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=8
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=8
 group.initial.rebalance.delay.ms=0
 EOF
-  cat >"$dir/kafka/log4j.properties" <<EOF
+  cat >"$dir/log4j.properties" <<EOF
 log4j.rootLogger=WARN, file
+log4j.logger.kafka.server.KafkaRaftServer=INFO
 log4j.appender.file=org.apache.log4j.FileAppender
-log4j.appender.file.File=$dir/kafka/server.log
+log4j.appender.file.File=$dir/server.log
+log4j.appender.file.Append=false
 log4j.appender.file.layout=org.apache.log4j.PatternLayout
 log4j.appender.file.layout.ConversionPattern=%d %p %c %m%n
 EOF
-  local java=(java -Xmx512m "-Dlog4j.configuration=file:$dir/kafka/log4j.properties" -cp "$libs/*")
-  if [[ ! -e $dir/kafka/data/meta.properties ]]; then
-    "${java[@]}" kafka.tools.StorageTool format -t "$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | cut -c1-22)" \
-      -c "$dir/kafka/server.properties" >"$dir/kafka/format.log" 2>&1 ||
-      { tail -n 20 "$dir/kafka/format.log" >&2; die "formatting Kafka's storage failed"; }
+  cd "$1" || exit
+  local java=(java -Xmx512m "-Dlog4j.configuration=file:kafka/log4j.properties" -cp "$kafka_libs/*")
+  if [[ ! -e $dir/data/meta.properties ]]; then
+    local id
+    id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | cut -c1-22)
+    setsid --wait "${java[@]}" kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" \
+      >"$dir/format.log" 2>&1 ||
+      { tail -n 20 "$dir/format.log" >&2; die "formatting Kafka's storage failed"; }
   fi
-  setsid "${java[@]}" kafka.Kafka "$dir/kafka/server.properties" >"$dir/kafka/out.log" 2>&1 </dev/null &
-  echo $! >"$dir/kafka.pid"
-  wait_for Kafka "$dir/kafka/server.log" 60 answers "$2"
+  rm -f "$dir/server.log"
+  setsid "${java[@]}" kafka.Kafka "$dir/server.properties" >"$dir/out.log" 2>&1 </dev/null &
+  echo $! >"$1/kafka.pid"
+  wait_for Kafka "$dir/server.log" $! grep -q 'Kafka Server started' "$dir/server.log"
+  note "Kafka is up on port $port"
 }
 
-servers_up() {
-  local dir=$1 ports
-  mkdir -p "$dir"
-  dir=$(cd "$dir" && pwd)
-  if [[ -e $dir/ports ]]; then
-    read -r -a ports <"$dir/ports"
-  else
-    read -r -a ports <<<"$(free_ports 4)"
-    echo "${ports[*]}" >"$dir/ports"
-  fi
-  local pids=()
-  fetch_kafka >/dev/null
-  # Side by side; what Kafka and Redis start stays when these shells end.
-  is_ours "$dir/postgres.pid" postgres || { start_postgres "$dir" "${ports[0]}" & pids+=($!); }
-  is_ours "$dir/redis.pid" redis-server || { start_redis "$dir" "${ports[1]}" & pids+=($!); }
-  is_ours "$dir/kafka.pid" kafka.Kafka || { start_kafka "$dir" "${ports[2]}" "${ports[3]}" & pids+=($!); }
-  local pid failed=
-  for pid in "${pids[@]}"; do
+# --- all of them ---
+
+servers_up() { # args: DIR
+  local dir name pid ports down=() choose=() wishes=() failed=''
+  local -A fixed=([postgres]=${DEV_PG_PORT-} [redis]=${DEV_REDIS_PORT-} [kafka]=${DEV_KAFKA_PORT-})
+  mkdir -p "$1"
+  dir=$(realpath "$1")
+  fetch_kafka
+  for name in postgres redis kafka; do
+    running "$dir" "$name" >/dev/null || down+=("$name")
+  done
+  ((${#down[@]})) || return 0
+  choose=("${down[@]}")
+  [[ " ${down[*]} " != *' kafka '* ]] || choose+=(controller)
+  for name in "${choose[@]}"; do
+    wishes+=("$(cat "$dir/$name.port" 2>/dev/null || true):${fixed[$name]-}")
+  done
+  ports=$(choose_ports "${wishes[@]}") || die "DEV_PG_PORT, DEV_REDIS_PORT and DEV_KAFKA_PORT must name free ports"
+  for name in "${choose[@]}"; do
+    read -r pid && echo "$pid" >"$dir/$name.port"
+  done <<<"$ports"
+  note "starting ${down[*]} in $dir"
+  for name in "${down[@]}"; do
+    { trap '' INT && "start_$name" "$dir"; } &
+    starting+=($!)
+  done
+  for pid in "${starting[@]}"; do
     wait "$pid" || failed=1
   done
+  starting=()
   [[ -z $failed ]] || { servers_down "$dir"; die "not all servers came up"; }
-  cat >"$dir/env" <<EOF
-export POSTGRES_URL=postgresql://couponsd@127.0.0.1:${ports[0]}/couponsd
-export REDIS_URL=redis://127.0.0.1:${ports[1]}/0
-export KAFKA_BROKERS=127.0.0.1:${ports[2]}
+  write_addresses "$dir"
+}
+
+write_addresses() { # args: DIR
+  local postgres redis kafka
+  postgres=$(cat "$1/postgres.port") redis=$(cat "$1/redis.port") kafka=$(cat "$1/kafka.port")
+  cat >"$1/env" <<EOF
+export POSTGRES_URL=postgresql://couponsd@127.0.0.1:$postgres/couponsd
+export REDIS_URL=redis://127.0.0.1:$redis/0
+export KAFKA_BROKERS=127.0.0.1:$kafka
+export PGHOST=127.0.0.1 PGPORT=$postgres PGUSER=couponsd PGDATABASE=couponsd
 EOF
-  cat >"$dir/couponsd.ini" <<EOF
+  cat >"$1/couponsd.ini" <<EOF
 [postgres]
-url = postgresql://couponsd@127.0.0.1:${ports[0]}/couponsd
+url = postgresql://couponsd@127.0.0.1:$postgres/couponsd
 
 [redis]
-url = redis://127.0.0.1:${ports[1]}/0
+url = redis://127.0.0.1:$redis/0
 
 [kafka]
-brokers = 127.0.0.1:${ports[2]}
+brokers = 127.0.0.1:$kafka
 EOF
 }
 
-stop_pid() { # args: pid file, a word of the command line, signal
-  local pid
-  is_ours "$1" "$2" || { rm -f "$1"; return 0; }
-  pid=$(head -n 1 "$1")
-  kill "-$3" "$pid" 2>/dev/null || true
-  local end=$((SECONDS + 20))
-  while [[ -e /proc/$pid ]] && ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null; do
-    ((SECONDS < end)) || { kill -KILL "$pid" 2>/dev/null || true; break; }
-    sleep 0.1
-  done
-  rm -f "$1"
-}
-
-servers_down() {
-  local dir=$1
+servers_down() { # args: DIR
+  local dir pid stopping=()
+  dir=$(realpath -m "$1")
   [[ -d $dir ]] || return 0
-  dir=$(cd "$dir" && pwd)
-  stop_pid "$dir/kafka.pid" kafka.Kafka TERM &
-  stop_pid "$dir/redis.pid" redis-server TERM &
-  # INT is Postgres' fast shutdown.
-  stop_pid "$dir/postgres.pid" postgres INT &
-  wait
+  # Interrupted while they start: a server can be stopped once its pid is written.
+  for pid in "${starting[@]}"; do
+    wait "$pid" || true
+  done
+  starting=()
+  stop "$dir" kafka TERM KILL & stopping+=($!)
+  stop "$dir" redis TERM KILL & stopping+=($!)
+  stop "$dir" postgres INT QUIT & stopping+=($!) # its fast shutdown, and its immediate one
+  wait "${stopping[@]}"
 }
 
-servers_remove() { # after servers_down: with all data
+servers_remove() { # args: DIR
   local data
-  data=$(cat "$1/postgres.dir" 2>/dev/null) && [[ $data == /var/tmp/couponsd-postgres.* ]] && rm -rf "$data"
+  data=$(cluster "$1") && rm -rf "$data"
   rm -rf "$1"
 }
