@@ -37,7 +37,7 @@ struct setting {
 static const struct setting settings[] = {
     {"grpc.listen", TYPE_LISTEN, "", 0, 0, "127.0.0.1:50051", "where gRPC is served; port 0 picks a free one",
      AT(grpc_listen)},
-    {"grpc.pollers", TYPE_INT, "", 1, 64, "2", "threads that serve gRPC calls", AT(grpc_pollers)},
+    {"grpc.pollers", TYPE_INT, "", 1, 64, "1", "threads that serve gRPC calls", AT(grpc_pollers)},
     {"grpc.max_message_bytes", TYPE_INT, "bytes", 1024, 16777216, "65536", "the largest request taken",
      AT(grpc_max_message_bytes)},
     {"grpc.max_concurrent_streams", TYPE_INT, "", 1, 1000000, "10000", "calls at a time on one connection",

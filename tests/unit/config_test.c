@@ -58,7 +58,7 @@ Test(config, the_defaults_serve_on_this_machine) {
     cr_expect_str_eq(config.redis_url, "redis://127.0.0.1:6379/0");
     cr_expect_str_eq(config.kafka_brokers, "127.0.0.1:9092");
     cr_expect_str_eq(config.kafka_topic_prefix, "");
-    cr_expect_eq(config.grpc_pollers, 2);
+    cr_expect_eq(config.grpc_pollers, 1);
     cr_expect_eq(config.flow_queue_size, 16384);
     cr_expect_eq(config.server_drain_ms, 10000);
     cr_expect_eq(config.log_level, LOG_LEVEL_INFO);
