@@ -2,9 +2,10 @@
 # Private servers for development and tests: Postgres, Redis and Kafka on loopback, all below one folder.
 #
 #   servers_up DIR       starts those that do not run and waits until they answer; writes DIR/env (for the shell) and
-#                        DIR/couponsd.ini (for couponsd); on failure shows why, stops all three and dies
+#                        DIR/couponsd.ini (for couponsd); on failure shows why, undoes it and dies
+#   servers_undo DIR     stops those that this shell's servers_up has started, and no others; also when interrupted
 #   servers_running DIR  succeeds where all three run
-#   servers_down DIR     stops them; data stays
+#   servers_down DIR     stops all three; data stays
 #   servers_remove DIR   removes the folder and the data, once they are down
 #
 # DIR/NAME.pid says which processes are ours; a pid counts only while that process works in its server's folder.
@@ -18,6 +19,7 @@
 
 postgres_bin=/usr/lib/postgresql/15/bin
 starting=() # the shells that are starting a server
+started=()  # the servers that servers_up has started here
 
 # --- processes ---
 
@@ -158,22 +160,22 @@ start_redis() { # args: DIR
 
 # --- Kafka ---
 
-kafka_libs=$root/.dev/kafka-libs # shared by all; fetched again when the pom changes
+# Shared by all. A folder for each version of the pom, so that none changes under a broker that runs.
+kafka_pom=$root/tests/servers/kafka/pom.xml
+kafka_libs=$root/.dev/kafka-libs/$(cksum <"$kafka_pom" | cut -d ' ' -f 1)
 
 fetch_kafka() {
-  local pom=$root/tests/servers/kafka/pom.xml fresh=$kafka_libs.new
-  mkdir -p "$root/.dev"
+  mkdir -p "$root/.dev/kafka-libs"
   (
     flock 9
-    ! cmp -s "$pom" "$kafka_libs/pom.xml" || exit 0
+    [[ ! -d $kafka_libs ]] || exit 0
     note "fetching the Kafka broker (once)"
-    rm -rf "$fresh" "$kafka_libs"
-    mvn -q -B -Dstyle.color=never -f "$pom" dependency:copy-dependencies -DincludeScope=runtime \
-      -DoutputDirectory="$fresh" >"$root/.dev/maven.log" 2>&1 ||
-      { tail -n 20 "$root/.dev/maven.log" >&2; die "Maven could not fetch the Kafka broker"; }
-    cp "$pom" "$fresh/pom.xml"
-    mv "$fresh" "$kafka_libs"
-  ) 9>"$root/.dev/kafka-libs.lock"
+    rm -rf "$kafka_libs.new"
+    mvn -q -B -Dstyle.color=never -f "$kafka_pom" dependency:copy-dependencies -DincludeScope=runtime \
+      -DoutputDirectory="$kafka_libs.new" >"$kafka_libs.log" 2>&1 ||
+      { tail -n 20 "$kafka_libs.log" >&2; die "Maven could not fetch the Kafka broker"; }
+    mv "$kafka_libs.new" "$kafka_libs"
+  ) 9>"$root/.dev/kafka-libs/lock"
 }
 
 start_kafka() { # args: DIR
@@ -230,11 +232,13 @@ servers_up() { # args: DIR
   local -A fixed=([postgres]=${DEV_PG_PORT-} [redis]=${DEV_REDIS_PORT-} [kafka]=${DEV_KAFKA_PORT-})
   mkdir -p "$1"
   dir=$(realpath "$1")
+  exec 8>"$dir/lock" # one at a time; the servers themselves must not hold it
+  flock 8
   fetch_kafka
   for name in postgres redis kafka; do
     running "$dir" "$name" >/dev/null || down+=("$name")
   done
-  ((${#down[@]})) || return 0
+  ((${#down[@]})) || { exec 8>&- && return 0; }
   choose=("${down[@]}")
   [[ " ${down[*]} " != *' kafka '* ]] || choose+=(controller)
   for name in "${choose[@]}"; do
@@ -246,15 +250,17 @@ servers_up() { # args: DIR
   done <<<"$ports"
   note "starting ${down[*]} in $dir"
   for name in "${down[@]}"; do
-    { trap '' INT && "start_$name" "$dir"; } &
+    started+=("$name")
+    { trap '' INT && "start_$name" "$dir"; } 8>&- &
     starting+=($!)
   done
   for pid in "${starting[@]}"; do
     wait "$pid" || failed=1
   done
   starting=()
-  [[ -z $failed ]] || { servers_down "$dir"; die "not all servers came up"; }
+  [[ -z $failed ]] || { servers_undo "$dir"; die "not all servers came up"; }
   write_addresses "$dir"
+  exec 8>&-
 }
 
 write_addresses() { # args: DIR
@@ -278,19 +284,34 @@ brokers = 127.0.0.1:$kafka
 EOF
 }
 
-servers_down() { # args: DIR
-  local dir pid stopping=()
+stop_these() { # args: DIR, names
+  local dir pid name stopping=()
   dir=$(realpath -m "$1")
-  [[ -d $dir ]] || return 0
+  shift
   # Interrupted while they start: a server can be stopped once its pid is written.
   for pid in "${starting[@]}"; do
     wait "$pid" || true
   done
   starting=()
-  stop "$dir" kafka TERM KILL & stopping+=($!)
-  stop "$dir" redis TERM KILL & stopping+=($!)
-  stop "$dir" postgres INT QUIT & stopping+=($!) # its fast shutdown, and its immediate one
-  wait "${stopping[@]}"
+  for name in "$@"; do
+    case $name in
+    postgres) stop "$dir" postgres INT QUIT ;; # its fast shutdown, and its immediate one
+    *) stop "$dir" "$name" TERM KILL ;;
+    esac &
+    stopping+=($!)
+  done
+  for pid in "${stopping[@]}"; do
+    wait "$pid"
+  done
+}
+
+servers_undo() { # args: DIR
+  stop_these "$1" "${started[@]}"
+  started=()
+}
+
+servers_down() { # args: DIR
+  stop_these "$1" kafka redis postgres
 }
 
 servers_remove() { # args: DIR

@@ -134,7 +134,7 @@ Test(config, a_number_out_of_range_is_refused_with_the_range) {
                        "--set: redis.timeout_ms: \"99999999999999999999\" is out of range; expected 10 to 10000 ms");
     expect_file_refused("[grpc]\nmax_message_bytes = 5\n",
                         ":2: grpc.max_message_bytes: \"5\" is out of range; expected 1024 to 16777216 bytes");
-    cr_expect_eq(config.grpc_pollers, 2);
+    cr_expect_eq(config.grpc_pollers, 1);
 }
 
 Test(config, what_is_not_a_whole_number_is_refused) {
@@ -234,7 +234,7 @@ Test(config, a_file_that_can_not_be_read_is_named) {
 
 Test(config, an_empty_file_changes_nothing) {
     expect_read("");
-    cr_expect_eq(config.grpc_pollers, 2);
+    cr_expect_eq(config.grpc_pollers, 1);
 }
 
 Test(config, a_batch_is_not_larger_than_its_queue) {
@@ -282,7 +282,7 @@ Test(config, help_shows_key_range_default_and_meaning_in_columns) {
 Test(config, help_as_markdown_is_a_table) {
     char *text = help(true);
     cr_expect_eq(strncmp(text, "| Setting | Range | Default | Meaning |\n|---|---|---|---|\n", 58), 0);
-    cr_expect_not_null(strstr(text, "| `grpc.pollers` | 1 to 64 | `2` | threads that serve gRPC calls |\n"));
+    cr_expect_not_null(strstr(text, "| `grpc.pollers` | 1 to 64 | `1` | threads that serve gRPC calls |\n"));
     cr_expect_not_null(strstr(text, "| `kafka.topic_prefix` | up to 100 of a-z A-Z 0-9 . _ - | (empty) | "));
     free(text);
 }
