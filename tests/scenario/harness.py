@@ -85,7 +85,7 @@ class Scenario(unittest.TestCase):
         name = f"s{random.randrange(16**10):010x}"
         self.schema = name
         self.sql(f"create schema {name}", schema="public")
-        self.redis_url = re.sub(r"/\d*$", f"/{random.randrange(1, 16)}", os.environ["REDIS_URL"])
+        self.redis_url = re.sub(r"/\d*$", f"/{random.randrange(1, 1024)}", os.environ["REDIS_URL"])
         separator = "&" if "?" in os.environ["POSTGRES_URL"] else "?"
         self.postgres_url = f"{os.environ['POSTGRES_URL']}{separator}options=-csearch_path%3D{name}"
         self.settings = {
@@ -94,7 +94,7 @@ class Scenario(unittest.TestCase):
             "kafka.brokers": os.environ["KAFKA_BROKERS"],
             "kafka.topic_prefix": f"{name}.",
         }
-        # Flags of other scenarios in the same Redis database must not meet ours.
+        # Flags of other tests in the same Redis database must not meet ours.
         self.next_id = random.randrange(1, 2**40) * 1000
         self.servers = []
 
