@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "config.h"
 #include "server.h"
@@ -109,18 +109,13 @@ static int read_command_line(int argc, char **argv, struct config *config) {
     return result;
 }
 
-static void sleep_s(time_t seconds) {
-    struct timespec time = {.tv_sec = seconds};
-    nanosleep(&time, NULL);
-}
-
 /* While the main thread stops the server: a second signal, or time, ends it sooner. */
 static void *watch_the_stop(void *arg) {
     const sigset_t *signals = arg;
     struct timespec patience = {.tv_sec = drain_ms / 1000 + LAST_MARGIN_S};
     bool signalled = sigtimedwait(signals, NULL, &patience) >= 0;
     hurry = true;
-    sleep_s(HURRY_MARGIN_S);
+    clock_sleep_us(HURRY_MARGIN_S * US_PER_S);
     log_warn("stop.hurried", LOG_STR("reason", signalled ? "a second signal" : "draining took too long"));
     _exit(EXIT_HURRIED);
 }

@@ -3,7 +3,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -107,8 +106,7 @@ static bool migrate(struct server *server, struct err *err) {
             log_warn("start.waiting", LOG_STR("backend", "postgres"), LOG_ERR(err),
                      LOG_INT("for_up_to_ms", server->config->server_startup_wait_ms));
         told = true;
-        struct timespec pause = {.tv_nsec = RETRY_US * 1000};
-        nanosleep(&pause, NULL);
+        clock_sleep_us(RETRY_US);
     }
     return true;
 }

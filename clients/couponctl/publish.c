@@ -1,6 +1,4 @@
 /* The verbs of CouponService: request, status, watch, coupons. */
-#include <time.h>
-
 #include "base/clock.h"
 #include "coupon/v1/coupon_service.pb-c.h"
 #include "ctl.h"
@@ -25,11 +23,6 @@ static void show_status(const Coupon__V1__PublishStatus *status, bool json) {
 
 /* --- request --- */
 
-static void sleep_ms(int64_t ms) {
-    struct timespec pause = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
-    nanosleep(&pause, NULL);
-}
-
 /* One attempt, over a connection of its own: one that failed would wait before it tries to connect again. Returns the
  * exit code, or -1 where it failed but another attempt may help. */
 static int attempt(struct ctl *ctl, const char *target, const Coupon__V1__RequestPublishRequest *request,
@@ -48,7 +41,7 @@ static int attempt(struct ctl *ctl, const char *target, const Coupon__V1__Reques
         struct failure failure;
         failure_init(&failure, &status);
         if (may_retry && code_is_retriable(failure.code)) {
-            sleep_ms(failure_retry_ms(&failure, n));
+            clock_sleep_us(failure_retry_ms(&failure, n) * US_PER_MS);
             exit_code = -1;
         } else {
             failure_print(&failure, ctl->json, target, request->request_id);

@@ -69,7 +69,7 @@ bool batch_queue_push(struct batch_queue *queue, void *item) {
 /* Called with the lock; gives it up meanwhile. Ends when there is an item, a wake, a close, or no time left. */
 static void wait_locked(struct batch_queue *queue, int64_t wait_us) {
     int64_t deadline_us = clock_mono_us() + (wait_us < WAIT_MAX_US ? wait_us : WAIT_MAX_US);
-    struct timespec deadline = {.tv_sec = deadline_us / US_PER_S, .tv_nsec = deadline_us % US_PER_S * 1000};
+    struct timespec deadline = clock_mono_timespec(deadline_us);
     int rc = 0;
     queue->waiters++;
     while (queue->count == 0 && queue->wakes == 0 && !queue->closed && rc != ETIMEDOUT) {

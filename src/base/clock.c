@@ -24,6 +24,15 @@ int64_t clock_wall_us(void) {
     return read_clock_us(CLOCK_REALTIME);
 }
 
+struct timespec clock_mono_timespec(int64_t mono_us) {
+    return (struct timespec){.tv_sec = mono_us / US_PER_S, .tv_nsec = mono_us % US_PER_S * 1000};
+}
+
+void clock_sleep_us(int64_t us) {
+    struct timespec time = clock_mono_timespec(us); /* a span has the same form */
+    nanosleep(&time, NULL);
+}
+
 /* Days since 1970-01-01 in the proleptic Gregorian calendar. The year is counted from March, so that the leap day is
  * its last; 400 years (an era) have 146,097 days. */
 static int64_t days_of_date(int64_t year, int64_t month, int64_t day) {

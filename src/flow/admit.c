@@ -2,7 +2,6 @@
 #include "flow/admit.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/murmur2.h"
@@ -189,11 +188,6 @@ static void answer_batch(struct worker *worker, struct batch *batch) {
     totals_accepted(accepted);
 }
 
-static void pause_us(int64_t us) {
-    struct timespec time = {.tv_sec = us / US_PER_S, .tv_nsec = us % US_PER_S * 1000};
-    nanosleep(&time, NULL);
-}
-
 static void run(void *arg, void **items, size_t n) {
     struct worker *worker = arg;
     struct batch batch;
@@ -204,7 +198,7 @@ static void run(void *arg, void **items, size_t n) {
     /* Not even begun: say so at once. Begun: what became of it can be found out, if Postgres comes back soon. */
     while (!done && began && err.retriable && clock_mono_us() < give_up_us) {
         trouble_failed(&worker->outage, "admit", &err);
-        pause_us(RETRY_PAUSE_US);
+        clock_sleep_us(RETRY_PAUSE_US);
         done = transact(worker, &batch, &began, &err);
     }
     if (done && batch.n) {

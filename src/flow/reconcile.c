@@ -230,11 +230,7 @@ static bool sweep(struct reconcile *reconcile, struct err *err) {
 }
 
 static bool wait_for_next(struct reconcile *reconcile) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t at_us = until.tv_nsec / 1000 + reconcile->interval_us;
-    until.tv_sec += (time_t)(at_us / US_PER_S);
-    until.tv_nsec = (long)(at_us % US_PER_S * 1000);
+    struct timespec until = clock_mono_timespec(clock_mono_us() + reconcile->interval_us);
     int timed_out = 0;
     pthread_mutex_lock(&reconcile->lock);
     while (!reconcile->stopping && !timed_out)

@@ -178,11 +178,7 @@ static bool has_reason(const struct watch *watch) {
 
 /* Waits for a reason to look, or for the next poll; takes the arrivals. False: time to go. */
 static bool wait_for_change(struct watch *watch, bool *ret_ending) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t at_ns = until.tv_nsec + watch->poll_us % US_PER_S * 1000;
-    until.tv_sec += (time_t)(watch->poll_us / US_PER_S + at_ns / 1000000000);
-    until.tv_nsec = (long)(at_ns % 1000000000);
+    struct timespec until = clock_mono_timespec(clock_mono_us() + watch->poll_us);
     int timed_out = 0;
     pthread_mutex_lock(&watch->lock);
     while (!has_reason(watch) && !timed_out)

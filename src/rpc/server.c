@@ -232,8 +232,7 @@ static void on_shut_down(struct op *op, bool ok) {
 
 /* Lock held. Returns when something has changed, or a tick has passed. */
 static void wait_tick(struct rpc_server *server) {
-    int64_t until_us = clock_mono_us() + STOP_TICK_MS * US_PER_MS;
-    struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * 1000};
+    struct timespec until = clock_mono_timespec(clock_mono_us() + STOP_TICK_MS * US_PER_MS);
     pthread_cond_timedwait(&server->changed, &server->lock, &until);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/murmur2.h"
+#include "store/lookup.h"
 
 #define DETAIL_COLUMNS                                                                                                 \
     "c.id, c.status, c.frozen, c.open_time, c.expire_time, c.version, a.quantity, a.accepted, s.issued, s.rejected,"   \
@@ -28,20 +29,7 @@ static bool run(struct pg *pg, const struct pg_statement *statement, const struc
 
 static void read_detail(const PGresult *result, int row, struct arena *arena, struct coupon_detail *ret) {
     *ret = (struct coupon_detail){
-        .row =
-            {
-                .id = pg_int8(result, row, 0),
-                .exists = true,
-                .status = (enum coupon_status)pg_int2(result, row, 1),
-                .frozen = pg_bool(result, row, 2),
-                .open_us = pg_time(result, row, 3, TIME_OPEN_START),
-                .expire_us = pg_time(result, row, 4, TIME_OPEN_END),
-                .version = pg_int8(result, row, 5),
-                .quantity = pg_int8(result, row, 6),
-                .accepted = pg_int8(result, row, 7),
-                .issued = pg_int8(result, row, 8),
-                .rejected = pg_int8(result, row, 9),
-            },
+        .row = coupon_row_read(result, row, pg_int8(result, row, 0)),
         .name = arena_strdup(arena, PQgetvalue(result, row, 10)),
         .discount_rate = pg_float8(result, row, 11),
         .create_us = pg_time(result, row, 12, 0),

@@ -14,22 +14,26 @@ void coupons_send_read(struct pg *pg, struct arena *arena, const int64_t *ids, s
     pg_send(pg, &read_coupons, &args);
 }
 
+struct coupon_row coupon_row_read(const PGresult *result, int row, int64_t id) {
+    return (struct coupon_row){
+        .id = id,
+        .exists = true,
+        .status = (enum coupon_status)pg_int2(result, row, 1),
+        .frozen = pg_bool(result, row, 2),
+        .open_us = pg_time(result, row, 3, TIME_OPEN_START),
+        .expire_us = pg_time(result, row, 4, TIME_OPEN_END),
+        .version = pg_int8(result, row, 5),
+        .quantity = pg_int8(result, row, 6),
+        .accepted = pg_int8(result, row, 7),
+        .issued = pg_int8(result, row, 8),
+        .rejected = pg_int8(result, row, 9),
+    };
+}
+
 void coupons_read(const PGresult *result, struct coupon_row *coupons) {
     for (int row = 0; row < PQntuples(result); row++) {
         struct coupon_row *coupon = &coupons[pg_int8(result, row, 0) - 1];
-        *coupon = (struct coupon_row){
-            .id = coupon->id,
-            .exists = true,
-            .status = (enum coupon_status)pg_int2(result, row, 1),
-            .frozen = pg_bool(result, row, 2),
-            .open_us = pg_time(result, row, 3, TIME_OPEN_START),
-            .expire_us = pg_time(result, row, 4, TIME_OPEN_END),
-            .version = pg_int8(result, row, 5),
-            .quantity = pg_int8(result, row, 6),
-            .accepted = pg_int8(result, row, 7),
-            .issued = pg_int8(result, row, 8),
-            .rejected = pg_int8(result, row, 9),
-        };
+        *coupon = coupon_row_read(result, row, coupon->id);
     }
 }
 

@@ -9,6 +9,10 @@ void coupons_send_read(struct pg *pg, struct arena *arena, const int64_t *ids, s
 /* … read into coupons[0..n), all but the id. */
 void coupons_read(const PGresult *result, struct coupon_row *coupons);
 
+/* One coupon's row of a result whose columns are, from 1 on, status, frozen, open_time, expire_time, version, quantity,
+ * accepted, issued, rejected. */
+struct coupon_row coupon_row_read(const PGresult *result, int row, int64_t id);
+
 /* The same as a round trip of its own, with the server's clock. `coupons[i].id` is given. */
 bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon_row *coupons, size_t n, int64_t *ret_now_us,
                     struct err *err);

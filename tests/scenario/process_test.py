@@ -1,12 +1,18 @@
 """couponsd as a process: settings, start, refusals, HTTP, stop; and the servers it can do without for a while."""
 
 import os
+import os
+import re
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import unittest
 
-from harness import Scenario, wait_until
+from harness import BUILD, Scenario, wait_until
+
+FORWARD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "forward.py")
 
 
 def closed_port():
@@ -60,6 +66,23 @@ class Start(Scenario):
             *self.set_arguments(postgres__url=url, server__startup_wait_ms=1000))
         self.assertEqual(code, 3, err)
         self.one_line(err, "postgres", "refused")
+
+    def test_a_postgres_that_comes_up_later_is_waited_for(self):
+        host, port = re.search(r"@([^:/]+):(\d+)/", self.postgres_url).groups()
+        late = closed_port()
+        command = [f"{BUILD}/couponsd", *self.set_arguments(
+            postgres__url=self.postgres_url.replace(f"{host}:{port}", f"127.0.0.1:{late}"))]
+        with tempfile.TemporaryFile("w+") as log, \
+                subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as server:
+            def waits():
+                log.seek(0)
+                return "event=start.waiting" in log.read()
+            wait_until(waits, what="it says that it waits")
+            with subprocess.Popen([sys.executable, FORWARD, str(late), host, port]) as forward:
+                self.assertRegex(server.stdout.readline(), "^ready ")
+                server.terminate()
+                self.assertEqual(server.wait(60), 0)
+                forward.kill()
 
     def test_a_missing_privilege_is_one_line(self):
         role = f"nobody_{self.schema}"
