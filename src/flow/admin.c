@@ -259,8 +259,8 @@ static void read_coupon(struct bad_fields *bad, const Coupon__V1__Coupon *coupon
                          coupon->status == COUPON__V1__COUPON__STATUS__STATUS_PUBLISHABLE ||
                          coupon->status == COUPON__V1__COUPON__STATUS__STATUS_PAUSED,
                      "coupon.status", "a coupon is created PUBLISHABLE or PAUSED");
-    bad_fields_check(bad, ret->discount_rate >= 0 && ret->discount_rate <= 1, "coupon.discount_rate",
-                     "must be from 0 to 1");
+    bad_fields_check(bad, ret->discount_rate >= 0 && ret->discount_rate <= 100, "coupon.discount_rate",
+                     "must be from 0 to 100");
     bad_fields_check(bad, row->open_us < row->expire_us, "coupon.expire_time", "must be after open_time");
 }
 

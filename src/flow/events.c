@@ -3,6 +3,18 @@
 #include "coupon/v1/events.pb-c.h"
 #include "flow/answer.h"
 
+/* Version 00 has 55 characters. */
+#define TRACEPARENT_MAX 128
+
+bool traceparent_is_fine(const char *value, size_t len) {
+    if (len == 0 || len > TRACEPARENT_MAX)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (value[i] < ' ' || value[i] > '~')
+            return false;
+    return true;
+}
+
 static struct pg_bytes pack(struct arena *arena, const ProtobufCMessage *message) {
     struct pg_bytes bytes = {.len = protobuf_c_message_get_packed_size(message)};
     uint8_t *data = arena_alloc(arena, bytes.len);

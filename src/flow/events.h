@@ -4,6 +4,10 @@
 #include "base/arena.h"
 #include "store/pg.h"
 
+/* Whether this may be passed on as a traceparent: printable ASCII, and no longer than any version of W3C trace context
+ * will need. */
+bool traceparent_is_fine(const char *value, size_t len);
+
 /* coupon.v1.PublishRequested. */
 struct pg_bytes event_requested(struct arena *arena, int64_t coupon_id, int64_t user_id, const char *request_id,
                                 int64_t ticket, int64_t accept_us);

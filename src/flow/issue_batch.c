@@ -151,7 +151,7 @@ static void writes_init(struct writes *writes, struct arena *arena, size_t n) {
 }
 
 static void write_issued(struct writes *writes, struct arena *arena, struct issuance_batch *batch, int lanes,
-                         const struct issuance_event *event) {
+                         const struct issuance_event *event, const char *traceparent) {
     struct issuance_rows *rows = &writes->rows;
     struct outbox_rows *outbox = &writes->outbox;
     size_t at = rows->n_issued++;
@@ -162,7 +162,7 @@ static void write_issued(struct writes *writes, struct arena *arena, struct issu
     rows->issued_ticket[at] = outbox->ticket[at] = event->ticket;
     outbox->lane[at] = lane;
     outbox->id[at] = outbox_heads_next(&batch->heads, lane);
-    outbox->traceparent[at] = NULL;
+    outbox->traceparent[at] = traceparent && traceparent_is_fine(traceparent, strlen(traceparent)) ? traceparent : NULL;
     outbox->payload[at] = event_published(arena, event->coupon_id, event->user_id, event->request_id, event->ticket,
                                           event->accept_us, batch->now_us);
 }
@@ -190,7 +190,7 @@ static void decide(struct arena *arena, struct issuance_batch *batch, int lanes,
         if (taken->dead_reason[i] || answer->verdict == ISSUE_DEAD) {
             write_dead(writes, taken->messages[i], taken->dead_reason[i] ? taken->dead_reason[i] : answer->dead_reason);
         } else if (answer->verdict == ISSUE_ISSUED) {
-            write_issued(writes, arena, batch, lanes, &taken->events[i]);
+            write_issued(writes, arena, batch, lanes, &taken->events[i], taken->messages[i]->traceparent);
         } else if (answer->verdict == ISSUE_REJECTED) {
             size_t at = writes->rows.n_rejected++;
             writes->rows.rejected_coupon_id[at] = taken->events[i].coupon_id;

@@ -7,13 +7,11 @@
 
 #include "coupon/v1/coupon_service.pb-c.h"
 #include "flow/answer.h"
+#include "flow/events.h"
 #include "flow/gate.h"
 #include "flow/page.h"
 #include "flow/status.h"
 #include "flow/watch.h"
-
-/* W3C trace context: 55 characters in version 00, and no version is longer than a header of this size. */
-#define TRACEPARENT_MAX 128
 
 struct request_service {
     Coupon__V1__CouponService_Service base; /* first: the stubs hand back a pointer to it */
@@ -39,11 +37,8 @@ static void check_ids(struct bad_fields *bad, const struct request *request) {
 static const char *traceparent_of(struct rpc_call *call) {
     size_t len;
     const char *value = rpc_call_metadata(call, "traceparent", &len);
-    if (!value || len == 0 || len > TRACEPARENT_MAX)
+    if (!value || !traceparent_is_fine(value, len))
         return NULL;
-    for (size_t i = 0; i < len; i++)
-        if (value[i] < ' ' || value[i] > '~')
-            return NULL;
     char *copy = rpc_call_alloc(call, len + 1);
     memcpy(copy, value, len);
     return copy;

@@ -177,7 +177,8 @@ void fixture_produce(struct fixture *fixture, enum stream stream, const void *va
     struct kafka_producer *producer;
     struct err err;
     int acked = 0, fd = eventfd(0, EFD_NONBLOCK);
-    struct outbox_entry entry = {.coupon_id = fixture->coupon_id, .payload = value, .payload_len = len};
+    struct outbox_entry entry = {
+        .coupon_id = fixture->coupon_id, .traceparent = FIXTURE_TRACEPARENT, .payload = value, .payload_len = len};
     must(kafka_producer_new(&fixture->kafka, stream, on_ack, &acked, fd, &producer, &err), &err);
     must(kafka_produce(producer, &entry, 0, &err), &err);
     cr_assert(kafka_producer_flush(producer, 30000));

@@ -394,7 +394,9 @@ Test(steps, issue_gives_what_the_ledger_promised_once_and_puts_the_rest_aside) {
     cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon where user_id = 1000 + ticket"), 3);
     cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon"), 3);
     cr_assert_eq(fixture_number(&fixture, "select issued from issuance"), 3);
-    cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_published_0 where id = ticket"), 3);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_published_0 where id = ticket"
+                                          " and traceparent = '" FIXTURE_TRACEPARENT "'"),
+                 3);
     cr_assert_eq(fixture_number(&fixture, "select count(*) from dead_letter where message_offset in (6, 7, 8)"
                                           " and length(reason) > 10"),
                  3);

@@ -65,7 +65,7 @@ struct  Coupon__V1__Coupon
   int64_t issued;
   Coupon__V1__Coupon__Status status;
   /*
-   * From 0 (nothing off) to 1 (free).
+   * From 0 to 100; whether it is a fraction or a percentage is the caller's convention.
    */
   double discount_rate;
   /*

@@ -12,7 +12,7 @@ create table coupon (
     quantity bigint not null check (quantity > 0),
     status smallint not null check (status between 1 and 3),
     frozen boolean not null default false,
-    discount_rate double precision not null check (discount_rate between 0 and 1),
+    discount_rate double precision not null check (discount_rate between 0 and 100),
     open_time timestamptz,
     expire_time timestamptz check (expire_time > open_time),
     version bigint not null default 1,
