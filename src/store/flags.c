@@ -9,6 +9,7 @@
 
 #define KEY_MAX  64
 #define HOST_MAX 256
+#define DB_MAX   9999 /* as config.c has it; Redis itself knows how many it has */
 
 struct flags {
     char host[HOST_MAX], user[HOST_MAX], password[HOST_MAX];
@@ -63,8 +64,8 @@ static bool parse_url(struct flags *flags, const char *url, struct err *err) {
     char *slash = strchr(host, '/');
     if (slash) {
         *slash = 0;
-        if (slash[1] && !parse_number(slash + 1, 1000, &flags->db))
-            return bad_url(err, "the database after the last / is not a number");
+        if (slash[1] && !parse_number(slash + 1, DB_MAX, &flags->db))
+            return bad_url(err, "the database after the last / is not a number up to 9999");
     }
     char *colon = strrchr(host, ':');
     if (colon && !strchr(colon, ']')) {
