@@ -84,9 +84,8 @@ static bool reposition(struct worker *worker, struct err *err) {
     int64_t *next = ARENA_ARRAY(&worker->arena, int64_t, n), *none = arena_zalloc(&worker->arena, n * sizeof *none);
     if (n && !issuance_offsets(worker->pg, &worker->arena, worker->issue->topic, worker->assigned, none, n, next, err))
         return false;
-    for (size_t i = 0; i < n; i++)
-        if (!kafka_seek(worker->consumer, worker->assigned[i], next[i], err))
-            return false;
+    if (n && !kafka_seek(worker->consumer, worker->assigned, next, n, err))
+        return false;
     kafka_pause(worker->consumer, false);
     worker->reposition = false;
     return true;

@@ -80,7 +80,9 @@ void kafka_consumer_free(struct kafka_consumer *consumer);
 /* Waits up to wait_ms for a first message, then takes what is there, up to `max`. They are released together. */
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max);
 void kafka_release(struct kafka_message *messages, size_t n);
-bool kafka_seek(struct kafka_consumer *consumer, int32_t partition, int64_t offset, struct err *err);
+/* Moves to these offsets, all at once. */
+bool kafka_seek(struct kafka_consumer *consumer, const int32_t *partitions, const int64_t *offsets, size_t n,
+                struct err *err);
 /* Stops and continues the flow of messages; membership in the group is kept as long as kafka_consume is called. */
 void kafka_pause(struct kafka_consumer *consumer, bool pause);
 /* Tells Kafka, without waiting, that everything below next_offset is done. */

@@ -176,15 +176,20 @@ static rd_kafka_topic_partition_list_t *one_partition(const struct kafka_consume
     return list;
 }
 
-bool kafka_seek(struct kafka_consumer *consumer, int32_t partition, int64_t offset, struct err *err) {
-    rd_kafka_topic_partition_list_t *list = one_partition(consumer, partition, offset);
+bool kafka_seek(struct kafka_consumer *consumer, const int32_t *partitions, const int64_t *offsets, size_t n,
+                struct err *err) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+    for (size_t i = 0; i < n; i++)
+        rd_kafka_topic_partition_list_add(list, consumer->topic, partitions[i])->offset = offsets[i];
     rd_kafka_error_t *error = rd_kafka_seek_partitions(consumer->rk, list, QUERY_TIMEOUT_MS);
-    rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : list->elems[0].err;
+    rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (int i = 0; i < list->cnt && !code; i++)
+        code = list->elems[i].err;
     rd_kafka_error_destroy(error);
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
-        return err_set(err, ERR_UNAVAILABLE, BACKEND_KAFKA, "seeking %s [%d] to %lld: %s", consumer->topic, partition,
-                       (long long)offset, rd_kafka_err2str(code));
+        return err_set(err, ERR_UNAVAILABLE, BACKEND_KAFKA, "seeking in %s: %s", consumer->topic,
+                       rd_kafka_err2str(code));
     return true;
 }
 
