@@ -12,12 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/pg.h"
+
 enum setting_type {
     TYPE_INT,          /* min to max, in `unit` */
     TYPE_TEXT,         /* min to max bytes long */
     TYPE_LISTEN,       /* HOST:PORT */
-    TYPE_REDIS_URL,    /* redis://[host[:port]][/db] */
+    TYPE_REDIS_URL,    /* redis://[[user]:password@][host[:port]][/db] */
     TYPE_TOPIC_PREFIX, /* what Kafka allows in a name; min to max bytes long */
+    TYPE_TOPIC_STRATEGY,
     TYPE_LOG_LEVEL,
 };
 
@@ -56,15 +59,23 @@ static const struct setting settings[] = {
      AT(postgres_statement_timeout_ms)},
     {"redis.url", TYPE_REDIS_URL, "", 0, 0, "redis://127.0.0.1:6379/0", "where the availability flags are",
      AT(redis_url)},
+    {"redis.username", TYPE_TEXT, "", 0, 255, "", "instead of the user in redis.url", AT(redis_username)},
+    {"redis.password", TYPE_TEXT, "", 0, 255, "", "instead of the password in redis.url", AT(redis_password)},
     {"redis.timeout_ms", TYPE_INT, "ms", 10, 10000, "250", "how long connecting, and one command, may take",
      AT(redis_timeout_ms)},
     {"kafka.brokers", TYPE_TEXT, "", 1, 4096, "127.0.0.1:9092",
      "the brokers to start from, HOST:PORT, separated by commas", AT(kafka_brokers)},
-    {"kafka.partitions", TYPE_INT, "", 1, 1000, "8", "partitions of a topic that is created", AT(kafka_partitions)},
+    {"kafka.partitions", TYPE_INT, "", 1, 1000, "8",
+     "partitions of the topics when they are created; couponctl topics migrate changes them", AT(kafka_partitions)},
     {"kafka.replication_factor", TYPE_INT, "", 1, 9, "1", "replicas of a topic that is created",
      AT(kafka_replication_factor)},
     {"kafka.topic_prefix", TYPE_TOPIC_PREFIX, "", 0, 100, "", "put before the name of each topic and consumer group",
      AT(kafka_topic_prefix)},
+    {"kafka.topic_strategy", TYPE_TOPIC_STRATEGY, "", 0, 0, "key",
+     "key: coupons share a topic, keyed by their id; per_coupon: each has its own topic, no keys",
+     AT(kafka_topic_strategy)},
+    {"kafka.coupon_partitions", TYPE_INT, "", 1, 1000, "8", "partitions of a coupon's own topic when it is created",
+     AT(kafka_coupon_partitions)},
     {"flow.lanes", TYPE_INT, "", 1, 256, "8", "lanes of a new database; fixed by whoever starts on it first",
      AT(flow_lanes)},
     {"flow.queue_size", TYPE_INT, "items", 16, 1048576, "16384",
@@ -112,7 +123,7 @@ static void *field_of(struct config *config, const struct setting *setting) {
 }
 
 static bool is_string(const struct setting *setting) {
-    return setting->type != TYPE_INT && setting->type != TYPE_LOG_LEVEL;
+    return setting->type != TYPE_INT && setting->type != TYPE_LOG_LEVEL && setting->type != TYPE_TOPIC_STRATEGY;
 }
 
 /* "1 to 64", "10 to 10000 ms", "HOST:PORT, …": what would be right, also shown by --help. */
@@ -129,10 +140,13 @@ static const char *expectation(const struct setting *setting, char text[static 1
         snprintf(text, 120, "HOST:PORT (IPv6 in brackets)");
         break;
     case TYPE_REDIS_URL:
-        snprintf(text, 120, "redis://[HOST[:PORT]][/DB]");
+        snprintf(text, 120, "redis://[[USER]:PW@]HOST[:PORT][/DB]");
         break;
     case TYPE_TOPIC_PREFIX:
         snprintf(text, 120, "up to %" PRId64 " of a-z A-Z 0-9 . _ -", setting->max);
+        break;
+    case TYPE_TOPIC_STRATEGY:
+        snprintf(text, 120, "key or per_coupon");
         break;
     case TYPE_LOG_LEVEL:
         snprintf(text, 120, "debug, info, warn or error");
@@ -182,6 +196,13 @@ static bool is_redis_url(const char *value) {
     if (strncmp(value, scheme, sizeof scheme - 1) != 0)
         return false;
     const char *at = value + sizeof scheme - 1;
+    const char *authority_end = at + strcspn(at, "/"), *credentials_end = memchr(at, '@', (size_t)(authority_end - at));
+    if (credentials_end) {
+        /* Percent signs stand for what can't stand for itself; libc's ctype would take more than ASCII. */
+        if (!memchr(at, ':', (size_t)(credentials_end - at)) || strcspn(at, " \t") < (size_t)(credentials_end - at))
+            return false;
+        at = credentials_end + 1;
+    }
     if (*at && *at != '/') {
         at = end_of_host(at);
         if (!at)
@@ -234,9 +255,23 @@ static bool assign_int(int64_t *ret, const struct setting *setting, const char *
     return true;
 }
 
+static char *copy_of(const char *text) {
+    char *copy = strdup(text);
+    if (!copy)
+        abort();
+    return copy;
+}
+
 static bool assign(struct config *config, const struct setting *setting, const char *value, const char *where,
                    struct err *err) {
     void *field = field_of(config, setting);
+    if (setting->type == TYPE_TOPIC_STRATEGY) {
+        bool per_coupon = strcmp(value, "per_coupon") == 0;
+        if (!per_coupon && strcmp(value, "key") != 0)
+            return refuse_value(setting, value, where, "is not a strategy", err);
+        *(enum topic_strategy *)field = per_coupon ? TOPIC_STRATEGY_PER_COUPON : TOPIC_STRATEGY_KEY;
+        return true;
+    }
     if (setting->type == TYPE_INT)
         return assign_int(field, setting, value, where, err);
     if (setting->type == TYPE_LOG_LEVEL) {
@@ -246,9 +281,7 @@ static bool assign(struct config *config, const struct setting *setting, const c
     }
     if (!is_valid_string(setting, value))
         return refuse_value(setting, value, where, "is not valid", err);
-    char *copy = strdup(value);
-    if (!copy)
-        abort();
+    char *copy = copy_of(value);
     free(*(char **)field);
     *(char **)field = copy;
     return true;
@@ -285,12 +318,91 @@ static bool refuse_key(const char *key, const char *where, struct err *err) {
                    is_slip ? "did you mean" : "--help lists all, the closest is", closest->key);
 }
 
-static bool set(struct config *config, const char *key, const char *value, const char *where, struct err *err) {
+/* --- librdkafka's properties --- */
+
+#define KAFKA_PREFIX "kafka."
+
+static void keep_property(struct config *config, const char *name, const char *value) {
+    struct kafka_property *property = config->kafka_properties, *end = property + config->n_kafka_properties;
+    while (property < end && strcmp(property->name, name) != 0)
+        property++;
+    if (property < end) {
+        free(property->value);
+        property->value = copy_of(value);
+        return;
+    }
+    size_t n = config->n_kafka_properties + 1;
+    config->kafka_properties = realloc(config->kafka_properties, n * sizeof *config->kafka_properties);
+    if (!config->kafka_properties)
+        abort();
+    config->kafka_properties[n - 1] = (struct kafka_property){copy_of(name), copy_of(value)};
+    config->n_kafka_properties = n;
+}
+
+static bool set_property(struct config *config, const char *key, const char *value, const char *where,
+                         struct err *err) {
+    const char *name = key + sizeof KAFKA_PREFIX - 1;
+    struct err problem, unknown;
+    if (!kafka_check_property(name, value, &problem)) {
+        refuse_key(key, where, &unknown);
+        bool is_known = problem.code != ERR_NOT_FOUND;
+        return is_known
+                   ? err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %.100s: %s", where, key, problem.text)
+                   : err_set(err, ERR_INVALID, BACKEND_NONE, "%s (nor does librdkafka have %.80s)", unknown.text, name);
+    }
+    keep_property(config, name, value);
+    return true;
+}
+
+/* --- values from files --- */
+
+#define FILE_PREFIX    "file:"
+#define FILE_MAX_BYTES (64 * 1024)
+
+/* The file's text, to be freed, or NULL. Its content is never told. */
+static char *read_secret(const char *path, const char *key, const char *where, struct err *err) {
+    FILE *file = fopen(path, "re");
+    if (!file) {
+        err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s: %s can't be opened: %s", where, key, path, strerror(errno));
+        return NULL;
+    }
+    char *text = calloc(1, FILE_MAX_BYTES + 1);
+    if (!text)
+        abort();
+    size_t len = fread(text, 1, FILE_MAX_BYTES, file);
+    const char *wrong = ferror(file)                  ? "can't be read"
+                        : len == FILE_MAX_BYTES       ? "is longer than 64 KiB"
+                        : strlen(text) != len         ? "has a NUL byte"
+                        : strspn(text, "\r\n") == len ? "is empty"
+                                                      : NULL;
+    fclose(file);
+    if (wrong) {
+        err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s: %s %s", where, key, path, wrong);
+        free(text);
+        return NULL;
+    }
+    while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+        text[--len] = 0;
+    return text;
+}
+
+static bool set_plain(struct config *config, const char *key, const char *value, const char *where, struct err *err) {
     for (size_t i = 0; i < N_SETTINGS; i++) {
         if (strcmp(settings[i].key, key) == 0)
             return assign(config, &settings[i], value, where, err);
     }
+    if (strncmp(key, KAFKA_PREFIX, sizeof KAFKA_PREFIX - 1) == 0)
+        return set_property(config, key, value, where, err);
     return refuse_key(key, where, err);
+}
+
+static bool set(struct config *config, const char *key, const char *value, const char *where, struct err *err) {
+    if (strncmp(value, FILE_PREFIX, sizeof FILE_PREFIX - 1) != 0)
+        return set_plain(config, key, value, where, err);
+    char *text = read_secret(value + sizeof FILE_PREFIX - 1, key, where, err);
+    bool ok = text && set_plain(config, key, text, where, err);
+    free(text);
+    return ok;
 }
 
 void config_init(struct config *config) {
@@ -311,6 +423,13 @@ void config_deinit(struct config *config) {
         free(*field);
         *field = NULL;
     }
+    for (size_t i = 0; i < config->n_kafka_properties; i++) {
+        free(config->kafka_properties[i].name);
+        free(config->kafka_properties[i].value);
+    }
+    free(config->kafka_properties);
+    config->kafka_properties = NULL;
+    config->n_kafka_properties = 0;
 }
 
 bool config_set(struct config *config, const char *assignment, struct err *err) {
@@ -418,7 +537,91 @@ bool config_read_file(struct config *config, const char *path, struct err *err) 
     return !source.failed;
 }
 
-bool config_check(const struct config *config, struct err *err) {
+/* --- the environment --- */
+
+#define VARIABLE_PREFIX "COUPONSD_SET_"
+
+/* The key that a variable's name stands for: a setting's, dots written as underscores, or else one of librdkafka's
+ * properties, whose names have no underscores. */
+static void key_of_variable(const char *name, size_t len, char ret_key[static 120]) {
+    if (len > 119)
+        len = 119;
+    for (size_t i = 0; i < len; i++)
+        ret_key[i] = (char)tolower((unsigned char)name[i]);
+    ret_key[len] = 0;
+    for (size_t i = 0; i < N_SETTINGS; i++) {
+        char plain[120];
+        snprintf(plain, sizeof plain, "%s", settings[i].key);
+        for (char *dot = plain; (dot = strchr(dot, '.')) != NULL;)
+            *dot = '_';
+        if (strcmp(plain, ret_key) == 0) {
+            snprintf(ret_key, 120, "%s", settings[i].key);
+            return;
+        }
+    }
+    for (char *at = ret_key; (at = strchr(at, '_')) != NULL;)
+        *at = '.';
+}
+
+bool config_read_environment(struct config *config, char *const *environment, struct err *err) {
+    for (; *environment; environment++) {
+        const char *name = *environment, *equals = strchr(name, '=');
+        if (!equals || strncmp(name, VARIABLE_PREFIX, sizeof VARIABLE_PREFIX - 1) != 0)
+            continue;
+        char key[120], where[160];
+        const char *rest = name + sizeof VARIABLE_PREFIX - 1;
+        key_of_variable(rest, (size_t)(equals - rest), key);
+        snprintf(where, sizeof where, "environment: %.*s", (int)(equals - name < 120 ? equals - name : 120), name);
+        if (!set(config, key, equals + 1, where, err))
+            return false;
+    }
+    return true;
+}
+
+/* --- all of it together --- */
+
+/* Whatever could mean something in a URL is written as %XX. */
+static size_t percent_encode(char *out, const char *text) {
+    size_t len = 0;
+    for (; *text; text++) {
+        if (isalnum((unsigned char)*text))
+            out[len++] = *text;
+        else
+            len += (size_t)sprintf(out + len, "%%%02X", (unsigned char)*text);
+    }
+    out[len] = 0;
+    return len;
+}
+
+/* redis.username and redis.password take the place of what redis.url has. */
+static bool add_redis_credentials(struct config *config, struct err *err) {
+    static const char scheme[] = "redis://";
+    if (!*config->redis_password) {
+        if (*config->redis_username)
+            return err_set(err, ERR_INVALID, BACKEND_NONE,
+                           "redis.username is set without redis.password: set both, or have both in redis.url");
+        return true;
+    }
+    const char *rest = config->redis_url + sizeof scheme - 1, *at = memchr(rest, '@', strcspn(rest, "/"));
+    rest = at ? at + 1 : rest;
+    char *url = malloc(sizeof scheme + 3 * strlen(config->redis_username) + 3 * strlen(config->redis_password) +
+                       strlen(rest) + 3);
+    if (!url)
+        abort();
+    size_t len = (size_t)sprintf(url, "%s", scheme);
+    len += percent_encode(url + len, config->redis_username);
+    url[len++] = ':';
+    len += percent_encode(url + len, config->redis_password);
+    sprintf(url + len, "@%s", rest);
+    free(config->redis_url);
+    config->redis_url = url;
+    return true;
+}
+
+static bool check(const struct config *config, struct err *err) {
+    struct err problem;
+    if (!pg_check_url(config->postgres_url, &problem))
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "postgres.url: %s", problem.text);
     const struct {
         const char *key;
         int64_t batch_max;
@@ -435,6 +638,10 @@ bool config_check(const struct config *config, struct err *err) {
                            batches[i].key, batches[i].batch_max, config->flow_queue_size);
     }
     return true;
+}
+
+bool config_finish(struct config *config, struct err *err) {
+    return check(config, err) && add_redis_credentials(config, err);
 }
 
 static void print_row(FILE *out, const struct setting *setting, const int widths[static 2]) {

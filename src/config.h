@@ -2,8 +2,12 @@
  * reader, --set, --help and docs/settings.md all come from it.
  *
  * Sources, later ones win: the defaults, the file (INI, a section per prefix: [grpc] listen = …; top-level keys before
- * any section), --set key=value in the order given. An unknown key, a bad value or a value out of range is refused with
- * where it stands (FILE:LINE or --set), its name, and what would be right. */
+ * any section), the environment (COUPONSD_SET_GRPC_LISTEN=…), --set key=value in the order given. An unknown key, a bad
+ * value or a value out of range is refused with where it stands (FILE:LINE, the variable or --set), its name, and what
+ * would be right. Values that may be secret (texts and Redis's URL) are never repeated.
+ *
+ * A text given as file:PATH is read from that file, without the line break at its end. Any kafka.NAME that is not in
+ * the table is a property of librdkafka. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,6 +16,9 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "store/kafka.h"
+
+enum topic_strategy { TOPIC_STRATEGY_KEY, TOPIC_STRATEGY_PER_COUPON };
 
 /* Field names follow the keys: grpc.max_message_bytes is grpc_max_message_bytes. Strings are owned by the config. */
 struct config {
@@ -26,12 +33,17 @@ struct config {
     char *postgres_url;
     int64_t postgres_connect_timeout_s;
     int64_t postgres_statement_timeout_ms;
-    char *redis_url; /* redis://host:port/db */
+    char *redis_url; /* redis://[user:password@]host:port/db; config_finish puts the next two into it */
+    char *redis_username, *redis_password;
     int64_t redis_timeout_ms;
     char *kafka_brokers;
     int64_t kafka_partitions;
     int64_t kafka_replication_factor;
     char *kafka_topic_prefix;
+    enum topic_strategy kafka_topic_strategy;
+    int64_t kafka_coupon_partitions;
+    struct kafka_property *kafka_properties;
+    size_t n_kafka_properties;
 
     int64_t flow_lanes;      /* fixed for a database by whoever starts first */
     int64_t flow_queue_size; /* of each stage */
@@ -65,9 +77,12 @@ void config_init(struct config *config);
 void config_deinit(struct config *config);
 /* Reads an INI file over what is there. */
 bool config_read_file(struct config *config, const char *path, struct err *err);
+/* Every variable COUPONSD_SET_… of `environment`, which is like environ. */
+bool config_read_environment(struct config *config, char *const *environment, struct err *err);
 /* "key=value". */
 bool config_set(struct config *config, const char *assignment, struct err *err);
-/* What no single setting shows, e.g. a batch larger than its queue. After all sources were read. */
-bool config_check(const struct config *config, struct err *err);
+/* After all sources were read: checks what no single setting shows, e.g. a batch larger than its queue, and puts
+ * Redis's credentials into its URL. */
+bool config_finish(struct config *config, struct err *err);
 /* The table for people: key, unit, range, default, text; as text for --help or as Markdown for docs/settings.md. */
 void config_help(FILE *out, bool markdown);

@@ -16,3 +16,9 @@ static const struct rpc_method coupon_admin_service_methods[] __attribute__((unu
     {"ResumeCoupon", RPC_UNARY}, {"CloseCoupon", RPC_UNARY}, {"AddQuantity", RPC_UNARY},
 };
 #define COUPON_ADMIN_SERVICE_METHODS (sizeof coupon_admin_service_methods / sizeof coupon_admin_service_methods[0])
+
+static const struct rpc_method topic_admin_service_methods[] __attribute__((unused)) = {
+    {"ListTopics", RPC_UNARY},   {"MigrateTopics", RPC_UNARY},      {"PauseMigration", RPC_UNARY},
+    {"DeleteTopics", RPC_UNARY}, {"RetireCouponTopics", RPC_UNARY},
+};
+#define TOPIC_ADMIN_SERVICE_METHODS (sizeof topic_admin_service_methods / sizeof topic_admin_service_methods[0])

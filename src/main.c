@@ -34,7 +34,10 @@ static void print_help(FILE *out) {
           "  --settings         print the settings as a Markdown table, and exit\n"
           "  --version          print the version, and exit\n"
           "  --help             print this, and exit\n\n"
-          "SIGTERM and SIGINT stop it gracefully; a second one at once.\n\nSettings:\n",
+          "SIGTERM and SIGINT stop it gracefully; a second one at once.\n\n"
+          "Settings come from the file, the environment (COUPONSD_SET_GRPC_LISTEN=… is grpc.listen) and --set; the\n"
+          "later wins. A text given as file:PATH is read from that file: the way for passwords. Any other kafka.NAME\n"
+          "is a property of librdkafka, e.g. kafka.security.protocol.\n\nSettings:\n",
           out);
     config_help(out, false);
 }
@@ -96,10 +99,12 @@ static int read_command_line(int argc, char **argv, struct config *config) {
     }
     if (result < 0 && file && !config_read_file(config, file, &err))
         result = refuse(&err);
+    if (result < 0 && !config_read_environment(config, environ, &err))
+        result = refuse(&err);
     for (int i = 0; result < 0 && i < n_sets; i++)
         if (!config_set(config, sets[i], &err))
             result = refuse(&err);
-    if (result < 0 && !config_check(config, &err))
+    if (result < 0 && !config_finish(config, &err))
         result = refuse(&err);
     if (result < 0 && check) {
         puts("settings are fine");

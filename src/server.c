@@ -18,6 +18,7 @@
 #include "flow/relay.h"
 #include "flow/request.h"
 #include "flow/status.h"
+#include "flow/topics.h"
 #include "flow/totals.h"
 #include "flow/watch.h"
 #include "flow/winners.h"
@@ -29,8 +30,7 @@
 #include "store/kafka.h"
 #include "store/schema.h"
 
-#define RETRY_US       (200 * US_PER_MS)
-#define KAFKA_CHECK_MS 3000
+#define RETRY_US (200 * US_PER_MS)
 /* syslog's numbers, of which <syslog.h> would define names that ours clash with. */
 #define KAFKA_LOG_ERROR 3
 
@@ -38,6 +38,7 @@ struct server {
     const struct config *config;
     struct pg_options hot, cold;
     struct kafka_options kafka;
+    struct kafka_admin *kafka_admin;
     struct pg *ready_pg; /* the HTTP thread's own */
     struct known *known;
     struct winners *winners;
@@ -47,6 +48,7 @@ struct server {
     struct admit *admit;
     struct gate *gate;
     struct admin *admin;
+    struct topics *topics;
     struct issue *issue;
     struct complete *complete;
     struct reconcile *reconcile;
@@ -78,9 +80,10 @@ static void init_options(struct server *server) {
     server->kafka = (struct kafka_options){
         .brokers = config->kafka_brokers,
         .topic_prefix = config->kafka_topic_prefix,
-        .partitions = (int)config->kafka_partitions,
         .replication_factor = (int)config->kafka_replication_factor,
         .in_flight_max = (int)config->relay_in_flight_max,
+        .properties = config->kafka_properties,
+        .n_properties = config->n_kafka_properties,
         .on_log = on_kafka_log,
     };
 }
@@ -113,15 +116,18 @@ static bool migrate(struct server *server, struct err *err) {
 
 /* Kafka and Redis may be away: requests are accepted all the same. What no waiting mends is refused. */
 static bool check_others(struct server *server, struct err *err) {
+    const struct config *config = server->config;
     struct flags *flags;
     struct err problem;
-    if (!flags_new(server->config->redis_url, server->config->redis_timeout_ms, &flags, err))
+    if (!flags_new(config->redis_url, config->redis_timeout_ms, &flags, err))
         return false;
     if (!flags_connect(flags, &problem))
         log_warn("start.without", LOG_STR("backend", "redis"), LOG_ERR(&problem),
                  LOG_STR("until_then", "Postgres answers instead"));
     flags_free(flags);
-    if (kafka_ensure_topics(&server->kafka, KAFKA_CHECK_MS, &problem))
+    if (!kafka_admin_new(&server->kafka, &server->kafka_admin, err))
+        return false;
+    if (topics_prepare(config, &server->cold, &server->kafka, server->kafka_admin, &problem))
         return true;
     if (!problem.retriable) {
         *err = problem;
@@ -139,15 +145,17 @@ static bool start_stages(struct server *server, struct err *err) {
     server->watch = watch_start(config, &server->hot);
     server->status = status_start(config, &server->hot);
     for (int stream = 0; stream < STREAMS; stream++)
-        server->relays[stream] = relay_start(config, &server->hot, &server->kafka, (enum stream)stream);
+        server->relays[stream] =
+            relay_start(config, &server->hot, &server->kafka, server->kafka_admin, (enum stream)stream);
     server->admit = admit_start(config, &server->hot, server->known, server->status, server->relays[STREAM_REQUESTED]);
     server->issue = issue_start(config, &server->hot, &server->kafka, server->relays[STREAM_PUBLISHED], server->watch);
     server->gate = gate_start(config, &server->hot, server->known, server->winners, server->admit, server->status, err);
     if (!server->gate)
         return false;
-    server->admin = admin_start(config, &server->cold, server->known, err);
+    server->admin = admin_start(config, &server->cold, &server->kafka, server->kafka_admin, server->known, err);
     if (!server->admin)
         return false;
+    server->topics = topics_start(config, &server->cold, &server->kafka, server->kafka_admin);
     server->complete = complete_start(config, &server->hot, &server->kafka, server->known, server->watch, err);
     if (!server->complete)
         return false;
@@ -175,6 +183,8 @@ static bool start_rpc(struct server *server, struct err *err) {
                           COUPON_SERVICE_METHODS, err) &&
            rpc_server_add(server->rpc, admin_service_base(server->admin), coupon_admin_service_methods,
                           COUPON_ADMIN_SERVICE_METHODS, err) &&
+           rpc_server_add(server->rpc, topics_service_base(server->topics), topic_admin_service_methods,
+                          TOPIC_ADMIN_SERVICE_METHODS, err) &&
            (server->health = rpc_health_add(server->rpc, err)) != NULL && rpc_reflection_add(server->rpc, err) &&
            rpc_server_start(server->rpc, err);
 }
@@ -186,6 +196,7 @@ static void set_serving(struct server *server, bool serving) {
     rpc_health_set(server->health, "", serving);
     rpc_health_set(server->health, "coupon.v1.CouponService", serving);
     rpc_health_set(server->health, "coupon.v1.CouponAdminService", serving);
+    rpc_health_set(server->health, "coupon.v1.TopicAdminService", serving);
 }
 
 static bool is_ready(void *arg, char why[static 200]) {
@@ -244,12 +255,14 @@ void server_stop(struct server *server, const volatile bool *hurry) {
     winners_stop(server->winners);
     admit_stop(server->admit);
     admin_stop(server->admin);
+    topics_stop(server->topics);
     status_stop(server->status);
     reconcile_stop(server->reconcile);
     issue_stop(server->issue);
     for (int stream = 0; stream < STREAMS; stream++)
         relay_stop(server->relays[stream]);
     complete_stop(server->complete);
+    kafka_admin_free(server->kafka_admin);
     watch_stop(server->watch);
     http_server_free(server->http);
     rpc_server_free(server->rpc);

@@ -38,4 +38,6 @@ int verb_status(struct ctl *ctl);
 int verb_watch(struct ctl *ctl);
 int verb_coupons(struct ctl *ctl);
 int verb_bench(struct ctl *ctl);
-extern const struct option_spec create_options[], list_options[], add_options[], request_options[], bench_options[];
+int verb_topics(struct ctl *ctl);
+extern const struct option_spec create_options[], list_options[], add_options[], request_options[], bench_options[],
+    topics_options[];

@@ -33,6 +33,13 @@ static const struct verb verbs[] = {
      "measure: many users ask at once, until all that was accepted is issued\n\n"
      "Several servers (--server repeated, or with commas) take turns. Without --rate a new call starts when one ends.\n"
      "SIGINT and SIGTERM end the load early; what is known then is printed, and the exit code is 4."},
+    {"topics", "[ACTION] [WHICH]", 0, 2, topics_options, verb_topics,
+     "see to the topics in Kafka\n\n"
+     "  topics list                               all of them, whether they are in use, what is unread\n"
+     "  topics migrate --to v2 --partitions 16    publish to another version, lane by lane; back again with --to v1\n"
+     "  topics pause                              leave lanes where they are; migrate continues\n"
+     "  topics delete v1                          delete a version that is drained\n"
+     "  topics retire COUPON                      delete the own topics of a closed coupon that is drained"},
     {"help", "[VERB]", 0, 1, NULL, verb_help, "tell the verbs, or the options of one"},
 };
 #define VERBS (sizeof verbs / sizeof verbs[0])

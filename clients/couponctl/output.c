@@ -200,3 +200,72 @@ void print_user_coupon(const Coupon__V1__UserCoupon *coupon, bool json) {
     printf("%-10lld %-10lld %10lld  %s\n", (long long)coupon->coupon_id, (long long)coupon->user_id,
            (long long)coupon->ticket, time_text(coupon->issue_time, room));
 }
+
+/* --- topics --- */
+
+#define TOPIC_HEADER "%-9s %10s %5s %10s  %s\n"
+#define TOPIC_ROW    "%-9s %10d %5d %10lld  %s%s\n"
+
+static const char *topic_state_name(Coupon__V1__Topic__State state) {
+    return enum_name(&coupon__v1__topic__state__descriptor, (int)state, "STATE_");
+}
+
+void print_topic_header(bool json) {
+    if (!json)
+        printf(TOPIC_HEADER, "STATE", "PARTITIONS", "LANES", "LAG", "TOPIC");
+}
+
+static bool is_grown(const Coupon__V1__Topic *topic) {
+    return topic->partitions && topic->created_partitions && topic->partitions != topic->created_partitions;
+}
+
+void print_topic(const Coupon__V1__Topic *topic, bool json) {
+    struct strbuf out = {0};
+    if (json) {
+        add_text(&out, "topic", topic->name);
+        add_text(&out, "stream", enum_name(&coupon__v1__topic__stream__descriptor, (int)topic->stream, "STREAM_"));
+        add_int(&out, "version", topic->version);
+        add_int(&out, "coupon_id", topic->coupon_id);
+        add_text(&out, "state", topic_state_name(topic->state));
+        add_int(&out, "partitions", topic->partitions);
+        add_int(&out, "created_partitions", topic->created_partitions);
+        add_int(&out, "lanes", topic->lanes);
+        add_int(&out, "lag", topic->lag);
+        print_object(&out);
+        return;
+    }
+    char grown[60] = "";
+    if (is_grown(topic))
+        snprintf(grown, sizeof grown, "  (was created with %d partitions)", topic->created_partitions);
+    strbuf_printf(&out, TOPIC_ROW, topic_state_name(topic->state), topic->partitions, topic->lanes,
+                  (long long)topic->lag, topic->name, grown);
+    print_line(&out);
+}
+
+void print_migration(const Coupon__V1__Migration *migration, bool json) {
+    struct strbuf out = {0};
+    if (json) {
+        add_int(&out, "target_version", migration->target_version);
+        add_int(&out, "lanes", migration->lanes);
+        add_int(&out, "lanes_moved", migration->lanes_moved);
+        strbuf_printf(&out, "\"paused\":%s,", migration->paused ? "true" : "false");
+        print_object(&out);
+        return;
+    }
+    strbuf_printf(&out, "%d of %d lanes publish to v%d%s\n", migration->lanes_moved, migration->lanes,
+                  migration->target_version, migration->paused ? "; paused: topics migrate continues" : "");
+    print_line(&out);
+}
+
+void print_deleted(char *const *topics, size_t n, bool json) {
+    for (size_t i = 0; i < n; i++) {
+        struct strbuf out = {0};
+        if (json) {
+            add_text(&out, "deleted", topics[i]);
+            print_object(&out);
+        } else {
+            strbuf_printf(&out, "deleted %s\n", topics[i]);
+            print_line(&out);
+        }
+    }
+}

@@ -7,6 +7,7 @@
 
 #include "coupon/v1/coupon.pb-c.h"
 #include "coupon/v1/publish.pb-c.h"
+#include "coupon/v1/topic_admin_service.pb-c.h"
 
 /* The value's name without the enum's prefix, e.g. "ISSUED"; "?" for a value that this program does not know. */
 const char *state_name(Coupon__V1__PublishStatus__State state);
@@ -17,6 +18,12 @@ void print_coupon(const Coupon__V1__Coupon *coupon, bool json);
 void print_status(const Coupon__V1__PublishStatus *status, bool json);
 void print_user_coupon_header(bool json);
 void print_user_coupon(const Coupon__V1__UserCoupon *coupon, bool json);
+
+void print_topic_header(bool json);
+void print_topic(const Coupon__V1__Topic *topic, bool json);
+void print_migration(const Coupon__V1__Migration *migration, bool json);
+/* The names of topics that are gone. */
+void print_deleted(char *const *topics, size_t n, bool json);
 
 /* Control characters, which a server could steer a terminal with, become '?'; line breaks stay. */
 void print_safely(FILE *out, const char *text);

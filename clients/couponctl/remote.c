@@ -9,6 +9,7 @@
 #include "args.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
 #include "coupon/v1/coupon_service.pb-c.h"
+#include "coupon/v1/topic_admin_service.pb-c.h"
 #include "coupon_methods.h"
 #include "ctl.h"
 #include "status.h"
@@ -64,6 +65,8 @@ bool remote_init(struct remote *remote, const char *target, bool json) {
                                           coupon_service_methods, COUPON_SERVICE_METHODS);
     remote->admin = rpc_channel_service(remote->channel, &coupon__v1__coupon_admin_service__descriptor,
                                         coupon_admin_service_methods, COUPON_ADMIN_SERVICE_METHODS);
+    remote->topics = rpc_channel_service(remote->channel, &coupon__v1__topic_admin_service__descriptor,
+                                         topic_admin_service_methods, TOPIC_ADMIN_SERVICE_METHODS);
     return true;
 }
 

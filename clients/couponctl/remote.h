@@ -23,7 +23,7 @@ void servers_deinit(struct servers *servers);
 struct remote {
     const char *target;
     struct rpc_channel *channel;
-    ProtobufCService *coupons, *admin; /* CouponService, CouponAdminService */
+    ProtobufCService *coupons, *admin, *topics; /* CouponService, CouponAdminService, TopicAdminService */
 };
 
 /* Does not connect yet. Says what is wrong where it returns false. */

@@ -19,12 +19,17 @@
 /* Administration is rare; a queue of this length is an attack or a mistake. */
 #define QUEUE_SIZE     1024
 #define NAME_MAX_BYTES 200
+/* A new coupon's topics may take so long; its creation is durable by then. */
+#define TOPICS_TIMEOUT_MS 2000
 /* Far above any campaign, and small enough that no sum of quantities overflows. */
 #define QUANTITY_MAX INT64_C(1000000000000)
 
 struct admin {
     Coupon__V1__CouponAdminService_Service base; /* first: the stubs hand back a pointer to it */
     int lanes;
+    int coupon_partitions; /* of a coupon's own topics; 0: coupons have none */
+    const struct kafka_options *kafka;
+    struct kafka_admin *kafka_admin;
     struct known *known;
     struct stage *stage;
     struct pg *pg;
@@ -126,9 +131,25 @@ static bool finish_change(struct admin *admin, struct admin_call *call, enum cou
     return answer_outcome(admin, call, outcome, detail, now_us);
 }
 
+static void create_topics(struct admin *admin, int64_t coupon_id) {
+    char names[STREAMS][KAFKA_TOPIC_MAX];
+    const char *pointers[STREAMS];
+    struct err err;
+    for (int stream = 0; stream < STREAMS; stream++) {
+        kafka_topic_name(admin->kafka, (enum stream)stream, 1, coupon_id, names[stream]);
+        pointers[stream] = names[stream];
+    }
+    if (!kafka_topic_create(admin->kafka_admin, pointers, STREAMS, admin->coupon_partitions, TOPICS_TIMEOUT_MS, NULL,
+                            &err))
+        log_warn("admin.no_coupon_topic", LOG_INT("coupon_id", coupon_id), LOG_ERR(&err),
+                 LOG_STR("then", "the relay tries again"));
+}
+
 static bool perform_create(struct admin *admin, struct admin_call *call, struct err *err) {
     enum coupon_outcome outcome =
         coupon_create(admin->pg, &admin->arena, admin->lanes, call->request_id, &call->detail, err);
+    if (outcome == COUPON_OK && admin->coupon_partitions)
+        create_topics(admin, call->detail.row.id);
     return finish_change(admin, call, outcome, &call->detail, err);
 }
 
@@ -343,7 +364,8 @@ static void list_coupons(Coupon__V1__CouponAdminService_Service *base, const Cou
     enqueue(admin_of(base), call, &bad);
 }
 
-struct admin *admin_start(const struct config *config, const struct pg_options *postgres, struct known *known,
+struct admin *admin_start(const struct config *config, const struct pg_options *postgres,
+                          const struct kafka_options *kafka, struct kafka_admin *kafka_admin, struct known *known,
                           struct err *err) {
     static const Coupon__V1__CouponAdminService_Service base = COUPON__V1__COUPON_ADMIN_SERVICE__INIT();
     struct admin *admin = calloc(1, sizeof *admin);
@@ -362,6 +384,10 @@ struct admin *admin_start(const struct config *config, const struct pg_options *
     admin->base.close_coupon = close_coupon;
     admin->base.add_quantity = add_quantity;
     admin->lanes = (int)config->flow_lanes;
+    admin->coupon_partitions =
+        config->kafka_topic_strategy == TOPIC_STRATEGY_PER_COUPON ? (int)config->kafka_coupon_partitions : 0;
+    admin->kafka = kafka;
+    admin->kafka_admin = kafka_admin;
     admin->known = known;
     admin->pg = pg_new(postgres);
     arena_init(&admin->arena, 64 * 1024);

@@ -1,6 +1,6 @@
 #include "flow/admit_decide.h"
 
-#include "flow/pairs.h"
+#include "base/pairs.h"
 
 void admit_decide(struct arena *arena, struct coupon_row *coupons, const struct admit_ask *asks, size_t n_asks,
                   int64_t now_us, struct admit_answer *ret_answers) {

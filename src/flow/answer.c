@@ -193,6 +193,10 @@ void answer_coupon_exists(struct rpc_call *call, int64_t coupon_id) {
     send(call, &answer);
 }
 
+void answer_with_reason(struct rpc_call *call, int code, const char *reason, const char *message) {
+    send(call, &(struct answer){.code = code, .reason = reason, .message = message});
+}
+
 void answer_overloaded(struct rpc_call *call) {
     send(call, &(struct answer){
                    .code = RPC_RESOURCE_EXHAUSTED,

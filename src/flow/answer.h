@@ -23,6 +23,8 @@ void answer_already_requested(struct rpc_call *call, const struct status_row *ro
 void answer_request_not_found(struct rpc_call *call, int64_t coupon_id, int64_t user_id);
 /* COUPON_EXISTS: an id that is taken; not in the contract's table, which may be added to. */
 void answer_coupon_exists(struct rpc_call *call, int64_t coupon_id);
+/* Any other refusal of an administrative call, with a reason of its own. */
+void answer_with_reason(struct rpc_call *call, int code, const char *reason, const char *message);
 /* OVERLOADED. */
 void answer_overloaded(struct rpc_call *call);
 /* BACKEND_UNAVAILABLE, or INTERNAL where no repeat will help. */

@@ -8,16 +8,15 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/pairs.h"
 #include "coupon/v1/events.pb-c.h"
 #include "flow/known.h"
-#include "flow/pairs.h"
 #include "flow/stage.h"
 #include "flow/trouble.h"
 #include "flow/watch.h"
 #include "store/flags.h"
 #include "store/lookup.h"
 
-#define GROUP         "coupon-completer"
 #define WAIT_MS       100
 #define RETRY_WAIT_MS 250
 
@@ -47,7 +46,8 @@ static size_t coupons_of(struct complete *complete, struct coupon_row *ret_coupo
         Coupon__V1__Published *event =
             coupon__v1__published__unpack(NULL, complete->messages[i].value_len, complete->messages[i].value);
         if (!event) {
-            log_warn("complete.undecodable", LOG_INT("partition", complete->messages[i].partition),
+            log_warn("complete.undecodable", LOG_STR("topic", complete->messages[i].place.topic),
+                     LOG_INT("partition", complete->messages[i].place.partition),
                      LOG_INT("offset", complete->messages[i].offset));
             continue;
         }
@@ -77,13 +77,14 @@ static bool set_flags(struct complete *complete, struct err *err) {
     return true;
 }
 
-/* Tells Kafka how far we are. Messages of a partition come in order, so its last one counts. */
+/* How far we are. Messages of a place come in order, so its last one counts. */
 static void commit(struct complete *complete) {
-    struct pairs seen;
-    pairs_init(&seen, &complete->arena, complete->held);
-    for (size_t i = complete->held; i-- > 0;)
-        if (pairs_add(&seen, complete->messages[i].partition, 0))
-            kafka_commit(complete->consumer, complete->messages[i].partition, complete->messages[i].offset + 1);
+    for (size_t i = complete->held; i-- > 0;) {
+        const struct kafka_message *message = &complete->messages[i];
+        /* The last of a run, which is all that counts most of the time; an earlier run is no step back. */
+        if (i + 1 == complete->held || kafka_place_compare(&message->place, &message[1].place) != 0)
+            kafka_commit(complete->consumer, &message->place, message->offset + 1);
+    }
 }
 
 static void work_on(struct complete *complete) {
@@ -136,7 +137,7 @@ struct complete *complete_start(const struct config *config, const struct pg_opt
     complete->watch = watch;
     complete->batch_max = (size_t)config->complete_batch_max;
     if (!flags_new(config->redis_url, config->redis_timeout_ms, &complete->flags, err) ||
-        !kafka_consumer_new(kafka, STREAM_PUBLISHED, GROUP, &events, &complete->consumer, err)) {
+        !kafka_consumer_new(kafka, STREAM_PUBLISHED, NULL, &events, &complete->consumer, err)) {
         flags_free(complete->flags);
         free(complete);
         return NULL;

@@ -4,10 +4,10 @@
 
 #include <stdlib.h>
 
+#include "base/pairs.h"
 #include "flow/admit.h"
 #include "flow/answer.h"
 #include "flow/known.h"
-#include "flow/pairs.h"
 #include "flow/stage.h"
 #include "flow/status.h"
 #include "flow/trouble.h"

@@ -15,7 +15,6 @@
 #include "flow/trouble.h"
 #include "flow/watch.h"
 
-#define GROUP         "coupon-issuer"
 #define LAG_METRIC    "couponsd_issue_lag_messages"
 #define WAIT_MS       100
 #define RETRY_WAIT_MS 250
@@ -32,9 +31,9 @@ struct worker {
     struct kafka_message *messages;
     /* What is assigned to us. */
     size_t n_assigned;
-    int32_t *assigned;
-    bool reposition; /* the consumer's place is in doubt */
-    int64_t gap_expected;
+    struct kafka_place *assigned;
+    bool reposition;         /* the consumer's offsets are in doubt */
+    struct accepted_gap gap; /* the last one found */
     int gap_seeks;
     struct outage outage;
     int64_t lag_us;
@@ -42,7 +41,6 @@ struct worker {
 };
 
 struct issue {
-    char topic[KAFKA_TOPIC_MAX];
     const struct kafka_options *kafka;
     int lanes, n_workers;
     size_t batch_max;
@@ -54,17 +52,52 @@ struct issue {
     atomic_bool stopping;
 };
 
-static bool on_assign(void *arg, const int32_t *partitions, const int64_t *low, int64_t *ret_start, size_t n) {
+/* A stored offset above the end belongs to a topic of the same name that was deleted: the new one is read from its
+ * beginning. Sets next[i] where that is so. */
+static bool notice_new_topics(struct worker *worker, const struct kafka_place *places, size_t n, int64_t *next,
+                              struct err *err) {
+    struct kafka_ends *ends = ARENA_ARRAY(&worker->arena, struct kafka_ends, n);
+    /* Asked after the offsets were read: until then another member may have moved on. */
+    if (!kafka_ends(worker->consumer, places, n, ends, err))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (ends[i].high < 0 || ends[i].low < 0 || next[i] <= ends[i].high)
+            continue;
+        log_warn("issue.topic_made_anew", LOG_STR("topic", places[i].topic), LOG_INT("partition", places[i].partition),
+                 LOG_INT("stored_offset", next[i]), LOG_INT("end", ends[i].high));
+        if (!issuance_restart(worker->pg, &worker->arena, &places[i], next[i], ends[i].low, err))
+            return false;
+        next[i] = ends[i].low;
+    }
+    return true;
+}
+
+static bool read_offsets(struct worker *worker, const struct kafka_place *places, size_t n, int64_t *ret_next,
+                         struct err *err) {
+    struct kafka_ends *ends = ARENA_ARRAY(&worker->arena, struct kafka_ends, n);
+    int64_t *low = ARENA_ARRAY(&worker->arena, int64_t, n);
+    if (!kafka_ends(worker->consumer, places, n, ends, err))
+        return false;
+    bool above = false;
+    for (size_t i = 0; i < n; i++)
+        low[i] = ends[i].low < 0 ? 0 : ends[i].low;
+    if (!issuance_offsets(worker->pg, &worker->arena, places, low, n, ret_next, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        above = above || (ends[i].high >= 0 && ret_next[i] > ends[i].high);
+    return !above || notice_new_topics(worker, places, n, ret_next, err);
+}
+
+static bool on_assign(void *arg, const struct kafka_place *places, int64_t *ret_start, size_t n) {
     struct worker *worker = arg;
     struct err err;
     free(worker->assigned);
-    worker->assigned = malloc(n * sizeof *worker->assigned);
+    worker->assigned = malloc((n + 1) * sizeof *worker->assigned);
     if (!worker->assigned)
         abort();
-    memcpy(worker->assigned, partitions, n * sizeof *partitions);
+    memcpy(worker->assigned, places, n * sizeof *places);
     worker->n_assigned = n;
-    bool ok = pg_connect(worker->pg, &err) &&
-              issuance_offsets(worker->pg, &worker->arena, worker->issue->topic, partitions, low, n, ret_start, &err);
+    bool ok = n == 0 || (pg_connect(worker->pg, &err) && read_offsets(worker, places, n, ret_start, &err));
     worker->reposition = !ok;
     log_info("issue.assigned", LOG_INT("partitions", n), LOG_STR("offsets", ok ? "postgres" : "to be read later"));
     return ok;
@@ -81,8 +114,8 @@ static bool reposition(struct worker *worker, struct err *err) {
     size_t n = worker->n_assigned;
     if (!pg_connect(worker->pg, err))
         return false;
-    int64_t *next = ARENA_ARRAY(&worker->arena, int64_t, n), *none = arena_zalloc(&worker->arena, n * sizeof *none);
-    if (n && !issuance_offsets(worker->pg, &worker->arena, worker->issue->topic, worker->assigned, none, n, next, err))
+    int64_t *next = ARENA_ARRAY(&worker->arena, int64_t, n);
+    if (n && !read_offsets(worker, worker->assigned, n, next, err))
         return false;
     if (n && !kafka_seek(worker->consumer, worker->assigned, next, n, err))
         return false;
@@ -92,17 +125,21 @@ static bool reposition(struct worker *worker, struct err *err) {
 }
 
 static void note_gap(struct worker *worker, const struct issue_batch_result *result) {
-    worker->gap_seeks = result->gap_expected == worker->gap_expected ? worker->gap_seeks + 1 : 1;
-    worker->gap_expected = result->gap_expected;
+    bool same = worker->gap.next_offset == result->gap_expected &&
+                kafka_place_compare(&worker->gap.place, &result->gap_place) == 0;
+    worker->gap_seeks = same ? worker->gap_seeks + 1 : 1;
+    worker->gap = (struct accepted_gap){result->gap_place, result->gap_expected};
     worker->reposition = true;
     metric_add(worker->issue->gaps, 1);
     if (worker->gap_seeks >= GAP_SEEKS_MAX)
-        log_error("issue.messages_lost", LOG_INT("partition", result->gap_partition),
-                  LOG_INT("expected_offset", result->gap_expected), LOG_INT("found_offset", result->gap_found),
+        log_error("issue.messages_lost", LOG_STR("topic", result->gap_place.topic),
+                  LOG_INT("partition", result->gap_place.partition), LOG_INT("expected_offset", result->gap_expected),
+                  LOG_INT("found_offset", result->gap_found),
                   LOG_STR("then", "going on; the reconciler sends unissued tickets again"));
     else
-        log_warn("issue.gap", LOG_INT("partition", result->gap_partition),
-                 LOG_INT("expected_offset", result->gap_expected), LOG_INT("found_offset", result->gap_found));
+        log_warn("issue.gap", LOG_STR("topic", result->gap_place.topic),
+                 LOG_INT("partition", result->gap_place.partition), LOG_INT("expected_offset", result->gap_expected),
+                 LOG_INT("found_offset", result->gap_found));
 }
 
 static void after_commit(struct worker *worker, const struct issue_batch_result *result) {
@@ -115,8 +152,8 @@ static void after_commit(struct worker *worker, const struct issue_batch_result 
     totals_rejected((int64_t)result->rejected);
     totals_dead_lettered((int64_t)result->dead);
     metric_add(issue->duplicates, (int64_t)result->duplicates);
-    for (size_t i = 0; i < result->n_partitions; i++)
-        kafka_commit(worker->consumer, result->partition[i], result->next_offset[i]);
+    for (size_t i = 0; i < result->n_places; i++)
+        kafka_commit(worker->consumer, &result->places[i], result->next_offset[i]);
     if (result->dead)
         log_warn("issue.dead_letters", LOG_INT("n", result->dead));
     if (result->gap)
@@ -128,9 +165,11 @@ static void work_on(struct worker *worker, size_t n) {
     struct issue_batch_result result;
     struct err err;
     int64_t start_us = clock_mono_us();
-    int64_t accept_gap_at = worker->gap_seeks >= GAP_SEEKS_MAX ? worker->gap_expected : -1;
-    if (pg_connect(worker->pg, &err) && issue_batch_run(worker->pg, &worker->arena, issue->lanes, issue->topic,
-                                                        worker->messages, n, accept_gap_at, &result, &err)) {
+    struct accepted_gap accepted = worker->gap;
+    if (worker->gap_seeks < GAP_SEEKS_MAX)
+        accepted.next_offset = -1;
+    if (pg_connect(worker->pg, &err) &&
+        issue_batch_run(worker->pg, &worker->arena, issue->lanes, worker->messages, n, &accepted, &result, &err)) {
         trouble_over(&worker->outage, "issue");
         after_commit(worker, &result);
         batch_metrics_observe(&issue->metrics, n, clock_mono_us() - start_us);
@@ -184,11 +223,11 @@ static void worker_start(struct issue *issue, struct worker *worker, const struc
     worker->messages = calloc(issue->batch_max, sizeof *worker->messages);
     if (!worker->messages)
         abort();
-    worker->gap_expected = -1;
+    worker->gap = (struct accepted_gap){{"", 0}, -1};
     arena_init(&worker->arena, 1024 * 1024);
     struct kafka_consumer_events events = {.arg = worker, .on_assign = on_assign, .on_revoke = on_revoke};
     struct err err;
-    if (!kafka_consumer_new(issue->kafka, STREAM_REQUESTED, GROUP, &events, &worker->consumer, &err)) {
+    if (!kafka_consumer_new(issue->kafka, STREAM_REQUESTED, NULL, &events, &worker->consumer, &err)) {
         log_error("issue.no_consumer", LOG_ERR(&err));
         abort(); /* our own settings were refused: a defect */
     }
@@ -215,7 +254,6 @@ struct issue *issue_start(const struct config *config, const struct pg_options *
     };
     if (!issue->workers)
         abort();
-    kafka_topic_name(kafka, STREAM_REQUESTED, issue->topic);
     for (int i = 0; i < issue->n_workers; i++)
         worker_start(issue, &issue->workers[i], postgres);
     metrics_gauge_fn(LAG_METRIC, "Messages of our partitions that issue has not taken.", "", lag, issue);

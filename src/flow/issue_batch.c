@@ -42,27 +42,25 @@ static int by_id(const void *a, const void *b) {
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static int by_number(const void *a, const void *b) {
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return x < y ? -1 : x > y;
+static int by_place(const void *a, const void *b) {
+    return kafka_place_compare(a, b);
 }
 
-/* What the batch asks Postgres for: its partitions, its coupons, its events (one per message, decoded or not). */
-static void prepare(struct arena *arena, const char *topic, const struct kafka_message *messages, size_t n,
-                    struct issuance_batch *batch, const char **dead_reason) {
+/* What the batch asks Postgres for: its places, its coupons, its events (one per message, decoded or not). */
+static void prepare(struct arena *arena, const struct kafka_message *messages, size_t n, struct issuance_batch *batch,
+                    const char **dead_reason) {
     *batch = (struct issuance_batch){
-        .topic = topic,
-        .partition = ARENA_ARRAY(arena, int32_t, n),
+        .places = ARENA_ARRAY(arena, struct kafka_place, n),
         .next_offset = ARENA_ARRAY(arena, int64_t, n),
         .coupons = ARENA_ARRAY(arena, struct coupon_row, n),
         .events = ARENA_ARRAY(arena, struct issuance_event, n),
         .n_events = n,
     };
-    int32_t *partitions = ARENA_ARRAY(arena, int32_t, n);
+    struct kafka_place *places = ARENA_ARRAY(arena, struct kafka_place, n);
     struct coupon_row *coupons = ARENA_ARRAY(arena, struct coupon_row, n);
     size_t n_coupons = 0;
     for (size_t i = 0; i < n; i++) {
-        partitions[i] = messages[i].partition;
+        places[i] = messages[i].place;
         dead_reason[i] = NULL;
         if (decode(arena, &messages[i], &batch->events[i]))
             coupons[n_coupons++] = (struct coupon_row){.id = batch->events[i].coupon_id};
@@ -71,20 +69,19 @@ static void prepare(struct arena *arena, const char *topic, const struct kafka_m
             dead_reason[i] = "the value can't be decoded as coupon.v1.PublishRequested";
         }
     }
-    qsort(partitions, n, sizeof *partitions, by_number);
+    qsort(places, n, sizeof *places, by_place);
     for (size_t i = 0; i < n; i++)
-        if (i == 0 || partitions[i] != partitions[i - 1])
-            batch->partition[batch->n_partitions++] = partitions[i];
+        if (i == 0 || by_place(&places[i], &places[i - 1]) != 0)
+            batch->places[batch->n_places++] = places[i];
     qsort(coupons, n_coupons, sizeof *coupons, by_id);
     for (size_t i = 0; i < n_coupons; i++)
         if (i == 0 || coupons[i].id != coupons[i - 1].id)
             batch->coupons[batch->n_coupons++] = coupons[i];
 }
 
-static size_t index_of_partition(const struct issuance_batch *batch, int32_t partition) {
-    const int32_t *found =
-        bsearch(&partition, batch->partition, batch->n_partitions, sizeof *batch->partition, by_number);
-    return (size_t)(found - batch->partition);
+static size_t index_of_place(const struct issuance_batch *batch, const struct kafka_place *place) {
+    const struct kafka_place *found = bsearch(place, batch->places, batch->n_places, sizeof *place, by_place);
+    return (size_t)(found - batch->places);
 }
 
 static size_t index_of_coupon(const struct issuance_batch *batch, int64_t id) {
@@ -93,9 +90,9 @@ static size_t index_of_coupon(const struct issuance_batch *batch, int64_t id) {
     return (size_t)(found - batch->coupons);
 }
 
-/* Moves batch->next_offset over what is taken; older messages are skipped, a partition with a gap is left there. */
+/* Moves batch->next_offset over what is taken; older messages are skipped, a place with a gap is left there. */
 static void take(struct arena *arena, struct issuance_batch *batch, const struct kafka_message *messages,
-                 const char *const *dead_reason, int64_t accept_gap_at, struct taken *taken,
+                 const char *const *dead_reason, const struct accepted_gap *accepted_gap, struct taken *taken,
                  struct issue_batch_result *result) {
     size_t n = batch->n_events;
     *taken = (struct taken){
@@ -105,13 +102,15 @@ static void take(struct arena *arena, struct issuance_batch *batch, const struct
         .dead_reason = ARENA_ARRAY(arena, const char *, n),
     };
     for (size_t i = 0; i < n; i++) {
-        int64_t *next = &batch->next_offset[index_of_partition(batch, messages[i].partition)];
+        int64_t *next = &batch->next_offset[index_of_place(batch, &messages[i].place)];
         if (messages[i].offset < *next)
             continue;
-        if (messages[i].offset > *next && *next != accept_gap_at) {
+        bool is_accepted =
+            *next == accepted_gap->next_offset && by_place(&messages[i].place, &accepted_gap->place) == 0;
+        if (messages[i].offset > *next && !is_accepted) {
             if (!result->gap) {
                 result->gap = true;
-                result->gap_partition = messages[i].partition;
+                result->gap_place = messages[i].place;
                 result->gap_expected = *next;
                 result->gap_found = messages[i].offset;
             }
@@ -141,7 +140,7 @@ static void writes_init(struct writes *writes, struct arena *arena, size_t n) {
         .rejected_coupon_id = ARENA_ARRAY(arena, int64_t, n),
         .rejected_ticket = ARENA_ARRAY(arena, int64_t, n),
         .rejected_reason = ARENA_ARRAY(arena, int32_t, n),
-        .dead_partition = ARENA_ARRAY(arena, int32_t, n),
+        .dead_place = ARENA_ARRAY(arena, struct kafka_place, n),
         .dead_offset = ARENA_ARRAY(arena, int64_t, n),
         .dead_key = ARENA_ARRAY(arena, struct pg_bytes, n),
         .dead_value = ARENA_ARRAY(arena, struct pg_bytes, n),
@@ -170,7 +169,7 @@ static void write_issued(struct writes *writes, struct arena *arena, struct issu
 static void write_dead(struct writes *writes, const struct kafka_message *message, const char *reason) {
     struct issuance_rows *rows = &writes->rows;
     size_t at = rows->n_dead++;
-    rows->dead_partition[at] = message->partition;
+    rows->dead_place[at] = message->place;
     rows->dead_offset[at] = message->offset;
     rows->dead_key[at] = (struct pg_bytes){message->key, message->key_len};
     rows->dead_value[at] = (struct pg_bytes){message->value, message->value_len};
@@ -203,18 +202,18 @@ static void decide(struct arena *arena, struct issuance_batch *batch, int lanes,
 }
 
 /* One transaction. `force_dead`: everything in it becomes a dead letter for this reason. */
-static bool transact(struct pg *pg, struct arena *arena, int lanes, const char *topic,
-                     const struct kafka_message *messages, size_t n, int64_t accept_gap_at, const char *force_dead,
-                     struct issue_batch_result *ret, struct err *err) {
+static bool transact(struct pg *pg, struct arena *arena, int lanes, const struct kafka_message *messages, size_t n,
+                     const struct accepted_gap *accepted_gap, const char *force_dead, struct issue_batch_result *ret,
+                     struct err *err) {
     struct issuance_batch batch;
     struct taken taken;
     struct writes writes;
     struct issue_batch_result result = {0};
     const char **dead_reason = ARENA_ARRAY(arena, const char *, n);
-    prepare(arena, topic, messages, n, &batch, dead_reason);
+    prepare(arena, messages, n, &batch, dead_reason);
     if (!issuance_read(pg, arena, lanes, &batch, err))
         return false;
-    take(arena, &batch, messages, dead_reason, accept_gap_at, &taken, &result);
+    take(arena, &batch, messages, dead_reason, accepted_gap, &taken, &result);
     writes_init(&writes, arena, taken.n);
     decide(arena, &batch, lanes, &taken, force_dead, &writes, &result);
     if (taken.n == 0)
@@ -224,25 +223,25 @@ static bool transact(struct pg *pg, struct arena *arena, int lanes, const char *
     result.issued = writes.rows.n_issued;
     result.rejected = writes.rows.n_rejected;
     result.dead = writes.rows.n_dead;
-    result.n_partitions = batch.n_partitions;
-    result.partition = batch.partition;
+    result.n_places = batch.n_places;
+    result.places = batch.places;
     result.next_offset = batch.next_offset;
     *ret = result;
     return true;
 }
 
 /* The message that Postgres refuses is found by halving, and put aside with what Postgres said. */
-static bool isolate(struct pg *pg, struct arena *arena, int lanes, const char *topic,
-                    const struct kafka_message *messages, size_t n, int64_t accept_gap_at, const char *why,
-                    struct issue_batch_result *ret, struct err *err) {
+static bool isolate(struct pg *pg, struct arena *arena, int lanes, const struct kafka_message *messages, size_t n,
+                    const struct accepted_gap *accepted_gap, const char *why, struct issue_batch_result *ret,
+                    struct err *err) {
     if (n == 1)
-        return transact(pg, arena, lanes, topic, messages, 1, accept_gap_at, arena_strdup(arena, why), ret, err);
+        return transact(pg, arena, lanes, messages, 1, accepted_gap, arena_strdup(arena, why), ret, err);
     struct issue_batch_result first, second;
     size_t half = n / 2;
-    if (!issue_batch_run(pg, arena, lanes, topic, messages, half, accept_gap_at, &first, err) ||
-        !issue_batch_run(pg, arena, lanes, topic, messages + half, n - half, accept_gap_at, &second, err))
+    if (!issue_batch_run(pg, arena, lanes, messages, half, accepted_gap, &first, err) ||
+        !issue_batch_run(pg, arena, lanes, messages + half, n - half, accepted_gap, &second, err))
         return false;
-    /* The second half's offsets are the newer ones; a partition that ended in the first is committed with the next
+    /* The second half's offsets are the newer ones; a place that ended in the first is committed with the next
      * batch, or read from Postgres at the next assignment. */
     *ret = second;
     ret->issued += first.issued;
@@ -251,21 +250,20 @@ static bool isolate(struct pg *pg, struct arena *arena, int lanes, const char *t
     ret->duplicates += first.duplicates;
     if (first.gap && !second.gap) {
         ret->gap = true;
-        ret->gap_partition = first.gap_partition;
+        ret->gap_place = first.gap_place;
         ret->gap_expected = first.gap_expected;
         ret->gap_found = first.gap_found;
     }
     return true;
 }
 
-bool issue_batch_run(struct pg *pg, struct arena *arena, int lanes, const char *topic,
-                     const struct kafka_message *messages, size_t n, int64_t accept_gap_at,
-                     struct issue_batch_result *ret, struct err *err) {
+bool issue_batch_run(struct pg *pg, struct arena *arena, int lanes, const struct kafka_message *messages, size_t n,
+                     const struct accepted_gap *accepted_gap, struct issue_batch_result *ret, struct err *err) {
     struct err cause;
-    if (transact(pg, arena, lanes, topic, messages, n, accept_gap_at, NULL, ret, &cause))
+    if (transact(pg, arena, lanes, messages, n, accepted_gap, NULL, ret, &cause))
         return true;
     if (!cause.retriable && pg_is_connected(pg))
-        return isolate(pg, arena, lanes, topic, messages, n, accept_gap_at, cause.text, ret, err);
+        return isolate(pg, arena, lanes, messages, n, accepted_gap, cause.text, ret, err);
     *err = cause;
     return false;
 }

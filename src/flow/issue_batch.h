@@ -8,19 +8,24 @@
 
 struct issue_batch_result {
     size_t issued, rejected, dead, duplicates;
-    /* Where each partition of the batch stands after the commit. */
-    size_t n_partitions;
-    int32_t *partition;
+    /* Where each place of the batch stands after the commit. */
+    size_t n_places;
+    struct kafka_place *places;
     int64_t *next_offset;
-    /* A message above the stored offset; what follows in its partition was left alone. */
+    /* A message above the stored offset; what follows in its place was left alone. */
     bool gap;
-    int32_t gap_partition;
+    struct kafka_place gap_place;
     int64_t gap_expected, gap_found;
 };
 
-/* `accept_gap_at`: an expected offset at which a gap is no longer waited for, or -1. A batch that Postgres refuses is
+/* Where a gap is no longer waited for; next_offset -1: nowhere. */
+struct accepted_gap {
+    struct kafka_place place;
+    int64_t next_offset;
+};
+
+/* A batch that Postgres refuses is
  * cut in halves until the message that it refuses stands alone, which becomes a dead letter. False: *err is retriable.
  */
-bool issue_batch_run(struct pg *pg, struct arena *arena, int lanes, const char *topic,
-                     const struct kafka_message *messages, size_t n, int64_t accept_gap_at,
-                     struct issue_batch_result *ret, struct err *err);
+bool issue_batch_run(struct pg *pg, struct arena *arena, int lanes, const struct kafka_message *messages, size_t n,
+                     const struct accepted_gap *accepted_gap, struct issue_batch_result *ret, struct err *err);

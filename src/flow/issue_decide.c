@@ -1,6 +1,6 @@
 #include "flow/issue_decide.h"
 
-#include "flow/pairs.h"
+#include "base/pairs.h"
 
 static struct issue_answer dead(const char *reason) {
     return (struct issue_answer){.verdict = ISSUE_DEAD, .dead_reason = reason};

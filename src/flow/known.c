@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "flow/pairs.h"
+#include "base/pairs.h"
 
 /* Asked for by strangers, ids that don't exist would fill memory; past this many the memory starts afresh. */
 #define ENTRIES_MAX 65536

@@ -2,15 +2,15 @@
  * a table by coupon id, so that only those at rest are audited, once. */
 #include "flow/reconcile.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/pairs.h"
+#include "base/ticker.h"
 #include "flow/events.h"
 #include "flow/known.h"
-#include "flow/pairs.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
 #include "flow/trouble.h"
@@ -32,12 +32,9 @@ struct seen {
 };
 
 struct reconcile {
-    pthread_t thread;
-    pthread_mutex_t lock; /* guards stopping */
-    pthread_cond_t stop;
-    bool stopping;
+    struct ticker *ticker;
     int lanes;
-    int64_t interval_us, stale_ms, rotate_ms;
+    int64_t stale_ms, rotate_ms;
     struct pg *pg;
     struct flags *flags;
     struct relay *relay;
@@ -229,30 +226,16 @@ static bool sweep(struct reconcile *reconcile, struct err *err) {
     return rotate(reconcile, err);
 }
 
-static bool wait_for_next(struct reconcile *reconcile) {
-    struct timespec until = clock_mono_timespec(clock_mono_us() + reconcile->interval_us);
-    int timed_out = 0;
-    pthread_mutex_lock(&reconcile->lock);
-    while (!reconcile->stopping && !timed_out)
-        timed_out = pthread_cond_timedwait(&reconcile->stop, &reconcile->lock, &until);
-    bool go_on = !reconcile->stopping;
-    pthread_mutex_unlock(&reconcile->lock);
-    return go_on;
-}
-
-static void *work(void *arg) {
+static void tick(void *arg) {
     struct reconcile *reconcile = arg;
-    while (wait_for_next(reconcile)) {
-        struct err err;
-        int64_t start_us = clock_mono_us();
-        if (sweep(reconcile, &err))
-            trouble_over(&reconcile->postgres_outage, "reconcile");
-        else
-            trouble_failed(&reconcile->postgres_outage, "reconcile", &err);
-        batch_metrics_observe(&reconcile->metrics, reconcile->seen_count, clock_mono_us() - start_us);
-        arena_reset(&reconcile->arena);
-    }
-    return NULL;
+    struct err err;
+    int64_t start_us = clock_mono_us();
+    if (sweep(reconcile, &err))
+        trouble_over(&reconcile->postgres_outage, "reconcile");
+    else
+        trouble_failed(&reconcile->postgres_outage, "reconcile", &err);
+    batch_metrics_observe(&reconcile->metrics, reconcile->seen_count, clock_mono_us() - start_us);
+    arena_reset(&reconcile->arena);
 }
 
 static void register_metrics(struct reconcile *reconcile) {
@@ -277,7 +260,6 @@ struct reconcile *reconcile_start(const struct config *config, const struct pg_o
         return NULL;
     }
     reconcile->lanes = (int)config->flow_lanes;
-    reconcile->interval_us = config->reconcile_interval_ms * US_PER_MS;
     reconcile->stale_ms = config->reconcile_stale_ms;
     reconcile->rotate_ms = config->outbox_rotate_ms;
     reconcile->pg = pg_new(postgres);
@@ -287,31 +269,18 @@ struct reconcile *reconcile_start(const struct config *config, const struct pg_o
     if (!reconcile->seen)
         abort();
     arena_init(&reconcile->arena, 256 * 1024);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&reconcile->stop, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    pthread_mutex_init(&reconcile->lock, NULL);
     register_metrics(reconcile);
-    if (pthread_create(&reconcile->thread, NULL, work, reconcile))
-        abort();
+    reconcile->ticker = ticker_start(config->reconcile_interval_ms * US_PER_MS, tick, reconcile);
     return reconcile;
 }
 
 void reconcile_stop(struct reconcile *reconcile) {
     if (!reconcile)
         return;
-    pthread_mutex_lock(&reconcile->lock);
-    reconcile->stopping = true;
-    pthread_cond_signal(&reconcile->stop);
-    pthread_mutex_unlock(&reconcile->lock);
-    pthread_join(reconcile->thread, NULL);
+    ticker_stop(reconcile->ticker);
     flags_free(reconcile->flags);
     pg_free(reconcile->pg);
     arena_deinit(&reconcile->arena);
-    pthread_cond_destroy(&reconcile->stop);
-    pthread_mutex_destroy(&reconcile->lock);
     free(reconcile->seen);
     free(reconcile);
 }

@@ -2,6 +2,7 @@
  *   cursor   acknowledged by Kafka without gaps, and (cursor_stored) written to Postgres
  *   sent     handed to the producer
  *   acked    which ids in (cursor, sent] were acknowledged; a ring of in_flight_max bits
+ *   version  of the shared topic, which the lane publishes to
  *   epoch    counts the times the lane was taken or rewound: acknowledgements of an older epoch are ignored
  * Everything belongs to the relay's thread; others only write to wake_fd. */
 #include "flow/relay.h"
@@ -17,12 +18,17 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/pairs.h"
+#include "flow/lane_move.h"
 #include "flow/stage.h"
 #include "flow/trouble.h"
+#include "store/topics.h"
 
 /* How often lanes that nobody here owns are tried, and lag is measured. */
-#define LANES_EVERY_US    (500 * US_PER_MS)
-#define RETRY_US          (250 * US_PER_MS)
+#define LANES_EVERY_US (500 * US_PER_MS)
+#define RETRY_US       (250 * US_PER_MS)
+/* How often it is asked whether a lane on the move may go on. */
+#define MOVE_EVERY_US     (20 * US_PER_MS)
 #define TOPICS_TIMEOUT_MS 3000
 #define STOP_FLUSH_MS     3000
 
@@ -33,6 +39,7 @@
 struct lane {
     bool own;
     uint16_t epoch;
+    int version;
     int64_t cursor, cursor_stored, sent;
     bool *acked;
     int64_t oldest_us; /* when the row behind the cursor was appended; 0: not known */
@@ -42,6 +49,8 @@ struct relay {
     enum stream stream;
     const char *name;
     const struct kafka_options *kafka;
+    struct kafka_admin *admin;
+    int coupon_partitions; /* of a coupon's own topic; 0: coupons have none */
     int n_lanes, batch_max, in_flight_max;
     int64_t poll_us;
     struct pg *pg;
@@ -51,7 +60,9 @@ struct relay {
     struct lane *lanes;
     int64_t in_flight;
     bool behind; /* more is waiting than the last read took */
-    int64_t lanes_tried_us, read_us, cursors_us;
+    struct topic_target target;
+    struct lane_move move;
+    int64_t lanes_tried_us, read_us, cursors_us, move_us;
     struct arena arena;
     struct batch_metrics metrics;
     char stage[32];
@@ -104,15 +115,32 @@ static void lose_lanes(struct relay *relay) {
     for (int i = 0; i < relay->n_lanes; i++)
         if (relay->lanes[i].own)
             reset_lane(relay, &relay->lanes[i], false, 0);
+    lane_move_stop(&relay->move);
     metric_set(relay->lanes_owned, 0);
 }
 
 /* --- connections --- */
 
-static bool ensure_producer(struct relay *relay, struct err *err) {
-    if (!relay->topics_exist && !kafka_ensure_topics(relay->kafka, TOPICS_TIMEOUT_MS, err))
+/* Every version of the shared topic is there. */
+static bool ensure_topics(struct relay *relay, struct err *err) {
+    struct topic_version versions[TOPIC_VERSIONS_MAX];
+    size_t n;
+    if (!topics_versions(relay->pg, versions, &n, err))
         return false;
+    for (size_t i = 0; i < n; i++) {
+        char name[KAFKA_TOPIC_MAX];
+        const char *const names[] = {name};
+        kafka_topic_name(relay->kafka, relay->stream, versions[i].version, 0, name);
+        if (!kafka_topic_create(relay->admin, names, 1, versions[i].partitions, TOPICS_TIMEOUT_MS, NULL, err))
+            return false;
+    }
     relay->topics_exist = true;
+    return true;
+}
+
+static bool ensure_producer(struct relay *relay, struct err *err) {
+    if (!relay->topics_exist && !ensure_topics(relay, err))
+        return false;
     if (relay->producer && (relay->rewind || kafka_producer_is_fatal(relay->producer))) {
         log_warn("relay.rewound", LOG_STR("stream", relay->name),
                  LOG_STR("reason", "a message could not be delivered"));
@@ -134,16 +162,19 @@ static bool take_lanes(struct relay *relay, struct err *err) {
     int32_t *wanted = ARENA_ARRAY(&relay->arena, int32_t, (size_t)relay->n_lanes);
     bool *own = ARENA_ARRAY(&relay->arena, bool, (size_t)relay->n_lanes);
     int64_t *cursor = ARENA_ARRAY(&relay->arena, int64_t, (size_t)relay->n_lanes);
+    int *version = ARENA_ARRAY(&relay->arena, int, (size_t)relay->n_lanes);
     size_t n = 0;
     int owned = 0;
     for (int i = 0; i < relay->n_lanes; i++)
         if (!relay->lanes[i].own)
             wanted[n++] = i;
-    if (n && !outbox_take_lanes(relay->pg, relay->stream, wanted, n, own, cursor, err))
+    if (n && !outbox_take_lanes(relay->pg, relay->stream, wanted, n, own, cursor, version, err))
         return false;
     for (size_t i = 0; i < n; i++)
-        if (own[i])
+        if (own[i]) {
             reset_lane(relay, &relay->lanes[wanted[i]], true, cursor[i]);
+            relay->lanes[wanted[i]].version = version[i];
+        }
     for (int i = 0; i < relay->n_lanes; i++)
         owned += relay->lanes[i].own;
     metric_set(relay->lanes_owned, owned);
@@ -175,13 +206,79 @@ static bool ensure_lanes(struct relay *relay, struct err *err) {
     if (relay->lanes_tried_us && now_us - relay->lanes_tried_us < LANES_EVERY_US)
         return true;
     relay->lanes_tried_us = now_us;
-    if (!take_lanes(relay, err))
+    if (!take_lanes(relay, err) || !topics_target(relay->pg, &relay->target, err))
         return false;
     measure_lag(relay);
     return pg_is_connected(relay->pg);
 }
 
+/* One lane at a time leaves its version of the topic for the one that all shall go to. */
+static bool move_lane(struct relay *relay, struct err *err) {
+    int next = relay->target.next_lane[relay->stream];
+    struct lane *lane = next >= 0 && next < relay->n_lanes ? &relay->lanes[next] : NULL;
+    if (!lane || relay->target.paused || !lane->own || lane->version == relay->target.version) {
+        lane_move_stop(&relay->move);
+        return true;
+    }
+    int64_t now_us = clock_mono_us();
+    if (now_us - relay->move_us < MOVE_EVERY_US)
+        return true;
+    relay->move_us = now_us;
+    lane_move_start(&relay->move, relay->kafka, relay->stream, next, lane->version, relay->target.version);
+    bool passed = false;
+    if (lane->sent > lane->cursor)
+        return true; /* Kafka has not acknowledged all of it */
+    if (!lane_move_passed(&relay->move, relay->pg, relay->admin, relay->stream, &passed, err))
+        return false;
+    if (!passed)
+        return topics_target(relay->pg, &relay->target, err); /* it may have been paused */
+    if (!topics_lane_moved(relay->pg, relay->stream, next, relay->target.version, err))
+        return false;
+    log_info("relay.lane_moved", LOG_STR("stream", relay->name), LOG_INT("lane", next),
+             LOG_INT("from_version", lane->version), LOG_INT("to_version", relay->target.version));
+    lane->version = relay->target.version;
+    lane_move_stop(&relay->move);
+    relay->behind = true;
+    return topics_target(relay->pg, &relay->target, err);
+}
+
 /* --- the work --- */
+
+/* Coupons that the producer meets for the first time get their topic. Where Kafka does not allow it, that is told, and
+ * they go through the shared topic. */
+static bool ensure_coupon_topics(struct relay *relay, const struct outbox_entry *entries, size_t n, struct err *err) {
+    struct pairs seen;
+    int64_t *ids = ARENA_ARRAY(&relay->arena, int64_t, n);
+    size_t n_new = 0;
+    pairs_init(&seen, &relay->arena, n);
+    for (size_t i = 0; i < n; i++)
+        if (!kafka_producer_has_topic(relay->producer, entries[i].coupon_id) &&
+            pairs_add(&seen, entries[i].coupon_id, 0))
+            ids[n_new++] = entries[i].coupon_id;
+    if (n_new == 0)
+        return true;
+    char(*names)[KAFKA_TOPIC_MAX] = arena_alloc(&relay->arena, n_new * KAFKA_TOPIC_MAX);
+    const char **pointers = ARENA_ARRAY(&relay->arena, const char *, n_new);
+    bool *exists = ARENA_ARRAY(&relay->arena, bool, n_new);
+    for (size_t i = 0; i < n_new; i++) {
+        kafka_topic_name(relay->kafka, relay->stream, 1, ids[i], names[i]);
+        pointers[i] = names[i];
+    }
+    struct err problem;
+    if (!kafka_topic_create(relay->admin, pointers, n_new, relay->coupon_partitions, TOPICS_TIMEOUT_MS, exists,
+                            &problem)) {
+        if (problem.retriable) {
+            *err = problem;
+            return false;
+        }
+        log_warn("relay.no_coupon_topic", LOG_STR("stream", relay->name), LOG_ERR(&problem),
+                 LOG_STR("then", "these coupons use the shared topic"));
+    }
+    for (size_t i = 0; i < n_new; i++)
+        if (exists[i])
+            kafka_producer_open_topic(relay->producer, ids[i]);
+    return true;
+}
 
 /* Returns how many were sent: fewer than n when the window is full. */
 static size_t send_entries(struct relay *relay, const struct outbox_entry *entries, size_t n) {
@@ -189,9 +286,13 @@ static size_t send_entries(struct relay *relay, const struct outbox_entry *entri
     for (size_t i = 0; i < n; i++) {
         struct lane *lane = &relay->lanes[entries[i].lane];
         struct err err;
+        int version = relay->coupon_partitions && kafka_producer_has_topic(relay->producer, entries[i].coupon_id)
+                          ? 0
+                          : lane->version;
         if (entries[i].id != lane->sent + 1 /* behind one that did not fit */ ||
             lane->sent - lane->cursor >= relay->in_flight_max ||
-            !kafka_produce(relay->producer, &entries[i], tag_of(entries[i].lane, lane->epoch, entries[i].id), &err))
+            !kafka_produce(relay->producer, &entries[i], version, tag_of(entries[i].lane, lane->epoch, entries[i].id),
+                           &err))
             continue;
         if (!lane->oldest_us)
             lane->oldest_us = entries[i].append_us;
@@ -203,14 +304,14 @@ static size_t send_entries(struct relay *relay, const struct outbox_entry *entri
     return sent;
 }
 
-/* Reads what lies behind `sent` in the lanes owned, and sends it. */
+/* Reads what lies behind `sent` in the lanes owned, but for one on the move, and sends it. */
 static bool read_and_send(struct relay *relay, struct err *err) {
     int32_t *lanes = ARENA_ARRAY(&relay->arena, int32_t, (size_t)relay->n_lanes);
     int64_t *after = ARENA_ARRAY(&relay->arena, int64_t, (size_t)relay->n_lanes);
     size_t n = 0, n_entries;
     relay->behind = false;
     for (int i = 0; i < relay->n_lanes; i++)
-        if (relay->lanes[i].own) {
+        if (relay->lanes[i].own && i != relay->move.lane) {
             lanes[n] = i;
             after[n++] = relay->lanes[i].sent;
         }
@@ -222,6 +323,10 @@ static bool read_and_send(struct relay *relay, struct err *err) {
     if (!outbox_read(relay->pg, &relay->arena, relay->stream, lanes, after, n, relay->batch_max, &entries, &n_entries,
                      results, err))
         return false;
+    if (relay->coupon_partitions && !ensure_coupon_topics(relay, entries, n_entries, err)) {
+        pg_clear(results, 2);
+        return false;
+    }
     size_t sent = send_entries(relay, entries, n_entries);
     pg_clear(results, 2);
     relay->behind = sent < n_entries || n_entries >= (size_t)relay->batch_max;
@@ -260,9 +365,11 @@ static void wait_for_work(struct relay *relay, int64_t us) {
 
 /* One round. *ret_idle: the next one may wait for a wake-up or the next poll. */
 static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) {
-    if (!ensure_producer(relay, err) || !ensure_lanes(relay, err))
+    if (!ensure_lanes(relay, err) || !ensure_producer(relay, err))
         return false;
     kafka_producer_poll(relay->producer);
+    if (!move_lane(relay, err))
+        return false;
     /* Woken by an acknowledgement alone, there is nothing new to read. */
     int64_t now_us = clock_mono_us();
     bool due = atomic_exchange(&relay->woken, false) || relay->behind || now_us - relay->read_us >= relay->poll_us;
@@ -322,7 +429,7 @@ static void register_metrics(struct relay *relay) {
 }
 
 struct relay *relay_start(const struct config *config, const struct pg_options *postgres,
-                          const struct kafka_options *kafka, enum stream stream) {
+                          const struct kafka_options *kafka, struct kafka_admin *admin, enum stream stream) {
     struct relay *relay = calloc(1, sizeof *relay);
     if (!relay)
         abort();
@@ -330,6 +437,10 @@ struct relay *relay_start(const struct config *config, const struct pg_options *
         .stream = stream,
         .name = stream == STREAM_REQUESTED ? "requested" : "published",
         .kafka = kafka,
+        .admin = admin,
+        .coupon_partitions =
+            config->kafka_topic_strategy == TOPIC_STRATEGY_PER_COUPON ? (int)config->kafka_coupon_partitions : 0,
+        .target = {.next_lane = {-1, -1}},
         .n_lanes = (int)config->flow_lanes,
         .batch_max = (int)config->relay_batch_max,
         .in_flight_max = (int)config->relay_in_flight_max,
@@ -345,6 +456,7 @@ struct relay *relay_start(const struct config *config, const struct pg_options *
         if (!relay->lanes[i].acked)
             abort();
     }
+    lane_move_init(&relay->move);
     arena_init(&relay->arena, 256 * 1024);
     register_metrics(relay);
     if (pthread_create(&relay->thread, NULL, work, relay))
@@ -371,6 +483,7 @@ void relay_stop(struct relay *relay) {
     for (int i = 0; i < relay->n_lanes; i++)
         free(relay->lanes[i].acked);
     free(relay->lanes);
+    lane_move_deinit(&relay->move);
     close(relay->wake_fd);
     arena_deinit(&relay->arena);
     free(relay);

@@ -3,7 +3,11 @@
  * lane's cursor once Kafka has acknowledged everything up to there. Reading, producing and acknowledging overlap.
  *
  * Sent twice is harmless (the ticket decides), so every doubt is resolved by going back to the cursor: a lost
- * connection, a failed message, a producer that is done for. */
+ * connection, a failed message, a producer that is done for.
+ *
+ * Where to: with kafka.topic_strategy = key to the version of the shared topic that the lane is at; lanes move to
+ * another version one at a time (flow/lane_move.h). With per_coupon to the coupon's own topic, which is created where
+ * it is missing; should Kafka not allow it, to the shared one, which consumers read as well. */
 #pragma once
 
 #include "config.h"
@@ -13,7 +17,7 @@
 struct relay;
 
 struct relay *relay_start(const struct config *config, const struct pg_options *postgres,
-                          const struct kafka_options *kafka, enum stream stream);
+                          const struct kafka_options *kafka, struct kafka_admin *admin, enum stream stream);
 /* Rows may have been appended. Any thread; cheap. */
 void relay_wake(struct relay *relay);
 /* Waits for outstanding acknowledgements (shortly) and moves the cursors a last time. */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/metrics.h"
-#include "flow/pairs.h"
+#include "base/pairs.h"
 #include "flow/stage.h"
 #include "flow/trouble.h"
 #include "store/lookup.h"

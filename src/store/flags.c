@@ -9,6 +9,7 @@
 
 #define KEY_MAX  64
 #define HOST_MAX 256
+#define URL_MAX  2048
 #define DB_MAX   9999 /* as config.c has it; Redis itself knows how many it has */
 
 struct flags {
@@ -40,11 +41,27 @@ static bool parse_number(const char *text, long max, int *ret) {
     return true;
 }
 
+/* Turns %XX into the byte in place. */
+static void percent_decode(char *text) {
+    char *out = text;
+    for (; *text; text++) {
+        char hex[3] = {text[0] == '%' ? text[1] : 0, text[0] == '%' && text[1] ? text[2] : 0, 0}, *end = hex;
+        long byte = hex[1] ? strtol(hex, &end, 16) : 0;
+        if (end == hex + 2 && byte > 0) {
+            *out++ = (char)byte;
+            text += 2;
+        } else {
+            *out++ = *text;
+        }
+    }
+    *out = 0;
+}
+
 static bool parse_url(struct flags *flags, const char *url, struct err *err) {
     static const char scheme[] = "redis://";
     if (strncmp(url, scheme, sizeof scheme - 1) != 0)
         return bad_url(err, "it does not start with redis://");
-    char rest[HOST_MAX];
+    char rest[URL_MAX];
     if ((size_t)snprintf(rest, sizeof rest, "%s", url + sizeof scheme - 1) >= sizeof rest)
         return bad_url(err, "it is too long");
     flags->port = 6379;
@@ -56,6 +73,8 @@ static bool parse_url(struct flags *flags, const char *url, struct err *err) {
         if (!colon)
             return bad_url(err, "credentials are user:password or :password");
         *colon = 0;
+        percent_decode(rest);
+        percent_decode(colon + 1);
         if (strlen(rest) >= sizeof flags->user || strlen(colon + 1) >= sizeof flags->password)
             return bad_url(err, "the credentials are too long");
         memcpy(flags->user, rest, strlen(rest) + 1);
@@ -78,7 +97,9 @@ static bool parse_url(struct flags *flags, const char *url, struct err *err) {
         host[len - 1] = 0;
         host++;
     }
-    snprintf(flags->host, sizeof flags->host, "%s", *host ? host : "127.0.0.1");
+    if (strlen(host) >= sizeof flags->host)
+        return bad_url(err, "the host is too long");
+    memcpy(flags->host, *host ? host : "127.0.0.1", strlen(*host ? host : "127.0.0.1") + 1);
     return true;
 }
 

@@ -2,21 +2,31 @@
 
 #include "store/lookup.h"
 
-bool issuance_offsets(struct pg *pg, struct arena *arena, const char *topic, const int32_t *partitions,
-                      const int64_t *if_none, size_t n, int64_t *ret_next_offset, struct err *err) {
+static void arg_places(struct pg_args *args, struct arena *arena, const struct kafka_place *places, size_t n) {
+    const char **topics = ARENA_ARRAY(arena, const char *, n);
+    int32_t *partitions = ARENA_ARRAY(arena, int32_t, n);
+    for (size_t i = 0; i < n; i++) {
+        topics[i] = places[i].topic;
+        partitions[i] = places[i].partition;
+    }
+    pg_arg_texts(args, arena, topics, n);
+    pg_arg_int4s(args, arena, partitions, n);
+}
+
+bool issuance_offsets(struct pg *pg, struct arena *arena, const struct kafka_place *places, const int64_t *if_none,
+                      size_t n, int64_t *ret_next_offset, struct err *err) {
     static const struct pg_statement make = {
         "insert into consumer_offset (topic, partition, next_offset)"
-        " select $1, i.* from unnest($2::integer[], $3::bigint[]) i on conflict do nothing"};
+        " select i.* from unnest($1::text[], $2::integer[], $3::bigint[]) i on conflict do nothing"};
     static const struct pg_statement read = {
-        "select i.n, o.next_offset from unnest($2::integer[]) with ordinality i(partition, n) cross join lateral"
-        " (select next_offset from consumer_offset where topic = $1 and partition = i.partition limit 1) o"};
+        "select i.n, o.next_offset from unnest($1::text[], $2::integer[]) with ordinality i(topic, partition, n)"
+        " cross join lateral (select next_offset from consumer_offset"
+        "  where topic = i.topic and partition = i.partition limit 1) o"};
     struct pg_args make_args = {0}, read_args = {0};
-    pg_arg_text(&make_args, topic);
-    pg_arg_int4s(&make_args, arena, partitions, n);
+    arg_places(&make_args, arena, places, n);
     pg_arg_int8s(&make_args, arena, if_none, n);
     pg_send(pg, &make, &make_args);
-    pg_arg_text(&read_args, topic);
-    pg_arg_int4s(&read_args, arena, partitions, n);
+    arg_places(&read_args, arena, places, n);
     pg_send(pg, &read, &read_args);
     PGresult *results[2];
     if (!pg_collect(pg, results, 2, err))
@@ -27,13 +37,29 @@ bool issuance_offsets(struct pg *pg, struct arena *arena, const char *topic, con
     return true;
 }
 
+bool issuance_restart(struct pg *pg, struct arena *arena, const struct kafka_place *place, int64_t stored, int64_t low,
+                      struct err *err) {
+    static const struct pg_statement restart = {
+        "update consumer_offset set next_offset = $4 where topic = $1 and partition = $2 and next_offset = $3"};
+    struct pg_args args = {0};
+    pg_arg_text(&args, place->topic);
+    pg_arg_int4(&args, arena, place->partition);
+    pg_arg_int8(&args, arena, stored);
+    pg_arg_int8(&args, arena, low);
+    PGresult *result;
+    pg_send(pg, &restart, &args);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    pg_clear(&result, 1);
+    return true;
+}
+
 static void send_lock_offsets(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
     static const struct pg_statement lock = {
-        "select i.n, o.next_offset from unnest($2::integer[]) with ordinality i(partition, n)"
-        " join consumer_offset o on o.topic = $1 and o.partition = i.partition for update of o"};
+        "select i.n, o.next_offset from unnest($1::text[], $2::integer[]) with ordinality i(topic, partition, n)"
+        " join consumer_offset o on o.topic = i.topic and o.partition = i.partition for update of o"};
     struct pg_args args = {0};
-    pg_arg_text(&args, batch->topic);
-    pg_arg_int4s(&args, arena, batch->partition, batch->n_partitions);
+    arg_places(&args, arena, batch->places, batch->n_places);
     pg_send(pg, &lock, &args);
 }
 
@@ -148,14 +174,13 @@ static int send_rejected(struct pg *pg, struct arena *arena, const struct issuan
     return 1;
 }
 
-static int send_dead(struct pg *pg, struct arena *arena, const char *topic, const struct issuance_rows *rows) {
+static int send_dead(struct pg *pg, struct arena *arena, const struct issuance_rows *rows) {
     static const struct pg_statement insert = {
         "insert into dead_letter (topic, partition, message_offset, key, value, reason, create_time)"
-        " select $1, i.*, clock_timestamp()"
-        " from unnest($2::integer[], $3::bigint[], $4::bytea[], $5::bytea[], $6::text[]) i on conflict do nothing"};
+        " select i.*, clock_timestamp() from unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[], $5::bytea[],"
+        " $6::text[]) i on conflict do nothing"};
     struct pg_args args = {0};
-    pg_arg_text(&args, topic);
-    pg_arg_int4s(&args, arena, rows->dead_partition, rows->n_dead);
+    arg_places(&args, arena, rows->dead_place, rows->n_dead);
     pg_arg_int8s(&args, arena, rows->dead_offset, rows->n_dead);
     pg_arg_byteas(&args, arena, rows->dead_key, rows->n_dead);
     pg_arg_byteas(&args, arena, rows->dead_value, rows->n_dead);
@@ -167,12 +192,12 @@ static int send_dead(struct pg *pg, struct arena *arena, const char *topic, cons
 bool issuance_write(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
                     const struct issuance_rows *rows, const struct outbox_rows *outbox, struct err *err) {
     static const struct pg_statement offsets = {"update consumer_offset o set next_offset = i.next_offset"
-                                                " from unnest($2::integer[], $3::bigint[]) i(partition, next_offset)"
-                                                " where o.topic = $1 and o.partition = i.partition"};
+                                                " from unnest($1::text[], $2::integer[], $3::bigint[])"
+                                                " i(topic, partition, next_offset)"
+                                                " where o.topic = i.topic and o.partition = i.partition"};
     struct pg_args args = {0};
-    pg_arg_text(&args, batch->topic);
-    pg_arg_int4s(&args, arena, batch->partition, batch->n_partitions);
-    pg_arg_int8s(&args, arena, batch->next_offset, batch->n_partitions);
+    arg_places(&args, arena, batch->places, batch->n_places);
+    pg_arg_int8s(&args, arena, batch->next_offset, batch->n_places);
     int n = 2;
     pg_send(pg, &offsets, &args);
     if (rows->n_issued) {
@@ -185,7 +210,7 @@ bool issuance_write(struct pg *pg, struct arena *arena, const struct issuance_ba
     if (rows->n_rejected)
         n += send_rejected(pg, arena, rows);
     if (rows->n_dead)
-        n += send_dead(pg, arena, batch->topic, rows);
+        n += send_dead(pg, arena, rows);
     pg_send(pg, &pg_commit, NULL);
     PGresult *results[8 + OUTBOX_APPEND_STATEMENTS];
     if (!pg_collect(pg, results, n, err))

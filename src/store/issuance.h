@@ -4,6 +4,7 @@
  *   write   offsets, user_coupon, counters, outbox, rejections, dead letters, commit */
 #pragma once
 
+#include "store/kafka.h"
 #include "store/outbox.h"
 #include "store/pg.h"
 #include "store/rows.h"
@@ -20,10 +21,9 @@ struct issuance_event {
 };
 
 struct issuance_batch {
-    const char *topic;
-    /* in: the partitions of the batch, ascending; next_offset is filled */
-    size_t n_partitions;
-    int32_t *partition;
+    /* in: the distinct places of the batch, ascending; next_offset is filled */
+    size_t n_places;
+    struct kafka_place *places;
     int64_t *next_offset;
     /* in: distinct coupons, ascending; filled but for the id */
     size_t n_coupons;
@@ -44,16 +44,19 @@ struct issuance_rows {
     int64_t *rejected_coupon_id, *rejected_ticket;
     int32_t *rejected_reason;
     size_t n_dead;
-    int32_t *dead_partition;
+    struct kafka_place *dead_place;
     int64_t *dead_offset;
     struct pg_bytes *dead_key, *dead_value;
     const char **dead_reason;
 };
 
-/* The stored next offset of each partition; where none is stored yet, if_none[i] is stored and returned. Comes before
- * the first batch of a partition. */
-bool issuance_offsets(struct pg *pg, struct arena *arena, const char *topic, const int32_t *partitions,
-                      const int64_t *if_none, size_t n, int64_t *ret_next_offset, struct err *err);
+/* The stored next offset of each place; where none is stored yet, if_none[i] is stored and returned. Comes before the
+ * first batch of a place. */
+bool issuance_offsets(struct pg *pg, struct arena *arena, const struct kafka_place *places, const int64_t *if_none,
+                      size_t n, int64_t *ret_next_offset, struct err *err);
+/* The topic was made anew: starts it from `low`, unless the stored offset is no longer `stored`. */
+bool issuance_restart(struct pg *pg, struct arena *arena, const struct kafka_place *place, int64_t stored, int64_t low,
+                      struct err *err);
 
 /* On success the transaction is open: issuance_write or issuance_abandon must follow. */
 bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuance_batch *batch, struct err *err);

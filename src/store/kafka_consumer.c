@@ -1,46 +1,127 @@
 /* The consumer of issue and complete: eager range assignment, no automatic commits, messages polled one by one (batch
- * consumption is known to drop messages around seek, pause and rebalance). */
+ * consumption is known to drop messages around seek, pause and rebalance).
+ *
+ * Commits: kafka_commit only notes how far a place is done; kafka_consume sends what Kafka has not confirmed yet, one
+ * request at a time, so a lost commit is repeated and a busy consumer does not send one per partition and batch. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/clock.h"
 #include "store/kafka_internal.h"
 
 #define QUERY_TIMEOUT_MS 2000
+#define COMMIT_RETRY_US  (250 * US_PER_MS)
+
+struct progress {
+    struct kafka_place place;
+    int64_t done, committed; /* next offsets; -1: nothing yet */
+};
 
 struct kafka_consumer {
     const struct kafka_options *options; /* first: kafka_internal.h */
     struct kafka_consumer_events events;
     rd_kafka_t *rk;
-    char topic[KAFKA_TOPIC_MAX];
+    char pattern[2 * KAFKA_TOPIC_MAX];
     bool paused;
+    /* Names that places point to. */
+    char **topics;
+    size_t n_topics;
+    const rd_kafka_topic_t *last_handle; /* of last_topic */
+    const char *last_topic;
+    /* What is assigned, in order of place. */
+    struct progress *progress;
+    size_t n_progress;
+    bool commit_due, commit_in_flight;
+    int64_t commit_retry_us;
 };
+
+int kafka_place_compare(const struct kafka_place *a, const struct kafka_place *b) {
+    if (a->topic != b->topic) {
+        int order = strcmp(a->topic, b->topic);
+        if (order)
+            return order;
+    }
+    return a->partition < b->partition ? -1 : a->partition > b->partition;
+}
+
+static const char *intern(struct kafka_consumer *consumer, const char *name) {
+    for (size_t i = 0; i < consumer->n_topics; i++)
+        if (strcmp(consumer->topics[i], name) == 0)
+            return consumer->topics[i];
+    consumer->topics = realloc(consumer->topics, (consumer->n_topics + 1) * sizeof *consumer->topics);
+    if (!consumer->topics)
+        abort();
+    char *copy = strdup(name);
+    if (!copy)
+        abort();
+    consumer->topics[consumer->n_topics++] = copy;
+    return copy;
+}
+
+static const char *topic_of(struct kafka_consumer *consumer, const rd_kafka_message_t *message) {
+    if (message->rkt != consumer->last_handle) {
+        consumer->last_handle = message->rkt;
+        consumer->last_topic = intern(consumer, rd_kafka_topic_name(message->rkt));
+    }
+    return consumer->last_topic;
+}
+
+/* --- assignment --- */
+
+static int by_place(const void *a, const void *b) {
+    const struct progress *x = a, *y = b;
+    return kafka_place_compare(&x->place, &y->place);
+}
+
+static struct progress *progress_of(struct kafka_consumer *consumer, const struct kafka_place *place) {
+    struct progress key = {.place = *place};
+    return consumer->n_progress ? bsearch(&key, consumer->progress, consumer->n_progress, sizeof key, by_place) : NULL;
+}
+
+static void set_assigned(struct kafka_consumer *consumer, const rd_kafka_topic_partition_list_t *list) {
+    free(consumer->progress);
+    consumer->n_progress = list ? (size_t)list->cnt : 0;
+    consumer->progress = calloc(consumer->n_progress + 1, sizeof *consumer->progress);
+    if (!consumer->progress)
+        abort();
+    for (size_t i = 0; i < consumer->n_progress; i++)
+        consumer->progress[i] = (struct progress){
+            .place = {intern(consumer, list->elems[i].topic), list->elems[i].partition}, .done = -1, .committed = -1};
+    qsort(consumer->progress, consumer->n_progress, sizeof *consumer->progress, by_place);
+    consumer->commit_due = consumer->commit_in_flight = false;
+}
+
+static rd_kafka_topic_partition_list_t *list_of(const struct kafka_place *places, size_t n) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+    for (size_t i = 0; i < n; i++)
+        rd_kafka_topic_partition_list_add(list, places[i].topic, places[i].partition);
+    return list;
+}
 
 static void start_from(struct kafka_consumer *consumer, rd_kafka_topic_partition_list_t *list) {
     size_t n = (size_t)list->cnt;
-    if (!consumer->events.on_assign || n == 0)
+    if (!consumer->events.on_assign)
         return;
-    int32_t *partitions = calloc(n, sizeof *partitions);
-    int64_t *low = calloc(n, sizeof *low), *start = calloc(n, sizeof *start);
-    if (!partitions || !low || !start)
+    struct kafka_place *places = calloc(n + 1, sizeof *places);
+    int64_t *start = calloc(n + 1, sizeof *start);
+    if (!places || !start)
         abort();
-    for (size_t i = 0; i < n; i++) {
-        int64_t high;
-        partitions[i] = list->elems[i].partition;
-        if (rd_kafka_query_watermark_offsets(consumer->rk, consumer->topic, partitions[i], &low[i], &high,
-                                             QUERY_TIMEOUT_MS))
-            low[i] = 0;
-    }
-    if (consumer->events.on_assign(consumer->events.arg, partitions, low, start, n))
+    for (size_t i = 0; i < n; i++)
+        places[i] = (struct kafka_place){intern(consumer, list->elems[i].topic), list->elems[i].partition};
+    if (consumer->events.on_assign(consumer->events.arg, places, start, n))
         for (size_t i = 0; i < n; i++)
             list->elems[i].offset = start[i];
-    free(partitions);
-    free(low);
+    free(places);
     free(start);
 }
+
+static void send_commits(struct kafka_consumer *consumer);
 
 static void rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t *list, void *opaque) {
     struct kafka_consumer *consumer = opaque;
     if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        set_assigned(consumer, list);
         start_from(consumer, list);
         rd_kafka_assign(rk, list);
         if (consumer->paused)
@@ -48,11 +129,67 @@ static void rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t error, rd_kafka_topic_
     } else {
         if (consumer->events.on_revoke)
             consumer->events.on_revoke(consumer->events.arg);
+        consumer->commit_in_flight = false;
+        send_commits(consumer);
+        set_assigned(consumer, NULL);
         rd_kafka_assign(rk, NULL);
     }
 }
 
-static bool configure(struct kafka_consumer *consumer, const char *name, rd_kafka_conf_t *conf, struct err *err) {
+/* --- commits --- */
+
+static void committed(rd_kafka_t *rk, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t *list, void *opaque) {
+    struct kafka_consumer *consumer = opaque;
+    (void)rk;
+    bool failed = error && error != RD_KAFKA_RESP_ERR__NO_OFFSET;
+    consumer->commit_in_flight = false;
+    for (int i = 0; list && i < list->cnt; i++) {
+        struct kafka_place place = {list->elems[i].topic, list->elems[i].partition};
+        struct progress *progress = progress_of(consumer, &place);
+        if (error || list->elems[i].err)
+            failed = true;
+        else if (progress && list->elems[i].offset > progress->committed)
+            progress->committed = list->elems[i].offset;
+    }
+    if (failed) {
+        consumer->commit_due = true;
+        consumer->commit_retry_us = clock_mono_us() + COMMIT_RETRY_US;
+    }
+}
+
+static void send_commits(struct kafka_consumer *consumer) {
+    if (!consumer->commit_due || consumer->commit_in_flight || clock_mono_us() < consumer->commit_retry_us)
+        return;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
+    for (size_t i = 0; i < consumer->n_progress; i++) {
+        const struct progress *progress = &consumer->progress[i];
+        if (progress->done > progress->committed)
+            rd_kafka_topic_partition_list_add(list, progress->place.topic, progress->place.partition)->offset =
+                progress->done;
+    }
+    consumer->commit_due = false;
+    if (list->cnt) {
+        consumer->commit_in_flight = !rd_kafka_commit(consumer->rk, list, 1);
+        if (!consumer->commit_in_flight) {
+            consumer->commit_due = true;
+            consumer->commit_retry_us = clock_mono_us() + COMMIT_RETRY_US;
+        }
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+void kafka_commit(struct kafka_consumer *consumer, const struct kafka_place *place, int64_t next_offset) {
+    struct progress *progress = progress_of(consumer, place);
+    if (!progress || next_offset <= progress->done)
+        return; /* not ours any more */
+    progress->done = next_offset;
+    consumer->commit_due = true;
+}
+
+/* --- set-up --- */
+
+static bool configure(struct kafka_consumer *consumer, enum stream stream, const char *other_group,
+                      rd_kafka_conf_t *conf, struct err *err) {
     static const char *const settings[][2] = {
         {"enable.auto.commit", "false"},
         {"enable.auto.offset.store", "false"},
@@ -60,7 +197,8 @@ static bool configure(struct kafka_consumer *consumer, const char *name, rd_kafk
         {"partition.assignment.strategy", "range"},
         /* A killed member's partitions are served again after this; brokers allow no less by default. */
         {"session.timeout.ms", "6000"},
-        {"heartbeat.interval.ms", "1500"},
+        /* Also how soon a member hears of a rebalance. */
+        {"heartbeat.interval.ms", "500"},
         {"max.poll.interval.ms", "300000"},
         {"fetch.wait.max.ms", "100"},
         {"fetch.error.backoff.ms", "50"},
@@ -68,9 +206,12 @@ static bool configure(struct kafka_consumer *consumer, const char *name, rd_kafk
         {"queued.min.messages", "20000"},
     };
     char group[KAFKA_TOPIC_MAX];
-    snprintf(group, sizeof group, "%s%s", consumer->options->topic_prefix, name);
+    kafka_group_name(consumer->options, stream, group);
+    if (other_group)
+        snprintf(group, sizeof group, "%s%s", consumer->options->topic_prefix, other_group);
     rd_kafka_conf_set_opaque(conf, consumer);
     rd_kafka_conf_set_rebalance_cb(conf, rebalance);
+    rd_kafka_conf_set_offset_commit_cb(conf, committed);
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (!kafka_set(conf, settings[i][0], settings[i][1], err))
             return false;
@@ -80,13 +221,23 @@ static bool configure(struct kafka_consumer *consumer, const char *name, rd_kafk
 static bool subscribe(struct kafka_consumer *consumer, struct err *err) {
     rd_kafka_poll_set_consumer(consumer->rk);
     rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(topics, consumer->topic, RD_KAFKA_PARTITION_UA);
+    rd_kafka_topic_partition_list_add(topics, consumer->pattern, RD_KAFKA_PARTITION_UA);
     rd_kafka_resp_err_t error = rd_kafka_subscribe(consumer->rk, topics);
     rd_kafka_topic_partition_list_destroy(topics);
     if (error)
-        return err_set(err, ERR_INTERNAL, BACKEND_KAFKA, "subscribing to %s: %s", consumer->topic,
+        return err_set(err, ERR_INTERNAL, BACKEND_KAFKA, "subscribing to %s: %s", consumer->pattern,
                        rd_kafka_err2str(error));
     return true;
+}
+
+static void release(struct kafka_consumer *consumer) {
+    if (consumer->rk)
+        rd_kafka_destroy(consumer->rk);
+    for (size_t i = 0; i < consumer->n_topics; i++)
+        free(consumer->topics[i]);
+    free(consumer->topics);
+    free(consumer->progress);
+    free(consumer);
 }
 
 bool kafka_consumer_new(const struct kafka_options *options, enum stream stream, const char *group,
@@ -97,23 +248,22 @@ bool kafka_consumer_new(const struct kafka_options *options, enum stream stream,
         abort();
     consumer->options = options;
     consumer->events = *events;
-    kafka_topic_name(options, stream, consumer->topic);
+    kafka_topic_pattern(options, stream, consumer->pattern);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char text[256] = "";
-    if (!configure(consumer, group, conf, err)) {
+    if (!configure(consumer, stream, group, conf, err)) {
         rd_kafka_conf_destroy(conf);
-        free(consumer);
+        release(consumer);
         return false;
     }
     consumer->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
     if (!consumer->rk) {
         rd_kafka_conf_destroy(conf);
-        free(consumer);
+        release(consumer);
         return err_set(err, ERR_INTERNAL, BACKEND_KAFKA, "%s", text);
     }
     if (!subscribe(consumer, err)) {
-        rd_kafka_destroy(consumer->rk);
-        free(consumer);
+        release(consumer);
         return false;
     }
     *ret_consumer = consumer;
@@ -124,9 +274,10 @@ void kafka_consumer_free(struct kafka_consumer *consumer) {
     if (!consumer)
         return;
     rd_kafka_consumer_close(consumer->rk);
-    rd_kafka_destroy(consumer->rk);
-    free(consumer);
+    release(consumer);
 }
+
+/* --- consuming --- */
 
 static const char *traceparent_of(const rd_kafka_message_t *message) {
     rd_kafka_headers_t *headers;
@@ -140,6 +291,7 @@ static const char *traceparent_of(const rd_kafka_message_t *message) {
 
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max) {
     size_t n = 0;
+    send_commits(consumer);
     while (n < max) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, n ? 0 : wait_ms);
         if (!message)
@@ -151,7 +303,7 @@ size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_
             continue;
         }
         messages[n++] = (struct kafka_message){
-            .partition = message->partition,
+            .place = {topic_of(consumer, message), message->partition},
             .offset = message->offset,
             .key = message->key,
             .key_len = message->key_len,
@@ -161,6 +313,8 @@ size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_
             .handle = message,
         };
     }
+    /* A handle may be freed with its last message, and its address used again. */
+    consumer->last_handle = NULL;
     return n;
 }
 
@@ -169,18 +323,24 @@ void kafka_release(struct kafka_message *messages, size_t n) {
         rd_kafka_message_destroy(messages[i].handle);
 }
 
-static rd_kafka_topic_partition_list_t *one_partition(const struct kafka_consumer *consumer, int32_t partition,
-                                                      int64_t offset) {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, consumer->topic, partition)->offset = offset;
-    return list;
+bool kafka_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n,
+                struct kafka_ends *ret_ends, struct err *err) {
+    rd_kafka_topic_partition_list_t *list = list_of(places, n);
+    bool ok = kafka_list_ends(consumer->rk, list, RD_KAFKA_OFFSET_BEGINNING, QUERY_TIMEOUT_MS, err);
+    for (size_t i = 0; ok && i < n; i++)
+        ret_ends[i].low = rd_kafka_topic_partition_list_find(list, places[i].topic, places[i].partition)->offset;
+    ok = ok && kafka_list_ends(consumer->rk, list, RD_KAFKA_OFFSET_END, QUERY_TIMEOUT_MS, err);
+    for (size_t i = 0; ok && i < n; i++)
+        ret_ends[i].high = rd_kafka_topic_partition_list_find(list, places[i].topic, places[i].partition)->offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    return ok;
 }
 
-bool kafka_seek(struct kafka_consumer *consumer, const int32_t *partitions, const int64_t *offsets, size_t n,
+bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *places, const int64_t *offsets, size_t n,
                 struct err *err) {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+    rd_kafka_topic_partition_list_t *list = list_of(places, n);
     for (size_t i = 0; i < n; i++)
-        rd_kafka_topic_partition_list_add(list, consumer->topic, partitions[i])->offset = offsets[i];
+        list->elems[i].offset = offsets[i];
     rd_kafka_error_t *error = rd_kafka_seek_partitions(consumer->rk, list, QUERY_TIMEOUT_MS);
     rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
     for (int i = 0; i < list->cnt && !code; i++)
@@ -188,8 +348,7 @@ bool kafka_seek(struct kafka_consumer *consumer, const int32_t *partitions, cons
     rd_kafka_error_destroy(error);
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
-        return err_set(err, ERR_UNAVAILABLE, BACKEND_KAFKA, "seeking in %s: %s", consumer->topic,
-                       rd_kafka_err2str(code));
+        return err_set(err, ERR_UNAVAILABLE, BACKEND_KAFKA, "seeking: %s", rd_kafka_err2str(code));
     return true;
 }
 
@@ -207,12 +366,6 @@ void kafka_pause(struct kafka_consumer *consumer, bool pause) {
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-void kafka_commit(struct kafka_consumer *consumer, int32_t partition, int64_t next_offset) {
-    rd_kafka_topic_partition_list_t *list = one_partition(consumer, partition, next_offset);
-    rd_kafka_commit(consumer->rk, list, 1);
-    rd_kafka_topic_partition_list_destroy(list);
-}
-
 int64_t kafka_consumer_lag(struct kafka_consumer *consumer) {
     rd_kafka_topic_partition_list_t *list = NULL;
     int64_t lag = 0;
@@ -221,10 +374,10 @@ int64_t kafka_consumer_lag(struct kafka_consumer *consumer) {
     rd_kafka_position(consumer->rk, list);
     for (int i = 0; i < list->cnt; i++) {
         int64_t low, high;
-        if (list->elems[i].offset >= 0 &&
-            !rd_kafka_get_watermark_offsets(consumer->rk, consumer->topic, list->elems[i].partition, &low, &high) &&
-            high > list->elems[i].offset)
-            lag += high - list->elems[i].offset;
+        const rd_kafka_topic_partition_t *at = &list->elems[i];
+        if (at->offset >= 0 && !rd_kafka_get_watermark_offsets(consumer->rk, at->topic, at->partition, &low, &high) &&
+            high > at->offset)
+            lag += high - at->offset;
     }
     rd_kafka_topic_partition_list_destroy(list);
     return lag;

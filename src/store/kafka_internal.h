@@ -6,6 +6,15 @@
 #include "store/kafka.h"
 
 bool kafka_set(rd_kafka_conf_t *conf, const char *key, const char *value, struct err *err);
-/* What producer, consumer and admin have in common. The opaque of an rd_kafka_t, where set, must point to a struct
- * whose first member is a `const struct kafka_options *`. */
+/* What producer, consumer and admin have in common, and the properties passed on. The opaque of an rd_kafka_t, where
+ * set, must point to a struct whose first member is a `const struct kafka_options *`. */
 bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err);
+/* What consumers subscribe to: a regular expression for every topic of the stream. */
+void kafka_topic_pattern(const struct kafka_options *options, enum stream stream,
+                         char ret_pattern[static 2 * KAFKA_TOPIC_MAX]);
+/* The error's kind, for the caller to know whether to try again. */
+enum err_code kafka_err_code(rd_kafka_resp_err_t error);
+/* Sets offset of each element to the oldest (RD_KAFKA_OFFSET_BEGINNING) or the next (RD_KAFKA_OFFSET_END) of its
+ * partition, in one request per broker; -1 where none came. False if none came at all. */
+bool kafka_list_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
+                     struct err *err);

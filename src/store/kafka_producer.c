@@ -1,15 +1,27 @@
-/* The relay's way into Kafka: idempotent, acks=all, patient. Headers follow the CloudEvents binding in binary mode. */
+/* The relay's way into Kafka: idempotent, acks=all, patient. Headers follow the CloudEvents binding in binary mode.
+ *
+ * Topics are opened when first produced to, and kept in a table by what they are for: a version of the shared topic, or
+ * a coupon. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/pairs.h"
 #include "store/kafka_internal.h"
+
+#define TOPICS_MIN 16 /* a power of two */
+
+struct open_topic {
+    int64_t id; /* the coupon, or minus the version of the shared topic; 0: free */
+    rd_kafka_topic_t *handle;
+};
 
 struct kafka_producer {
     const struct kafka_options *options; /* first: kafka_internal.h */
     rd_kafka_t *rk;
-    rd_kafka_topic_t *topic;
+    struct open_topic *topics; /* a hash table by id, at most half full */
+    size_t topics_mask, n_topics;
     enum stream stream;
     void (*on_ack)(void *arg, uintptr_t tag, bool ok);
     void *arg;
@@ -40,7 +52,9 @@ static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, st
         /* At 0 librdkafka's broker thread spins and sends tiny requests, which cost us and the broker a third of the
          * throughput; half a millisecond is enough to stop that. */
         {"linger.ms", "0.5"},
-        {"partitioner", "murmur2"},
+        /* Keys as Java's default partitioner has it; what has no key stays on one partition for some ms, then goes to
+         * another. */
+        {"partitioner", "murmur2_random"},
         {"compression.type", "none"},
         {"queue.buffering.max.kbytes", "65536"},
     };
@@ -62,23 +76,26 @@ bool kafka_producer_new(const struct kafka_options *options, enum stream stream,
     struct kafka_producer *producer = calloc(1, sizeof *producer);
     if (!producer)
         abort();
-    *producer = (struct kafka_producer){.options = options, .stream = stream, .on_ack = on_ack, .arg = arg};
+    *producer = (struct kafka_producer){
+        .options = options, .stream = stream, .on_ack = on_ack, .arg = arg, .topics_mask = TOPICS_MIN - 1};
+    producer->topics = calloc(TOPICS_MIN, sizeof *producer->topics);
+    if (!producer->topics)
+        abort();
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char text[256] = "";
     if (!configure(producer, conf, err)) {
         rd_kafka_conf_destroy(conf);
+        free(producer->topics);
         free(producer);
         return false;
     }
     producer->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
     if (!producer->rk) {
         rd_kafka_conf_destroy(conf);
+        free(producer->topics);
         free(producer);
         return err_set(err, ERR_INTERNAL, BACKEND_KAFKA, "%s", text);
     }
-    char name[KAFKA_TOPIC_MAX];
-    kafka_topic_name(options, stream, name);
-    producer->topic = rd_kafka_topic_new(producer->rk, name, NULL);
     static const uint64_t one = 1; /* what an eventfd takes */
     rd_kafka_queue_t *queue = rd_kafka_queue_get_main(producer->rk);
     rd_kafka_queue_io_event_enable(queue, wake_fd, &one, sizeof one);
@@ -96,8 +113,11 @@ void kafka_producer_free(struct kafka_producer *producer) {
     rd_kafka_queue_destroy(queue);
     rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     rd_kafka_flush(producer->rk, 1000);
-    rd_kafka_topic_destroy(producer->topic);
+    for (size_t i = 0; i <= producer->topics_mask; i++)
+        if (producer->topics[i].id)
+            rd_kafka_topic_destroy(producer->topics[i].handle);
     rd_kafka_destroy(producer->rk);
+    free(producer->topics);
     free(producer);
 }
 
@@ -121,15 +141,64 @@ static rd_kafka_headers_t *headers_of(enum stream stream, const struct outbox_en
     return headers;
 }
 
-bool kafka_produce(struct kafka_producer *producer, const struct outbox_entry *entry, uintptr_t tag, struct err *err) {
+static struct open_topic *topic_slot(struct open_topic *topics, size_t mask, int64_t id) {
+    size_t at = hash_int64(id) & mask;
+    while (topics[at].id && topics[at].id != id)
+        at = (at + 1) & mask;
+    return &topics[at];
+}
+
+static void grow_topics(struct kafka_producer *producer) {
+    size_t mask = 2 * producer->topics_mask + 1;
+    struct open_topic *topics = calloc(mask + 1, sizeof *topics);
+    if (!topics)
+        abort();
+    for (size_t i = 0; i <= producer->topics_mask; i++)
+        if (producer->topics[i].id)
+            *topic_slot(topics, mask, producer->topics[i].id) = producer->topics[i];
+    free(producer->topics);
+    producer->topics = topics;
+    producer->topics_mask = mask;
+}
+
+/* NULL: librdkafka does not take the name. */
+static rd_kafka_topic_t *topic_of(struct kafka_producer *producer, int version, int64_t coupon_id) {
+    int64_t id = version ? -(int64_t)version : coupon_id;
+    struct open_topic *slot = topic_slot(producer->topics, producer->topics_mask, id);
+    if (slot->id)
+        return slot->handle;
+    char name[KAFKA_TOPIC_MAX];
+    kafka_topic_name(producer->options, producer->stream, version, version ? 0 : coupon_id, name);
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(producer->rk, name, NULL);
+    if (!handle)
+        return NULL;
+    *slot = (struct open_topic){.id = id, .handle = handle};
+    if (2 * ++producer->n_topics > producer->topics_mask)
+        grow_topics(producer);
+    return handle;
+}
+
+bool kafka_producer_has_topic(const struct kafka_producer *producer, int64_t coupon_id) {
+    return topic_slot(producer->topics, producer->topics_mask, coupon_id)->id != 0;
+}
+
+bool kafka_producer_open_topic(struct kafka_producer *producer, int64_t coupon_id) {
+    return topic_of(producer, 0, coupon_id) != NULL;
+}
+
+bool kafka_produce(struct kafka_producer *producer, const struct outbox_entry *entry, int version, uintptr_t tag,
+                   struct err *err) {
+    rd_kafka_topic_t *topic = topic_of(producer, version, entry->coupon_id);
+    if (!topic)
+        return err_set(err, ERR_INVALID, BACKEND_KAFKA, "%s", rd_kafka_err2str(rd_kafka_last_error()));
     char key[24];
     int key_len = snprintf(key, sizeof key, "%lld", (long long)entry->coupon_id);
     rd_kafka_headers_t *headers = headers_of(producer->stream, entry);
     /* librdkafka wants non-const pointers and copies what they point to. */
     const rd_kafka_vu_t message[] = {
-        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = producer->topic},
+        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key, (size_t)key_len}},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {version ? key : NULL, version ? (size_t)key_len : 0}},
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)(uintptr_t)entry->payload, entry->payload_len}},
         {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)tag},

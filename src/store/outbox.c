@@ -139,13 +139,13 @@ bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int l
 /* --- relaying --- */
 
 bool outbox_take_lanes(struct pg *pg, enum stream stream, const int32_t *lanes, size_t n, bool *ret_own,
-                       int64_t *ret_cursor, struct err *err) {
+                       int64_t *ret_cursor, int *ret_version, struct err *err) {
     static const struct pg_statement take = {
         "select pg_try_advisory_lock(k) from unnest($1::bigint[]) with ordinality i(k, n) order by n"};
     /* Read after the lock was taken: the former owner may have moved it until then. */
     static const struct pg_statement cursors = {
-        "select i.n, c.last_id from unnest($2::integer[]) with ordinality i(lane, n) cross join lateral"
-        " (select last_id from relay_cursor where stream = $1 and lane = i.lane limit 1) c"};
+        "select i.n, c.last_id, c.version from unnest($2::integer[]) with ordinality i(lane, n) cross join lateral"
+        " (select last_id, version from relay_cursor where stream = $1 and lane = i.lane limit 1) c"};
     enum pg_lock_stage stage = stream == STREAM_REQUESTED ? PG_LOCK_RELAY_REQUESTED : PG_LOCK_RELAY_PUBLISHED;
     struct arena arena;
     arena_init(&arena, 4096);
@@ -163,8 +163,10 @@ bool outbox_take_lanes(struct pg *pg, enum stream stream, const int32_t *lanes, 
     if (ok) {
         for (size_t i = 0; i < n; i++)
             ret_own[i] = pg_bool(results[0], (int)i, 0);
-        for (int row = 0; row < PQntuples(results[1]); row++)
+        for (int row = 0; row < PQntuples(results[1]); row++) {
             ret_cursor[pg_int8(results[1], row, 0) - 1] = pg_int8(results[1], row, 1);
+            ret_version[pg_int8(results[1], row, 0) - 1] = pg_int4(results[1], row, 2);
+        }
         pg_clear(results, 2);
     }
     arena_deinit(&arena);

@@ -52,9 +52,10 @@ bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int l
 
 /* --- relaying: on a connection that holds the lane's session lock --- */
 
-/* Tries to take the relay's lock of each lane in `lanes`; sets own[i] and, where taken, cursor[i]. */
+/* Tries to take the relay's lock of each lane in `lanes`; sets own[i] and, where taken, cursor[i] and version[i], the
+ * version of the shared topic that the lane publishes to. */
 bool outbox_take_lanes(struct pg *pg, enum stream stream, const int32_t *lanes, size_t n, bool *ret_own,
-                       int64_t *ret_cursor, struct err *err);
+                       int64_t *ret_cursor, int *ret_version, struct err *err);
 
 struct outbox_entry {
     int32_t lane;

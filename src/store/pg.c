@@ -164,6 +164,32 @@ static bool prepare_session(struct pg *pg, struct err *err) {
     return pg_exec(pg, sql, err) && read_schema(pg, err);
 }
 
+/* A special character in a password that is not written as %XX makes libpq take parts of it for port or database, which
+ * its errors would then repeat. */
+static bool is_plausible(const PQconninfoOption *option) {
+    if (!option->val)
+        return true;
+    if (strcmp(option->keyword, "port") == 0)
+        return strspn(option->val, "0123456789,") == strlen(option->val);
+    if (strcmp(option->keyword, "host") == 0 || strcmp(option->keyword, "dbname") == 0)
+        return !strchr(option->val, '@');
+    return true;
+}
+
+bool pg_check_url(const char *url, struct err *err) {
+    char *text = NULL;
+    PQconninfoOption *options = PQconninfoParse(url, &text);
+    bool ok = options != NULL;
+    for (const PQconninfoOption *option = options; ok && option->keyword; option++)
+        ok = is_plausible(option);
+    PQconninfoFree(options);
+    PQfreemem(text); /* may repeat what stands where a password was meant */
+    return ok ||
+           err_set(err, ERR_INVALID, BACKEND_POSTGRES,
+                   "libpq does not understand it; write host=… port=… dbname=… user=… password=…, or a URI "
+                   "postgres://USER:PASSWORD@HOST:PORT/DB with %%XX for whatever is special in user and password");
+}
+
 bool pg_connect(struct pg *pg, struct err *err) {
     if (pg->conn && PQstatus(pg->conn) == CONNECTION_OK)
         return true;

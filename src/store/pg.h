@@ -27,6 +27,9 @@ struct pg_options {
     bool hot;
 };
 
+/* Whether libpq can read it; without connecting, and without repeating any of it. */
+bool pg_check_url(const char *url, struct err *err);
+
 struct pg *pg_new(const struct pg_options *options);
 void pg_free(struct pg *pg); /* NULL is fine */
 

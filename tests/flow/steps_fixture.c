@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "flow/events.h"
+#include "flow/topics.h"
 #include "flow/totals.h"
 #include "store/schema.h"
 
@@ -58,7 +59,6 @@ void fixture_init(struct fixture *fixture) {
     fixture->cold.hot = false;
     fixture->kafka = (struct kafka_options){.brokers = fixture->config.kafka_brokers,
                                             .topic_prefix = fixture->prefix,
-                                            .partitions = 4,
                                             .replication_factor = 1,
                                             .in_flight_max = 10000};
     arena_init(&fixture->arena, 65536);
@@ -74,12 +74,15 @@ void fixture_init(struct fixture *fixture) {
     must(pg_connect(fixture->pg, &err) && schema_migrate(fixture->pg, &err) &&
              schema_fix_lanes(fixture->pg, (int)fixture->config.flow_lanes, &err),
          &err);
-    must(kafka_ensure_topics(&fixture->kafka, 20000, &err), &err);
+    set(fixture, "kafka.partitions", "4");
+    must(kafka_admin_new(&fixture->kafka, &fixture->kafka_admin, &err), &err);
+    must(topics_prepare(&fixture->config, &fixture->hot, &fixture->kafka, fixture->kafka_admin, &err), &err);
     must(flags_new(fixture->config.redis_url, 2000, &fixture->flags, &err), &err);
 }
 
 void fixture_deinit(struct fixture *fixture) {
     flags_free(fixture->flags);
+    kafka_admin_free(fixture->kafka_admin);
     pg_free(fixture->pg);
     arena_deinit(&fixture->arena);
     config_deinit(&fixture->config);
@@ -180,7 +183,7 @@ void fixture_produce(struct fixture *fixture, enum stream stream, const void *va
     struct outbox_entry entry = {
         .coupon_id = fixture->coupon_id, .traceparent = FIXTURE_TRACEPARENT, .payload = value, .payload_len = len};
     must(kafka_producer_new(&fixture->kafka, stream, on_ack, &acked, fd, &producer, &err), &err);
-    must(kafka_produce(producer, &entry, 0, &err), &err);
+    must(kafka_produce(producer, &entry, 1, 0, &err), &err);
     cr_assert(kafka_producer_flush(producer, 30000));
     kafka_producer_poll(producer);
     cr_assert_eq(acked, 1);

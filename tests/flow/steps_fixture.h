@@ -13,6 +13,7 @@ struct fixture {
     struct config config;
     struct pg_options hot, cold;
     struct kafka_options kafka;
+    struct kafka_admin *kafka_admin;
     struct pg *pg; /* for setting up and looking, hot */
     struct flags *flags;
     struct arena arena;

@@ -172,14 +172,17 @@ static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     struct outbox_entry *entries;
     PGresult *results[2];
     struct err err;
-    int32_t lane = murmur2_slot_of_id(fixture->coupon_id, 8), partition = 0;
+    int32_t lane = murmur2_slot_of_id(fixture->coupon_id, 8);
+    struct kafka_place place = {"t", 0};
     int64_t after = 0, next, now_us;
     size_t n;
     admit_batch(fixture->pg, &fixture->arena, 8, fixture->coupon_id, first_user);
-    cr_assert(issuance_offsets(fixture->pg, &fixture->arena, "t", &partition, &after, 1, &next, &err), "%s", err.text);
+    cr_assert(issuance_offsets(fixture->pg, &fixture->arena, &place, &after, 1, &next, &err), "%s", err.text);
     struct pg_bytes bytes = event_requested(&fixture->arena, fixture->coupon_id, first_user, "r", next + 1, 1);
-    struct kafka_message message = {.offset = next, .value = bytes.data, .value_len = bytes.len};
-    cr_assert(issue_batch_run(fixture->pg, &fixture->arena, 8, "t", &message, 1, -1, &result, &err), "%s", err.text);
+    struct kafka_message message = {.place = place, .offset = next, .value = bytes.data, .value_len = bytes.len};
+    cr_assert(
+        issue_batch_run(fixture->pg, &fixture->arena, 8, &message, 1, &(struct accepted_gap){place, -1}, &result, &err),
+        "%s", err.text);
     cr_assert(
         outbox_read(fixture->pg, &fixture->arena, STREAM_REQUESTED, &lane, &after, 1, 10, &entries, &n, results, &err));
     pg_clear(results, 2);
@@ -254,7 +257,8 @@ Test(steps, relay_sends_each_row_in_order_with_the_coupon_as_key_and_moves_its_c
     fixture_coupon(&fixture, 100);
     for (int64_t ticket = 1; ticket <= 20; ticket++)
         fixture_outbox(&fixture, 1000 + ticket, ticket);
-    struct relay *relay = relay_start(&fixture.config, &fixture.hot, &fixture.kafka, STREAM_REQUESTED);
+    struct relay *relay =
+        relay_start(&fixture.config, &fixture.hot, &fixture.kafka, fixture.kafka_admin, STREAM_REQUESTED);
     cursors(&fixture, 20);
     for (int64_t ticket = 21; ticket <= 30; ticket++) /* to an idle relay */
         fixture_outbox(&fixture, 1000 + ticket, ticket);
@@ -266,7 +270,7 @@ Test(steps, relay_sends_each_row_in_order_with_the_coupon_as_key_and_moves_its_c
     int key_len = snprintf(key, sizeof key, "%lld", (long long)fixture.coupon_id);
     for (int i = 0; i < 30; i++) {
         cr_assert_eq(messages[i].offset, i);
-        cr_assert_eq(messages[i].partition, murmur2_slot_of_id(fixture.coupon_id, 4));
+        cr_assert_eq(messages[i].place.partition, murmur2_slot_of_id(fixture.coupon_id, 4));
         cr_assert_eq(messages[i].key_len, (size_t)key_len);
         cr_assert_eq(memcmp(messages[i].key, key, messages[i].key_len), 0);
     }
@@ -281,18 +285,19 @@ Test(steps, two_relays_share_no_lane_and_the_second_takes_over_when_the_first_en
     int32_t lanes[] = {0, 1, 2};
     bool own[3];
     int64_t cursor[3];
+    int version[3];
     fixture_init(&fixture);
     struct pg *other = pg_new(&fixture.hot);
     cr_assert(pg_connect(other, &err), "%s", err.text);
-    cr_assert(outbox_take_lanes(fixture.pg, STREAM_REQUESTED, lanes, 2, own, cursor, &err));
+    cr_assert(outbox_take_lanes(fixture.pg, STREAM_REQUESTED, lanes, 2, own, cursor, version, &err));
     cr_assert(own[0] && own[1]);
-    cr_assert(outbox_take_lanes(other, STREAM_REQUESTED, lanes, 3, own, cursor, &err));
+    cr_assert(outbox_take_lanes(other, STREAM_REQUESTED, lanes, 3, own, cursor, version, &err));
     cr_assert(!own[0] && !own[1] && own[2]);
-    cr_assert(outbox_take_lanes(other, STREAM_PUBLISHED, lanes, 3, own, cursor, &err));
+    cr_assert(outbox_take_lanes(other, STREAM_PUBLISHED, lanes, 3, own, cursor, version, &err));
     cr_assert(own[0] && own[1] && own[2], "the other stream's lanes are others");
     pg_disconnect(fixture.pg);
     for (int i = 0; i < 500 && !(own[0] = false); i++) {
-        cr_assert(outbox_take_lanes(other, STREAM_REQUESTED, lanes, 2, own, cursor, &err));
+        cr_assert(outbox_take_lanes(other, STREAM_REQUESTED, lanes, 2, own, cursor, version, &err));
         if (own[0] && own[1])
             break;
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
@@ -359,7 +364,8 @@ struct issuing {
 
 static struct issuing issuing_start(struct fixture *fixture) {
     struct issuing issuing;
-    issuing.relay = relay_start(&fixture->config, &fixture->hot, &fixture->kafka, STREAM_PUBLISHED);
+    issuing.relay =
+        relay_start(&fixture->config, &fixture->hot, &fixture->kafka, fixture->kafka_admin, STREAM_PUBLISHED);
     issuing.watch = watch_start(&fixture->config, &fixture->hot);
     issuing.issue = issue_start(&fixture->config, &fixture->hot, &fixture->kafka, issuing.relay, issuing.watch);
     return issuing;
@@ -420,7 +426,7 @@ Test(steps, issue_rejects_what_was_accepted_after_the_coupon_had_expired) {
 static struct kafka_message message_of(struct fixture *fixture, int64_t offset, int64_t ticket) {
     struct pg_bytes bytes =
         event_requested(&fixture->arena, fixture->coupon_id, 1000 + ticket, "r", ticket, clock_wall_us());
-    return (struct kafka_message){.partition = 0, .offset = offset, .value = bytes.data, .value_len = bytes.len};
+    return (struct kafka_message){.place = {"t", 0}, .offset = offset, .value = bytes.data, .value_len = bytes.len};
 }
 
 Test(steps, a_gap_in_the_offsets_stops_a_partition_and_an_old_offset_is_passed_over) {
@@ -428,24 +434,26 @@ Test(steps, a_gap_in_the_offsets_stops_a_partition_and_an_old_offset_is_passed_o
     struct issue_batch_result result;
     struct err err;
     struct arena arena;
-    int32_t partition = 0;
+    struct kafka_place place = {"t", 0};
     int64_t start = 5, next;
     fixture_init(&fixture);
     fixture_coupon(&fixture, 100);
     arena_init(&arena, 65536);
     for (int64_t ticket = 1; ticket <= 4; ticket++)
         fixture_ledger(&fixture, ticket);
-    cr_assert(issuance_offsets(fixture.pg, &arena, "t", &partition, &start, 1, &next, &err), "%s", err.text);
+    cr_assert(issuance_offsets(fixture.pg, &arena, &place, &start, 1, &next, &err), "%s", err.text);
     struct kafka_message messages[] = {message_of(&fixture, 4, 4), message_of(&fixture, 5, 1),
                                        message_of(&fixture, 7, 3)};
-    cr_assert(issue_batch_run(fixture.pg, &arena, 8, "t", messages, 3, -1, &result, &err), "%s", err.text);
+    cr_assert(issue_batch_run(fixture.pg, &arena, 8, messages, 3, &(struct accepted_gap){place, -1}, &result, &err),
+              "%s", err.text);
     cr_assert_eq(result.issued, 1);
     cr_assert(result.gap);
     cr_assert_eq(result.gap_expected, 6);
     cr_assert_eq(result.gap_found, 7);
     cr_assert_eq(result.next_offset[0], 6);
     /* Once it is known that offset 6 never comes. */
-    cr_assert(issue_batch_run(fixture.pg, &arena, 8, "t", &messages[2], 1, 6, &result, &err), "%s", err.text);
+    cr_assert(issue_batch_run(fixture.pg, &arena, 8, &messages[2], 1, &(struct accepted_gap){place, 6}, &result, &err),
+              "%s", err.text);
     cr_assert_eq(result.issued, 1);
     cr_assert_eq(result.next_offset[0], 8);
     arena_deinit(&arena);
@@ -458,7 +466,7 @@ Test(steps, a_message_that_postgres_refuses_is_put_aside_and_the_others_are_issu
     struct err err;
     struct arena arena;
     struct kafka_message messages[8];
-    int32_t partition = 0;
+    struct kafka_place place = {"t", 0};
     int64_t start = 0, next;
     fixture_init(&fixture);
     fixture_coupon(&fixture, 100);
@@ -468,8 +476,9 @@ Test(steps, a_message_that_postgres_refuses_is_put_aside_and_the_others_are_issu
         fixture_ledger(&fixture, ticket);
         messages[ticket - 1] = message_of(&fixture, ticket - 1, ticket);
     }
-    cr_assert(issuance_offsets(fixture.pg, &arena, "t", &partition, &start, 1, &next, &err), "%s", err.text);
-    cr_assert(issue_batch_run(fixture.pg, &arena, 8, "t", messages, 8, -1, &result, &err), "%s", err.text);
+    cr_assert(issuance_offsets(fixture.pg, &arena, &place, &start, 1, &next, &err), "%s", err.text);
+    cr_assert(issue_batch_run(fixture.pg, &arena, 8, messages, 8, &(struct accepted_gap){place, -1}, &result, &err),
+              "%s", err.text);
     cr_assert_eq(result.issued, 7);
     cr_assert_eq(result.dead, 1);
     cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon where ticket <> 6"), 7);
@@ -524,7 +533,8 @@ Test(steps, the_reconciler_rebuilds_flags_sends_stale_tickets_again_and_freezes_
     fixture.config.reconcile_interval_ms = 100;
     fixture.config.reconcile_stale_ms = 1000;
     fixture_ledger(&fixture, 1); /* never went to the outbox */
-    struct relay *relay = relay_start(&fixture.config, &fixture.hot, &fixture.kafka, STREAM_REQUESTED);
+    struct relay *relay =
+        relay_start(&fixture.config, &fixture.hot, &fixture.kafka, fixture.kafka_admin, STREAM_REQUESTED);
     struct reconcile *reconcile = reconcile_start(&fixture.config, &fixture.cold, relay, &err);
     wait_for_flag(&fixture, FLAG_TRUE);
     fixture_wait_for(&fixture, 1, "select max(last_id) from outbox_head where stream = 0");

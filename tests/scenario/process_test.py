@@ -170,7 +170,7 @@ class Without(Scenario):
             self.assertEqual(status["ticket"], user + 1)
         for user in range(10):
             self.assertEqual(self.ctl(servers[(user + 1) % 2], "watch", coupon, user + 1)[-1]["state"], "ISSUED")
-        self.assertEqual(self.sql("select count(*) from schema_migration"), [["1"]])
+        self.assertEqual(self.sql("select count(*) from schema_migration"), [["2"]])
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ Test(config, the_defaults_serve_on_this_machine) {
     cr_expect_eq(config.flow_queue_size, 16384);
     cr_expect_eq(config.server_drain_ms, 10000);
     cr_expect_eq(config.log_level, LOG_LEVEL_INFO);
-    cr_expect(config_check(&config, NULL));
+    cr_expect(config_finish(&config, NULL));
 }
 
 Test(config, a_file_has_a_section_per_prefix_and_whole_keys_before_any) {
@@ -170,8 +170,8 @@ Test(config, a_listen_address_is_a_host_and_a_port) {
 
 Test(config, a_redis_url_has_host_port_and_database) {
     static const char *const good[] = {
-        "redis://",     "redis:///2",           "redis://h",       "redis://h:1", "redis://h:1/",
-        "redis://h/15", "redis://[::1]:6379/0", "redis://10.0.0.1"};
+        "redis://",     "redis:///2",           "redis://h",        "redis://h:1",     "redis://h:1/",
+        "redis://h/15", "redis://[::1]:6379/0", "redis://10.0.0.1", "redis://u:p@h:1", "redis://:p%40@h/2"};
     static const char *const bad[] = {"",
                                       "h:6379",
                                       "rediss://h",
@@ -181,7 +181,9 @@ Test(config, a_redis_url_has_host_port_and_database) {
                                       "redis://h:1/x",
                                       "redis://h/-1",
                                       "redis://:1/0",
-                                      "redis://u:p@h:1",
+                                      "redis://u@h:1",
+                                      "redis://u:p q@h:1",
+                                      "redis://u:p@:1",
                                       "redis://h/1/2"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         char assignment[60];
@@ -192,7 +194,8 @@ Test(config, a_redis_url_has_host_port_and_database) {
         char assignment[60];
         snprintf(assignment, sizeof assignment, "redis.url=%s", bad[i]);
         /* Without the value, which may hold a password. */
-        expect_set_refused(assignment, "--set: redis.url: is not valid; expected redis://[HOST[:PORT]][/DB]");
+        expect_set_refused(assignment,
+                           "--set: redis.url: is not valid; expected redis://[[USER]:PW@]HOST[:PORT][/DB]");
     }
 }
 
@@ -247,10 +250,10 @@ Test(config, a_batch_is_not_larger_than_its_queue) {
         cr_assert(config_set(&config, "flow.queue_size=4096", NULL));
         snprintf(assignment, sizeof assignment, "%s=4096", keys[i]);
         cr_assert(config_set(&config, assignment, NULL));
-        cr_expect(config_check(&config, &err), "%s", err.text);
+        cr_expect(config_finish(&config, &err), "%s", err.text);
         snprintf(assignment, sizeof assignment, "%s=4097", keys[i]);
         cr_assert(config_set(&config, assignment, NULL));
-        cr_expect_not(config_check(&config, &err));
+        cr_expect_not(config_finish(&config, &err));
         snprintf(expected, sizeof expected,
                  "%s (4097) is larger than flow.queue_size (4096), the queue it is taken from; lower the one or raise "
                  "the other",
@@ -275,7 +278,7 @@ Test(config, help_shows_key_range_default_and_meaning_in_columns) {
     cr_expect_not_null(strstr(text, "threads that serve gRPC calls\n"));
     cr_expect_not_null(strstr(text, "10 to 10000 ms "));
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-        cr_expect_leq(strlen(line), 120, "%s", line);
+        cr_expect_leq(strlen(line), 125, "%s", line);
     free(text);
 }
 
@@ -285,4 +288,111 @@ Test(config, help_as_markdown_is_a_table) {
     cr_expect_not_null(strstr(text, "| `grpc.pollers` | 1 to 64 | `1` | threads that serve gRPC calls |\n"));
     cr_expect_not_null(strstr(text, "| `kafka.topic_prefix` | up to 100 of a-z A-Z 0-9 . _ - | (empty) | "));
     free(text);
+}
+
+Test(config, the_environment_sets_every_setting_and_properties_of_librdkafka) {
+    char *environment[] = {"PATH=/bin",
+                           "COUPONSD_PORT=tcp://10.0.0.1:50051", /* as Kubernetes sets for a service of that name */
+                           "COUPONSD_SET_GRPC_POLLERS=3",
+                           "COUPONSD_SET_KAFKA_TOPIC_PREFIX=x.",
+                           "COUPONSD_SET_KAFKA_SECURITY_PROTOCOL=plaintext",
+                           NULL};
+    struct err err = {0};
+    cr_assert(config_read_environment(&config, environment, &err), "%s", err.text);
+    cr_expect_eq(config.grpc_pollers, 3);
+    cr_expect_str_eq(config.kafka_topic_prefix, "x.");
+    cr_assert_eq(config.n_kafka_properties, 1);
+    cr_expect_str_eq(config.kafka_properties[0].name, "security.protocol");
+    cr_expect_str_eq(config.kafka_properties[0].value, "plaintext");
+}
+
+Test(config, a_bad_variable_is_named) {
+    char *out_of_range[] = {"COUPONSD_SET_GRPC_POLLERS=0", NULL}, *unknown[] = {"COUPONSD_SET_GRPC_POLLER=1", NULL};
+    struct err err = {0};
+    cr_assert_not(config_read_environment(&config, out_of_range, &err));
+    cr_expect_str_eq(err.text,
+                     "environment: COUPONSD_SET_GRPC_POLLERS: grpc.pollers: \"0\" is out of range; expected 1 "
+                     "to 64");
+    cr_assert_not(config_read_environment(&config, unknown, &err));
+    cr_expect_str_eq(err.text, "environment: COUPONSD_SET_GRPC_POLLER: there is no setting grpc.poller; did you mean "
+                               "grpc.pollers");
+}
+
+Test(config, properties_of_librdkafka_are_taken_and_the_last_value_wins) {
+    cr_expect(config_set(&config, "kafka.sasl.username=me", NULL));
+    cr_expect(config_set(&config, "kafka.fetch.wait.max.ms=50", NULL));
+    expect_read("[kafka]\nsasl.username = you\n");
+    cr_assert_eq(config.n_kafka_properties, 2);
+    cr_expect_str_eq(config.kafka_properties[0].value, "you");
+}
+
+Test(config, a_property_that_librdkafka_refuses_or_couponsd_owns_is_refused) {
+    expect_set_refused("kafka.partition=3", "--set: there is no setting kafka.partition; did you mean kafka.partitions "
+                                            "(nor does librdkafka have partition)");
+    expect_set_refused("kafka.acks=1", "--set: kafka.acks: couponsd sets acks itself: what was acknowledged must be on "
+                                       "all replicas");
+    expect_set_refused("kafka.bootstrap.servers=x",
+                       "--set: kafka.bootstrap.servers: couponsd sets bootstrap.servers itself: use kafka.brokers");
+    expect_set_refused("kafka.security.protocol=loud",
+                       "--set: kafka.security.protocol: librdkafka refuses this value of security.protocol: Invalid "
+                       "value \"loud\" for configuration property \"security.protocol\"");
+}
+
+static void write_secret(const char *text, size_t len) {
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fwrite(text, 1, len, file);
+    fclose(file);
+}
+
+Test(config, a_text_may_stand_in_a_file_of_its_own) {
+    char assignment[100];
+    write_secret("s3cret\n", 7);
+    snprintf(assignment, sizeof assignment, "kafka.sasl.password=file:%s", path);
+    cr_expect(config_set(&config, assignment, NULL));
+    cr_expect_str_eq(config.kafka_properties[0].value, "s3cret");
+    snprintf(assignment, sizeof assignment, "redis.password=file:%s", path);
+    cr_expect(config_set(&config, assignment, NULL));
+    cr_expect_str_eq(config.redis_password, "s3cret");
+}
+
+Test(config, a_secret_file_that_is_empty_or_missing_is_named_but_never_shown) {
+    char assignment[100], expected[200];
+    write_secret("\n", 1);
+    snprintf(assignment, sizeof assignment, "redis.password=file:%s", path);
+    snprintf(expected, sizeof expected, "--set: redis.password: %s is empty", path);
+    expect_set_refused(assignment, expected);
+    expect_set_refused("redis.password=file:/nowhere/x",
+                       "--set: redis.password: /nowhere/x can't be opened: No such file or directory");
+    write_secret("s3\0cret", 7);
+    snprintf(expected, sizeof expected, "--set: redis.password: %s has a NUL byte", path);
+    expect_set_refused(assignment, expected);
+    write_secret("s3cret", 6);
+    snprintf(assignment, sizeof assignment, "redis.url=file:%s", path);
+    expect_set_refused(assignment,
+                       "--set: redis.url: is not valid; expected redis://[[USER]:PW@]HOST[:PORT][/DB]");
+}
+
+Test(config, redis_credentials_take_the_place_of_those_in_the_url) {
+    struct err err = {0};
+    cr_assert(config_set(&config, "redis.url=redis://a:b@h:1/2", NULL));
+    cr_assert(config_set(&config, "redis.username=me", NULL));
+    cr_expect_not(config_finish(&config, &err));
+    cr_expect_str_eq(err.text, "redis.username is set without redis.password: set both, or have both in redis.url");
+    cr_assert(config_set(&config, "redis.password=p@ss/w:d", NULL));
+    cr_assert(config_finish(&config, &err), "%s", err.text);
+    cr_expect_str_eq(config.redis_url, "redis://me:p%40ss%2Fw%3Ad@h:1/2");
+}
+
+Test(config, a_postgres_url_that_libpq_can_not_read_is_refused_without_showing_it) {
+    static const char *const bad[] = {"postgres.url=postgres://me:pa/ss@h/db", "postgres.url=host=h pass=s3cret",
+                                      "postgres.url=postgres://me:s3cret%zz@h/db"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct err err = {0};
+        cr_assert(config_set(&config, bad[i], NULL));
+        cr_expect_not(config_finish(&config, &err));
+        cr_expect_eq(strncmp(err.text, "postgres.url: libpq does not understand it; write host=", 55), 0, "%s",
+                     err.text);
+        cr_expect_null(strstr(err.text, "s3cret"));
+    }
 }

@@ -1,4 +1,4 @@
-#include "flow/pairs.h"
+#include "base/pairs.h"
 
 uint64_t hash_int64(int64_t value) {
     /* The finalizer of SplitMix64 (Steele, Lea, Flood 2014). */

@@ -1,0 +1,169 @@
+/* The verb topics: what TopicAdminService offers. Its first operand says which of these:
+ *
+ *   list (or nothing)   migrate --to VERSION   pause   delete VERSION   retire COUPON */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "coupon/v1/topic_admin_service.pb-c.h"
+#include "ctl.h"
+#include "output.h"
+
+/* How often a migration that is waited for is looked at. */
+#define LOOK_EVERY_US (200 * US_PER_MS)
+
+const struct option_spec topics_options[] = {
+    {"to", "VERSION", "migrate: the version that lanes shall publish to, e.g. v2"},
+    {"partitions", "N", "migrate: of the version's topics, if it is new"},
+    {"no-wait", NULL, "migrate: do not wait until all lanes are there"},
+    {0},
+};
+
+/* "v2" or "2". */
+static bool read_version(const struct args *args, const char *text, int32_t *ret) {
+    char *end;
+    const char *digits = text && *text == 'v' ? text + 1 : text;
+    long value = digits ? strtol(digits, &end, 10) : 0;
+    if (!digits || end == digits || *end || value < 1 || value > INT32_MAX) {
+        args_refuse(args, "%s is no version: write v1, v2, …", text ? text : "nothing");
+        return false;
+    }
+    *ret = (int32_t)value;
+    return true;
+}
+
+static ProtobufCMessage *call(struct ctl *ctl, struct remote *remote, const char *method, const ProtobufCMessage *input,
+                              int *ret_exit_code) {
+    return ctl_call(ctl, remote, remote->topics, method, input, NULL, ret_exit_code);
+}
+
+static int list(struct ctl *ctl, struct remote *remote) {
+    Coupon__V1__ListTopicsRequest request = COUPON__V1__LIST_TOPICS_REQUEST__INIT;
+    int exit_code = EXIT_OK;
+    Coupon__V1__ListTopicsResponse *response =
+        (Coupon__V1__ListTopicsResponse *)call(ctl, remote, "ListTopics", &request.base, &exit_code);
+    if (!response)
+        return exit_code;
+    print_topic_header(ctl->json);
+    for (size_t i = 0; i < response->n_topics; i++)
+        print_topic(response->topics[i], ctl->json);
+    if (response->migration)
+        print_migration(response->migration, ctl->json);
+    coupon__v1__list_topics_response__free_unpacked(response, NULL);
+    return exit_code;
+}
+
+static bool is_there(const Coupon__V1__Migration *migration) {
+    return migration->lanes_moved == migration->lanes;
+}
+
+/* A line for each step, until all lanes are there or somebody pauses or changes it. */
+static int follow(struct ctl *ctl, struct remote *remote, int32_t version, int32_t last_moved) {
+    Coupon__V1__ListTopicsRequest request = COUPON__V1__LIST_TOPICS_REQUEST__INIT;
+    for (;;) {
+        int exit_code = EXIT_OK;
+        Coupon__V1__ListTopicsResponse *response =
+            (Coupon__V1__ListTopicsResponse *)call(ctl, remote, "ListTopics", &request.base, &exit_code);
+        if (!response)
+            return exit_code;
+        const Coupon__V1__Migration *migration = response->migration;
+        bool changed = migration->target_version != version || migration->paused;
+        bool done = is_there(migration);
+        if (migration->lanes_moved != last_moved || changed)
+            print_migration(migration, ctl->json);
+        last_moved = migration->lanes_moved;
+        coupon__v1__list_topics_response__free_unpacked(response, NULL);
+        if (done && !changed)
+            return EXIT_OK;
+        if (changed)
+            return EXIT_REFUSED; /* paused, or sent elsewhere, by somebody else */
+        clock_sleep_us(LOOK_EVERY_US);
+    }
+}
+
+static int migrate(struct ctl *ctl, struct remote *remote) {
+    Coupon__V1__MigrateTopicsRequest request = COUPON__V1__MIGRATE_TOPICS_REQUEST__INIT;
+    int64_t partitions = 0;
+    if (!args_flag(ctl->args, "to"))
+        return args_refuse(ctl->args, "topics migrate needs --to VERSION, e.g. --to v2 --partitions 16");
+    if (!read_version(ctl->args, args_text(ctl->args, "to"), &request.version) ||
+        !args_int(ctl->args, "partitions", 1, 1000, &partitions))
+        return EXIT_USAGE;
+    request.partitions = (int32_t)partitions;
+    int exit_code = EXIT_OK;
+    Coupon__V1__MigrateTopicsResponse *response =
+        (Coupon__V1__MigrateTopicsResponse *)call(ctl, remote, "MigrateTopics", &request.base, &exit_code);
+    if (!response)
+        return exit_code;
+    int32_t moved = response->migration->lanes_moved;
+    bool done = is_there(response->migration);
+    print_migration(response->migration, ctl->json);
+    coupon__v1__migrate_topics_response__free_unpacked(response, NULL);
+    return done || args_flag(ctl->args, "no-wait") ? EXIT_OK : follow(ctl, remote, request.version, moved);
+}
+
+static int pause_migration(struct ctl *ctl, struct remote *remote) {
+    Coupon__V1__PauseMigrationRequest request = COUPON__V1__PAUSE_MIGRATION_REQUEST__INIT;
+    int exit_code = EXIT_OK;
+    Coupon__V1__PauseMigrationResponse *response =
+        (Coupon__V1__PauseMigrationResponse *)call(ctl, remote, "PauseMigration", &request.base, &exit_code);
+    if (!response)
+        return exit_code;
+    print_migration(response->migration, ctl->json);
+    coupon__v1__pause_migration_response__free_unpacked(response, NULL);
+    return exit_code;
+}
+
+static int delete_version(struct ctl *ctl, struct remote *remote) {
+    Coupon__V1__DeleteTopicsRequest request = COUPON__V1__DELETE_TOPICS_REQUEST__INIT;
+    if (!read_version(ctl->args, ctl->args->n_operands > 1 ? ctl->args->operands[1] : NULL, &request.version))
+        return EXIT_USAGE;
+    int exit_code = EXIT_OK;
+    Coupon__V1__DeleteTopicsResponse *response =
+        (Coupon__V1__DeleteTopicsResponse *)call(ctl, remote, "DeleteTopics", &request.base, &exit_code);
+    if (!response)
+        return exit_code;
+    print_deleted(response->topics, response->n_topics, ctl->json);
+    coupon__v1__delete_topics_response__free_unpacked(response, NULL);
+    return exit_code;
+}
+
+static int retire(struct ctl *ctl, struct remote *remote) {
+    Coupon__V1__RetireCouponTopicsRequest request = COUPON__V1__RETIRE_COUPON_TOPICS_REQUEST__INIT;
+    if (ctl->args->n_operands < 2)
+        return args_refuse(ctl->args, "topics retire needs a coupon's id");
+    if (!args_operand_int(ctl->args, 1, "COUPON", &request.coupon_id))
+        return EXIT_USAGE;
+    int exit_code = EXIT_OK;
+    Coupon__V1__RetireCouponTopicsResponse *response =
+        (Coupon__V1__RetireCouponTopicsResponse *)call(ctl, remote, "RetireCouponTopics", &request.base, &exit_code);
+    if (!response)
+        return exit_code;
+    print_deleted(response->topics, response->n_topics, ctl->json);
+    coupon__v1__retire_coupon_topics_response__free_unpacked(response, NULL);
+    return exit_code;
+}
+
+int verb_topics(struct ctl *ctl) {
+    static const struct {
+        const char *name;
+        int (*run)(struct ctl *ctl, struct remote *remote);
+    } actions[] = {{"list", list},
+                   {"migrate", migrate},
+                   {"pause", pause_migration},
+                   {"delete", delete_version},
+                   {"retire", retire}};
+    const char *name = ctl->args->n_operands ? ctl->args->operands[0] : "list";
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        if (strcmp(actions[i].name, name) != 0)
+            continue;
+        struct remote remote;
+        if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
+            return EXIT_UNREACHABLE;
+        int exit_code = actions[i].run(ctl, &remote);
+        remote_deinit(&remote);
+        return exit_code;
+    }
+    return args_refuse(ctl->args, "topics can list, migrate, pause, delete and retire, not %s", name);
+}

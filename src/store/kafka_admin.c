@@ -1,0 +1,285 @@
+/* Creating, listing and deleting topics, and what their ends and groups are. */
+#include <librdkafka/rdkafka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "store/kafka_internal.h"
+
+/* A new topic has no leader for a moment. */
+#define LEADER_RETRY_US (50 * US_PER_MS)
+
+struct kafka_admin {
+    const struct kafka_options *options; /* first: kafka_internal.h */
+    rd_kafka_t *rk;
+};
+
+bool kafka_admin_new(const struct kafka_options *options, struct kafka_admin **ret_admin, struct err *err) {
+    struct kafka_admin *admin = calloc(1, sizeof *admin);
+    if (!admin)
+        abort();
+    admin->options = options;
+    char text[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    if (!kafka_common_conf(options, conf, err)) {
+        rd_kafka_conf_destroy(conf);
+        free(admin);
+        return false;
+    }
+    /* Its complaints while no broker answers are its callers' results, not the log's. */
+    rd_kafka_conf_set_log_cb(conf, NULL);
+    rd_kafka_conf_set_opaque(conf, admin);
+    /* A consumer's handle, since a producer's may create the topics that it asks about. */
+    admin->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+    if (!admin->rk) {
+        rd_kafka_conf_destroy(conf);
+        free(admin);
+        return err_set(err, ERR_INVALID, BACKEND_KAFKA, "%s", text);
+    }
+    *ret_admin = admin;
+    return true;
+}
+
+void kafka_admin_free(struct kafka_admin *admin) {
+    if (!admin)
+        return;
+    rd_kafka_destroy(admin->rk);
+    free(admin);
+}
+
+static bool is_missing(rd_kafka_resp_err_t error) {
+    return error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+}
+
+bool kafka_topic_partitions(struct kafka_admin *admin, const char *topic, int timeout_ms, int *ret_partitions,
+                            struct err *err) {
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(admin->rk, topic, NULL);
+    if (!handle)
+        return err_set(err, ERR_INVALID, BACKEND_KAFKA, "kafka.topic_prefix: %s is not a topic's name", topic);
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_resp_err_t error = rd_kafka_metadata(admin->rk, 0, handle, &metadata, timeout_ms);
+    bool ok = true;
+    if (error) {
+        ok = err_set(err, kafka_err_code(error), BACKEND_KAFKA, "%s: %s", admin->options->brokers,
+                     rd_kafka_err2str(error));
+    } else if (metadata->topic_cnt != 1 || is_missing(metadata->topics[0].err)) {
+        *ret_partitions = 0;
+    } else if (metadata->topics[0].err && metadata->topics[0].err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
+        ok = err_set(err, kafka_err_code(metadata->topics[0].err), BACKEND_KAFKA, "topic %s: %s", topic,
+                     rd_kafka_err2str(metadata->topics[0].err));
+    } else {
+        *ret_partitions = metadata->topics[0].partition_cnt;
+    }
+    if (metadata)
+        rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_destroy(handle);
+    return ok;
+}
+
+bool kafka_topic_list(struct kafka_admin *admin, int timeout_ms, struct kafka_topic **ret_topics, size_t *ret_n,
+                      struct err *err) {
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t error = rd_kafka_metadata(admin->rk, 1, NULL, &metadata, timeout_ms);
+    if (error)
+        return err_set(err, kafka_err_code(error), BACKEND_KAFKA, "%s: %s", admin->options->brokers,
+                       rd_kafka_err2str(error));
+    size_t n = 0;
+    struct kafka_topic *topics = calloc((size_t)metadata->topic_cnt + 1, sizeof *topics);
+    if (!topics)
+        abort();
+    for (int i = 0; i < metadata->topic_cnt; i++) {
+        const rd_kafka_metadata_topic_t *topic = &metadata->topics[i];
+        struct kafka_topic *at = &topics[n];
+        if (is_missing(topic->err) || strlen(topic->topic) >= sizeof at->name ||
+            !kafka_topic_parse(admin->options, topic->topic, &at->stream, &at->version, &at->coupon_id))
+            continue;
+        at->partitions = topic->partition_cnt;
+        memcpy(at->name, topic->topic, strlen(topic->topic) + 1);
+        n++;
+    }
+    rd_kafka_metadata_destroy(metadata);
+    *ret_topics = topics;
+    *ret_n = n;
+    return true;
+}
+
+/* --- requests that answer with an event --- */
+
+static rd_kafka_AdminOptions_t *admin_options(struct kafka_admin *admin, rd_kafka_admin_op_t op, int timeout_ms) {
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(admin->rk, op);
+    rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, NULL, 0);
+    return options;
+}
+
+/* The answer, or NULL with *err set; to be destroyed. Consumes `options`. */
+static rd_kafka_event_t *await(rd_kafka_queue_t *queue, rd_kafka_AdminOptions_t *options, const char *doing,
+                               const char *topic, int timeout_ms, struct err *err) {
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 1000);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    if (event && !rd_kafka_event_error(event))
+        return event;
+    err_set(err, event ? kafka_err_code(rd_kafka_event_error(event)) : ERR_UNAVAILABLE, BACKEND_KAFKA, "%s %s: %s",
+            doing, topic, event ? rd_kafka_event_error_string(event) : "no answer");
+    if (event)
+        rd_kafka_event_destroy(event);
+    return NULL;
+}
+
+/* Reads what came of each topic; `fine` is an error that does not matter. */
+static bool read_results(const rd_kafka_topic_result_t **results, size_t n, rd_kafka_resp_err_t fine, const char *doing,
+                         bool *ret_ok, struct err *err) {
+    bool all = true;
+    for (size_t i = 0; i < n; i++) {
+        rd_kafka_resp_err_t error = rd_kafka_topic_result_error(results[i]);
+        bool ok = !error || error == fine;
+        if (ret_ok)
+            ret_ok[i] = ok;
+        if (!ok && all) {
+            const char *why = rd_kafka_topic_result_error_string(results[i]);
+            err_set(err, kafka_err_code(error), BACKEND_KAFKA, "%s %s: %s", doing,
+                    rd_kafka_topic_result_name(results[i]), why ? why : rd_kafka_err2str(error));
+        }
+        all = all && ok;
+    }
+    return all;
+}
+
+bool kafka_topic_create(struct kafka_admin *admin, const char *const *topics, size_t n, int partitions, int timeout_ms,
+                        bool *ret_ok, struct err *err) {
+    static const char doing[] = "creating topic";
+    if (ret_ok)
+        memset(ret_ok, 0, n * sizeof *ret_ok);
+    if (n == 0)
+        return true;
+    rd_kafka_NewTopic_t **new_topics = calloc(n, sizeof(rd_kafka_NewTopic_t *));
+    if (!new_topics)
+        abort();
+    bool ok = true;
+    size_t made = 0;
+    for (; made < n && ok; made++) {
+        char text[200];
+        new_topics[made] =
+            rd_kafka_NewTopic_new(topics[made], partitions, admin->options->replication_factor, text, sizeof text);
+        ok = new_topics[made] != NULL;
+        if (!ok)
+            err_set(err, ERR_INVALID, BACKEND_KAFKA, "%s %s: %s", doing, topics[made], text);
+    }
+    rd_kafka_event_t *event = NULL;
+    if (ok) {
+        rd_kafka_AdminOptions_t *options = admin_options(admin, RD_KAFKA_ADMIN_OP_CREATETOPICS, timeout_ms);
+        rd_kafka_AdminOptions_set_operation_timeout(options, timeout_ms, NULL, 0);
+        rd_kafka_queue_t *queue = rd_kafka_queue_new(admin->rk);
+        rd_kafka_CreateTopics(admin->rk, new_topics, n, options, queue);
+        event = await(queue, options, doing, topics[0], timeout_ms, err);
+        ok = event != NULL;
+    }
+    if (ok) {
+        size_t count;
+        const rd_kafka_topic_result_t **results =
+            rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+        /* Another couponsd may have been quicker. */
+        ok = read_results(results, count, RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, doing, ret_ok, err);
+    }
+    if (event)
+        rd_kafka_event_destroy(event);
+    for (size_t i = 0; i < made; i++)
+        if (new_topics[i])
+            rd_kafka_NewTopic_destroy(new_topics[i]);
+    free(new_topics);
+    return ok;
+}
+
+bool kafka_topic_delete(struct kafka_admin *admin, const char *const *topics, size_t n, int timeout_ms,
+                        struct err *err) {
+    static const char doing[] = "deleting topic";
+    if (n == 0)
+        return true;
+    rd_kafka_DeleteTopic_t **old = calloc(n, sizeof(rd_kafka_DeleteTopic_t *));
+    if (!old)
+        abort();
+    for (size_t i = 0; i < n; i++)
+        old[i] = rd_kafka_DeleteTopic_new(topics[i]);
+    rd_kafka_AdminOptions_t *options = admin_options(admin, RD_KAFKA_ADMIN_OP_DELETETOPICS, timeout_ms);
+    rd_kafka_AdminOptions_set_operation_timeout(options, timeout_ms, NULL, 0);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin->rk);
+    rd_kafka_DeleteTopics(admin->rk, old, n, options, queue);
+    rd_kafka_event_t *event = await(queue, options, doing, topics[0], timeout_ms, err);
+    bool ok = event != NULL;
+    if (ok) {
+        size_t count;
+        const rd_kafka_topic_result_t **results =
+            rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &count);
+        ok = read_results(results, count, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, doing, NULL, err);
+        rd_kafka_event_destroy(event);
+    }
+    for (size_t i = 0; i < n; i++)
+        rd_kafka_DeleteTopic_destroy(old[i]);
+    free(old);
+    return ok;
+}
+
+/* --- offsets --- */
+
+static bool list_all_ends(struct kafka_admin *admin, const char *topic, int n, int64_t which, int timeout_ms,
+                          int64_t *ret, struct err *err) {
+    int64_t give_up_us = clock_mono_us() + timeout_ms * US_PER_MS;
+    for (;;) {
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
+        for (int i = 0; i < n; i++)
+            rd_kafka_topic_partition_list_add(list, topic, i);
+        bool ok = kafka_list_ends(admin->rk, list, which, timeout_ms, err);
+        for (int i = 0; i < n && ok; i++) {
+            ret[list->elems[i].partition] = list->elems[i].offset;
+            if (list->elems[i].offset < 0)
+                ok = err_set(err, ERR_UNAVAILABLE, BACKEND_KAFKA, "offsets of %s: partition %d has no leader", topic,
+                             list->elems[i].partition);
+        }
+        rd_kafka_topic_partition_list_destroy(list);
+        if (ok || clock_mono_us() >= give_up_us)
+            return ok;
+        clock_sleep_us(LEADER_RETRY_US);
+    }
+}
+
+bool kafka_topic_ends(struct kafka_admin *admin, const char *topic, int n, int timeout_ms, int64_t *ret_low,
+                      int64_t *ret_high, struct err *err) {
+    return list_all_ends(admin, topic, n, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, ret_low, err) &&
+           list_all_ends(admin, topic, n, RD_KAFKA_OFFSET_END, timeout_ms, ret_high, err);
+}
+
+bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const char *topic, int n, int timeout_ms,
+                         int64_t *ret_next, struct err *err) {
+    char group[KAFKA_TOPIC_MAX];
+    kafka_group_name(admin->options, stream, group);
+    for (int i = 0; i < n; i++)
+        ret_next[i] = -1;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
+    for (int i = 0; i < n; i++)
+        rd_kafka_topic_partition_list_add(list, topic, i);
+    rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(group, list);
+    rd_kafka_AdminOptions_t *options = admin_options(admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout_ms);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin->rk);
+    rd_kafka_ListConsumerGroupOffsets(admin->rk, &request, 1, options, queue);
+    rd_kafka_event_t *event = await(queue, options, "offsets of group", group, timeout_ms, err);
+    bool ok = event != NULL;
+    if (ok) {
+        size_t count;
+        const rd_kafka_group_result_t **results = rd_kafka_ListConsumerGroupOffsets_result_groups(
+            rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
+        const rd_kafka_error_t *error = count == 1 ? rd_kafka_group_result_error(results[0]) : NULL;
+        const rd_kafka_topic_partition_list_t *offsets =
+            count == 1 && !error ? rd_kafka_group_result_partitions(results[0]) : NULL;
+        if (error)
+            ok = err_set(err, kafka_err_code(rd_kafka_error_code(error)), BACKEND_KAFKA, "offsets of group %s: %s",
+                         group, rd_kafka_error_string(error));
+        for (int i = 0; offsets && i < offsets->cnt; i++)
+            if (!offsets->elems[i].err && offsets->elems[i].partition < n && offsets->elems[i].offset >= 0)
+                ret_next[offsets->elems[i].partition] = offsets->elems[i].offset;
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_ListConsumerGroupOffsets_destroy(request);
+    rd_kafka_topic_partition_list_destroy(list);
+    return ok;
+}

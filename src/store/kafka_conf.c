@@ -1,0 +1,204 @@
+/* What every handle of librdkafka is configured with, the names of topics and groups, and kinds of errors. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "store/kafka_internal.h"
+
+static const char *const bases[STREAMS] = {"outside.coupon.publish.requested", "inside.coupon.published"};
+
+void kafka_topic_name(const struct kafka_options *options, enum stream stream, int version, int64_t coupon_id,
+                      char ret_name[static KAFKA_TOPIC_MAX]) {
+    if (coupon_id)
+        snprintf(ret_name, KAFKA_TOPIC_MAX, "%s%s.v1.%lld", options->topic_prefix, bases[stream], (long long)coupon_id);
+    else
+        snprintf(ret_name, KAFKA_TOPIC_MAX, "%s%s.v%d", options->topic_prefix, bases[stream], version);
+}
+
+/* Digits that are a positive number; moves *at behind them. */
+static bool read_number(const char **at, int64_t *ret) {
+    char *end;
+    if (!isdigit((unsigned char)**at) || **at == '0')
+        return false;
+    *ret = strtoll(*at, &end, 10);
+    bool ok = end - *at <= 19;
+    *at = end;
+    return ok;
+}
+
+bool kafka_topic_parse(const struct kafka_options *options, const char *name, enum stream *ret_stream, int *ret_version,
+                       int64_t *ret_coupon_id) {
+    size_t prefix_len = strlen(options->topic_prefix);
+    if (strncmp(name, options->topic_prefix, prefix_len) != 0)
+        return false;
+    name += prefix_len;
+    for (int stream = 0; stream < STREAMS; stream++) {
+        size_t len = strlen(bases[stream]);
+        if (strncmp(name, bases[stream], len) != 0 || strncmp(name + len, ".v", 2) != 0)
+            continue;
+        const char *at = name + len + 2;
+        int64_t version, coupon_id = 0;
+        if (!read_number(&at, &version) || version > INT32_MAX ||
+            (*at == '.' && (at++, version != 1 || !read_number(&at, &coupon_id))) || *at)
+            return false;
+        *ret_stream = (enum stream)stream;
+        *ret_version = (int)version;
+        *ret_coupon_id = coupon_id;
+        return true;
+    }
+    return false;
+}
+
+void kafka_group_name(const struct kafka_options *options, enum stream stream, char ret_name[static KAFKA_TOPIC_MAX]) {
+    static const char *const groups[STREAMS] = {"coupon-issuer", "coupon-completer"};
+    snprintf(ret_name, KAFKA_TOPIC_MAX, "%s%s", options->topic_prefix, groups[stream]);
+}
+
+static size_t escape(char *out, const char *text) {
+    size_t len = 0;
+    for (; *text; text++) {
+        if (*text == '.')
+            out[len++] = '\\';
+        out[len++] = *text;
+    }
+    out[len] = 0;
+    return len;
+}
+
+void kafka_topic_pattern(const struct kafka_options *options, enum stream stream,
+                         char ret_pattern[static 2 * KAFKA_TOPIC_MAX]) {
+    size_t len = 0;
+    ret_pattern[len++] = '^'; /* which tells librdkafka that it is a pattern */
+    len += escape(ret_pattern + len, options->topic_prefix);
+    len += escape(ret_pattern + len, bases[stream]);
+    snprintf(ret_pattern + len, 2 * KAFKA_TOPIC_MAX - len, "\\.v(1\\.)?[1-9][0-9]*$");
+}
+
+/* --- configuration --- */
+
+/* Those that the promises rest on, and what to use instead. */
+static const char *const own_properties[][2] = {
+    {"bootstrap.servers", "use kafka.brokers"},
+    {"metadata.broker.list", "use kafka.brokers"},
+    {"group.id", "use kafka.topic_prefix, which groups carry too"},
+    {"enable.idempotence", "order depends on it"},
+    {"enable.gapless.guarantee", "order depends on it"},
+    {"acks", "what was acknowledged must be on all replicas"},
+    {"request.required.acks", "what was acknowledged must be on all replicas"},
+    {"message.timeout.ms", "an outage is waited out"},
+    {"delivery.timeout.ms", "an outage is waited out"},
+    {"retries", "an outage is waited out"},
+    {"message.send.max.retries", "an outage is waited out"},
+    {"partitioner", "the contract fixes it"},
+    {"transactional.id", "the outbox needs none"},
+    {"enable.auto.commit", "offsets are committed after the work"},
+    {"enable.auto.offset.store", "offsets are committed after the work"},
+    {"auto.offset.reset", "nothing may be skipped"},
+    {"partition.assignment.strategy", "librdkafka loses assignments with others"},
+    {"allow.auto.create.topics", "couponsd creates its topics"},
+    {"topic.metadata.refresh.interval.ms", "new topics must be found soon"},
+};
+
+/* Values that may be secret are never shown. */
+static bool may_be_secret(const char *name) {
+    static const char *const signs[] = {"password", "secret", "key", "token", "pem", "jaas", "credential", "config"};
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++)
+        if (strcasestr(name, signs[i]))
+            return true;
+    return false;
+}
+
+bool kafka_set(rd_kafka_conf_t *conf, const char *key, const char *value, struct err *err) {
+    char text[256];
+    switch (rd_kafka_conf_set(conf, key, value, text, sizeof text)) {
+    case RD_KAFKA_CONF_OK:
+        return true;
+    case RD_KAFKA_CONF_UNKNOWN:
+        return err_set(err, ERR_NOT_FOUND, BACKEND_KAFKA, "librdkafka has no property %.80s", key);
+    default:
+        return err_set(err, ERR_INVALID, BACKEND_KAFKA, "librdkafka refuses this value of %.80s%s%s", key,
+                       may_be_secret(key) ? "" : ": ", may_be_secret(key) ? "" : text);
+    }
+}
+
+bool kafka_check_property(const char *name, const char *value, struct err *err) {
+    for (size_t i = 0; i < sizeof own_properties / sizeof own_properties[0]; i++)
+        if (strcmp(own_properties[i][0], name) == 0)
+            return err_set(err, ERR_INVALID, BACKEND_KAFKA, "couponsd sets %s itself: %s", name, own_properties[i][1]);
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    bool ok = kafka_set(conf, name, value, err);
+    rd_kafka_conf_destroy(conf);
+    return ok;
+}
+
+static void forward_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
+    const struct kafka_options *const *options = rd_kafka_opaque(rk);
+    (void)facility;
+    if (options && *options && (*options)->on_log)
+        (*options)->on_log(level, text);
+}
+
+bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err) {
+    static const char *const settings[][2] = {
+        {"client.id", "couponsd"},
+        {"socket.nagle.disable", "true"},
+        {"socket.keepalive.enable", "true"},
+        /* A broker that comes back is found again within a second. */
+        {"reconnect.backoff.ms", "50"},
+        {"reconnect.backoff.max.ms", "1000"},
+        {"log.connection.close", "false"},
+        /* New topics, and new partitions, are found within this. */
+        {"topic.metadata.refresh.interval.ms", "500"},
+    };
+    rd_kafka_conf_set_log_cb(conf, forward_log);
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+        if (!kafka_set(conf, settings[i][0], settings[i][1], err))
+            return false;
+    for (size_t i = 0; i < options->n_properties; i++)
+        if (!kafka_set(conf, options->properties[i].name, options->properties[i].value, err))
+            return false;
+    return kafka_set(conf, "bootstrap.servers", options->brokers, err);
+}
+
+/* --- errors and offsets --- */
+
+enum err_code kafka_err_code(rd_kafka_resp_err_t error) {
+    switch (error) {
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+        return ERR_PERMISSION;
+    case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
+    case RD_KAFKA_RESP_ERR_INVALID_PARTITIONS:
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+        return ERR_INVALID;
+    default:
+        return ERR_UNAVAILABLE;
+    }
+}
+
+bool kafka_list_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
+                     struct err *err) {
+    /* As "times", these two mean the first and the next offset. */
+    for (int i = 0; i < list->cnt; i++)
+        list->elems[i].offset = which;
+    if (list->cnt == 0)
+        return true;
+    rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(rk, list, timeout_ms);
+    int came = 0;
+    for (int i = 0; i < list->cnt; i++) {
+        bool ok = !list->elems[i].err && list->elems[i].offset >= 0;
+        came += ok;
+        if (!ok)
+            list->elems[i].offset = -1;
+    }
+    if (came == 0)
+        return err_set(err, error ? kafka_err_code(error) : ERR_UNAVAILABLE, BACKEND_KAFKA, "offsets of %s: %s",
+                       list->elems[0].topic, error ? rd_kafka_err2str(error) : "no leader answered");
+    return true;
+}
