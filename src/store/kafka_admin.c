@@ -11,7 +11,7 @@
 #define LEADER_RETRY_US (50 * US_PER_MS)
 
 struct kafka_admin {
-    const struct kafka_options *options; /* first: kafka_internal.h */
+    struct kafka_options options; /* first: kafka_internal.h */
     rd_kafka_t *rk;
 };
 
@@ -19,7 +19,7 @@ bool kafka_admin_new(const struct kafka_options *options, struct kafka_admin **r
     struct kafka_admin *admin = calloc(1, sizeof *admin);
     if (!admin)
         abort();
-    admin->options = options;
+    admin->options = *options;
     char text[256];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     if (!kafka_common_conf(options, conf, err)) {
@@ -44,8 +44,8 @@ bool kafka_admin_new(const struct kafka_options *options, struct kafka_admin **r
 void kafka_admin_free(struct kafka_admin *admin) {
     if (!admin)
         return;
-    rd_kafka_destroy(admin->rk);
-    free(admin);
+    if (kafka_destroy(admin->rk))
+        free(admin);
 }
 
 static bool is_missing(rd_kafka_resp_err_t error) {
@@ -61,7 +61,7 @@ bool kafka_topic_partitions(struct kafka_admin *admin, const char *topic, int ti
     rd_kafka_resp_err_t error = rd_kafka_metadata(admin->rk, 0, handle, &metadata, timeout_ms);
     bool ok = true;
     if (error) {
-        ok = err_set(err, kafka_err_code(error), BACKEND_KAFKA, "%s: %s", admin->options->brokers,
+        ok = err_set(err, kafka_err_code(error), BACKEND_KAFKA, "%s: %s", admin->options.brokers,
                      rd_kafka_err2str(error));
     } else if (metadata->topic_cnt != 1 || is_missing(metadata->topics[0].err)) {
         *ret_partitions = 0;
@@ -82,7 +82,7 @@ bool kafka_topic_list(struct kafka_admin *admin, int timeout_ms, struct kafka_to
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t error = rd_kafka_metadata(admin->rk, 1, NULL, &metadata, timeout_ms);
     if (error)
-        return err_set(err, kafka_err_code(error), BACKEND_KAFKA, "%s: %s", admin->options->brokers,
+        return err_set(err, kafka_err_code(error), BACKEND_KAFKA, "%s: %s", admin->options.brokers,
                        rd_kafka_err2str(error));
     size_t n = 0;
     struct kafka_topic *topics = calloc((size_t)metadata->topic_cnt + 1, sizeof *topics);
@@ -92,7 +92,7 @@ bool kafka_topic_list(struct kafka_admin *admin, int timeout_ms, struct kafka_to
         const rd_kafka_metadata_topic_t *topic = &metadata->topics[i];
         struct kafka_topic *at = &topics[n];
         if (is_missing(topic->err) || strlen(topic->topic) >= sizeof at->name ||
-            !kafka_topic_parse(admin->options, topic->topic, &at->stream, &at->version, &at->coupon_id))
+            !kafka_topic_parse(&admin->options, topic->topic, &at->stream, &at->version, &at->coupon_id))
             continue;
         at->partitions = topic->partition_cnt;
         memcpy(at->name, topic->topic, strlen(topic->topic) + 1);
@@ -161,7 +161,7 @@ bool kafka_topic_create(struct kafka_admin *admin, const char *const *topics, si
     for (; made < n && ok; made++) {
         char text[200];
         new_topics[made] =
-            rd_kafka_NewTopic_new(topics[made], partitions, admin->options->replication_factor, text, sizeof text);
+            rd_kafka_NewTopic_new(topics[made], partitions, admin->options.replication_factor, text, sizeof text);
         ok = new_topics[made] != NULL;
         if (!ok)
             err_set(err, ERR_INVALID, BACKEND_KAFKA, "%s %s: %s", doing, topics[made], text);
@@ -252,7 +252,7 @@ bool kafka_topic_ends(struct kafka_admin *admin, const char *topic, int n, int t
 bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const char *topic, int n, int timeout_ms,
                          int64_t *ret_next, struct err *err) {
     char group[KAFKA_TOPIC_MAX];
-    kafka_group_name(admin->options, stream, group);
+    kafka_group_name(&admin->options, stream, group);
     for (int i = 0; i < n; i++)
         ret_next[i] = -1;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);

@@ -1,11 +1,16 @@
 /* What every handle of librdkafka is configured with, the names of topics and groups, and kinds of errors. */
 #include <ctype.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "store/kafka_internal.h"
+
+#define DESTROY_TIMEOUT_US (2 * US_PER_S)
 
 static const char *const bases[STREAMS] = {"outside.coupon.publish.requested", "inside.coupon.published"};
 
@@ -134,10 +139,10 @@ bool kafka_check_property(const char *name, const char *value, struct err *err) 
 }
 
 static void forward_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
-    const struct kafka_options *const *options = rd_kafka_opaque(rk);
+    const struct kafka_options *options = rd_kafka_opaque(rk);
     (void)facility;
-    if (options && *options && (*options)->on_log)
-        (*options)->on_log(level, text);
+    if (options && options->on_log)
+        options->on_log(level, text);
 }
 
 bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err) {
@@ -151,6 +156,8 @@ bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *con
         {"log.connection.close", "false"},
         /* New topics, and new partitions, are found within this. */
         {"topic.metadata.refresh.interval.ms", "500"},
+        /* A topic that was deleted is made again once messages to it fail, which they do after this. */
+        {"topic.metadata.propagation.max.ms", "2000"},
     };
     rd_kafka_conf_set_log_cb(conf, forward_log);
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
@@ -201,4 +208,38 @@ bool kafka_list_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int6
         return err_set(err, error ? kafka_err_code(error) : ERR_UNAVAILABLE, BACKEND_KAFKA, "offsets of %s: %s",
                        list->elems[0].topic, error ? rd_kafka_err2str(error) : "no leader answered");
     return true;
+}
+
+/* --- the end of a handle --- */
+
+struct destruction {
+    rd_kafka_t *rk;
+    atomic_bool done; /* or given up on */
+};
+
+static void *destroy(void *arg) {
+    struct destruction *destruction = arg;
+    rd_kafka_destroy_flags(destruction->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    /* Whoever comes second frees it. */
+    if (atomic_exchange(&destruction->done, true))
+        free(destruction);
+    return NULL;
+}
+
+bool kafka_destroy(rd_kafka_t *rk) {
+    struct destruction *destruction = calloc(1, sizeof *destruction);
+    pthread_t thread;
+    if (!destruction)
+        abort();
+    destruction->rk = rk;
+    if (pthread_create(&thread, NULL, destroy, destruction))
+        abort();
+    pthread_detach(thread);
+    int64_t give_up_us = clock_mono_us() + DESTROY_TIMEOUT_US;
+    while (!atomic_load(&destruction->done) && clock_mono_us() < give_up_us)
+        clock_sleep_us(US_PER_MS);
+    bool done = atomic_exchange(&destruction->done, true);
+    if (done)
+        free(destruction);
+    return done;
 }

@@ -12,6 +12,8 @@
 
 #define QUERY_TIMEOUT_MS 2000
 #define COMMIT_RETRY_US  (250 * US_PER_MS)
+#define CLOSE_TIMEOUT_US (3 * US_PER_S)
+#define CLOSE_POLL_MS    10
 
 struct progress {
     struct kafka_place place;
@@ -19,7 +21,7 @@ struct progress {
 };
 
 struct kafka_consumer {
-    const struct kafka_options *options; /* first: kafka_internal.h */
+    struct kafka_options options; /* first: kafka_internal.h */
     struct kafka_consumer_events events;
     rd_kafka_t *rk;
     char pattern[2 * KAFKA_TOPIC_MAX];
@@ -206,16 +208,16 @@ static bool configure(struct kafka_consumer *consumer, enum stream stream, const
         {"queued.min.messages", "20000"},
     };
     char group[KAFKA_TOPIC_MAX];
-    kafka_group_name(consumer->options, stream, group);
+    kafka_group_name(&consumer->options, stream, group);
     if (other_group)
-        snprintf(group, sizeof group, "%s%s", consumer->options->topic_prefix, other_group);
+        snprintf(group, sizeof group, "%s%s", consumer->options.topic_prefix, other_group);
     rd_kafka_conf_set_opaque(conf, consumer);
     rd_kafka_conf_set_rebalance_cb(conf, rebalance);
     rd_kafka_conf_set_offset_commit_cb(conf, committed);
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (!kafka_set(conf, settings[i][0], settings[i][1], err))
             return false;
-    return kafka_common_conf(consumer->options, conf, err) && kafka_set(conf, "group.id", group, err);
+    return kafka_common_conf(&consumer->options, conf, err) && kafka_set(conf, "group.id", group, err);
 }
 
 static bool subscribe(struct kafka_consumer *consumer, struct err *err) {
@@ -231,8 +233,8 @@ static bool subscribe(struct kafka_consumer *consumer, struct err *err) {
 }
 
 static void release(struct kafka_consumer *consumer) {
-    if (consumer->rk)
-        rd_kafka_destroy(consumer->rk);
+    if (consumer->rk && !kafka_destroy(consumer->rk))
+        return;
     for (size_t i = 0; i < consumer->n_topics; i++)
         free(consumer->topics[i]);
     free(consumer->topics);
@@ -246,7 +248,7 @@ bool kafka_consumer_new(const struct kafka_options *options, enum stream stream,
     struct kafka_consumer *consumer = calloc(1, sizeof *consumer);
     if (!consumer)
         abort();
-    consumer->options = options;
+    consumer->options = *options;
     consumer->events = *events;
     kafka_topic_pattern(options, stream, consumer->pattern);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -270,10 +272,22 @@ bool kafka_consumer_new(const struct kafka_options *options, enum stream stream,
     return true;
 }
 
+/* Leaves the group. rd_kafka_consumer_close would do, but waits for ever where a topic was deleted a moment ago
+ * (librdkafka 2.0.2). */
+static void close_gracefully(struct kafka_consumer *consumer) {
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
+    rd_kafka_error_t *error = rd_kafka_consumer_close_queue(consumer->rk, queue);
+    int64_t give_up_us = clock_mono_us() + CLOSE_TIMEOUT_US;
+    while (!error && !rd_kafka_consumer_closed(consumer->rk) && clock_mono_us() < give_up_us)
+        rd_kafka_queue_poll_callback(queue, CLOSE_POLL_MS);
+    rd_kafka_error_destroy(error);
+    rd_kafka_queue_destroy(queue);
+}
+
 void kafka_consumer_free(struct kafka_consumer *consumer) {
     if (!consumer)
         return;
-    rd_kafka_consumer_close(consumer->rk);
+    close_gracefully(consumer);
     release(consumer);
 }
 

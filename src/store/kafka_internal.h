@@ -7,7 +7,7 @@
 
 bool kafka_set(rd_kafka_conf_t *conf, const char *key, const char *value, struct err *err);
 /* What producer, consumer and admin have in common, and the properties passed on. The opaque of an rd_kafka_t, where
- * set, must point to a struct whose first member is a `const struct kafka_options *`. */
+ * set, must point to a struct whose first member is a `struct kafka_options`: a copy, for kafka_destroy's sake. */
 bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err);
 /* What consumers subscribe to: a regular expression for every topic of the stream. */
 void kafka_topic_pattern(const struct kafka_options *options, enum stream stream,
@@ -18,3 +18,6 @@ enum err_code kafka_err_code(rd_kafka_resp_err_t error);
  * partition, in one request per broker; -1 where none came. False if none came at all. */
 bool kafka_list_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
                      struct err *err);
+/* Frees a handle. False: librdkafka does not come back (2.0.2 may hang where a topic was deleted a moment ago); the
+ * handle's threads then stay until the process ends, and so must what its opaque points to. */
+bool kafka_destroy(rd_kafka_t *rk);

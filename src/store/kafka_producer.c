@@ -18,7 +18,7 @@ struct open_topic {
 };
 
 struct kafka_producer {
-    const struct kafka_options *options; /* first: kafka_internal.h */
+    struct kafka_options options; /* first: kafka_internal.h */
     rd_kafka_t *rk;
     struct open_topic *topics; /* a hash table by id, at most half full */
     size_t topics_mask, n_topics;
@@ -59,14 +59,14 @@ static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, st
         {"queue.buffering.max.kbytes", "65536"},
     };
     char messages[16];
-    snprintf(messages, sizeof messages, "%d", producer->options->in_flight_max);
+    snprintf(messages, sizeof messages, "%d", producer->options.in_flight_max);
     rd_kafka_conf_set_opaque(conf, producer);
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     rd_kafka_conf_set_error_cb(conf, ignore_error);
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (!kafka_set(conf, settings[i][0], settings[i][1], err))
             return false;
-    return kafka_common_conf(producer->options, conf, err) &&
+    return kafka_common_conf(&producer->options, conf, err) &&
            kafka_set(conf, "queue.buffering.max.messages", messages, err);
 }
 
@@ -77,7 +77,7 @@ bool kafka_producer_new(const struct kafka_options *options, enum stream stream,
     if (!producer)
         abort();
     *producer = (struct kafka_producer){
-        .options = options, .stream = stream, .on_ack = on_ack, .arg = arg, .topics_mask = TOPICS_MIN - 1};
+        .options = *options, .stream = stream, .on_ack = on_ack, .arg = arg, .topics_mask = TOPICS_MIN - 1};
     producer->topics = calloc(TOPICS_MIN, sizeof *producer->topics);
     if (!producer->topics)
         abort();
@@ -116,9 +116,9 @@ void kafka_producer_free(struct kafka_producer *producer) {
     for (size_t i = 0; i <= producer->topics_mask; i++)
         if (producer->topics[i].id)
             rd_kafka_topic_destroy(producer->topics[i].handle);
-    rd_kafka_destroy(producer->rk);
     free(producer->topics);
-    free(producer);
+    if (kafka_destroy(producer->rk))
+        free(producer);
 }
 
 static void add_header(rd_kafka_headers_t *headers, const char *name, const char *value) {
@@ -168,7 +168,7 @@ static rd_kafka_topic_t *topic_of(struct kafka_producer *producer, int version, 
     if (slot->id)
         return slot->handle;
     char name[KAFKA_TOPIC_MAX];
-    kafka_topic_name(producer->options, producer->stream, version, version ? 0 : coupon_id, name);
+    kafka_topic_name(&producer->options, producer->stream, version, version ? 0 : coupon_id, name);
     rd_kafka_topic_t *handle = rd_kafka_topic_new(producer->rk, name, NULL);
     if (!handle)
         return NULL;

@@ -170,10 +170,11 @@ bool topics_coupon_waiting(struct pg *pg, int64_t coupon_id, int64_t *ret_rows, 
     struct pg_args args = {0};
     pg_arg_int8(&args, &arena, coupon_id);
     PGresult *result = query(pg, &count, &args, err);
-    if (result) {
+    bool ok = result != NULL;
+    if (ok) {
         *ret_rows = pg_int8(result, 0, 0);
         pg_clear(&result, 1);
     }
     arena_deinit(&arena);
-    return result != NULL;
+    return ok;
 }

@@ -80,6 +80,63 @@ class Couponsd:
         assert not found, f"{found.group(0)} in {self.log.name}"
 
 
+def varints(data):
+    """The integer fields of a protobuf message: number → value. Others are passed over."""
+    fields, at = {}, 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        tag = varint()
+        if tag & 7 == 0:
+            fields[tag >> 3] = varint()
+        elif tag & 7 == 2:
+            size = varint()
+            at += size
+        else:
+            raise AssertionError(f"wire type {tag & 7} in {data.hex()}")
+    return fields
+
+
+class Topic:
+    """A topic in Kafka, looked at without couponsd's code."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def run(self, command, *arguments):
+        done = subprocess.run([f"{BUILD}/kafka_tool", os.environ["KAFKA_BROKERS"], command, self.name,
+                               *map(str, arguments)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def partitions(self):
+        return int(self.run("partitions"))
+
+    def messages(self):
+        """Each with partition, offset, timestamp, key, headers, and coupon and ticket of its event."""
+        messages = [json.loads(line) for line in self.run("dump").splitlines()]
+        for message in messages:
+            fields = varints(bytes.fromhex(message["value"]))
+            message["coupon"], message["ticket"] = fields.get(1), fields.get(4)
+        return messages
+
+    def grow(self, partitions):
+        self.run("grow", partitions)
+
+    def delete(self):
+        self.run("delete")
+
+
 class Scenario(unittest.TestCase):
     def setUp(self):
         name = f"s{random.randrange(16**10):010x}"
@@ -163,6 +220,10 @@ class Scenario(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         return [line.split("|") for line in done.stdout.splitlines()]
 
+    def topic(self, name):
+        """By its name behind the prefix."""
+        return Topic(f"{self.schema}.{name}")
+
     def redis(self, *arguments):
         done = subprocess.run(["redis-cli", "-u", self.redis_url, *map(str, arguments)],
                               capture_output=True, text=True, check=True)
@@ -178,6 +239,10 @@ class Scenario(unittest.TestCase):
             select count(*) from user_coupon u full join publish_request p using (coupon_id, ticket)
             where coupon_id = {coupon} and (u.user_id is distinct from p.user_id)""")
         self.assertEqual(strangers, [["0"]], "ledger and coupons held must agree")
+
+    def wait_for_issued(self, coupon, count):
+        wait_until(lambda: self.sql(f"select count(*) from user_coupon where coupon_id = {coupon}") == [[str(count)]],
+                   what=f"{count} issued")
 
     def read_answers(self, path):
         """couponctl bench --log: what each request was told."""

@@ -1,0 +1,168 @@
+/* kafka_tool BROKERS COMMAND: what tests ask of Kafka, independently of couponsd's own code.
+ *
+ *   partitions TOPIC       how many there are, 0 if it does not exist
+ *   dump TOPIC             every message of it, a JSON object a line: partition, offset, timestamp (ms), key, headers as
+ *                          an object, and the value in hexadecimal; ends at the offsets that were the ends when it began
+ *   grow TOPIC N           adds partitions until there are N
+ *   delete TOPIC...        deletes them, and waits until they are gone
+ *
+ * Exit code 1 and a line on stderr where it fails. */
+#include <librdkafka/rdkafka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TIMEOUT_MS 20000
+
+static void fail(const char *what, const char *why) {
+    fprintf(stderr, "kafka_tool: %s: %s\n", what, why);
+    exit(1);
+}
+
+static rd_kafka_t *connect_to(const char *brokers) {
+    char text[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, text, sizeof text) ||
+        rd_kafka_conf_set(conf, "group.id", "kafka_tool", text, sizeof text) ||
+        rd_kafka_conf_set(conf, "enable.partition.eof", "true", text, sizeof text))
+        fail(brokers, text);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+    if (!rk)
+        fail(brokers, text);
+    return rk;
+}
+
+static int partitions_of(rd_kafka_t *rk, const char *topic) {
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t error = rd_kafka_metadata(rk, 0, handle, &metadata, TIMEOUT_MS);
+    if (error)
+        fail(topic, rd_kafka_err2str(error));
+    int n = metadata->topic_cnt == 1 && !metadata->topics[0].err ? metadata->topics[0].partition_cnt : 0;
+    rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_destroy(handle);
+    return n;
+}
+
+static void print_text(const char *text, size_t len) {
+    putchar('"');
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '"' || c == '\\' || c < ' ' || c > '~')
+            printf("\\u%04x", c);
+        else
+            putchar(c);
+    }
+    putchar('"');
+}
+
+static void print_message(const rd_kafka_message_t *message) {
+    printf("{\"partition\":%d,\"offset\":%lld,\"timestamp\":%lld,\"key\":", message->partition,
+           (long long)message->offset, (long long)rd_kafka_message_timestamp(message, NULL));
+    if (message->key)
+        print_text(message->key, message->key_len);
+    else
+        printf("null");
+    printf(",\"headers\":{");
+    rd_kafka_headers_t *headers;
+    const char *name;
+    const void *value;
+    size_t size;
+    if (!rd_kafka_message_headers(message, &headers))
+        for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &size); i++) {
+            printf("%s", i ? "," : "");
+            print_text(name, strlen(name));
+            putchar(':');
+            print_text(value ? value : "", value ? size : 0);
+        }
+    printf("},\"value\":\"");
+    for (size_t i = 0; i < message->len; i++)
+        printf("%02x", ((const unsigned char *)message->payload)[i]);
+    puts("\"}");
+}
+
+static void dump(rd_kafka_t *rk, const char *topic) {
+    int n = partitions_of(rk, topic), left = n;
+    if (n == 0)
+        fail(topic, "it does not exist");
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
+    for (int i = 0; i < n; i++)
+        rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_assign(rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    while (left > 0) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(rk, TIMEOUT_MS);
+        if (!message)
+            fail(topic, "nothing comes any more");
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+            left--;
+        else if (message->err)
+            fail(topic, rd_kafka_message_errstr(message));
+        else
+            print_message(message);
+        rd_kafka_message_destroy(message);
+    }
+}
+
+static void await(rd_kafka_queue_t *queue, const char *what) {
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, TIMEOUT_MS);
+    if (!event)
+        fail(what, "no answer");
+    if (rd_kafka_event_error(event))
+        fail(what, rd_kafka_event_error_string(event));
+    size_t n = 0;
+    const rd_kafka_topic_result_t **results =
+        rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATEPARTITIONS_RESULT
+            ? rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event), &n)
+            : rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &n);
+    for (size_t i = 0; i < n; i++)
+        if (rd_kafka_topic_result_error(results[i]))
+            fail(rd_kafka_topic_result_name(results[i]), rd_kafka_topic_result_error_string(results[i]));
+    rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+}
+
+static void grow(rd_kafka_t *rk, const char *topic, const char *to) {
+    char text[256];
+    rd_kafka_NewPartitions_t *more = rd_kafka_NewPartitions_new(topic, (size_t)strtoul(to, NULL, 10), text, sizeof text);
+    if (!more)
+        fail(topic, text);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_CreatePartitions(rk, &more, 1, NULL, queue);
+    await(queue, topic);
+    rd_kafka_NewPartitions_destroy(more);
+}
+
+static void delete_topic(rd_kafka_t *rk, const char *topic) {
+    rd_kafka_DeleteTopic_t *old = rd_kafka_DeleteTopic_new(topic);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_DeleteTopics(rk, &old, 1, NULL, queue);
+    await(queue, topic);
+    rd_kafka_DeleteTopic_destroy(old);
+    for (int i = 0; partitions_of(rk, topic) > 0; i++) {
+        if (i == TIMEOUT_MS / 10)
+            fail(topic, "it is still there");
+        usleep(10000);
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc < 4)
+        fail("usage", "kafka_tool BROKERS partitions|dump|grow|delete TOPIC...");
+    rd_kafka_t *rk = connect_to(argv[1]);
+    const char *command = argv[2];
+    if (strcmp(command, "partitions") == 0)
+        printf("%d\n", partitions_of(rk, argv[3]));
+    else if (strcmp(command, "dump") == 0)
+        dump(rk, argv[3]);
+    else if (strcmp(command, "grow") == 0 && argc == 5)
+        grow(rk, argv[3], argv[4]);
+    else if (strcmp(command, "delete") == 0)
+        for (int i = 3; i < argc; i++)
+            delete_topic(rk, argv[i]);
+    else
+        fail(command, "no such command");
+    rd_kafka_destroy(rk);
+    return 0;
+}
