@@ -278,8 +278,13 @@ static void close_gracefully(struct kafka_consumer *consumer) {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
     rd_kafka_error_t *error = rd_kafka_consumer_close_queue(consumer->rk, queue);
     int64_t give_up_us = clock_mono_us() + CLOSE_TIMEOUT_US;
-    while (!error && !rd_kafka_consumer_closed(consumer->rk) && clock_mono_us() < give_up_us)
-        rd_kafka_queue_poll_callback(queue, CLOSE_POLL_MS);
+    while (!error && !rd_kafka_consumer_closed(consumer->rk) && clock_mono_us() < give_up_us) {
+        rd_kafka_event_t *event = rd_kafka_queue_poll(queue, CLOSE_POLL_MS);
+        if (event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE)
+            rebalance(consumer->rk, rd_kafka_event_error(event), rd_kafka_event_topic_partition_list(event), consumer);
+        if (event) /* others are messages that nobody will work on */
+            rd_kafka_event_destroy(event);
+    }
     rd_kafka_error_destroy(error);
     rd_kafka_queue_destroy(queue);
 }
