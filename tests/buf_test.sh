@@ -54,7 +54,7 @@ if [[ ! -e .git ]]; then
   note "breaking: NOT CHECKED, for this tree has no .git to compare with"
 else
   need git
-  repository rev-parse --verify --quiet HEAD >/dev/null || die "git cannot read this checkout: $(git status 2>&1)"
+  repository rev-parse --verify --quiet HEAD >/dev/null || die "git cannot read this checkout: $(repository status 2>&1)"
   against=$(base)
   if [[ -z $against ]]; then
     note "breaking: NOT CHECKED, for this checkout has neither main, nor origin/main, nor a commit before HEAD"
