@@ -54,7 +54,7 @@ if [[ ! -e .git ]]; then
   note "breaking: NOT CHECKED, for this tree has no .git to compare with"
 else
   need git
-  repository rev-parse --verify --quiet HEAD >/dev/null || die "git cannot read this checkout: $(repository status 2>&1)"
+  said=$(repository rev-parse --verify HEAD 2>&1) || die "git cannot read this checkout: $said"
   against=$(base)
   if [[ -z $against ]]; then
     note "breaking: NOT CHECKED, for this checkout has neither main, nor origin/main, nor a commit before HEAD"

@@ -9,9 +9,9 @@
 #   use_go                        puts that go first on PATH and keeps it from fetching another one
 #   go_tool PACKAGE@VERSION...    as tool does
 #
-# The go on PATH serves where it is new enough. Debian 12's is not, but it can fetch one that is: a toolchain is a module
-# like any other, with its sum in the checksum database. What is fetched is kept in build/tools, and locks are held while
-# that is filled, so that tests may run side by side.
+# The go on PATH serves where it is new enough. Debian 12's is not, but it can fetch one that is: a toolchain is a
+# module like any other, with its sum in the checksum database. What is fetched is kept in build/tools, and locks are
+# held while that is filled, so that tests may run side by side.
 
 tools_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build/tools
 
