@@ -16,13 +16,13 @@ const (
 	maxBackoff      = 2 * time.Second
 )
 
-// Retry calls a unary method of a stub until it succeeds, fails for good, or the deadline of ctx has come (30 s from now
-// where ctx has none):
+// Retry calls a unary method of a stub until it succeeds, fails for good, or the deadline of ctx has come (30 s from
+// now where ctx has none):
 //
 //	response, err := coupons.Retry(ctx, client.RequestPublish, &couponv1.RequestPublishRequest{...})
 //
-// UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for ([RetryDelay]) and a random part of
-// a time that doubles from 50 ms to 2 s. Everything else is an answer. What is returned is the last error.
+// UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for ([RetryDelay]) and a random part
+// of a time that doubles from 50 ms to 2 s. Everything else is an answer. What is returned is the last error.
 //
 // UNAVAILABLE does not say whether the server has done what was asked. Every try sends the same request, and it is the
 // request_id in it that makes couponsd do it once: give RequestPublish, CreateCoupon and AddQuantity one.
