@@ -1,0 +1,30 @@
+// Asks for coupon 7 as user 42, on a couponsd at its usual address. Run it with: go run .
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"couponsd/clients/go/coupons"
+	couponv1 "couponsd/clients/go/gen/coupon/v1"
+)
+
+func main() {
+	conn, err := coupons.NewClient("127.0.0.1:50051", grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	client := couponv1.NewCouponServiceClient(conn)
+	response, err := coupons.Retry(context.Background(), client.RequestPublish,
+		&couponv1.RequestPublishRequest{CouponId: 7, UserId: 42, RequestId: "a1"})
+	if coupons.Reason(err) == coupons.ReasonSoldOut {
+		log.Fatal("all are gone")
+	} else if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("accepted, ticket", response.Status.Ticket)
+}

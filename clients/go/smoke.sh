@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# The Go client, tried on a couponsd that is started meanwhile (tests/clients).
+#
+#   smoke.sh build            generates the stubs into gen/, tests the package, builds into $CLIENT_BUILD_DIR
+#   smoke.sh run HOST:PORT    smoke/main.go says what it does
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+build=${CLIENT_BUILD_DIR:-$root/build/clients/go}
+module=couponsd/clients/go
+
+note() { printf '%s\n' "$*"; }
+die() { printf 'clients/go/smoke.sh: %s\n' "$*" >&2; exit 1; }
+
+build() {
+  # shellcheck source=tests/servers/packages.sh
+  source "$root/tests/servers/packages.sh"
+  # shellcheck source=tests/tools/go.sh
+  source "$root/tests/tools/go.sh"
+  need protobuf-compiler libprotobuf-dev
+  use_go
+  mkdir -p "$build"
+  build=$(cd "$build" && pwd)
+  cd "$here"
+  # go.mod and go.sum are not to be changed on the way, and a tree without git is fine.
+  export GOFLAGS='-mod=readonly -buildvcs=false' CGO_ENABLED=0
+  go build -o "$build/" tool # protoc's plugins, as go.mod has them
+
+  # The contract names no Go package; this module's place for it is told here.
+  local file files=() package="$module/gen/coupon/v1;couponv1" options=()
+  for file in "$root"/proto/coupon/v1/*.proto; do
+    file=${file#"$root/proto/"}
+    files+=("$file")
+    options+=("--go_opt=M$file=$package" "--go-grpc_opt=M$file=$package")
+  done
+  rm -rf gen
+  mkdir gen
+  PATH=$build:$PATH protoc -I "$root/proto" --go_out=gen --go_opt="module=$module/gen" \
+    --go-grpc_out=gen --go-grpc_opt="module=$module/gen" "${options[@]}" "${files[@]}"
+
+  go vet ./...
+  go test ./...
+  go build -o "$build/example" .
+  go build -o "$build/smoke" ./smoke
+}
+
+case ${1-} in
+build) build ;;
+run)
+  [[ -x $build/smoke ]] || die "there is no $build/smoke; make it with: clients/go/smoke.sh build"
+  exec "$build/smoke" "${2:?usage: smoke.sh run HOST:PORT}"
+  ;;
+*) die "usage: smoke.sh build | run HOST:PORT" ;;
+esac
