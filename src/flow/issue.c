@@ -56,35 +56,34 @@ struct issue {
  * beginning. Sets next[i] where that is so. */
 static bool notice_new_topics(struct worker *worker, const struct kafka_place *places, size_t n, int64_t *next,
                               struct err *err) {
-    struct kafka_ends *ends = ARENA_ARRAY(&worker->arena, struct kafka_ends, n);
+    int64_t *low = ARENA_ARRAY(&worker->arena, int64_t, n), *high = ARENA_ARRAY(&worker->arena, int64_t, n);
     /* Asked after the offsets were read: until then another member may have moved on. */
-    if (!kafka_ends(worker->consumer, places, n, ends, err))
+    if (!kafka_ends(worker->consumer, places, n, low, high, err))
         return false;
     for (size_t i = 0; i < n; i++) {
-        if (ends[i].high < 0 || ends[i].low < 0 || next[i] <= ends[i].high)
+        if (high[i] < 0 || low[i] < 0 || next[i] <= high[i])
             continue;
         log_warn("issue.topic_made_anew", LOG_STR("topic", places[i].topic), LOG_INT("partition", places[i].partition),
-                 LOG_INT("stored_offset", next[i]), LOG_INT("end", ends[i].high));
-        if (!issuance_restart(worker->pg, &worker->arena, &places[i], next[i], ends[i].low, err))
+                 LOG_INT("stored_offset", next[i]), LOG_INT("end", high[i]));
+        if (!issuance_restart(worker->pg, &worker->arena, &places[i], next[i], low[i], err))
             return false;
-        next[i] = ends[i].low;
+        next[i] = low[i];
     }
     return true;
 }
 
 static bool read_offsets(struct worker *worker, const struct kafka_place *places, size_t n, int64_t *ret_next,
                          struct err *err) {
-    struct kafka_ends *ends = ARENA_ARRAY(&worker->arena, struct kafka_ends, n);
-    int64_t *low = ARENA_ARRAY(&worker->arena, int64_t, n);
-    if (!kafka_ends(worker->consumer, places, n, ends, err))
-        return false;
+    int64_t *low = ARENA_ARRAY(&worker->arena, int64_t, n), *high = ARENA_ARRAY(&worker->arena, int64_t, n);
     bool above = false;
+    if (!kafka_ends(worker->consumer, places, n, low, high, err))
+        return false;
     for (size_t i = 0; i < n; i++)
-        low[i] = ends[i].low < 0 ? 0 : ends[i].low;
+        low[i] = low[i] < 0 ? 0 : low[i];
     if (!issuance_offsets(worker->pg, &worker->arena, places, low, n, ret_next, err))
         return false;
     for (size_t i = 0; i < n; i++)
-        above = above || (ends[i].high >= 0 && ret_next[i] > ends[i].high);
+        above = above || (high[i] >= 0 && ret_next[i] > high[i]);
     return !above || notice_new_topics(worker, places, n, ret_next, err);
 }
 

@@ -12,8 +12,12 @@ static bool record_first_version(const struct config *config, struct pg *pg, con
         int have;
         struct err unreachable;
         kafka_topic_name(kafka, (enum stream)stream, 1, 0, name);
-        if (!kafka_topic_partitions(admin, name, TIMEOUT_MS, &have, &unreachable))
-            continue; /* what does not answer can't contradict; the keeper compares later */
+        if (!kafka_topic_partitions(admin, name, TIMEOUT_MS, &have, &unreachable)) {
+            if (unreachable.retriable)
+                break; /* what does not answer can't contradict; the keeper compares later */
+            *err = unreachable;
+            return false;
+        }
         if (have && have != config->kafka_partitions)
             return err_set(err, ERR_INVALID, BACKEND_KAFKA,
                            "topic %s has %d partitions, but kafka.partitions = %d: set kafka.partitions = %d", name,

@@ -150,12 +150,10 @@ void kafka_consumer_free(struct kafka_consumer *consumer);
 /* Waits up to wait_ms for a first message, then takes what is there, up to `max`. They are released together. */
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max);
 void kafka_release(struct kafka_message *messages, size_t n);
-struct kafka_ends {
-    int64_t low, high; /* the oldest offset there is; the one that the next message will get; -1: not known */
-};
-/* Asks Kafka; also from within on_assign. */
-bool kafka_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n,
-                struct kafka_ends *ret_ends, struct err *err);
+/* Asks Kafka for the oldest offset there is, and for the one that the next message will get; -1: not known. Also from
+ * within on_assign. False: none is known. */
+bool kafka_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_low,
+                int64_t *ret_high, struct err *err);
 /* Moves to these offsets, all at once. */
 bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *places, const int64_t *offsets, size_t n,
                 struct err *err);

@@ -1,19 +1,36 @@
 /* Creating, listing and deleting topics, and what their ends and groups are. */
 #include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "store/kafka_internal.h"
-
-/* A new topic has no leader for a moment. */
-#define LEADER_RETRY_US (50 * US_PER_MS)
 
 struct kafka_admin {
     struct kafka_options options; /* first: kafka_internal.h */
     rd_kafka_t *rk;
+    atomic_bool refused; /* a broker does not take our credentials */
 };
+
+/* librdkafka tries again for ever, and calls that end in a time-out do not tell why. */
+static void note_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) {
+    struct kafka_admin *admin = opaque;
+    (void)rk;
+    (void)reason;
+    if (error == RD_KAFKA_RESP_ERR__AUTHENTICATION)
+        atomic_store(&admin->refused, true);
+}
+
+static bool failed(struct kafka_admin *admin, rd_kafka_resp_err_t error, struct err *err) {
+    rd_kafka_poll(admin->rk, 0); /* runs note_error */
+    if (atomic_exchange(&admin->refused, false))
+        return err_set(err, ERR_PERMISSION, BACKEND_KAFKA,
+                       "%s: authentication failed: check kafka.security.protocol, kafka.sasl.* and kafka.ssl.*",
+                       admin->options.brokers);
+    return err_set(err, kafka_err_code(error), BACKEND_KAFKA, "%s: %s", admin->options.brokers,
+                   rd_kafka_err2str(error));
+}
 
 bool kafka_admin_new(const struct kafka_options *options, struct kafka_admin **ret_admin, struct err *err) {
     struct kafka_admin *admin = calloc(1, sizeof *admin);
@@ -30,6 +47,7 @@ bool kafka_admin_new(const struct kafka_options *options, struct kafka_admin **r
     /* Its complaints while no broker answers are its callers' results, not the log's. */
     rd_kafka_conf_set_log_cb(conf, NULL);
     rd_kafka_conf_set_opaque(conf, admin);
+    rd_kafka_conf_set_error_cb(conf, note_error);
     /* A consumer's handle, since a producer's may create the topics that it asks about. */
     admin->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
     if (!admin->rk) {
@@ -61,8 +79,7 @@ bool kafka_topic_partitions(struct kafka_admin *admin, const char *topic, int ti
     rd_kafka_resp_err_t error = rd_kafka_metadata(admin->rk, 0, handle, &metadata, timeout_ms);
     bool ok = true;
     if (error) {
-        ok = err_set(err, kafka_err_code(error), BACKEND_KAFKA, "%s: %s", admin->options.brokers,
-                     rd_kafka_err2str(error));
+        ok = failed(admin, error, err);
     } else if (metadata->topic_cnt != 1 || is_missing(metadata->topics[0].err)) {
         *ret_partitions = 0;
     } else if (metadata->topics[0].err && metadata->topics[0].err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
@@ -82,8 +99,7 @@ bool kafka_topic_list(struct kafka_admin *admin, int timeout_ms, struct kafka_to
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t error = rd_kafka_metadata(admin->rk, 1, NULL, &metadata, timeout_ms);
     if (error)
-        return err_set(err, kafka_err_code(error), BACKEND_KAFKA, "%s: %s", admin->options.brokers,
-                       rd_kafka_err2str(error));
+        return failed(admin, error, err);
     size_t n = 0;
     struct kafka_topic *topics = calloc((size_t)metadata->topic_cnt + 1, sizeof *topics);
     if (!topics)
@@ -224,23 +240,14 @@ bool kafka_topic_delete(struct kafka_admin *admin, const char *const *topics, si
 
 static bool list_all_ends(struct kafka_admin *admin, const char *topic, int n, int64_t which, int timeout_ms,
                           int64_t *ret, struct err *err) {
-    int64_t give_up_us = clock_mono_us() + timeout_ms * US_PER_MS;
-    for (;;) {
-        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
-        for (int i = 0; i < n; i++)
-            rd_kafka_topic_partition_list_add(list, topic, i);
-        bool ok = kafka_list_ends(admin->rk, list, which, timeout_ms, err);
-        for (int i = 0; i < n && ok; i++) {
-            ret[list->elems[i].partition] = list->elems[i].offset;
-            if (list->elems[i].offset < 0)
-                ok = err_set(err, ERR_UNAVAILABLE, BACKEND_KAFKA, "offsets of %s: partition %d has no leader", topic,
-                             list->elems[i].partition);
-        }
-        rd_kafka_topic_partition_list_destroy(list);
-        if (ok || clock_mono_us() >= give_up_us)
-            return ok;
-        clock_sleep_us(LEADER_RETRY_US);
-    }
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
+    for (int i = 0; i < n; i++)
+        rd_kafka_topic_partition_list_add(list, topic, i);
+    bool ok = kafka_list_ends(admin->rk, list, which, timeout_ms, err);
+    for (int i = 0; i < n && ok; i++)
+        ret[list->elems[i].partition] = list->elems[i].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    return ok;
 }
 
 bool kafka_topic_ends(struct kafka_admin *admin, const char *topic, int n, int timeout_ms, int64_t *ret_low,

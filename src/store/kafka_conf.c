@@ -11,6 +11,8 @@
 #include "store/kafka_internal.h"
 
 #define DESTROY_TIMEOUT_US (2 * US_PER_S)
+/* A new topic has no leader for a moment. */
+#define LEADER_RETRY_US (50 * US_PER_MS)
 
 static const char *const bases[STREAMS] = {"outside.coupon.publish.requested", "inside.coupon.published"};
 
@@ -189,14 +191,13 @@ enum err_code kafka_err_code(rd_kafka_resp_err_t error) {
     }
 }
 
-bool kafka_list_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
-                     struct err *err) {
+/* One try. Returns how many came. */
+static int ask_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
+                    rd_kafka_resp_err_t *ret_error) {
     /* As "times", these two mean the first and the next offset. */
     for (int i = 0; i < list->cnt; i++)
         list->elems[i].offset = which;
-    if (list->cnt == 0)
-        return true;
-    rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(rk, list, timeout_ms);
+    *ret_error = rd_kafka_offsets_for_times(rk, list, timeout_ms);
     int came = 0;
     for (int i = 0; i < list->cnt; i++) {
         bool ok = !list->elems[i].err && list->elems[i].offset >= 0;
@@ -204,9 +205,19 @@ bool kafka_list_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int6
         if (!ok)
             list->elems[i].offset = -1;
     }
-    if (came == 0)
-        return err_set(err, error ? kafka_err_code(error) : ERR_UNAVAILABLE, BACKEND_KAFKA, "offsets of %s: %s",
-                       list->elems[0].topic, error ? rd_kafka_err2str(error) : "no leader answered");
+    return came;
+}
+
+bool kafka_list_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
+                     struct err *err) {
+    int64_t give_up_us = clock_mono_us() + timeout_ms * US_PER_MS;
+    rd_kafka_resp_err_t error;
+    while (list->cnt && ask_ends(rk, list, which, timeout_ms, &error) < list->cnt) {
+        if (clock_mono_us() >= give_up_us)
+            return err_set(err, error ? kafka_err_code(error) : ERR_UNAVAILABLE, BACKEND_KAFKA, "offsets of %s: %s",
+                           list->elems[0].topic, error ? rd_kafka_err2str(error) : "a partition has no leader");
+        clock_sleep_us(LEADER_RETRY_US);
+    }
     return true;
 }
 

@@ -342,17 +342,23 @@ void kafka_release(struct kafka_message *messages, size_t n) {
         rd_kafka_message_destroy(messages[i].handle);
 }
 
-bool kafka_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n,
-                struct kafka_ends *ret_ends, struct err *err) {
+/* Copies what came. A partition without a leader does not keep the others waiting for ever: its end is not known. */
+static bool read_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t which,
+                      int64_t *ret_offsets, struct err *err) {
     rd_kafka_topic_partition_list_t *list = list_of(places, n);
-    bool ok = kafka_list_ends(consumer->rk, list, RD_KAFKA_OFFSET_BEGINNING, QUERY_TIMEOUT_MS, err);
-    for (size_t i = 0; ok && i < n; i++)
-        ret_ends[i].low = rd_kafka_topic_partition_list_find(list, places[i].topic, places[i].partition)->offset;
-    ok = ok && kafka_list_ends(consumer->rk, list, RD_KAFKA_OFFSET_END, QUERY_TIMEOUT_MS, err);
-    for (size_t i = 0; ok && i < n; i++)
-        ret_ends[i].high = rd_kafka_topic_partition_list_find(list, places[i].topic, places[i].partition)->offset;
+    bool any = kafka_list_ends(consumer->rk, list, which, QUERY_TIMEOUT_MS, err);
+    for (size_t i = 0; i < n; i++) {
+        ret_offsets[i] = rd_kafka_topic_partition_list_find(list, places[i].topic, places[i].partition)->offset;
+        any = any || ret_offsets[i] >= 0;
+    }
     rd_kafka_topic_partition_list_destroy(list);
-    return ok;
+    return any;
+}
+
+bool kafka_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_low,
+                int64_t *ret_high, struct err *err) {
+    return read_ends(consumer, places, n, RD_KAFKA_OFFSET_BEGINNING, ret_low, err) &&
+           read_ends(consumer, places, n, RD_KAFKA_OFFSET_END, ret_high, err);
 }
 
 bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *places, const int64_t *offsets, size_t n,

@@ -15,7 +15,8 @@ void kafka_topic_pattern(const struct kafka_options *options, enum stream stream
 /* The error's kind, for the caller to know whether to try again. */
 enum err_code kafka_err_code(rd_kafka_resp_err_t error);
 /* Sets offset of each element to the oldest (RD_KAFKA_OFFSET_BEGINNING) or the next (RD_KAFKA_OFFSET_END) of its
- * partition, in one request per broker; -1 where none came. False if none came at all. */
+ * partition, in one request per broker; a partition without a leader is asked for again until the time is over. False:
+ * some did not come, their offset is -1. */
 bool kafka_list_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
                      struct err *err);
 /* Frees a handle. False: librdkafka does not come back (2.0.2 may hang where a topic was deleted a moment ago); the

@@ -9,13 +9,14 @@ import os
 import subprocess
 import unittest
 
-from harness import PATIENCE, Scenario
+from harness import PATIENCE, Scenario, wait_until
 
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
 GO_SH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools", "go.sh")
 
 USER = "coupon.v1.CouponService"
 ADMIN = "coupon.v1.CouponAdminService"
+TOPICS = "coupon.v1.TopicAdminService"
 HEALTH = "grpc.health.v1.Health"
 REFLECTIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
@@ -235,6 +236,54 @@ class Grpcurl(Scenario):
         for _ in range(2):  # the second adds nothing
             self.assertEqual(self.call(f"{ADMIN}/AddQuantity", request)["coupon"]["quantity"], "3")
 
+    def topics(self):
+        listed = self.call(f"{TOPICS}/ListTopics")
+        return {topic["name"].removeprefix(f"{self.schema}."): topic for topic in listed["topics"]}, listed["migration"]
+
+    @case(f"{TOPICS}.ListTopics")
+    def list_topics(self):
+        listed, migration = self.topics()
+        self.assertEqual(listed["outside.coupon.publish.requested.v1"]["state"], "STATE_ACTIVE")
+        self.assertEqual(listed["inside.coupon.published.v1"]["stream"], "STREAM_PUBLISHED")
+        self.assertEqual(migration["lanesMoved"], migration["lanes"])
+
+    @case(f"{TOPICS}.MigrateTopics")
+    def migrate_topics(self):
+        migration = self.call(f"{TOPICS}/MigrateTopics", {"version": 2, "partitions": 3})["migration"]
+        self.assertEqual(migration["targetVersion"], 2)
+        wait_until(lambda: self.topics()[1]["lanesMoved"] == 16, what="all lanes have moved")
+        self.assertEqual(self.topics()[0]["inside.coupon.published.v2"]["partitions"], 3)
+        again = {"version": 2, "partitions": 4}
+        refused = self.refuse(FAILED_PRECONDITION, f"{TOPICS}/MigrateTopics", again)
+        self.assertEqual(self.detail(refused, "ErrorInfo")["reason"], "TOPIC_EXISTS")
+
+    @case(f"{TOPICS}.PauseMigration")
+    def pause_migration(self):
+        self.assertTrue(self.call(f"{TOPICS}/PauseMigration")["migration"]["paused"])
+        version = self.topics()[1]["targetVersion"]
+        self.assertNotIn("paused", self.call(f"{TOPICS}/MigrateTopics", {"version": version})["migration"])
+
+    @case(f"{TOPICS}.DeleteTopics")
+    def delete_topics(self):
+        used = {"version": self.topics()[1]["targetVersion"]}
+        refused = self.refuse(FAILED_PRECONDITION, f"{TOPICS}/DeleteTopics", used)
+        self.assertEqual(self.detail(refused, "ErrorInfo")["reason"], "TOPIC_IN_USE")
+        refused = self.refuse(NOT_FOUND, f"{TOPICS}/DeleteTopics", {"version": 77})
+        self.assertEqual(self.detail(refused, "ErrorInfo")["reason"], "TOPIC_NOT_FOUND")
+        self.call(f"{TOPICS}/MigrateTopics", {"version": 5, "partitions": 1})
+        wait_until(lambda: self.topics()[1]["lanesMoved"] == 16, what="all lanes have moved")
+        old = used["version"]
+        wait_until(lambda: self.topics()[0][f"inside.coupon.published.v{old}"]["state"] == "STATE_DRAINED" and
+                   self.topics()[0][f"outside.coupon.publish.requested.v{old}"]["state"] == "STATE_DRAINED",
+                   what="the old version is drained")
+        self.assertEqual(len(self.call(f"{TOPICS}/DeleteTopics", used)["topics"]), 2)
+
+    @case(f"{TOPICS}.RetireCouponTopics")
+    def retire_coupon_topics(self):
+        coupon = self.new_coupon()
+        refused = self.refuse(NOT_FOUND, f"{TOPICS}/RetireCouponTopics", {"coupon_id": coupon})
+        self.assertEqual(self.detail(refused, "ErrorInfo")["reason"], "TOPIC_NOT_FOUND")
+
     # --- tests ---
 
     def test_each_rpc_that_reflection_lists_does_what_it_is_for(self):
@@ -247,7 +296,7 @@ class Grpcurl(Scenario):
 
     def test_each_service_is_listed_and_described_with_its_messages(self):
         services = self.services()
-        self.assertLessEqual({USER, ADMIN, HEALTH, *REFLECTIONS}, set(services))
+        self.assertLessEqual({USER, ADMIN, TOPICS, HEALTH, *REFLECTIONS}, set(services))
         everything = self.read("describe")
         for service in services:
             described = self.read("describe", service)
@@ -295,7 +344,7 @@ class Grpcurl(Scenario):
             "list_services": ""})["listServicesResponse"]["service"]}, set(self.services()))
 
     def test_health_is_told_for_the_server_and_each_service(self):
-        for service in ("", USER, ADMIN):
+        for service in ("", USER, ADMIN, TOPICS):
             self.assertEqual(self.call(f"{HEALTH}/Check", {"service": service}), {"status": "SERVING"})
         self.refuse(NOT_FOUND, f"{HEALTH}/Check", {"service": "coupon.v1.NoService"})
 
@@ -334,7 +383,9 @@ class Grpcurl(Scenario):
                 (f"{ADMIN}/CreateCoupon", {}, {"coupon"}),
                 (f"{ADMIN}/AddQuantity", {}, {"coupon_id", "quantity"}),
                 (f"{USER}/ListUserCoupons", {"page_size": -1, "page_token": "?"},
-                 {"user_id", "page_size", "page_token"})):
+                 {"user_id", "page_size", "page_token"}),
+                (f"{TOPICS}/MigrateTopics", {"partitions": -1}, {"version", "partitions"}),
+                (f"{TOPICS}/RetireCouponTopics", {}, {"coupon_id"})):
             status = self.refuse(INVALID_ARGUMENT, method, request)
             self.assertEqual(self.detail(status, "ErrorInfo")["reason"], "INVALID_FIELD")
             violations = self.detail(status, "BadRequest")["fieldViolations"]

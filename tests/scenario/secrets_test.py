@@ -1,0 +1,117 @@
+"""Servers that want credentials: given by a file, the environment or the command line, and never shown."""
+
+import os
+import re
+import subprocess
+import tempfile
+import time
+import unittest
+
+from harness import BUILD, Scenario, wait_until
+
+PASSWORD = "pa/ss:w@rd %41"  # what needs escaping in a URL
+ENCODED = "pa%2Fss%3Aw%40rd%20%2541"
+
+
+class Secrets(Scenario):
+    def setUp(self):
+        super().setUp()
+        self.role = f"{self.schema}_role"
+        self.sql(f"create role {self.role} login in role with_password password '{PASSWORD}';"
+                 f"grant all on schema {self.schema} to {self.role}")
+        subprocess.run(["redis-cli", "-u", self.redis_url, "acl", "setuser", self.role, "on", f">{PASSWORD}", "~*",
+                        "+@all"], check=True, capture_output=True)
+        self.addCleanup(lambda: subprocess.run(["redis-cli", "-u", self.redis_url, "acl", "deluser", self.role],
+                                               capture_output=True))
+        self.outputs = []
+
+    def with_password(self, url, user, password):
+        return re.sub(r"//(?:[^@/]*@)?", f"//{user}:{password}@", url, count=1)
+
+    def secret_file(self, text):
+        handle, path = tempfile.mkstemp(dir=os.environ.get("TEST_DIR"))
+        with os.fdopen(handle, "w") as file:
+            file.write(text + "\n")
+        self.addCleanup(lambda: os.path.exists(path) and os.unlink(path))
+        return path
+
+    def kafka(self, password):
+        return {"kafka.brokers": os.environ["KAFKA_SECURE_BROKERS"], "kafka.security.protocol": "SASL_SSL",
+                "kafka.sasl.mechanism": "PLAIN", "kafka.sasl.username": "couponsd", "kafka.sasl.password": password,
+                "kafka.ssl.ca.location": os.environ["KAFKA_CA"]}
+
+    def assert_not_shown(self, *texts):
+        for text in texts:
+            for secret in (PASSWORD, ENCODED, "sesame", "s3cret"):
+                self.assertNotIn(secret, text)
+
+    def assert_it_serves(self, server):
+        coupon = self.create(server, 1)
+        self.ctl(server, "request", coupon, 1)
+        self.assertEqual(self.ctl(server, "watch", coupon, 1)[-1]["state"], "ISSUED")
+        wait_until(lambda: self.redis("get", f"coupon:available:{coupon}") == "false", what="the flag is false")
+        self.assert_not_shown(server.text())
+        self.assertNotIn("level=warn", server.text())
+
+    def test_all_three_servers_with_credentials_from_files(self):
+        self.settings.update({
+            "postgres.url": "file:" + self.secret_file(self.with_password(self.postgres_url, self.role, ENCODED)),
+            "redis.username": self.role, "redis.password": "file:" + self.secret_file(PASSWORD),
+            **self.kafka("file:" + self.secret_file("open sesame"))})
+        self.assert_it_serves(self.start())
+
+    def test_all_three_servers_with_credentials_from_the_environment(self):
+        urls = {"postgres.url": self.with_password(self.postgres_url, self.role, ENCODED),
+                "redis.url": self.with_password(self.redis_url, self.role, ENCODED), **self.kafka("open sesame")}
+        for key, value in urls.items():
+            self.settings.pop(key, None)
+            name = "COUPONSD_SET_" + key.upper().replace(".", "_")
+            os.environ[name] = value
+            self.addCleanup(os.environ.pop, name)
+        server = self.start()
+        self.assert_it_serves(server)
+        with open(f"/proc/{server.process.pid}/cmdline") as arguments:
+            self.assert_not_shown(arguments.read())
+
+    def test_libpq_takes_the_password_its_own_way(self):
+        os.environ["PGPASSWORD"] = PASSWORD
+        self.addCleanup(os.environ.pop, "PGPASSWORD")
+        self.settings["postgres.url"] = self.with_password(self.postgres_url, self.role, "").replace(":@", "@")
+        self.assert_it_serves(self.start())
+
+    def test_a_wrong_password_of_postgres_is_one_line_without_it(self):
+        self.settings["postgres.url"] = self.with_password(self.postgres_url, self.role, "s3cret")
+        code, out, err = self.refused_start(*self.set_arguments())
+        self.assertEqual(code, 3)
+        self.assertEqual(len(err.splitlines()), 1, err)
+        self.assertIn("password authentication failed", err)
+        self.assert_not_shown(out, err)
+
+    def test_wrong_passwords_of_redis_and_kafka_are_told_without_them_and_requests_are_accepted(self):
+        self.settings.update({"redis.url": self.with_password(self.redis_url, self.role, "s3cret"),
+                              **self.kafka("s3cret")})
+        command = [f"{BUILD}/couponsd", *self.set_arguments()]
+        begun = time.monotonic()
+        done = subprocess.run([*command, "--check-config"], capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stdout), (0, "settings are fine\n"))
+        code, out, err = self.refused_start(*self.set_arguments())
+        self.assertEqual(code, 3, "Kafka refuses the credentials: no waiting mends that")
+        self.assertIn("backend=kafka", err)
+        self.assertRegex(err, r"backend=redis .*WRONGPASS")
+        self.assertLess(time.monotonic() - begun, 60)
+        self.assert_not_shown(out, err)
+
+    def test_bad_settings_are_refused_without_showing_them(self):
+        for bad in (["--set", f"postgres.url=postgres://me:{PASSWORD}@h/db"],
+                    ["--set", f"redis.url=redis://me:{PASSWORD}@h"],
+                    ["--set", "kafka.ssl.key.pem=s3cret", "--set", "kafka.sasl.oauthbearer.nothing=s3cret"],
+                    ["--set", "kafka.enable.sasl.oauthbearer.unsecure.jwt=s3cret"]):
+            code, out, err = self.refused_start("--check-config", *bad)
+            self.assertEqual(code, 2, f"{bad} {out} {err}")
+            self.assertEqual(len(err.splitlines()), 1, err)
+            if "unsecure" not in bad[-1]:
+                self.assert_not_shown(out, err)
+
+
+if __name__ == "__main__":
+    unittest.main()

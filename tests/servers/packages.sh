@@ -8,7 +8,7 @@
 build_packages=(build-essential cmake ninja-build pkg-config libgrpc-dev libprotobuf-c-dev protobuf-c-compiler
   protobuf-compiler libprotobuf-dev librdkafka-dev libhiredis-dev libpq-dev libmicrohttpd-dev libinih-dev
   libcriterion-dev)
-server_packages=(postgresql-15 redis-server openjdk-17-jre-headless maven python3)
+server_packages=(postgresql-15 redis-server openjdk-17-jre-headless maven openssl python3)
 lint_packages=(clang clang-format clang-tidy shellcheck)
 
 # Keeps postgresql-15 from making and starting a cluster while it is installed: the private servers bring theirs.

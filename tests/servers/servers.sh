@@ -121,6 +121,8 @@ make_cluster() { # args: DIR; writes DIR/postgres.dir
   fi
   as_postgres "$postgres_bin/initdb" -D "$data" -A trust -U postgres -E UTF8 --locale=C.UTF-8 --no-sync \
     --no-instructions >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; die "initdb failed"; }
+  # Members of this role need a password; all others are trusted.
+  as_postgres sed -i '1i host all +with_password 127.0.0.1/32 scram-sha-256' "$data/pg_hba.conf"
   if [[ $data == "$dir/postgres" ]]; then echo postgres; else echo "$data"; fi >"$dir/postgres.dir"
 }
 
@@ -139,7 +141,8 @@ start_postgres() { # args: DIR
     postgres)
   if [[ -z $("${psql[@]}" -c "select 1 from pg_database where datname = 'couponsd'") ]]; then
     "${psql[@]}" -c 'set client_min_messages = warning' -c 'drop role if exists couponsd' \
-      -c 'create role couponsd login createrole' -c 'create database couponsd owner couponsd'
+      -c 'create role couponsd login createrole' -c 'create role with_password' \
+      -c 'create database couponsd owner couponsd'
   fi
   note "Postgres is up on port $port"
 }
@@ -178,19 +181,33 @@ fetch_kafka() {
   ) 9>"$root/.dev/kafka-libs/lock"
 }
 
+make_certificate() { # args: DIR; its key and itself in cert.pem, and itself in ca.pem
+  [[ -e $1/ca.pem ]] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
+    -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout "$1/key.pem" -out "$1/ca.pem" 2>"$1/openssl.log" ||
+    { cat "$1/openssl.log" >&2; die "openssl could not make a certificate"; }
+  cat "$1/key.pem" "$1/ca.pem" >"$1/cert.pem"
+}
+
 start_kafka() { # args: DIR
-  local dir=$1/kafka port controller
+  local dir=$1/kafka port controller secure
   port=$(cat "$1/kafka.port")
   controller=$(cat "$1/controller.port")
+  secure=$(cat "$1/kafka_secure.port")
   mkdir -p "$dir"
+  make_certificate "$dir"
   cat >"$dir/server.properties" <<EOF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT
+listener.name.secure.sasl.enabled.mechanisms=PLAIN
+listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  user_couponsd="open sesame";
+listener.name.secure.ssl.keystore.type=PEM
+listener.name.secure.ssl.keystore.location=$dir/cert.pem
 log.dirs=$dir/data
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -240,7 +257,7 @@ servers_up() { # args: DIR
   done
   ((${#down[@]})) || { exec 8>&- && return 0; }
   choose=("${down[@]}")
-  [[ " ${down[*]} " != *' kafka '* ]] || choose+=(controller)
+  [[ " ${down[*]} " != *' kafka '* ]] || choose+=(controller kafka_secure)
   for name in "${choose[@]}"; do
     wishes+=("$(cat "$dir/$name.port" 2>/dev/null || true):${fixed[$name]-}")
   done
@@ -270,6 +287,8 @@ write_addresses() { # args: DIR
 export POSTGRES_URL=postgresql://couponsd@127.0.0.1:$postgres/couponsd
 export REDIS_URL=redis://127.0.0.1:$redis/0
 export KAFKA_BROKERS=127.0.0.1:$kafka
+# The same with SASL (PLAIN, couponsd, "open sesame") and TLS by a certificate of its own.
+export KAFKA_SECURE_BROKERS=127.0.0.1:$(cat "$1/kafka_secure.port") KAFKA_CA=$1/kafka/ca.pem
 export PGHOST=127.0.0.1 PGPORT=$postgres PGUSER=couponsd PGDATABASE=couponsd
 EOF
   cat >"$1/couponsd.ini" <<EOF

@@ -1,0 +1,58 @@
+"""clients_test.py LANGUAGE: builds clients/LANGUAGE and lets its smoke program loose on a couponsd.
+
+The program begins while nothing listens, so that its first call has to be tried again, and couponsd's queues are short,
+so that bursts are refused as OVERLOADED. What it says it has got is looked up in the database.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import unittest
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+sys.path.insert(0, os.path.join(ROOT, "tests", "scenario"))
+
+from harness import BUILD, Scenario  # noqa: E402
+
+LANGUAGE = ""
+BUILD_TIMEOUT_S, RUN_TIMEOUT_S = 800, 120
+SHORT_QUEUES = {f"{stage}.{limit}": 16 for stage, limit in
+                (("flow", "queue_size"), ("gate", "batch_max"), ("admit", "batch_max"), ("status", "batch_max"))}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Smoke(Scenario):
+    def test_it_creates_requests_repeats_retries_and_watches(self):
+        smoke = os.path.join(ROOT, "clients", LANGUAGE, "smoke.sh")
+        environment = {**os.environ, "CLIENT_BUILD_DIR": os.path.join(os.path.dirname(BUILD), "clients", LANGUAGE)}
+        built = subprocess.run([smoke, "build"], env=environment, timeout=BUILD_TIMEOUT_S, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(built.returncode, 0, built.stdout)
+
+        address = f"127.0.0.1:{free_port()}"
+        program = subprocess.Popen([smoke, "run", address], env=environment, text=True, stdout=subprocess.PIPE)
+        self.addCleanup(lambda: (program.poll() is None and program.kill(), program.communicate()))
+        self.assertEqual(program.stdout.readline(), "calling\n")
+        server = self.start(grpc=address, **{key.replace(".", "__"): value for key, value in SHORT_QUEUES.items()})
+        out, _ = program.communicate(timeout=RUN_TIMEOUT_S)
+        self.assertEqual(program.returncode, 0, f"{out}; couponsd's log is {server.log.name}")
+
+        said = json.loads(out.splitlines()[-1])
+        self.assertEqual((said["client"], said["ticket"]), (LANGUAGE, 1))
+        self.assertEqual(sorted(said["reasons"]), ["ALREADY_REQUESTED", "SOLD_OUT"])
+        self.assertGreaterEqual(said["unavailable_retries"], 1)
+        self.assertGreaterEqual(said["overloaded_retries"], 1)
+        coupon = int(said["coupon_id"])
+        self.assertEqual(self.sql(f"select user_id, ticket from user_coupon where coupon_id = {coupon}"), [["1", "1"]])
+
+
+if __name__ == "__main__":
+    LANGUAGE = sys.argv.pop(1)
+    unittest.main()
