@@ -18,7 +18,7 @@
 #define LAG_METRIC    "couponsd_issue_lag_messages"
 #define WAIT_MS       100
 #define RETRY_WAIT_MS 250
-#define LAG_EVERY_US  US_PER_S
+#define LOOK_EVERY_US US_PER_S
 /* A gap that is still there after so many seeks is no slip of the client: the messages are gone. */
 #define GAP_SEEKS_MAX 5
 
@@ -36,7 +36,7 @@ struct worker {
     struct accepted_gap gap; /* the last one found */
     int gap_seeks;
     struct outage outage;
-    int64_t lag_us;
+    int64_t looked_us;
     _Atomic int64_t lag;
 };
 
@@ -123,6 +123,28 @@ static bool reposition(struct worker *worker, struct err *err) {
     return true;
 }
 
+/* Behind the stored offset there must not be anything that we have passed: the offset was set back, by hand or since
+ * the topic is new. */
+static bool check_positions(struct worker *worker, struct err *err) {
+    size_t n = worker->n_assigned;
+    int64_t *stored = ARENA_ARRAY(&worker->arena, int64_t, n), *here = ARENA_ARRAY(&worker->arena, int64_t, n);
+    int64_t *none = arena_zalloc(&worker->arena, n * sizeof *none);
+    if (n == 0)
+        return true;
+    if (!pg_connect(worker->pg, err) ||
+        !issuance_offsets(worker->pg, &worker->arena, worker->assigned, none, n, stored, err))
+        return false;
+    kafka_positions(worker->consumer, worker->assigned, n, here);
+    for (size_t i = 0; i < n; i++)
+        if (here[i] > stored[i]) {
+            log_warn("issue.set_back", LOG_STR("topic", worker->assigned[i].topic),
+                     LOG_INT("partition", worker->assigned[i].partition), LOG_INT("from_offset", here[i]),
+                     LOG_INT("to_offset", stored[i]));
+            worker->reposition = true;
+        }
+    return true;
+}
+
 static void note_gap(struct worker *worker, const struct issue_batch_result *result) {
     bool same = worker->gap.next_offset == result->gap_expected &&
                 kafka_place_compare(&worker->gap.place, &result->gap_place) == 0;
@@ -166,7 +188,7 @@ static void work_on(struct worker *worker, size_t n) {
     int64_t start_us = clock_mono_us();
     struct accepted_gap accepted = worker->gap;
     if (worker->gap_seeks < GAP_SEEKS_MAX)
-        accepted.next_offset = -1;
+        accepted.place = (struct kafka_place){"", 0}; /* none */
     if (pg_connect(worker->pg, &err) &&
         issue_batch_run(worker->pg, &worker->arena, issue->lanes, worker->messages, n, &accepted, &result, &err)) {
         trouble_over(&worker->outage, "issue");
@@ -179,12 +201,17 @@ static void work_on(struct worker *worker, size_t n) {
     kafka_release(worker->messages, n);
 }
 
-static void measure_lag(struct worker *worker) {
+static void look_around(struct worker *worker) {
     int64_t now_us = clock_mono_us();
-    if (now_us - worker->lag_us < LAG_EVERY_US)
+    struct err err;
+    if (now_us - worker->looked_us < LOOK_EVERY_US)
         return;
-    worker->lag_us = now_us;
+    worker->looked_us = now_us;
     atomic_store(&worker->lag, kafka_consumer_lag(worker->consumer));
+    if (!worker->reposition && !check_positions(worker, &err)) {
+        trouble_failed(&worker->outage, "issue", &err);
+        worker->reposition = true;
+    }
 }
 
 static void *work(void *arg) {
@@ -202,7 +229,7 @@ static void *work(void *arg) {
             kafka_release(worker->messages, n); /* from a place in doubt */
         else if (n)
             work_on(worker, n);
-        measure_lag(worker);
+        look_around(worker);
         arena_reset(&worker->arena);
     }
     return NULL;

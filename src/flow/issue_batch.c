@@ -8,6 +8,10 @@
 #include "flow/events.h"
 #include "flow/issue_decide.h"
 
+/* Of a place that Postgres has no row for: its topic was deleted on command. Every message shows a gap then, and going
+ * back to the stored offset makes a new row. */
+#define OFFSET_UNKNOWN (-1)
+
 /* The messages that are decided on: those at the stored offsets, in order. */
 struct taken {
     size_t n;
@@ -73,6 +77,8 @@ static void prepare(struct arena *arena, const struct kafka_message *messages, s
     for (size_t i = 0; i < n; i++)
         if (i == 0 || by_place(&places[i], &places[i - 1]) != 0)
             batch->places[batch->n_places++] = places[i];
+    for (size_t i = 0; i < batch->n_places; i++)
+        batch->next_offset[i] = OFFSET_UNKNOWN;
     qsort(coupons, n_coupons, sizeof *coupons, by_id);
     for (size_t i = 0; i < n_coupons; i++)
         if (i == 0 || coupons[i].id != coupons[i - 1].id)

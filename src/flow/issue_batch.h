@@ -18,7 +18,7 @@ struct issue_batch_result {
     int64_t gap_expected, gap_found;
 };
 
-/* Where a gap is no longer waited for; next_offset -1: nowhere. */
+/* Where a gap is no longer waited for; a place with an empty topic: nowhere. */
 struct accepted_gap {
     struct kafka_place place;
     int64_t next_offset;

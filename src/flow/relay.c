@@ -121,6 +121,17 @@ static void lose_lanes(struct relay *relay) {
 
 /* --- connections --- */
 
+/* Creates topics where they are missing. One of the same name may have been deleted by somebody: what the issuer knows
+ * of it does not hold for the new one. */
+static bool make_topics(struct relay *relay, const char *const *names, size_t n, int partitions,
+                        enum kafka_made *ret_made, struct err *err) {
+    bool ok = kafka_topic_create(relay->admin, names, n, partitions, TOPICS_TIMEOUT_MS, ret_made, err);
+    for (size_t i = 0; i < n && relay->stream == STREAM_REQUESTED; i++)
+        if (ret_made[i] == KAFKA_CREATED && !topics_restart(relay->pg, names[i], err))
+            return false;
+    return ok;
+}
+
 /* Every version of the shared topic is there. */
 static bool ensure_topics(struct relay *relay, struct err *err) {
     struct topic_version versions[TOPIC_VERSIONS_MAX];
@@ -131,7 +142,8 @@ static bool ensure_topics(struct relay *relay, struct err *err) {
         char name[KAFKA_TOPIC_MAX];
         const char *const names[] = {name};
         kafka_topic_name(relay->kafka, relay->stream, versions[i].version, 0, name);
-        if (!kafka_topic_create(relay->admin, names, 1, versions[i].partitions, TOPICS_TIMEOUT_MS, NULL, err))
+        enum kafka_made made;
+        if (!make_topics(relay, names, 1, versions[i].partitions, &made, err))
             return false;
     }
     relay->topics_exist = true;
@@ -259,14 +271,13 @@ static bool ensure_coupon_topics(struct relay *relay, const struct outbox_entry 
         return true;
     char(*names)[KAFKA_TOPIC_MAX] = arena_alloc(&relay->arena, n_new * KAFKA_TOPIC_MAX);
     const char **pointers = ARENA_ARRAY(&relay->arena, const char *, n_new);
-    bool *exists = ARENA_ARRAY(&relay->arena, bool, n_new);
+    enum kafka_made *made = ARENA_ARRAY(&relay->arena, enum kafka_made, n_new);
     for (size_t i = 0; i < n_new; i++) {
         kafka_topic_name(relay->kafka, relay->stream, 1, ids[i], names[i]);
         pointers[i] = names[i];
     }
     struct err problem;
-    if (!kafka_topic_create(relay->admin, pointers, n_new, relay->coupon_partitions, TOPICS_TIMEOUT_MS, exists,
-                            &problem)) {
+    if (!make_topics(relay, pointers, n_new, relay->coupon_partitions, made, &problem)) {
         if (problem.retriable) {
             *err = problem;
             return false;
@@ -275,7 +286,7 @@ static bool ensure_coupon_topics(struct relay *relay, const struct outbox_entry 
                  LOG_STR("then", "these coupons use the shared topic"));
     }
     for (size_t i = 0; i < n_new; i++)
-        if (exists[i])
+        if (made[i] != KAFKA_MISSING)
             kafka_producer_open_topic(relay->producer, ids[i]);
     return true;
 }

@@ -73,9 +73,10 @@ struct kafka_topic {
 bool kafka_topic_list(struct kafka_admin *admin, int timeout_ms, struct kafka_topic **ret_topics, size_t *ret_n,
                       struct err *err);
 /* Creates them; one that exists is fine, whatever it looks like. False: at least one is missing, and *err tells the
- * first. ret_ok[i], unless NULL, says which are there. */
+ * first. ret_made[i], unless NULL, says what came of each. */
+enum kafka_made { KAFKA_MISSING, KAFKA_EXISTED, KAFKA_CREATED };
 bool kafka_topic_create(struct kafka_admin *admin, const char *const *topics, size_t n, int partitions, int timeout_ms,
-                        bool *ret_ok, struct err *err);
+                        enum kafka_made *ret_made, struct err *err);
 /* One that does not exist is fine. */
 bool kafka_topic_delete(struct kafka_admin *admin, const char *const *topics, size_t n, int timeout_ms,
                         struct err *err);
@@ -154,6 +155,8 @@ void kafka_release(struct kafka_message *messages, size_t n);
  * within on_assign. False: none is known. */
 bool kafka_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_low,
                 int64_t *ret_high, struct err *err);
+/* The offset behind the last message that kafka_consume returned, or that was sought; -1: not known. */
+void kafka_positions(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_next);
 /* Moves to these offsets, all at once. */
 bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *places, const int64_t *offsets, size_t n,
                 struct err *err);

@@ -145,13 +145,13 @@ static rd_kafka_event_t *await(rd_kafka_queue_t *queue, rd_kafka_AdminOptions_t 
 
 /* Reads what came of each topic; `fine` is an error that does not matter. */
 static bool read_results(const rd_kafka_topic_result_t **results, size_t n, rd_kafka_resp_err_t fine, const char *doing,
-                         bool *ret_ok, struct err *err) {
+                         enum kafka_made *ret_made, struct err *err) {
     bool all = true;
     for (size_t i = 0; i < n; i++) {
         rd_kafka_resp_err_t error = rd_kafka_topic_result_error(results[i]);
         bool ok = !error || error == fine;
-        if (ret_ok)
-            ret_ok[i] = ok;
+        if (ret_made)
+            ret_made[i] = !ok ? KAFKA_MISSING : error ? KAFKA_EXISTED : KAFKA_CREATED;
         if (!ok && all) {
             const char *why = rd_kafka_topic_result_error_string(results[i]);
             err_set(err, kafka_err_code(error), BACKEND_KAFKA, "%s %s: %s", doing,
@@ -163,10 +163,10 @@ static bool read_results(const rd_kafka_topic_result_t **results, size_t n, rd_k
 }
 
 bool kafka_topic_create(struct kafka_admin *admin, const char *const *topics, size_t n, int partitions, int timeout_ms,
-                        bool *ret_ok, struct err *err) {
+                        enum kafka_made *ret_made, struct err *err) {
     static const char doing[] = "creating topic";
-    if (ret_ok)
-        memset(ret_ok, 0, n * sizeof *ret_ok);
+    for (size_t i = 0; ret_made && i < n; i++)
+        ret_made[i] = KAFKA_MISSING;
     if (n == 0)
         return true;
     rd_kafka_NewTopic_t **new_topics = calloc(n, sizeof(rd_kafka_NewTopic_t *));
@@ -196,7 +196,7 @@ bool kafka_topic_create(struct kafka_admin *admin, const char *const *topics, si
         const rd_kafka_topic_result_t **results =
             rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
         /* Another couponsd may have been quicker. */
-        ok = read_results(results, count, RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, doing, ret_ok, err);
+        ok = read_results(results, count, RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, doing, ret_made, err);
     }
     if (event)
         rd_kafka_event_destroy(event);

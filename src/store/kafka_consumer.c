@@ -361,6 +361,14 @@ bool kafka_ends(struct kafka_consumer *consumer, const struct kafka_place *place
            read_ends(consumer, places, n, RD_KAFKA_OFFSET_END, ret_high, err);
 }
 
+void kafka_positions(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_next) {
+    rd_kafka_topic_partition_list_t *list = list_of(places, n);
+    bool ok = !rd_kafka_position(consumer->rk, list);
+    for (size_t i = 0; i < n; i++)
+        ret_next[i] = ok && list->elems[i].offset >= 0 ? list->elems[i].offset : -1;
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
 bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *places, const int64_t *offsets, size_t n,
                 struct err *err) {
     rd_kafka_topic_partition_list_t *list = list_of(places, n);

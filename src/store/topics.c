@@ -135,6 +135,14 @@ bool topics_issued(struct pg *pg, const char *topic, int n, int64_t *ret_next, s
     return true;
 }
 
+bool topics_restart(struct pg *pg, const char *topic, struct err *err) {
+    static const struct pg_statement restart = {
+        "update consumer_offset set next_offset = 0 where topic = $1 and next_offset > 0"};
+    struct pg_args args = {0};
+    pg_arg_text(&args, topic);
+    return run(pg, &restart, &args, err);
+}
+
 bool topics_forget(struct pg *pg, const char *const *topics, size_t n, int version, struct err *err) {
     static const struct pg_statement offsets = {"delete from consumer_offset where topic = any ($1::text[])"};
     static const struct pg_statement forget = {"delete from topic_version where version = $1"};

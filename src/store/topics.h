@@ -33,6 +33,8 @@ bool topics_set_paused(struct pg *pg, bool paused, struct err *err);
 bool topics_lane_moved(struct pg *pg, enum stream stream, int lane, int version, struct err *err);
 /* Up to where the issuer is in partitions 0 to n-1 of a topic; -1: it was never there. */
 bool topics_issued(struct pg *pg, const char *topic, int n, int64_t *ret_next, struct err *err);
+/* This topic is new, also if one of its name was there before: the issuer starts it from its beginning. */
+bool topics_restart(struct pg *pg, const char *topic, struct err *err);
 /* These topics are gone: so are the issuer's offsets in them and, unless 0, the version. */
 bool topics_forget(struct pg *pg, const char *const *topics, size_t n, int version, struct err *err);
 /* Rows of this coupon that wait in the outbox of either stream. */

@@ -242,16 +242,18 @@ class Grpcurl(Scenario):
 
     @case(f"{TOPICS}.ListTopics")
     def list_topics(self):
+        wait_until(lambda: self.topics()[1].get("lanesMoved") == 16, what="no lane is on the move")
         listed, migration = self.topics()
-        self.assertEqual(listed["outside.coupon.publish.requested.v1"]["state"], "STATE_ACTIVE")
-        self.assertEqual(listed["inside.coupon.published.v1"]["stream"], "STREAM_PUBLISHED")
-        self.assertEqual(migration["lanesMoved"], migration["lanes"])
+        version = migration["targetVersion"]
+        self.assertEqual(migration, {"targetVersion": version, "lanes": 16, "lanesMoved": 16})
+        self.assertEqual(listed[f"outside.coupon.publish.requested.v{version}"]["state"], "STATE_ACTIVE")
+        self.assertEqual(listed[f"inside.coupon.published.v{version}"]["stream"], "STREAM_PUBLISHED")
 
     @case(f"{TOPICS}.MigrateTopics")
     def migrate_topics(self):
         migration = self.call(f"{TOPICS}/MigrateTopics", {"version": 2, "partitions": 3})["migration"]
         self.assertEqual(migration["targetVersion"], 2)
-        wait_until(lambda: self.topics()[1]["lanesMoved"] == 16, what="all lanes have moved")
+        wait_until(lambda: self.topics()[1].get("lanesMoved") == 16, what="all lanes have moved")
         self.assertEqual(self.topics()[0]["inside.coupon.published.v2"]["partitions"], 3)
         again = {"version": 2, "partitions": 4}
         refused = self.refuse(FAILED_PRECONDITION, f"{TOPICS}/MigrateTopics", again)
@@ -271,7 +273,7 @@ class Grpcurl(Scenario):
         refused = self.refuse(NOT_FOUND, f"{TOPICS}/DeleteTopics", {"version": 77})
         self.assertEqual(self.detail(refused, "ErrorInfo")["reason"], "TOPIC_NOT_FOUND")
         self.call(f"{TOPICS}/MigrateTopics", {"version": 5, "partitions": 1})
-        wait_until(lambda: self.topics()[1]["lanesMoved"] == 16, what="all lanes have moved")
+        wait_until(lambda: self.topics()[1].get("lanesMoved") == 16, what="all lanes have moved")
         old = used["version"]
         wait_until(lambda: self.topics()[0][f"inside.coupon.published.v{old}"]["state"] == "STATE_DRAINED" and
                    self.topics()[0][f"outside.coupon.publish.requested.v{old}"]["state"] == "STATE_DRAINED",
