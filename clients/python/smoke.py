@@ -1,0 +1,103 @@
+"""smoke.py HOST:PORT: the client, tried on a couponsd that is started once "calling" is printed. Its last line says in
+JSON what it has seen; exit code 1 and a line on stderr where something is not as it should be."""
+
+import json
+import random
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import couponsd
+import grpc
+from coupon.v1 import coupon_admin_service_pb2 as admin_messages, coupon_admin_service_pb2_grpc as admin_services
+from coupon.v1 import coupon_pb2, coupon_service_pb2 as messages, coupon_service_pb2_grpc as services, publish_pb2
+
+BURST, BURSTS_MAX, IN_FLIGHT = 500, 20, 250
+
+retries = {grpc.StatusCode.UNAVAILABLE: 0, grpc.StatusCode.RESOURCE_EXHAUSTED: 0}
+retries_lock = threading.Lock()
+
+
+def check(ok, expected, got):
+    if not ok:
+        sys.exit(f"expected {expected}, got {got}")
+
+
+def count_retry(error, delay):
+    with retries_lock:
+        retries[error.code()] += 1
+    if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
+        check(couponsd.reason(error) == "OVERLOADED", "the reason OVERLOADED", couponsd.info(error))
+        check(0 < couponsd.retry_delay(error) <= delay, "a delay of at least RetryInfo's", delay)
+
+
+def call(method, request):
+    return couponsd.retry(method, request, timeout=60, on_retry=count_retry)
+
+
+def refusal(method, request):
+    try:
+        check(False, "a refusal", call(method, request))
+    except grpc.RpcError as error:
+        return error.code(), couponsd.info(error)
+
+
+def create(admin, quantity):
+    coupon = coupon_pb2.Coupon(id=random.randrange(1, 2**53), name="smoke", quantity=quantity)
+    return call(admin.CreateCoupon, admin_messages.CreateCouponRequest(
+        coupon=coupon, request_id=couponsd.request_id())).coupon.id
+
+
+def overload(admin, coupons):
+    """Bursts until one is answered OVERLOADED; each request is accepted in the end, with a ticket of its own."""
+    for _ in range(BURSTS_MAX):
+        coupon = create(admin, 1000)
+        requests = [messages.RequestPublishRequest(coupon_id=coupon, user_id=user, request_id=f"burst {user}")
+                    for user in range(1, BURST + 1)]
+        with ThreadPoolExecutor(IN_FLIGHT) as pool:
+            tickets = {answer.status.ticket
+                       for answer in pool.map(lambda request: call(coupons.RequestPublish, request), requests)}
+        check(tickets == set(range(1, BURST + 1)), f"tickets 1 to {BURST}", sorted(tickets))
+        if retries[grpc.StatusCode.RESOURCE_EXHAUSTED]:
+            return
+    check(False, "OVERLOADED", f"none in {BURSTS_MAX} bursts")
+
+
+def main(target):
+    with couponsd.connect(target) as channel:
+        coupons, admin = services.CouponServiceStub(channel), admin_services.CouponAdminServiceStub(channel)
+        state = publish_pb2.PublishStatus.State
+        print("calling", flush=True)
+        coupon = create(admin, 1)
+
+        request = messages.RequestPublishRequest(coupon_id=coupon, user_id=1, request_id="first")
+        first = call(coupons.RequestPublish, request).status
+        check(first.state in (state.STATE_ACCEPTED, state.STATE_ISSUED) and first.ticket == 1, "ticket 1", first)
+        again = call(coupons.RequestPublish, request).status
+        check(again.ticket == 1 and again.accept_time == first.accept_time, "the first answer again", again)
+
+        request.request_id = "other"
+        code, other = refusal(coupons.RequestPublish, request)
+        check(code == grpc.StatusCode.ALREADY_EXISTS and other and other.reason == "ALREADY_REQUESTED" and
+              other.metadata["ticket"] == "1", "ALREADY_REQUESTED with ticket 1", (code, other))
+        request.user_id = 2
+        code, late = refusal(coupons.RequestPublish, request)
+        check(code == grpc.StatusCode.FAILED_PRECONDITION and late and late.reason == "SOLD_OUT" and
+              late.metadata["coupon_id"] == str(coupon), f"SOLD_OUT of coupon {coupon}", (code, late))
+
+        changes = list(coupons.WatchStatus(messages.WatchStatusRequest(coupon_id=coupon, user_id=1), timeout=60))
+        check(changes and changes[-1].status.state == state.STATE_ISSUED and changes[-1].status.ticket == 1,
+              "a stream that ends with ISSUED", changes)
+        held = call(coupons.ListUserCoupons, messages.ListUserCouponsRequest(user_id=1)).user_coupons
+        check(any(each.coupon_id == coupon and each.ticket == 1 for each in held), "the coupon among those held", held)
+
+        overload(admin, coupons)
+        print(json.dumps({
+            "client": "python", "coupon_id": str(coupon), "ticket": first.ticket,
+            "reasons": [other.reason, late.reason],
+            "unavailable_retries": retries[grpc.StatusCode.UNAVAILABLE],
+            "overloaded_retries": retries[grpc.StatusCode.RESOURCE_EXHAUSTED]}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

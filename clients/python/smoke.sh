@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The Python client, tried on a couponsd that is started meanwhile (tests/clients).
+#
+#   smoke.sh build            a virtual environment with the stubs and the package, in $CLIENT_BUILD_DIR
+#   smoke.sh run HOST:PORT    smoke.py says what it does
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+build=${CLIENT_BUILD_DIR:-$root/build/clients/python}
+
+note() { printf '%s\n' "$*"; }
+die() { printf 'clients/python/smoke.sh: %s\n' "$*" >&2; exit 1; }
+
+build() {
+  # shellcheck source=tests/servers/packages.sh
+  source "$root/tests/servers/packages.sh"
+  # A python3 from elsewhere brings its own venv.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
+  mkdir -p "$build"
+  if ! cmp -s "$here/requirements.txt" "$build/requirements.txt"; then
+    rm -rf "$build/venv"
+    python3 -m venv "$build/venv"
+    "$build/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
+    cp "$here/requirements.txt" "$build/requirements.txt"
+  fi
+  # google.rpc comes with googleapis-common-protos; made again from here it would be registered twice.
+  rm -rf "$build/stubs"
+  mkdir "$build/stubs"
+  (cd "$root/proto" && "$build/venv/bin/python" -m grpc_tools.protoc -I. --python_out="$build/stubs" \
+    --pyi_out="$build/stubs" --grpc_python_out="$build/stubs" coupon/v1/*.proto)
+  PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$build/stubs "$build/venv/bin/python" -c 'import couponsd'
+}
+
+case ${1-} in
+build) build ;;
+run)
+  [[ -d $build/stubs ]] || die "there are no stubs in $build; make them with: clients/python/smoke.sh build"
+  export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$build/stubs
+  exec "$build/venv/bin/python" "$here/smoke.py" "${2:?usage: smoke.sh run HOST:PORT}"
+  ;;
+*) die "usage: smoke.sh build | run HOST:PORT" ;;
+esac
