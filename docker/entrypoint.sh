@@ -4,10 +4,11 @@
 set -euo pipefail
 
 if [[ -n ${PGPASSWORD_FILE-} ]]; then
-  PGPASSWORD=$(<"$PGPASSWORD_FILE") || {
-    echo "entrypoint.sh: PGPASSWORD_FILE is $PGPASSWORD_FILE, which user $(id -u) must be able to read" >&2
+  if [[ ! -r $PGPASSWORD_FILE ]]; then
+    echo "entrypoint.sh: PGPASSWORD_FILE is $PGPASSWORD_FILE, which must be a file that user $(id -u) can read" >&2
     exit 2
-  }
+  fi
+  PGPASSWORD=$(<"$PGPASSWORD_FILE")
   export PGPASSWORD
 fi
 exec couponsd "$@"
