@@ -37,6 +37,7 @@ int verb_request(struct ctl *ctl);
 int verb_status(struct ctl *ctl);
 int verb_watch(struct ctl *ctl);
 int verb_coupons(struct ctl *ctl);
+int verb_health(struct ctl *ctl);
 int verb_bench(struct ctl *ctl);
 int verb_topics(struct ctl *ctl);
 extern const struct option_spec create_options[], list_options[], add_options[], request_options[], bench_options[],

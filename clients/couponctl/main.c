@@ -9,7 +9,7 @@
 const struct option_spec global_options[] = {
     {"server", "HOST:PORT", "couponsd; COUPONCTL_SERVER in the environment, else 127.0.0.1:50051"},
     {"json", NULL, "one JSON object per line, errors too"},
-    {"timeout", "MS", "of a call (10000; 0: none; watch: none unless given)"},
+    {"timeout", "MS", "of a call (10000; health: 2000; watch: none; 0: none)"},
     {"help", NULL, "print this, and exit"},
     {"version", NULL, "print the version, and exit"},
     {0},
@@ -29,6 +29,7 @@ static const struct verb verbs[] = {
     {"status", "COUPON USER", 2, 0, NULL, verb_status, "tell where a request stands"},
     {"watch", "COUPON USER", 2, 0, NULL, verb_watch, "print each change of a request until it is final"},
     {"coupons", "USER", 1, 0, list_options, verb_coupons, "list what a user holds"},
+    {"health", "", 0, 0, NULL, verb_health, "ask whether couponsd serves: exit code 0 if it does, 1 if not"},
     {"bench", "", 0, 0, bench_options, verb_bench,
      "measure: many users ask at once, until all that was accepted is issued\n\n"
      "Several servers (--server repeated, or with commas) take turns. Without --rate a new call starts when one ends.\n"

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Starts couponsd in a container. PGPASSWORD_FILE names a file, such as a mounted secret, with the password for
+# Postgres, which libpq then takes from its environment: so it stands on no command line and in no setting.
+set -euo pipefail
+
+if [[ -n ${PGPASSWORD_FILE-} ]]; then
+  if [[ ! -r $PGPASSWORD_FILE ]]; then
+    echo "entrypoint.sh: PGPASSWORD_FILE is $PGPASSWORD_FILE, which must be a file that user $(id -u) can read" >&2
+    exit 2
+  fi
+  PGPASSWORD=$(<"$PGPASSWORD_FILE")
+  export PGPASSWORD
+fi
+exec couponsd "$@"

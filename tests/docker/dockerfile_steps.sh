@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Runs the Dockerfile's RUN steps where there is no Docker: each stage's on a clean, minimal Debian 12 of its own.
+#
+#   FRESH_MACHINE=COMMAND tests/docker/dockerfile_steps.sh
+#
+# `COMMAND --bind SRC:DST REPOSITORY -- PROGRAM...` has to run PROGRAM as root in a clone of the repository's HEAD on
+# such a Debian, with the folder SRC mounted at DST. What is not committed is not tried. Not part of ./dev test.
+#
+# COPY is done by hand, as the file stands: the context without what .dockerignore leaves out to /src, /out of the build
+# stage and the entry point to the run stage. The checks at the end are ours.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+
+if [[ -z ${FRESH_MACHINE-} ]]; then
+  echo "not run: set FRESH_MACHINE to a command that runs a program on a clean Debian 12; $0 says how it is called"
+  exit 0
+fi
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+
+# Prints the RUN steps of the n-th stage, each as a script for bash, ended by a line "# end of step".
+steps() { # args: n
+  awk -v stage="$1" '
+    /^FROM / { n++ }
+    n == stage && (/^RUN / || continued) {
+      sub(/^RUN /, "")
+      continued = /\\$/
+      print
+      if (!continued) print "# end of step"
+    }' "$root/docker/Dockerfile"
+}
+
+write_stage() { # args: n
+  echo 'set -xeuo pipefail'
+  if (($1 == 1)); then
+    # What .dockerignore lets through: "*" and then exceptions.
+    echo 'mkdir -p /src && sed -n "s/^!//p" .dockerignore | xargs cp --parents -rt /src && cd /src'
+  else
+    echo 'cp -r /stage/out/. / && cp docker/entrypoint.sh /usr/local/bin/ && cd /'
+  fi
+  # As Docker does it: a shell for each step.
+  steps "$1" | awk '
+    BEGIN { print "bash -euo pipefail <<\"STEP\"" }
+    /^# end of step$/ { print "STEP\nbash -euo pipefail <<\"STEP\""; next }
+    { print }
+    END { print "STEP" }'
+  if (($1 == 1)); then
+    echo 'cp -r /out /stage/'
+  else
+    cat <<'CHECKS'
+[[ $(id -u couponsd):$(id -g couponsd) == 10001:10001 ]]
+run=(setpriv --reuid=10001 --regid=10001 --clear-groups)
+"${run[@]}" /usr/local/bin/entrypoint.sh --set grpc.listen=0.0.0.0:50051 --set http.listen=0.0.0.0:9464 --check-config
+"${run[@]}" couponctl help health
+health=0
+"${run[@]}" couponctl --server 127.0.0.1:1 health || health=$?
+[[ $health == 1 ]]
+! command -v gcc
+du -shx --exclude=/srv --exclude=/stage /
+CHECKS
+  fi
+}
+
+for n in 1 2; do
+  write_stage "$n" >"$out/stage$n.sh"
+  echo "== $SECONDS s: stage $n, $(steps "$n" | grep -c '^# end of step$') steps"
+  "$FRESH_MACHINE" --bind "$out:/stage" "$root" -- bash "/stage/stage$n.sh"
+done
+echo "== $SECONDS s: the Dockerfile's steps work"

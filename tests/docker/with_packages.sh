@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs a test of this folder with Debian's python3 (that of the apt packages), once these packages are installed:
+#
+#   with_packages.sh TEST.py PACKAGE...
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+note() { echo "== $*"; }
+die() { echo "with_packages.sh: $*" >&2; exit 1; }
+# shellcheck source=tests/servers/packages.sh
+source "$here/../servers/packages.sh"
+test=${1:?usage: with_packages.sh TEST.py PACKAGE...}
+shift
+need "$@"
+export PYTHONPATH=$here/../scenario PYTHONDONTWRITEBYTECODE=1
+exec /usr/bin/python3 "$here/$test" -v
