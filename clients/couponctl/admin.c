@@ -29,18 +29,18 @@ const struct option_spec add_options[] = {
 };
 
 /* Connects, calls, prints the coupon in the response: of all responses that hold one it is the only field. */
-static int call_for_coupon(struct ctl *ctl, const char *method, const ProtobufCMessage *input, const char *request_id) {
+static int call_for_coupon(struct ctl *ctl, const ProtobufCMessage *request, const char *request_id) {
     struct remote remote;
     if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
         return EXIT_UNREACHABLE;
     int exit_code = EXIT_OK;
-    ProtobufCMessage *response = ctl_call(ctl, &remote, remote.admin, method, input, request_id, &exit_code);
+    Coupon__V1__GetCouponResponse *response = ctl_call(ctl, &remote, request, request_id, &exit_code);
     if (response) {
-        const Coupon__V1__Coupon *coupon = ((Coupon__V1__GetCouponResponse *)response)->coupon;
+        const Coupon__V1__Coupon *coupon = response->coupon;
         Coupon__V1__Coupon empty = COUPON__V1__COUPON__INIT;
         print_coupon_header(ctl->json);
         print_coupon(coupon ? coupon : &empty, ctl->json);
-        protobuf_c_message_free_unpacked(response, NULL);
+        coupons_free(response);
     }
     remote_deinit(&remote);
     return exit_code;
@@ -55,11 +55,11 @@ _Static_assert(COUPON_AT(CreateCouponResponse) == COUPON_AT(GetCouponResponse) &
                "call_for_coupon reads them all as one");
 
 /* --request-id, or a random one, so that what failed without an answer can be repeated. protobuf-c wants char *. */
-static char *request_id_of(const struct args *args, char room[static REQUEST_ID_SIZE]) {
+static char *request_id_of(const struct args *args, char room[static COUPONS_REQUEST_ID_SIZE]) {
     const char *given = args_text(args, "request-id");
     if (given)
         return (char *)(uintptr_t)given;
-    random_uuid(room);
+    coupons_request_id(room);
     return room;
 }
 
@@ -83,20 +83,20 @@ int verb_create(struct ctl *ctl) {
         coupon.status = COUPON__V1__COUPON__STATUS__STATUS_PAUSED;
     if (args_flag(args, "name"))
         coupon.name = (char *)(uintptr_t)args_text(args, "name");
-    char room[REQUEST_ID_SIZE];
+    char room[COUPONS_REQUEST_ID_SIZE];
     Coupon__V1__CreateCouponRequest request = COUPON__V1__CREATE_COUPON_REQUEST__INIT;
     request.coupon = &coupon;
     request.request_id = request_id_of(args, room);
-    return call_for_coupon(ctl, "CreateCoupon", &request.base, request.request_id);
+    return call_for_coupon(ctl, &request.base, request.request_id);
 }
 
 /* Of the requests that hold a coupon id and nothing else. */
-static int call_with_id(struct ctl *ctl, const char *method, const ProtobufCMessageDescriptor *descriptor) {
+static int call_with_id(struct ctl *ctl, const ProtobufCMessageDescriptor *descriptor) {
     Coupon__V1__GetCouponRequest request;
     protobuf_c_message_init(descriptor, &request);
     if (!args_operand_int(ctl->args, 0, "ID", &request.coupon_id))
         return EXIT_USAGE;
-    return call_for_coupon(ctl, method, &request.base, NULL);
+    return call_for_coupon(ctl, &request.base, NULL);
 }
 
 _Static_assert(sizeof(Coupon__V1__GetCouponRequest) == sizeof(Coupon__V1__PauseCouponRequest) &&
@@ -105,29 +105,29 @@ _Static_assert(sizeof(Coupon__V1__GetCouponRequest) == sizeof(Coupon__V1__PauseC
                "call_with_id makes them all as one");
 
 int verb_get(struct ctl *ctl) {
-    return call_with_id(ctl, "GetCoupon", &coupon__v1__get_coupon_request__descriptor);
+    return call_with_id(ctl, &coupon__v1__get_coupon_request__descriptor);
 }
 
 int verb_pause(struct ctl *ctl) {
-    return call_with_id(ctl, "PauseCoupon", &coupon__v1__pause_coupon_request__descriptor);
+    return call_with_id(ctl, &coupon__v1__pause_coupon_request__descriptor);
 }
 
 int verb_resume(struct ctl *ctl) {
-    return call_with_id(ctl, "ResumeCoupon", &coupon__v1__resume_coupon_request__descriptor);
+    return call_with_id(ctl, &coupon__v1__resume_coupon_request__descriptor);
 }
 
 int verb_close(struct ctl *ctl) {
-    return call_with_id(ctl, "CloseCoupon", &coupon__v1__close_coupon_request__descriptor);
+    return call_with_id(ctl, &coupon__v1__close_coupon_request__descriptor);
 }
 
 int verb_add(struct ctl *ctl) {
-    char room[REQUEST_ID_SIZE];
+    char room[COUPONS_REQUEST_ID_SIZE];
     Coupon__V1__AddQuantityRequest request = COUPON__V1__ADD_QUANTITY_REQUEST__INIT;
     if (!args_operand_int(ctl->args, 0, "ID", &request.coupon_id) ||
         !args_operand_int(ctl->args, 1, "N", &request.quantity))
         return EXIT_USAGE;
     request.request_id = request_id_of(ctl->args, room);
-    return call_for_coupon(ctl, "AddQuantity", &request.base, request.request_id);
+    return call_for_coupon(ctl, &request.base, request.request_id);
 }
 
 int verb_list(struct ctl *ctl) {
@@ -145,20 +145,18 @@ int verb_list(struct ctl *ctl) {
         request.page_size = (int32_t)page_size;
         if (page)
             request.page_token = page->next_page_token;
-        ProtobufCMessage *next = ctl_call(ctl, &remote, remote.admin, "ListCoupons", &request.base, NULL, &exit_code);
+        Coupon__V1__ListCouponsResponse *next = ctl_call(ctl, &remote, &request.base, NULL, &exit_code);
         if (next && !page)
             print_coupon_header(ctl->json);
-        if (page)
-            coupon__v1__list_coupons_response__free_unpacked(page, NULL);
-        page = (Coupon__V1__ListCouponsResponse *)next;
+        coupons_free(page);
+        page = next;
         if (!page)
             break;
         for (size_t i = 0; i < page->n_coupons && left > 0; i++, left--)
             print_coupon(page->coupons[i], ctl->json);
         more = left > 0 && *page->next_page_token;
     }
-    if (page)
-        coupon__v1__list_coupons_response__free_unpacked(page, NULL);
+    coupons_free(page);
     remote_deinit(&remote);
     return exit_code;
 }

@@ -91,8 +91,8 @@ static bool read_settings(struct bench *bench, int64_t *ret_connections) {
         args_refuse(args, "--run: give 1 to %d bytes without blanks, quotes and backslashes", RUN_LEN_MAX);
         return false;
     }
-    char uuid[REQUEST_ID_SIZE];
-    random_uuid(uuid);
+    char uuid[COUPONS_REQUEST_ID_SIZE];
+    coupons_request_id(uuid);
     snprintf(bench->run, sizeof bench->run, "%.*s", run ? RUN_LEN_MAX : 8, run ? run : uuid);
     return true;
 }
@@ -152,20 +152,19 @@ static void coupon_init(struct bench_coupon *coupon, const Coupon__V1__Coupon *i
 }
 
 /* Calls for one coupon. Waits for nothing: with no server to talk to there is nothing to measure. */
-static bool coupon_from(struct bench *bench, const char *method, const ProtobufCMessage *request,
-                        struct bench_coupon *coupon, int *ret_exit_code) {
-    struct remote *remote = &bench->watchers[0];
-    ProtobufCMessage *response = ctl_call(bench->ctl, remote, remote->admin, method, request, NULL, ret_exit_code);
+static bool coupon_from(struct bench *bench, const ProtobufCMessage *request, struct bench_coupon *coupon,
+                        int *ret_exit_code) {
+    /* CreateCouponResponse has the same shape, as admin.c asserts. */
+    Coupon__V1__GetCouponResponse *response = ctl_call(bench->ctl, &bench->watchers[0], request, NULL, ret_exit_code);
     if (!response)
         return false;
-    /* CreateCouponResponse has the same shape, as admin.c asserts. */
-    const Coupon__V1__Coupon *is = ((Coupon__V1__GetCouponResponse *)response)->coupon;
+    const Coupon__V1__Coupon *is = response->coupon;
     if (is)
         coupon_init(coupon, is);
     else
         *ret_exit_code = EXIT_REFUSED;
     bool ok = is != NULL;
-    protobuf_c_message_free_unpacked(response, NULL);
+    coupons_free(response);
     return ok;
 }
 
@@ -180,7 +179,7 @@ static bool create_coupons(struct bench *bench, int64_t quantity, int *ret_exit_
         Coupon__V1__CreateCouponRequest request = COUPON__V1__CREATE_COUPON_REQUEST__INIT;
         request.coupon = &coupon;
         request.request_id = request_id;
-        if (!coupon_from(bench, "CreateCoupon", &request.base, &bench->coupons[i], ret_exit_code))
+        if (!coupon_from(bench, &request.base, &bench->coupons[i], ret_exit_code))
             return false;
     }
     return true;
@@ -202,7 +201,7 @@ static bool find_coupons(struct bench *bench, int *ret_exit_code) {
     bench->coupons = calloc(bench->n_coupons, sizeof *bench->coupons);
     if (!bench->coupons)
         abort();
-    return args_flag(args, "coupon") ? coupon_from(bench, "GetCoupon", &request.base, &bench->coupons[0], ret_exit_code)
+    return args_flag(args, "coupon") ? coupon_from(bench, &request.base, &bench->coupons[0], ret_exit_code)
                                      : create_coupons(bench, quantity, ret_exit_code);
 }
 

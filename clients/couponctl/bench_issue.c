@@ -24,15 +24,15 @@
 static bool look(struct bench *bench, struct bench_coupon *coupon) {
     Coupon__V1__GetCouponRequest request = COUPON__V1__GET_COUPON_REQUEST__INIT;
     request.coupon_id = coupon->id;
-    struct rpc_status status;
-    ProtobufCMessage *response =
-        remote_call(bench->watchers[bench->watcher].admin, "GetCoupon", &request.base, LOOK_TIMEOUT_MS, &status);
+    struct coupons_failure failure;
+    Coupon__V1__GetCouponResponse *response =
+        coupons_call_once(bench->watchers[bench->watcher].client, &request.base, LOOK_TIMEOUT_MS, &failure);
     if (!response) {
-        rpc_status_deinit(&status);
+        coupons_failure_deinit(&failure);
         bench->watcher = (bench->watcher + 1) % bench->n_watchers;
         return false;
     }
-    const Coupon__V1__Coupon *seen = ((Coupon__V1__GetCouponResponse *)response)->coupon;
+    const Coupon__V1__Coupon *seen = response->coupon;
     bool is_there = seen != NULL;
     if (is_there) {
         if (seen->issued > coupon->issued)
@@ -41,7 +41,7 @@ static bool look(struct bench *bench, struct bench_coupon *coupon) {
         coupon->accepted = seen->accepted;
         coupon->issued = seen->issued;
     }
-    protobuf_c_message_free_unpacked(response, NULL);
+    coupons_free(response);
     return is_there;
 }
 
@@ -164,6 +164,8 @@ static void on_done(struct rpc_client_call *call, const struct rpc_status *statu
 
 static void ask(struct bench *bench, const struct sample *samples, size_t n) {
     struct question questions[WAVE_SIZE];
+    ProtobufCService *service =
+        coupons_service(bench->watchers[bench->watcher].client, &coupon__v1__coupon_service__descriptor);
     struct wave wave = {.lock = PTHREAD_MUTEX_INITIALIZER, .is_over = PTHREAD_COND_INITIALIZER, .in_flight = n};
     for (size_t i = 0; i < n; i++) {
         questions[i] =
@@ -171,8 +173,7 @@ static void ask(struct bench *bench, const struct sample *samples, size_t n) {
         Coupon__V1__GetStatusRequest request = COUPON__V1__GET_STATUS_REQUEST__INIT;
         request.coupon_id = samples[i].coupon_id;
         request.user_id = samples[i].user_id;
-        coupon__v1__coupon_service__get_status(bench->watchers[bench->watcher].coupons, &request, on_response,
-                                               &questions[i]);
+        coupon__v1__coupon_service__get_status(service, &request, on_response, &questions[i]);
     }
     pthread_mutex_lock(&wave.lock);
     while (wave.in_flight > 0)

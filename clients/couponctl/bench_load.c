@@ -80,7 +80,8 @@ static void send_attempt(struct slot *slot) {
     slot->ticket = 0;
     slot->has_mismatch = false;
     slot->attempt++;
-    ProtobufCService *service = bench->remotes[slot->remote++ % bench->n_remotes].coupons;
+    ProtobufCService *service = coupons_service(bench->remotes[slot->remote++ % bench->n_remotes].client,
+                                                &coupon__v1__coupon_service__descriptor);
     coupon__v1__coupon_service__request_publish(service, &request, on_response, slot);
 }
 
@@ -241,14 +242,14 @@ static bool may_retry(const struct slot *slot, int code) {
 
 /* Leaves the outcome in the slot. Returns the delay before another attempt, or -1 for none. */
 static int64_t read_failure(struct slot *slot, const struct rpc_status *status) {
-    struct failure failure;
-    failure_init(&failure, status);
-    snprintf(slot->outcome, sizeof slot->outcome, "%s", failure_name(&failure));
-    const char *ticket = failure_metadata(&failure, "ticket");
+    struct coupons_failure failure;
+    coupons_failure_init(&failure, status);
+    snprintf(slot->outcome, sizeof slot->outcome, "%s", coupons_failure_name(&failure));
+    const char *ticket = coupons_failure_metadata(&failure, "ticket");
     slot->ticket = ticket ? strtoll(ticket, NULL, 10) : 0;
     slot->has_mismatch = false;
     int64_t delay_ms = may_retry(slot, failure.code) ? failure_retry_ms(&failure, slot->attempt) : -1;
-    failure_deinit(&failure);
+    coupons_failure_deinit(&failure);
     return delay_ms;
 }
 

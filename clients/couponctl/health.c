@@ -7,7 +7,8 @@
 
 #define TIMEOUT_MS_HEALTH 2000 /* a server that takes longer to say that it is well is not */
 
-static const struct rpc_method methods[] = {{"Check", RPC_UNARY}, {"Watch", RPC_SERVER_STREAM}};
+enum { CHECK, WATCH };
+static const struct rpc_method methods[] = {[CHECK] = {"Check", RPC_UNARY}, [WATCH] = {"Watch", RPC_SERVER_STREAM}};
 #define METHODS (sizeof methods / sizeof methods[0])
 
 static void print_health(const char *server, const char *status, bool json) {
@@ -23,24 +24,34 @@ static const char *status_name(Grpc__Health__V1__HealthCheckResponse__ServingSta
     return value ? value->name : "UNKNOWN";
 }
 
+/* On the channel's poller, while the verb waits. */
+static void keep_status(const ProtobufCMessage *message, void *arg) {
+    Grpc__Health__V1__HealthCheckResponse__ServingStatus *status = arg;
+    *status = ((const Grpc__Health__V1__HealthCheckResponse *)message)->status;
+}
+
 /* No exit code but 0 and 1: others are reserved to whoever runs it as a container's health check. */
 int verb_health(struct ctl *ctl) {
     const Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     struct remote remote;
     if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
         return EXIT_REFUSED;
-    if (!args_flag(ctl->args, "timeout"))
-        ctl->timeout_ms = TIMEOUT_MS_HEALTH;
     ProtobufCService *health =
-        rpc_channel_service(remote.channel, &grpc__health__v1__health__descriptor, methods, METHODS);
-    int exit_code = EXIT_REFUSED, exit_code_of_call;
-    Grpc__Health__V1__HealthCheckResponse *response = (Grpc__Health__V1__HealthCheckResponse *)ctl_call(
-        ctl, &remote, health, "Check", &request.base, NULL, &exit_code_of_call);
-    if (response) {
-        print_health(remote.target, status_name(response->status), ctl->json);
-        if (response->status == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING)
+        rpc_channel_service(coupons_channel(remote.client), &grpc__health__v1__health__descriptor, methods, METHODS);
+    int64_t timeout_ms = args_flag(ctl->args, "timeout") ? ctl->timeout_ms : TIMEOUT_MS_HEALTH;
+    Grpc__Health__V1__HealthCheckResponse__ServingStatus serving =
+        GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__UNKNOWN;
+    int exit_code = EXIT_REFUSED;
+    struct rpc_status status;
+    if (rpc_client_call_wait(health, CHECK, &request.base, timeout_ms, keep_status, &serving, &status)) {
+        print_health(remote.target, status_name(serving), ctl->json);
+        if (serving == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING)
             exit_code = EXIT_OK;
-        grpc__health__v1__health_check_response__free_unpacked(response, NULL);
+    } else {
+        struct coupons_failure failure;
+        coupons_failure_init(&failure, &status);
+        rpc_status_deinit(&status);
+        ctl_fail(ctl, &remote, &failure, NULL);
     }
     remote_deinit(&remote);
     return exit_code;

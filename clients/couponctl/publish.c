@@ -31,24 +31,18 @@ static int attempt(struct ctl *ctl, const char *target, const Coupon__V1__Reques
     if (!remote_init(&remote, target, ctl->json))
         return EXIT_UNREACHABLE;
     int exit_code = EXIT_OK;
-    struct rpc_status status;
-    ProtobufCMessage *response =
-        remote_call(remote.coupons, "RequestPublish", &request->base, ctl->timeout_ms, &status);
+    struct coupons_failure failure;
+    Coupon__V1__RequestPublishResponse *response =
+        coupons_call_once(remote.client, &request->base, ctl->timeout_ms, &failure);
     if (response) {
-        show_status(((Coupon__V1__RequestPublishResponse *)response)->status, ctl->json);
-        protobuf_c_message_free_unpacked(response, NULL);
+        show_status(response->status, ctl->json);
+        coupons_free(response);
+    } else if (may_retry && code_is_retriable(failure.code)) {
+        clock_sleep_us(failure_retry_ms(&failure, n) * US_PER_MS);
+        coupons_failure_deinit(&failure);
+        exit_code = -1;
     } else {
-        struct failure failure;
-        failure_init(&failure, &status);
-        if (may_retry && code_is_retriable(failure.code)) {
-            clock_sleep_us(failure_retry_ms(&failure, n) * US_PER_MS);
-            exit_code = -1;
-        } else {
-            failure_print(&failure, ctl->json, target, request->request_id);
-            exit_code = failure_exit_code(&failure);
-        }
-        failure_deinit(&failure);
-        rpc_status_deinit(&status);
+        exit_code = ctl_fail(ctl, &remote, &failure, request->request_id);
     }
     remote_deinit(&remote);
     return exit_code;
@@ -60,8 +54,8 @@ int verb_request(struct ctl *ctl) {
     if (!read_pair(ctl, &request.coupon_id, &request.user_id) ||
         !args_int(ctl->args, "retry-for", 0, INT64_MAX / US_PER_MS / 2, &retry_for_ms))
         return EXIT_USAGE;
-    char room[REQUEST_ID_SIZE];
-    random_uuid(room);
+    char room[COUPONS_REQUEST_ID_SIZE];
+    coupons_request_id(room);
     const char *given = args_text(ctl->args, "request-id");
     request.request_id = given ? (char *)(uintptr_t)given : room; /* protobuf-c wants char * */
 
@@ -85,19 +79,19 @@ int verb_status(struct ctl *ctl) {
     if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
         return EXIT_UNREACHABLE;
     int exit_code = EXIT_OK;
-    ProtobufCMessage *response = ctl_call(ctl, &remote, remote.coupons, "GetStatus", &request.base, NULL, &exit_code);
+    Coupon__V1__GetStatusResponse *response = ctl_call(ctl, &remote, &request.base, NULL, &exit_code);
     if (response) {
-        show_status(((Coupon__V1__GetStatusResponse *)response)->status, ctl->json);
-        protobuf_c_message_free_unpacked(response, NULL);
+        show_status(response->status, ctl->json);
+        coupons_free(response);
     }
     remote_deinit(&remote);
     return exit_code;
 }
 
 /* On the channel's poller, while the verb waits. */
-static void on_change(const ProtobufCMessage *message, void *arg) {
+static void on_status(const Coupon__V1__PublishStatus *status, void *arg) {
     const struct ctl *ctl = arg;
-    show_status(((const Coupon__V1__WatchStatusResponse *)message)->status, ctl->json);
+    show_status(status, ctl->json);
 }
 
 int verb_watch(struct ctl *ctl) {
@@ -110,16 +104,9 @@ int verb_watch(struct ctl *ctl) {
     int exit_code = EXIT_OK;
     /* It takes as long as it takes, unless the user says otherwise. */
     int64_t timeout_ms = args_flag(ctl->args, "timeout") ? ctl->timeout_ms : 0;
-    struct rpc_status status;
-    if (!rpc_client_call_wait(remote.coupons, method_index(remote.coupons, "WatchStatus"), &request.base, timeout_ms,
-                              on_change, ctl, &status)) {
-        struct failure failure;
-        failure_init(&failure, &status);
-        failure_print(&failure, ctl->json, remote.target, NULL);
-        exit_code = failure_exit_code(&failure);
-        failure_deinit(&failure);
-        rpc_status_deinit(&status);
-    }
+    struct coupons_failure failure;
+    if (!coupons_watch(remote.client, &request, timeout_ms, on_status, ctl, &failure))
+        exit_code = ctl_fail(ctl, &remote, &failure, NULL);
     remote_deinit(&remote);
     return exit_code;
 }
@@ -143,21 +130,18 @@ int verb_coupons(struct ctl *ctl) {
         request.page_size = (int32_t)page_size;
         if (page)
             request.page_token = page->next_page_token;
-        ProtobufCMessage *next =
-            ctl_call(ctl, &remote, remote.coupons, "ListUserCoupons", &request.base, NULL, &exit_code);
+        Coupon__V1__ListUserCouponsResponse *next = ctl_call(ctl, &remote, &request.base, NULL, &exit_code);
         if (next && !page)
             print_user_coupon_header(ctl->json);
-        if (page)
-            coupon__v1__list_user_coupons_response__free_unpacked(page, NULL);
-        page = (Coupon__V1__ListUserCouponsResponse *)next;
+        coupons_free(page);
+        page = next;
         if (!page)
             break;
         for (size_t i = 0; i < page->n_user_coupons && left > 0; i++, left--)
             print_user_coupon(page->user_coupons[i], ctl->json);
         more = left > 0 && *page->next_page_token;
     }
-    if (page)
-        coupon__v1__list_user_coupons_response__free_unpacked(page, NULL);
+    coupons_free(page);
     remote_deinit(&remote);
     return exit_code;
 }

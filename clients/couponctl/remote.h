@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "rpc/client.h"
+#include "coupons.h"
 
 struct args;
 struct ctl;
@@ -22,25 +22,15 @@ void servers_deinit(struct servers *servers);
 /* A connection to one server. */
 struct remote {
     const char *target;
-    struct rpc_channel *channel;
-    ProtobufCService *coupons, *admin, *topics; /* CouponService, CouponAdminService, TopicAdminService */
+    struct coupons_client *client;
 };
 
 /* Does not connect yet. Says what is wrong where it returns false. */
 bool remote_init(struct remote *remote, const char *target, bool json);
 void remote_deinit(struct remote *remote);
 
-/* Calls a unary method by its name in the .proto. Returns the response, to be freed with
- * protobuf_c_message_free_unpacked; NULL where it failed, *ret_status is then to be rpc_status_deinit'ed. */
-ProtobufCMessage *remote_call(ProtobufCService *service, const char *method, const ProtobufCMessage *input,
-                              int64_t timeout_ms, struct rpc_status *ret_status);
-/* The method's number within its service. */
-unsigned method_index(const ProtobufCService *service, const char *method);
-
 /* For verbs of one call to the first server: prints a failure and then returns NULL, with *ret_exit_code set. */
-ProtobufCMessage *ctl_call(struct ctl *ctl, struct remote *remote, ProtobufCService *service, const char *method,
-                           const ProtobufCMessage *input, const char *request_id, int *ret_exit_code);
-
-#define REQUEST_ID_SIZE 37
-/* A random UUID (version 4). */
-void random_uuid(char ret_text[static REQUEST_ID_SIZE]);
+void *ctl_call(struct ctl *ctl, struct remote *remote, const ProtobufCMessage *request, const char *request_id,
+               int *ret_exit_code);
+/* Prints a failure of the server's, deinits it, and returns the exit code that it stands for. */
+int ctl_fail(struct ctl *ctl, struct remote *remote, struct coupons_failure *failure, const char *request_id);

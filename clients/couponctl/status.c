@@ -1,4 +1,4 @@
-/* Taking google.rpc.Status apart and saying it clearly; see status.h. Any thread. */
+/* Saying clearly how a call failed; see status.h. Any thread. */
 #include "status.h"
 
 #include <stdio.h>
@@ -7,119 +7,12 @@
 
 #include "base/strbuf.h"
 #include "ctl.h"
-#include "google/rpc/error_details.pb-c.h"
-#include "google/rpc/status.pb-c.h"
 #include "output.h"
 
 #define RETRY_MS_MAX   200 /* whoever kills servers wants to see soon that they are back */
 #define RETRY_MS_FIRST 10
-#define DELAY_S_MAX    86400 /* longer ones are taken for nonsense */
 
-/* --- taking it apart --- */
-
-static char *copy(const char *text) {
-    char *copied = strdup(text ? text : "");
-    if (!copied)
-        abort();
-    return copied;
-}
-
-static struct pair *pairs_new(size_t n) {
-    struct pair *pairs = calloc(n + 1, sizeof *pairs);
-    if (!pairs)
-        abort();
-    return pairs;
-}
-
-static void pairs_free(struct pair *pairs, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        free(pairs[i].name);
-        free(pairs[i].text);
-    }
-    free(pairs);
-}
-
-static void read_error_info(struct failure *failure, const ProtobufCBinaryData *value) {
-    Google__Rpc__ErrorInfo *info = google__rpc__error_info__unpack(NULL, value->len, value->data);
-    if (!info)
-        return;
-    free(failure->reason);
-    failure->reason = copy(info->reason);
-    pairs_free(failure->metadata, failure->n_metadata);
-    failure->metadata = pairs_new(info->n_metadata);
-    failure->n_metadata = info->n_metadata;
-    for (size_t i = 0; i < info->n_metadata; i++)
-        failure->metadata[i] = (struct pair){copy(info->metadata[i]->key), copy(info->metadata[i]->value)};
-    google__rpc__error_info__free_unpacked(info, NULL);
-}
-
-static void read_bad_request(struct failure *failure, const ProtobufCBinaryData *value) {
-    Google__Rpc__BadRequest *bad = google__rpc__bad_request__unpack(NULL, value->len, value->data);
-    if (!bad)
-        return;
-    pairs_free(failure->fields, failure->n_fields);
-    failure->fields = pairs_new(bad->n_field_violations);
-    failure->n_fields = bad->n_field_violations;
-    for (size_t i = 0; i < bad->n_field_violations; i++)
-        failure->fields[i] =
-            (struct pair){copy(bad->field_violations[i]->field), copy(bad->field_violations[i]->description)};
-    google__rpc__bad_request__free_unpacked(bad, NULL);
-}
-
-static void read_retry_info(struct failure *failure, const ProtobufCBinaryData *value) {
-    Google__Rpc__RetryInfo *retry = google__rpc__retry_info__unpack(NULL, value->len, value->data);
-    if (!retry)
-        return;
-    const Google__Protobuf__Duration *delay = retry->retry_delay;
-    if (delay && delay->seconds >= 0 && delay->seconds < DELAY_S_MAX && delay->nanos >= 0)
-        failure->retry_after_ms = delay->seconds * 1000 + delay->nanos / 1000000;
-    google__rpc__retry_info__free_unpacked(retry, NULL);
-}
-
-static void read_any(struct failure *failure, const Google__Protobuf__Any *any) {
-    const char *slash = strrchr(any->type_url, '/');
-    const char *type = slash ? slash + 1 : any->type_url;
-    if (strcmp(type, "google.rpc.ErrorInfo") == 0)
-        read_error_info(failure, &any->value);
-    else if (strcmp(type, "google.rpc.BadRequest") == 0)
-        read_bad_request(failure, &any->value);
-    else if (strcmp(type, "google.rpc.RetryInfo") == 0)
-        read_retry_info(failure, &any->value);
-}
-
-void failure_init(struct failure *failure, const struct rpc_status *status) {
-    *failure = (struct failure){
-        .code = status->code, .message = copy(status->message), .reason = copy(""), .retry_after_ms = -1};
-    if (!status->details)
-        return;
-    Google__Rpc__Status *details = google__rpc__status__unpack(NULL, status->details_len, status->details);
-    if (!details)
-        return;
-    for (size_t i = 0; i < details->n_details; i++)
-        read_any(failure, details->details[i]);
-    google__rpc__status__free_unpacked(details, NULL);
-}
-
-void failure_deinit(struct failure *failure) {
-    free(failure->message);
-    free(failure->reason);
-    pairs_free(failure->metadata, failure->n_metadata);
-    pairs_free(failure->fields, failure->n_fields);
-    *failure = (struct failure){0};
-}
-
-const char *failure_metadata(const struct failure *failure, const char *name) {
-    for (size_t i = 0; i < failure->n_metadata; i++)
-        if (strcmp(failure->metadata[i].name, name) == 0)
-            return failure->metadata[i].text;
-    return NULL;
-}
-
-const char *failure_name(const struct failure *failure) {
-    return *failure->reason ? failure->reason : rpc_code_name(failure->code);
-}
-
-int failure_exit_code(const struct failure *failure) {
+int failure_exit_code(const struct coupons_failure *failure) {
     bool no_answer =
         failure->code == RPC_UNAVAILABLE || failure->code == RPC_DEADLINE_EXCEEDED || failure->code == RPC_CANCELLED;
     return no_answer ? EXIT_UNREACHABLE : EXIT_REFUSED;
@@ -129,7 +22,7 @@ bool code_is_retriable(int code) {
     return code == RPC_UNAVAILABLE || code == RPC_DEADLINE_EXCEEDED || code == RPC_RESOURCE_EXHAUSTED;
 }
 
-int64_t failure_retry_ms(const struct failure *failure, int attempt) {
+int64_t failure_retry_ms(const struct coupons_failure *failure, int attempt) {
     int64_t ms = failure->retry_after_ms;
     if (ms < 0)
         ms = attempt < 6 ? (int64_t)RETRY_MS_FIRST << (attempt - 1) : RETRY_MS_MAX;
@@ -165,21 +58,21 @@ static const char *hint_for(const char *name) {
 }
 
 /* Whether a request may have been accepted although the call failed. */
-static bool is_unknown(const struct failure *failure) {
+static bool is_unknown(const struct coupons_failure *failure) {
     return code_is_retriable(failure->code) || failure->code == RPC_CANCELLED || failure->code == RPC_UNKNOWN ||
            failure->code == RPC_INTERNAL;
 }
 
 /* The server's text lists the fields, as do the lines that follow. */
-static const char *message_of(const struct failure *failure) {
+static const char *message_of(const struct coupons_failure *failure) {
     if (failure->n_fields > 0)
         return "the server refuses these fields:";
     return *failure->message ? failure->message : "the server gave no text";
 }
 
-static void print_people(const struct failure *failure, const char *server, const char *request_id) {
+static void print_people(const struct coupons_failure *failure, const char *server, const char *request_id) {
     struct strbuf out = {0};
-    strbuf_printf(&out, "couponctl: %s", failure_name(failure));
+    strbuf_printf(&out, "couponctl: %s", coupons_failure_name(failure));
     if (*failure->reason)
         strbuf_printf(&out, " (%s)", rpc_code_name(failure->code));
     if (server && failure_exit_code(failure) == EXIT_UNREACHABLE)
@@ -191,7 +84,7 @@ static void print_people(const struct failure *failure, const char *server, cons
         strbuf_printf(&out, "  %s = %s\n", failure->metadata[i].name, failure->metadata[i].text);
     if (failure->retry_after_ms >= 0)
         strbuf_printf(&out, "  try again after %lld ms\n", (long long)failure->retry_after_ms);
-    const char *hint = hint_for(failure_name(failure));
+    const char *hint = hint_for(coupons_failure_name(failure));
     if (hint)
         strbuf_printf(&out, "  %s\n", hint);
     if (request_id && is_unknown(failure))
@@ -207,7 +100,7 @@ static void add_member(struct strbuf *out, const char *before, const char *name,
     strbuf_json(out, text);
 }
 
-static void print_json(const struct failure *failure, const char *request_id) {
+static void print_json(const struct coupons_failure *failure, const char *request_id) {
     struct strbuf out = {0};
     add_member(&out, "{\"error\":{", "code", rpc_code_name(failure->code));
     add_member(&out, ",", "reason", failure->reason);
@@ -232,7 +125,7 @@ static void print_json(const struct failure *failure, const char *request_id) {
     strbuf_deinit(&out);
 }
 
-void failure_print(const struct failure *failure, bool json, const char *server, const char *request_id) {
+void failure_print(const struct coupons_failure *failure, bool json, const char *server, const char *request_id) {
     fflush(stdout); /* what was printed before comes before */
     if (json)
         print_json(failure, request_id);

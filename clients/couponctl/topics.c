@@ -33,16 +33,10 @@ static bool read_version(const struct args *args, const char *text, int32_t *ret
     return true;
 }
 
-static ProtobufCMessage *call(struct ctl *ctl, struct remote *remote, const char *method, const ProtobufCMessage *input,
-                              int *ret_exit_code) {
-    return ctl_call(ctl, remote, remote->topics, method, input, NULL, ret_exit_code);
-}
-
 static int list(struct ctl *ctl, struct remote *remote) {
     Coupon__V1__ListTopicsRequest request = COUPON__V1__LIST_TOPICS_REQUEST__INIT;
     int exit_code = EXIT_OK;
-    Coupon__V1__ListTopicsResponse *response =
-        (Coupon__V1__ListTopicsResponse *)call(ctl, remote, "ListTopics", &request.base, &exit_code);
+    Coupon__V1__ListTopicsResponse *response = ctl_call(ctl, remote, &request.base, NULL, &exit_code);
     if (!response)
         return exit_code;
     print_topic_header(ctl->json);
@@ -50,7 +44,7 @@ static int list(struct ctl *ctl, struct remote *remote) {
         print_topic(response->topics[i], ctl->json);
     if (response->migration)
         print_migration(response->migration, ctl->json);
-    coupon__v1__list_topics_response__free_unpacked(response, NULL);
+    coupons_free(response);
     return exit_code;
 }
 
@@ -63,17 +57,17 @@ static int follow(struct ctl *ctl, struct remote *remote, int32_t version, int32
     Coupon__V1__ListTopicsRequest request = COUPON__V1__LIST_TOPICS_REQUEST__INIT;
     for (;;) {
         int exit_code = EXIT_OK;
-        Coupon__V1__ListTopicsResponse *response =
-            (Coupon__V1__ListTopicsResponse *)call(ctl, remote, "ListTopics", &request.base, &exit_code);
+        Coupon__V1__ListTopicsResponse *response = ctl_call(ctl, remote, &request.base, NULL, &exit_code);
         if (!response)
             return exit_code;
-        const Coupon__V1__Migration *migration = response->migration;
+        Coupon__V1__Migration nothing = COUPON__V1__MIGRATION__INIT;
+        const Coupon__V1__Migration *migration = response->migration ? response->migration : &nothing;
         bool changed = migration->target_version != version || migration->paused;
         bool done = is_there(migration);
         if (migration->lanes_moved != last_moved || changed)
             print_migration(migration, ctl->json);
         last_moved = migration->lanes_moved;
-        coupon__v1__list_topics_response__free_unpacked(response, NULL);
+        coupons_free(response);
         if (done && !changed)
             return EXIT_OK;
         if (changed)
@@ -92,26 +86,24 @@ static int migrate(struct ctl *ctl, struct remote *remote) {
         return EXIT_USAGE;
     request.partitions = (int32_t)partitions;
     int exit_code = EXIT_OK;
-    Coupon__V1__MigrateTopicsResponse *response =
-        (Coupon__V1__MigrateTopicsResponse *)call(ctl, remote, "MigrateTopics", &request.base, &exit_code);
+    Coupon__V1__MigrateTopicsResponse *response = ctl_call(ctl, remote, &request.base, NULL, &exit_code);
     if (!response)
         return exit_code;
     int32_t moved = response->migration->lanes_moved;
     bool done = is_there(response->migration);
     print_migration(response->migration, ctl->json);
-    coupon__v1__migrate_topics_response__free_unpacked(response, NULL);
+    coupons_free(response);
     return done || args_flag(ctl->args, "no-wait") ? EXIT_OK : follow(ctl, remote, request.version, moved);
 }
 
 static int pause_migration(struct ctl *ctl, struct remote *remote) {
     Coupon__V1__PauseMigrationRequest request = COUPON__V1__PAUSE_MIGRATION_REQUEST__INIT;
     int exit_code = EXIT_OK;
-    Coupon__V1__PauseMigrationResponse *response =
-        (Coupon__V1__PauseMigrationResponse *)call(ctl, remote, "PauseMigration", &request.base, &exit_code);
+    Coupon__V1__PauseMigrationResponse *response = ctl_call(ctl, remote, &request.base, NULL, &exit_code);
     if (!response)
         return exit_code;
     print_migration(response->migration, ctl->json);
-    coupon__v1__pause_migration_response__free_unpacked(response, NULL);
+    coupons_free(response);
     return exit_code;
 }
 
@@ -120,12 +112,11 @@ static int delete_version(struct ctl *ctl, struct remote *remote) {
     if (!read_version(ctl->args, ctl->args->n_operands > 1 ? ctl->args->operands[1] : NULL, &request.version))
         return EXIT_USAGE;
     int exit_code = EXIT_OK;
-    Coupon__V1__DeleteTopicsResponse *response =
-        (Coupon__V1__DeleteTopicsResponse *)call(ctl, remote, "DeleteTopics", &request.base, &exit_code);
+    Coupon__V1__DeleteTopicsResponse *response = ctl_call(ctl, remote, &request.base, NULL, &exit_code);
     if (!response)
         return exit_code;
     print_deleted(response->topics, response->n_topics, ctl->json);
-    coupon__v1__delete_topics_response__free_unpacked(response, NULL);
+    coupons_free(response);
     return exit_code;
 }
 
@@ -136,12 +127,11 @@ static int retire(struct ctl *ctl, struct remote *remote) {
     if (!args_operand_int(ctl->args, 1, "COUPON", &request.coupon_id))
         return EXIT_USAGE;
     int exit_code = EXIT_OK;
-    Coupon__V1__RetireCouponTopicsResponse *response =
-        (Coupon__V1__RetireCouponTopicsResponse *)call(ctl, remote, "RetireCouponTopics", &request.base, &exit_code);
+    Coupon__V1__RetireCouponTopicsResponse *response = ctl_call(ctl, remote, &request.base, NULL, &exit_code);
     if (!response)
         return exit_code;
     print_deleted(response->topics, response->n_topics, ctl->json);
-    coupon__v1__retire_coupon_topics_response__free_unpacked(response, NULL);
+    coupons_free(response);
     return exit_code;
 }
 

@@ -1,10 +1,9 @@
 /* kafka_tool BROKERS COMMAND: what tests ask of Kafka, independently of couponsd's own code.
  *
  *   partitions TOPIC       how many there are, 0 if it does not exist
- *   dump TOPIC             every message of it, a JSON object a line: partition, offset, timestamp (ms), key, headers as
- *                          an object, and the value in hexadecimal; ends at the offsets that were the ends when it began
- *   grow TOPIC N           adds partitions until there are N
- *   delete TOPIC...        deletes them, and waits until they are gone
+ *   dump TOPIC             every message of it, a JSON object a line: partition, offset, timestamp (ms), key, headers
+ * as an object, and the value in hexadecimal; ends at the offsets that were the ends when it began grow TOPIC N adds
+ * partitions until there are N delete TOPIC...        deletes them, and waits until they are gone
  *
  * Exit code 1 and a line on stderr where it fails. */
 #include <librdkafka/rdkafka.h>
@@ -125,7 +124,8 @@ static void await(rd_kafka_queue_t *queue, const char *what) {
 
 static void grow(rd_kafka_t *rk, const char *topic, const char *to) {
     char text[256];
-    rd_kafka_NewPartitions_t *more = rd_kafka_NewPartitions_new(topic, (size_t)strtoul(to, NULL, 10), text, sizeof text);
+    rd_kafka_NewPartitions_t *more =
+        rd_kafka_NewPartitions_new(topic, (size_t)strtoul(to, NULL, 10), text, sizeof text);
     if (!more)
         fail(topic, text);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);

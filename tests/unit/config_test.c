@@ -194,8 +194,7 @@ Test(config, a_redis_url_has_host_port_and_database) {
         char assignment[60];
         snprintf(assignment, sizeof assignment, "redis.url=%s", bad[i]);
         /* Without the value, which may hold a password. */
-        expect_set_refused(assignment,
-                           "--set: redis.url: is not valid; expected redis://[[USER]:PW@]HOST[:PORT][/DB]");
+        expect_set_refused(assignment, "--set: redis.url: is not valid; expected redis://[[USER]:PW@]HOST[:PORT][/DB]");
     }
 }
 
@@ -369,8 +368,7 @@ Test(config, a_secret_file_that_is_empty_or_missing_is_named_but_never_shown) {
     expect_set_refused(assignment, expected);
     write_secret("s3cret", 6);
     snprintf(assignment, sizeof assignment, "redis.url=file:%s", path);
-    expect_set_refused(assignment,
-                       "--set: redis.url: is not valid; expected redis://[[USER]:PW@]HOST[:PORT][/DB]");
+    expect_set_refused(assignment, "--set: redis.url: is not valid; expected redis://[[USER]:PW@]HOST[:PORT][/DB]");
 }
 
 Test(config, redis_credentials_take_the_place_of_those_in_the_url) {

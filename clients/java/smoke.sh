@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The Java client, tried on a couponsd that is started meanwhile (tests/clients).
+#
+#   smoke.sh build            stubs, package, example and smoke program, and the jars they need, in $CLIENT_BUILD_DIR
+#   smoke.sh run HOST:PORT    src/test/java/Smoke.java says what it does
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+build=${CLIENT_BUILD_DIR:-$root/build/clients/java}
+
+note() { printf '%s\n' "$*"; }
+die() { printf 'clients/java/smoke.sh: %s\n' "$*" >&2; exit 1; }
+
+build() {
+  # shellcheck source=tests/servers/packages.sh
+  source "$root/tests/servers/packages.sh"
+  # A JDK or a Maven from elsewhere is fine.
+  command -v javac >/dev/null || need openjdk-17-jdk-headless
+  command -v mvn >/dev/null || need maven
+  mkdir -p "$build"
+  build=$(cd "$build" && pwd)
+  # Jars and classes of an older pom.xml would stay beside the new ones, and be loaded.
+  if ! cmp -s "$here/pom.xml" "$build/pom.xml"; then
+    rm -rf "${build:?}"/*
+  fi
+  mvn -q -B -Dstyle.color=never -f "$here/pom.xml" -Dclient.build.directory="$build" \
+    test-compile dependency:copy-dependencies
+  cp "$here/pom.xml" "$build/pom.xml"
+}
+
+case ${1-} in
+build) build ;;
+run)
+  [[ -d $build/lib ]] || die "nothing is built in $build; build it with: clients/java/smoke.sh build"
+  exec java -cp "$build/classes:$build/test-classes:$build/lib/*" Smoke "${2:?usage: smoke.sh run HOST:PORT}"
+  ;;
+*) die "usage: smoke.sh build | run HOST:PORT" ;;
+esac

@@ -1,0 +1,132 @@
+package couponsd;
+
+import io.grpc.ConnectivityState;
+import io.grpc.Deadline;
+import io.grpc.ManagedChannel;
+import io.grpc.ManagedChannelBuilder;
+import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
+import io.grpc.stub.AbstractStub;
+import java.time.Duration;
+import java.util.EnumSet;
+import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+import java.util.function.BiConsumer;
+import java.util.function.BiFunction;
+
+/**
+ * What a client of couponsd needs beside the stubs of coupon.v1: a channel that finds a server soon after it has
+ * started, and calls that are tried again until they succeed or are refused for good.
+ *
+ * <pre>{@code
+ * var channel = Couponsd.connect("127.0.0.1:50051");
+ * var coupons = CouponServiceGrpc.newBlockingStub(channel);
+ * var request = RequestPublishRequest.newBuilder()
+ *     .setCouponId(7).setUserId(42).setRequestId(Couponsd.requestId()).build();
+ * var status = Couponsd.retry(coupons, CouponServiceBlockingStub::requestPublish, request).getStatus();
+ * }</pre>
+ *
+ * <p>All of it may be used by many threads at once.
+ */
+public final class Couponsd {
+    public static final Duration DEFAULT_TIMEOUT = Duration.ofSeconds(30);
+
+    private static final Set<Status.Code> RETRIABLE =
+            EnumSet.of(Status.Code.UNAVAILABLE, Status.Code.RESOURCE_EXHAUSTED);
+    private static final Duration FIRST_BACKOFF = Duration.ofMillis(50);
+    private static final Duration MAX_BACKOFF = Duration.ofSeconds(2);
+    private static final long RECONNECT_MS = 1000;
+
+    private Couponsd() {}
+
+    /**
+     * A channel in plain text. It looks for a lost server every second, and leaves retries to {@link #retry}, which
+     * alone honours RetryInfo.
+     */
+    public static ManagedChannel connect(String target) {
+        ManagedChannel channel = ManagedChannelBuilder.forTarget(target).usePlaintext().disableRetry().build();
+        keepReconnecting(channel);
+        return channel;
+    }
+
+    /**
+     * gRPC's own reconnect backoff grows to two minutes, no setting bounds it, and meanwhile calls fail at once; so it is
+     * cut short. An idle channel is left alone: it connects at its next call.
+     */
+    private static void keepReconnecting(ManagedChannel channel) {
+        ConnectivityState state = channel.getState(false);
+        if (state == ConnectivityState.TRANSIENT_FAILURE) {
+            // The state may stay the same over many attempts, so that waiting for it to change would end this.
+            CompletableFuture.delayedExecutor(RECONNECT_MS, TimeUnit.MILLISECONDS).execute(() -> {
+                channel.resetConnectBackoff();
+                keepReconnecting(channel);
+            });
+        } else if (state != ConnectivityState.SHUTDOWN) {
+            channel.notifyWhenStateChanged(state, () -> keepReconnecting(channel));
+        }
+    }
+
+    /** One for each thing that is asked for; the same on each try. */
+    public static String requestId() {
+        return UUID.randomUUID().toString();
+    }
+
+    /** {@link #retry(AbstractStub, BiFunction, Object, Duration, BiConsumer)} for up to {@link #DEFAULT_TIMEOUT}. */
+    public static <S extends AbstractStub<S>, Q, R> R retry(S stub, BiFunction<S, Q, R> method, Q request) {
+        return retry(stub, method, request, DEFAULT_TIMEOUT, (error, delay) -> {});
+    }
+
+    /**
+     * Calls a unary method of a blocking stub until it succeeds, is refused, or the time is over.
+     *
+     * <p>UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for and a random part of a time
+     * that doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked: it is the
+     * request's request_id that makes couponsd do it once, so give RequestPublish, CreateCoupon and AddQuantity one.
+     *
+     * @param timeout for all tries together
+     * @param onRetry is told of each new try: the error before it, and the delay
+     * @throws StatusRuntimeException the last error; CANCELLED if the thread is interrupted
+     */
+    public static <S extends AbstractStub<S>, Q, R> R retry(
+            S stub,
+            BiFunction<S, Q, R> method,
+            Q request,
+            Duration timeout,
+            BiConsumer<StatusRuntimeException, Duration> onRetry) {
+        Deadline deadline = Deadline.after(timeout.toNanos(), TimeUnit.NANOSECONDS);
+        S bounded = stub.withDeadline(deadline);
+        Duration backoff = FIRST_BACKOFF;
+        while (true) {
+            try {
+                return method.apply(bounded, request);
+            } catch (StatusRuntimeException error) {
+                // A crowd that is sent away together must not come back together: the random part comes on top.
+                Duration jitter = Duration.ofNanos(ThreadLocalRandom.current().nextLong(backoff.toNanos()));
+                Duration delay = Errors.retryDelay(error).plus(jitter);
+                Duration left = Duration.ofNanos(deadline.timeRemaining(TimeUnit.NANOSECONDS));
+                if (!RETRIABLE.contains(error.getStatus().getCode()) || delay.compareTo(left) >= 0) {
+                    throw error;
+                }
+                onRetry.accept(error, delay);
+                sleep(delay);
+            }
+            Duration doubled = backoff.multipliedBy(2);
+            backoff = doubled.compareTo(MAX_BACKOFF) < 0 ? doubled : MAX_BACKOFF;
+        }
+    }
+
+    private static void sleep(Duration delay) {
+        try {
+            TimeUnit.NANOSECONDS.sleep(delay.toNanos());
+        } catch (InterruptedException interrupted) {
+            Thread.currentThread().interrupt();
+            throw Status.CANCELLED
+                    .withDescription("interrupted between two tries")
+                    .withCause(interrupted)
+                    .asRuntimeException();
+        }
+    }
+}

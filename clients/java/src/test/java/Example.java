@@ -1,0 +1,27 @@
+import coupon.v1.CouponServiceGrpc;
+import coupon.v1.CouponServiceGrpc.CouponServiceBlockingStub;
+import coupon.v1.CouponServiceOuterClass.RequestPublishRequest;
+import couponsd.Couponsd;
+import couponsd.Errors;
+import io.grpc.StatusRuntimeException;
+
+/** Example HOST:PORT COUPON USER: asks for a coupon in a user's name. */
+public class Example {
+    public static void main(String[] args) {
+        var channel = Couponsd.connect(args[0]);
+        var coupons = CouponServiceGrpc.newBlockingStub(channel);
+        var request = RequestPublishRequest.newBuilder()
+                .setCouponId(Long.parseLong(args[1]))
+                .setUserId(Long.parseLong(args[2]))
+                .setRequestId(Couponsd.requestId())
+                .build();
+        try {
+            var answer = Couponsd.retry(coupons, CouponServiceBlockingStub::requestPublish, request);
+            System.out.println("accepted, ticket " + answer.getStatus().getTicket());
+        } catch (StatusRuntimeException error) {
+            System.err.println("refused: " + Errors.reason(error) + " (" + error.getMessage() + ")");
+        } finally {
+            channel.shutdownNow();
+        }
+    }
+}
