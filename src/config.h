@@ -1,5 +1,5 @@
-/* The settings of couponsd: one table (config.c) gives each its key, type, unit, range, default and text; the file
- * reader, --set, --help and docs/settings.md all come from it.
+/* The settings of couponsd: one table (config_table.c) gives each its key, type, unit, range, default and text; the
+ * file reader, --set, --help and docs/settings.md all come from it.
  *
  * Sources, later ones win: the defaults, the file (INI, a section per prefix: [grpc] listen = …; top-level keys before
  * any section), the environment (COUPONSD_SET_GRPC_LISTEN=…), --set key=value in the order given. An unknown key, a bad
@@ -84,5 +84,10 @@ bool config_set(struct config *config, const char *assignment, struct err *err);
 /* After all sources were read: checks what no single setting shows, e.g. a batch larger than its queue, and puts
  * Redis's credentials into its URL. */
 bool config_finish(struct config *config, struct err *err);
-/* The table for people: key, unit, range, default, text; as text for --help or as Markdown for docs/settings.md. */
-void config_help(FILE *out, bool markdown);
+
+/* The table for people: key, range, default, text; for --help, docs/settings.md, as an example file (every line a
+ * comment), or as the entries of couponsd.ini(5). */
+enum config_format { CONFIG_TEXT, CONFIG_MARKDOWN, CONFIG_INI, CONFIG_MAN };
+void config_help(FILE *out, enum config_format format);
+/* "text", "markdown", "ini", "man"; false where it is none of these. */
+bool config_format_named(const char *name, enum config_format *ret_format);

@@ -31,7 +31,7 @@ static void print_help(FILE *out) {
           "  --config FILE      read settings from an INI file\n"
           "  --set KEY=VALUE    override one setting; may be repeated\n"
           "  --check-config     check the settings, say what is wrong, and exit\n"
-          "  --settings         print the settings as a Markdown table, and exit\n"
+          "  --settings FORMAT  print the settings as text, markdown, ini (an example file) or man, and exit\n"
           "  --version          print the version, and exit\n"
           "  --help             print this, and exit\n\n"
           "SIGTERM and SIGINT stop it gracefully; a second one at once.\n\n"
@@ -39,12 +39,22 @@ static void print_help(FILE *out) {
           "later wins. A text given as file:PATH is read from that file: the way for passwords. Any other kafka.NAME\n"
           "is a property of librdkafka, e.g. kafka.security.protocol.\n\nSettings:\n",
           out);
-    config_help(out, false);
+    config_help(out, CONFIG_TEXT);
 }
 
 static int refuse(const struct err *err) {
     fprintf(stderr, "couponsd: %s\n", err->text);
     return EXIT_USAGE;
+}
+
+static int print_settings(const char *format_name) {
+    enum config_format format;
+    if (!config_format_named(format_name, &format)) {
+        fprintf(stderr, "couponsd: --settings %s: give text, markdown, ini or man\n", format_name);
+        return EXIT_USAGE;
+    }
+    config_help(stdout, format);
+    return 0;
 }
 
 /* Reads the command line. Returns -1 to go on and serve, else the exit code. */
@@ -54,7 +64,7 @@ static int read_command_line(int argc, char **argv, struct config *config) {
         {"config", required_argument, NULL, OPT_CONFIG},
         {"set", required_argument, NULL, OPT_SET},
         {"check-config", no_argument, NULL, OPT_CHECK},
-        {"settings", no_argument, NULL, OPT_SETTINGS},
+        {"settings", required_argument, NULL, OPT_SETTINGS},
         {"version", no_argument, NULL, OPT_VERSION},
         {"help", no_argument, NULL, OPT_HELP},
         {0},
@@ -77,8 +87,7 @@ static int read_command_line(int argc, char **argv, struct config *config) {
             check = true;
             break;
         case OPT_SETTINGS:
-            config_help(stdout, true);
-            result = 0;
+            result = print_settings(optarg);
             break;
         case OPT_VERSION:
             puts("couponsd " COUPONSD_VERSION);

@@ -21,7 +21,7 @@ build() {
   build=$(cd "$build" && pwd)
   # Jars and classes of an older pom.xml would stay beside the new ones, and be loaded.
   if ! cmp -s "$here/pom.xml" "$build/pom.xml"; then
-    rm -rf "${build:?}"/*
+    rm -rf "${build:?}/lib" "$build/classes" "$build/test-classes"
   fi
   mvn -q -B -Dstyle.color=never -f "$here/pom.xml" -Dclient.build.directory="$build" \
     test-compile dependency:copy-dependencies

@@ -34,15 +34,21 @@ def wait_until(condition, seconds=30, every=0.05, what="condition"):
 
 
 class Couponsd:
-    """One server process, on free ports."""
+    """One server process, on free ports. With a command line of another's, settings come from the environment."""
 
-    def __init__(self, scenario, settings, grpc="127.0.0.1:0"):
+    def __init__(self, scenario, settings, grpc="127.0.0.1:0", command=None):
         self.log = tempfile.NamedTemporaryFile(
             "w+", dir=os.environ.get("TEST_DIR"), prefix="couponsd-", suffix=".log", delete=False)
-        command = [f"{BUILD}/couponsd", "--set", f"grpc.listen={grpc}", "--set", "http.listen=127.0.0.1:0"]
-        for key, value in {**scenario.settings, **settings}.items():
-            command += ["--set", f"{key}={value}"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        settings = {"grpc.listen": grpc, "http.listen": "127.0.0.1:0", **scenario.settings, **settings}
+        environment = None
+        if command:
+            names = {key: f"COUPONSD_SET_{key.upper().replace('.', '_')}" for key in settings}
+            environment = {**os.environ, **{names[key]: str(value) for key, value in settings.items()}}
+        else:
+            command = [f"{BUILD}/couponsd"]
+            for key, value in settings.items():
+                command += ["--set", f"{key}={value}"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment)
         line = self.process.stdout.readline()
         match = re.fullmatch(r"ready grpc=(\S+) http=(\S+)\n", line)
         if not match:
@@ -165,9 +171,9 @@ class Scenario(unittest.TestCase):
         for server in self.servers:
             server.check_log()
 
-    def start(self, grpc="127.0.0.1:0", **settings):
+    def start(self, grpc="127.0.0.1:0", command=None, **settings):
         settings = {key.replace("__", "."): value for key, value in settings.items()}
-        server = Couponsd(self, settings, grpc)
+        server = Couponsd(self, settings, grpc, command)
         self.servers.append(server)
         return server
 

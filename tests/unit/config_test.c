@@ -261,17 +261,17 @@ Test(config, a_batch_is_not_larger_than_its_queue) {
     }
 }
 
-static char *help(bool markdown) {
+static char *help(enum config_format format) {
     char *text = NULL;
     size_t len;
     FILE *out = open_memstream(&text, &len);
-    config_help(out, markdown);
+    config_help(out, format);
     fclose(out);
     return text;
 }
 
 Test(config, help_shows_key_range_default_and_meaning_in_columns) {
-    char *text = help(false);
+    char *text = help(CONFIG_TEXT);
     cr_expect_not_null(strstr(text, "  grpc.pollers                   1 to 64 "));
     cr_expect_not_null(strstr(text, "127.0.0.1:50051\n"));
     cr_expect_not_null(strstr(text, "threads that serve gRPC calls\n"));
@@ -282,11 +282,44 @@ Test(config, help_shows_key_range_default_and_meaning_in_columns) {
 }
 
 Test(config, help_as_markdown_is_a_table) {
-    char *text = help(true);
+    char *text = help(CONFIG_MARKDOWN);
     cr_expect_eq(strncmp(text, "| Setting | Range | Default | Meaning |\n|---|---|---|---|\n", 58), 0);
     cr_expect_not_null(strstr(text, "| `grpc.pollers` | 1 to 64 | `1` | threads that serve gRPC calls |\n"));
     cr_expect_not_null(strstr(text, "| `kafka.topic_prefix` | up to 100 of a-z A-Z 0-9 . _ - | (empty) | "));
     free(text);
+}
+
+/* Uncommented, every line is a setting with its default, so the file is right in either form. */
+Test(config, help_as_ini_is_a_file_with_every_default) {
+    char *text = help(CONFIG_INI), *markdown = help(CONFIG_MARKDOWN);
+    cr_expect_not_null(strstr(text, "\n[http]\n# where /metrics, /healthz and /readyz are served\n"));
+    cr_expect_not_null(strstr(text, "\n# threads that serve gRPC calls\n#   1 to 64\n#pollers = 1\n"));
+    int n_settings = 0, n_rows = 0;
+    for (char *row = markdown; (row = strstr(row, "\n| `")); row++)
+        n_rows++;
+    for (char *line = text; (line = strchr(line, '\n')); line++)
+        if (line[1] == '#' && line[2] >= 'a' && line[2] <= 'z') {
+            line[1] = ' ';
+            n_settings++;
+        }
+    cr_expect_eq(n_settings, n_rows);
+    struct err err = {0};
+    char file[] = "/tmp/couponsd-config-XXXXXX";
+    int fd = mkstemp(file);
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    cr_expect(config_read_file(&config, file, &err), "%s", err.text);
+    cr_expect(config_finish(&config, &err), "%s", err.text);
+    unlink(file);
+    free(text);
+    free(markdown);
+}
+
+Test(config, formats_have_names) {
+    enum config_format format;
+    cr_expect(config_format_named("man", &format));
+    cr_expect_eq(format, CONFIG_MAN);
+    cr_expect_not(config_format_named("html", &format));
 }
 
 Test(config, the_environment_sets_every_setting_and_properties_of_librdkafka) {

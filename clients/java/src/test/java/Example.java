@@ -20,6 +20,7 @@ public class Example {
             System.out.println("accepted, ticket " + answer.getStatus().getTicket());
         } catch (StatusRuntimeException error) {
             System.err.println("refused: " + Errors.reason(error) + " (" + error.getMessage() + ")");
+            System.exit(1);
         } finally {
             channel.shutdownNow();
         }

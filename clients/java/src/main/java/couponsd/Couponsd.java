@@ -53,8 +53,8 @@ public final class Couponsd {
     }
 
     /**
-     * gRPC's own reconnect backoff grows to two minutes, no setting bounds it, and meanwhile calls fail at once; so it is
-     * cut short. An idle channel is left alone: it connects at its next call.
+     * gRPC's own reconnect backoff grows to two minutes, no setting bounds it, and meanwhile calls fail at once; so it
+     * is cut short. An idle channel is left alone: it connects at its next call.
      */
     private static void keepReconnecting(ManagedChannel channel) {
         ConnectivityState state = channel.getState(false);

@@ -9,18 +9,14 @@ import io.grpc.protobuf.StatusProto;
 import java.time.Duration;
 import java.util.Optional;
 
-/**
- * What the details of an error say: google.rpc.ErrorInfo and google.rpc.RetryInfo in grpc-status-details-bin.
- */
+/** What the details of an error say: google.rpc.ErrorInfo and google.rpc.RetryInfo in grpc-status-details-bin. */
 public final class Errors {
     /** The domain of the reasons that couponsd gives. */
     public static final String DOMAIN = "coupon.v1";
 
     private Errors() {}
 
-    /**
-     * Why couponsd refused, e.g. reason SOLD_OUT with metadata coupon_id; empty if the error is not of couponsd's making.
-     */
+    /** Why couponsd refused, e.g. reason SOLD_OUT with metadata coupon_id; empty if couponsd did not make the error. */
     public static Optional<ErrorInfo> info(Throwable error) {
         return detail(error, ErrorInfo.class).filter(info -> info.getDomain().equals(DOMAIN));
     }

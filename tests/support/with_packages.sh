@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a test of this folder with Debian's python3 (that of the apt packages), once these packages are installed:
+# Runs a test with Debian's python3 (that of the apt packages), once these packages are installed:
 #
 #   with_packages.sh TEST.py PACKAGE...
 set -euo pipefail
@@ -12,4 +12,4 @@ test=${1:?usage: with_packages.sh TEST.py PACKAGE...}
 shift
 need "$@"
 export PYTHONPATH=$here/../scenario PYTHONDONTWRITEBYTECODE=1
-exec /usr/bin/python3 "$here/$test" -v
+exec /usr/bin/python3 "$test" -v

@@ -1,0 +1,119 @@
+"""The Debian packages: is everything where it belongs, and does it work from there?
+
+They are unpacked into a folder, not installed; tests/package/fresh_install.sh installs them.
+"""
+
+import glob
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+import unittest
+
+from harness import Scenario
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+UNIT = "usr/lib/systemd/system/couponsd.service"
+CONFIG = "etc/couponsd/couponsd.ini"
+PAGES = ["usr/share/man/man1/couponctl.1", "usr/share/man/man5/couponsd.ini.5", "usr/share/man/man8/couponsd.8"]
+
+SERVER_FILES = [CONFIG, UNIT, "usr/bin/couponctl", "usr/bin/couponsd", "usr/share/doc/couponsd/README.md",
+                "usr/share/doc/couponsd/operations.md", *PAGES]
+CLIENT_FILES = ["usr/include/couponsd/coupons.h", "usr/include/couponsd/base/err.h",
+                "usr/include/couponsd/rpc/client.h", "usr/include/couponsd/coupon/v1/coupon_service.pb-c.h",
+                "usr/include/couponsd/google/protobuf/timestamp.pb-c.h",
+                "usr/lib/*/libcouponsd-client.so.0.*", "usr/lib/*/pkgconfig/couponsd-client.pc",
+                "usr/share/couponsd/proto/coupon/v1/coupon_service.proto",
+                "usr/share/couponsd/proto/google/rpc/error_details.proto"]
+EXPOSURE_MAX = 2.0  # of 10, by systemd's count
+
+
+def run(*command, **how):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **how)
+
+
+class Package(Scenario):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        built = run(os.path.join(ROOT, "dev"), "package")
+        assert built.returncode == 0, built.stdout
+        cls.debs = {name: glob.glob(f"{ROOT}/build/package/{name}_*.deb")[0] for name in ("couponsd", "couponsd-client")}
+        folder = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_DIR"))
+        cls.addClassCleanup(folder.cleanup)
+        cls.root = folder.name
+        for deb in cls.debs.values():
+            subprocess.run(["dpkg-deb", "-x", deb, cls.root], check=True)
+
+    def field(self, package, name):
+        return run("dpkg-deb", "-f", self.debs[package], name).stdout.strip()
+
+    def text(self, path):
+        with open(os.path.join(self.root, path), encoding="utf-8") as file:
+            return file.read()
+
+    def test_everything_is_where_it_belongs(self):
+        for package, files in (("couponsd", SERVER_FILES), ("couponsd-client", CLIENT_FILES)):
+            listing = run("dpkg-deb", "-c", self.debs[package]).stdout
+            for file in files:
+                self.assertRegex(listing, rf"root/root .*\./{re.escape(file).replace(re.escape('*'), '[^ ]*')}",
+                                 f"{package} should hold {file}")
+        self.assertEqual(run("dpkg-deb", "-I", self.debs["couponsd"], "conffiles").stdout, f"/{CONFIG}\n")
+
+    def test_what_it_depends_on_is_what_it_is_linked_with(self):
+        for library in ("libgrpc29", "libhiredis0.14", "libinih1", "libmicrohttpd12", "libpq5", "librdkafka1"):
+            self.assertIn(library, self.field("couponsd", "Depends"))
+        for needed in ("libgrpc29", "libprotobuf-c-dev", "pkg-config"):
+            self.assertIn(needed, self.field("couponsd-client", "Depends"))
+
+    def test_the_example_configuration_is_right_and_holds_the_defaults(self):
+        command = [f"{self.root}/usr/bin/couponsd", "--config", f"{self.root}/{CONFIG}", "--check-config"]
+        done = run(*command)
+        self.assertEqual((done.returncode, done.stdout), (0, "settings are fine\n"))
+        with tempfile.NamedTemporaryFile("w", suffix=".ini") as wrong:
+            wrong.write(self.text(CONFIG).replace("#pollers = 1\n", "pollers = none\n"))
+            wrong.flush()
+            done = run(*command[:2], wrong.name, "--check-config")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("grpc.pollers", done.stdout)
+
+    def test_the_units_command_line_serves(self):
+        start, = re.findall(r"^ExecStart=(.*)$", self.text(UNIT), re.M)
+        program, *arguments = shlex.split(start)
+        self.assertEqual((program, arguments), ("/usr/bin/couponsd", ["--config", f"/{CONFIG}"]))
+        server = self.start(command=[self.root + program, "--config", self.root + arguments[1]])
+        coupon = self.create(server, 1)
+        self.assertEqual(self.ctl(server, "request", coupon, 1)[0]["ticket"], 1)
+        self.assertEqual(run(f"{self.root}/usr/bin/couponctl", "--server", server.grpc, "health").returncode, 0)
+        self.assertEqual(server.stop(), 0)
+
+    def test_systemd_takes_the_unit_and_finds_it_well_confined(self):
+        with tempfile.TemporaryDirectory() as folder:
+            unit = os.path.join(folder, "couponsd.service")
+            with open(unit, "w", encoding="utf-8") as file:
+                file.write(self.text(UNIT).replace("ExecStart=", f"ExecStart={self.root}"))
+            done = run("systemd-analyze", "verify", "--man=no", unit)
+        ours = [line for line in done.stdout.splitlines() if "couponsd" in line]
+        self.assertEqual((done.returncode, ours), (0, []), done.stdout)
+        done = run("systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE_MAX * 10:.0f}",
+                   f"{self.root}/{UNIT}")
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_man_pages_are_well_formed_and_complete(self):
+        for page in PAGES:
+            done = run("mandoc", "-T", "lint", "-W", "warning", f"{self.root}/{page}")
+            self.assertEqual(done.stdout.replace(self.root, ""), "")
+        settings = run(f"{self.root}/usr/bin/couponsd", "--settings", "markdown").stdout
+        for key in re.findall(r"^\| `([^`]+)`", settings, re.M):
+            self.assertIn(f".It Cm {key}\n", self.text("usr/share/man/man5/couponsd.ini.5"))
+        verbs = re.findall(r"^  (\w+)", run(f"{self.root}/usr/bin/couponctl", "help").stdout.split("Options")[0], re.M)
+        self.assertIn("topics", verbs)
+        for verb in verbs:
+            self.assertRegex(self.text("usr/share/man/man1/couponctl.1"), rf"\bCm {verb}\b")
+        for option in re.findall(r"^  --([a-z-]+)", run(f"{self.root}/usr/bin/couponsd", "--help").stdout, re.M):
+            self.assertIn("\\-" + option.replace("-", "\\-"), self.text("usr/share/man/man8/couponsd.8"))
+
+
+if __name__ == "__main__":
+    unittest.main()
