@@ -62,7 +62,10 @@ fi
 # Who builds against the client library needs a compiler besides.
 apt-get -q -y install --no-install-recommends /stage/couponsd-client_*.deb gcc libc6-dev
 cc /usr/share/doc/couponsd-client/examples/example.c $(pkg-config --cflags --libs couponsd-client) -o /tmp/example
-/tmp/example 2>&1 | grep '^usage: '
+status=0
+/tmp/example 2>/tmp/usage || status=$?
+[[ $status == 2 ]]
+grep '^usage: ' /tmp/usage
 
 apt-get -q -y purge couponsd couponsd-client
 [[ ! -e /etc/couponsd/couponsd.ini && ! -e /usr/bin/couponsd ]]
