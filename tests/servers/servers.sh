@@ -289,6 +289,7 @@ export REDIS_URL=redis://127.0.0.1:$redis/0
 export KAFKA_BROKERS=127.0.0.1:$kafka
 # The same with SASL (PLAIN, couponsd, "open sesame") and TLS by a certificate of its own.
 export KAFKA_SECURE_BROKERS=127.0.0.1:$(cat "$1/kafka_secure.port") KAFKA_CA=$1/kafka/ca.pem
+export SERVERS_DIR=$(printf %q "$1") # with NAME.pid of each
 export PGHOST=127.0.0.1 PGPORT=$postgres PGUSER=couponsd PGDATABASE=couponsd
 EOF
   cat >"$1/couponsd.ini" <<EOF
