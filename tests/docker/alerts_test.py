@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import unittest
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -151,6 +152,14 @@ class Watched(Scenario):
             {"targets": [address], "labels": {"backend": backend}} for backend, address in backends.items()]))
         self.prometheus = self.listening("prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data",
                                          "--web.listen-address=127.0.0.1:0")
+        wait_until(self.is_ready, what="Prometheus has read its storage")
+
+    def is_ready(self):
+        try:
+            with urllib.request.urlopen(f"http://{self.prometheus}/-/ready", timeout=30 * PATIENCE) as answer:
+                return answer.status == 200
+        except urllib.error.HTTPError:
+            return False
 
     def ask(self, path, **parameters):
         url = f"http://{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
