@@ -15,8 +15,8 @@ int main(int argc, char **argv) {
     char request_id[COUPONS_REQUEST_ID_SIZE];
     coupons_request_id(request_id);
     Coupon__V1__RequestPublishRequest request = COUPON__V1__REQUEST_PUBLISH_REQUEST__INIT;
-    request.coupon_id = atoll(argv[2]);
-    request.user_id = atoll(argv[3]);
+    request.coupon_id = strtoll(argv[2], NULL, 10);
+    request.user_id = strtoll(argv[3], NULL, 10);
     request.request_id = request_id;
 
     struct coupons_failure failure;
