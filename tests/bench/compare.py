@@ -213,17 +213,24 @@ class Predecessor(Service):
 
 # --- one run ---
 
-Counters = collections.namedtuple("Counters", "transactions rows wal_bytes postgres kafka service redis commands")
+# A session of Postgres tells its counters when it ends, or after it was idle for so long.
+TELLS_WHEN_IDLE_S = 11
+
+Counters = collections.namedtuple("Counters", "wal_bytes postgres kafka service redis commands")
 
 
 def counters(service, redis):
+    (wal,), = psql("select pg_current_wal_lsn() - '0/0'")
+    return Counters(int(wal), cpu_seconds(server_pid("postgres")), cpu_seconds(server_pid("kafka")),
+                    cpu_seconds(service.process.pid), cpu_seconds(redis.process.pid), redis.numbers()[0])
+
+
+def database():
+    """Transactions and rows written so far, by sessions that have told."""
     (transactions, rows), = psql("""
         select xact_commit + xact_rollback, tup_inserted + tup_updated + tup_deleted
         from pg_stat_database where datname = current_database()""")
-    (wal,), = psql("select pg_current_wal_lsn() - '0/0'")
-    return Counters(int(transactions), int(rows), int(wal), cpu_seconds(server_pid("postgres")),
-                    cpu_seconds(server_pid("kafka")), cpu_seconds(service.process.pid),
-                    cpu_seconds(redis.process.pid), redis.numbers()[0])
+    return int(transactions), int(rows)
 
 
 def answers(log):
@@ -243,7 +250,8 @@ def measure(kind, options):
     service = kind(redis, options.interval)
     try:
         coupon = service.create(options.quantity)
-        time.sleep(2)  # Postgres' sessions tell their counters up to a second late
+        time.sleep(TELLS_WHEN_IDLE_S)
+        transactions, written = database()
         before = counters(service, redis)
         polls = 0
         with tempfile.NamedTemporaryFile("r") as log:
@@ -257,11 +265,13 @@ def measure(kind, options):
             polls += 1
             time.sleep(0.5)
         service.wait_for_quiet(coupon)
-        time.sleep(2)
         after = counters(service, redis)
         memory = redis.numbers()[1]
         rows = [(int(user), float(taken), float(issued))
                 for user, taken, issued in service.sql(service.issued_rows.format(coupon))]
+        service.stop()
+        time.sleep(1)  # for the ends of its sessions
+        transactions, written = (now - then for now, then in zip(database(), (transactions, written)))
     finally:
         service.stop()
         redis.stop()
@@ -278,8 +288,8 @@ def measure(kind, options):
         "yes_for_nothing": len(yes - winners), "delay_p50": percentile(delays, 0.5),
         "delay_p99": percentile(delays, 0.99), "answer_p99": load["answer_us"]["p99"] / 1e6,
         "accepted_per_s": len(yes) / (load["accepted_seconds"] or load["seconds"]),
-        "issued_per_s": len(rows) / span, "transactions": (used.transactions - polls) * per_1000,
-        "rows": used.rows * per_1000, "wal_bytes": used.wal_bytes * per_1000, "commands": used.commands * per_1000,
+        "issued_per_s": len(rows) / span, "transactions": (transactions - polls) * per_1000,
+        "rows": written * per_1000, "wal_bytes": used.wal_bytes * per_1000, "commands": used.commands * per_1000,
         "memory": memory, "cpu": {name: getattr(used, name) * per_1000 for name in kind.uses_cpu_of},
     }
 
