@@ -18,7 +18,6 @@
 #define REFUSAL_TEXT_MAX  400  /* bytes, in call_refuse */
 /* A client whose deadline passes cancels the call in the same moment as our core does: either may come first. */
 #define DEADLINE_SLACK_US 10000
-#define DETAILS_KEY       "grpc-status-details-bin"
 
 static op_fn on_sent;
 
@@ -40,7 +39,9 @@ static void call_free(struct rpc_call *call) {
     arena_deinit(&call->arena);
     arena_deinit(&call->message_arena);
     pthread_mutex_destroy(&call->lock);
-    free(call->writes.items);
+    writes_deinit(&call->writes);
+    metadata_deinit(&call->headers);
+    metadata_deinit(&call->trailers);
     free(call);
 }
 
@@ -62,15 +63,19 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     grpc_metadata_array_init(&call->metadata);
     call->incoming = NULL;
     call->was_cancelled = 0;
-    call->is_own_stream = call->is_large = false;
+    call->is_own_stream = call->is_large = call->is_compressed = false;
+    call->received_bytes = 0;
     atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
     atomic_store_explicit(&call->pending_writes, 0, memory_order_relaxed);
-    call->ended = call->sending = call->headers_sent = call->status_sent = call->broken = call->receive_paused = false;
-    call->outgoing = NULL;
+    call->ended = call->sending = call->status_sent = call->broken = false;
+    call->headers_wanted = call->headers_sent = call->reading_held = call->receive_paused = false;
+    call->outgoing = (struct write){0};
+    call->compression = RPC_COMPRESSION_NONE;
+    call->compress = false;
+    call->state = NULL;
     call->code = RPC_OK;
     call->text = grpc_empty_slice();
-    call->has_details = false;
-    call->on_cancel = call->on_half_close = NULL;
+    call->on_cancel = call->on_half_close = call->on_drained = NULL;
     return call;
 }
 
@@ -84,8 +89,8 @@ static void call_recycle(struct rpc_call *call) {
     if (call->incoming)
         grpc_byte_buffer_destroy(call->incoming);
     grpc_slice_unref(call->text);
-    if (call->has_details)
-        grpc_slice_unref(call->status_details.value);
+    metadata_clear(&call->headers);
+    metadata_clear(&call->trailers);
     if (call->is_large) {
         arena_deinit(&call->arena);
         arena_deinit(&call->message_arena);
@@ -153,44 +158,26 @@ bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *
 
 /* --- sending --- */
 
-static void writes_push(struct writes *writes, grpc_byte_buffer *item) {
-    if (writes->count == writes->capacity) {
-        size_t capacity = writes->capacity ? 2 * writes->capacity : 4;
-        grpc_byte_buffer **items = malloc(capacity * sizeof(grpc_byte_buffer *));
-        if (!items)
-            abort();
-        for (size_t i = 0; i < writes->count; i++)
-            items[i] = writes->items[(writes->first + i) % writes->capacity];
-        free(writes->items);
-        *writes = (struct writes){.items = items, .count = writes->count, .capacity = capacity};
-    }
-    writes->items[(writes->first + writes->count++) % writes->capacity] = item;
-}
-
-static grpc_byte_buffer *writes_pop(struct writes *writes) {
-    grpc_byte_buffer *item = writes->items[writes->first];
-    writes->first = (writes->first + 1) % writes->capacity;
-    writes->count--;
-    return item;
-}
-
 /* Lock held. */
 static void drop_writes(struct rpc_call *call) {
     atomic_fetch_sub(&call->pending_writes, call->writes.count);
-    while (call->writes.count > 0)
-        grpc_byte_buffer_destroy(writes_pop(&call->writes));
+    writes_clear(&call->writes);
 }
 
-static grpc_op headers_op(void) {
-    return (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
+static grpc_op headers_op(struct rpc_call *call) {
+    grpc_op op = {.op = GRPC_OP_SEND_INITIAL_METADATA};
+    metadata_add_compression(&call->headers, call->compression);
+    op.data.send_initial_metadata.count = call->headers.n;
+    op.data.send_initial_metadata.metadata = call->headers.items;
+    return op;
 }
 
 static grpc_op status_op(struct rpc_call *call) {
     grpc_op op = {.op = GRPC_OP_SEND_STATUS_FROM_SERVER};
     op.data.send_status_from_server.status = (grpc_status_code)call->code;
     op.data.send_status_from_server.status_details = GRPC_SLICE_LENGTH(call->text) ? &call->text : NULL;
-    op.data.send_status_from_server.trailing_metadata_count = call->has_details;
-    op.data.send_status_from_server.trailing_metadata = &call->status_details;
+    op.data.send_status_from_server.trailing_metadata_count = call->trailers.n;
+    op.data.send_status_from_server.trailing_metadata = call->trailers.items;
     return op;
 }
 
@@ -202,16 +189,16 @@ static void call_pump(struct rpc_call *call) {
     }
     bool message = call->writes.count > 0;
     bool status = call->ended && call->writes.count <= 1;
-    if (call->sending || call->status_sent || !(message || status))
+    bool headers = call->headers_wanted && !call->headers_sent;
+    if (call->sending || call->status_sent || !(message || status || headers))
         return;
     grpc_op ops[3];
     size_t n = 0;
     if (!call->headers_sent)
-        ops[n++] = headers_op();
+        ops[n++] = headers_op(call);
     if (message) {
         call->outgoing = writes_pop(&call->writes);
-        ops[n] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE};
-        ops[n++].data.send_message.send_message = call->outgoing;
+        ops[n++] = write_op(&call->outgoing);
     }
     if (status)
         ops[n++] = status_op(call);
@@ -229,16 +216,21 @@ static void on_sent(struct op *op, bool ok) {
     struct rpc_call *call = OWNER_OF(op, struct rpc_call, send_op);
     pthread_mutex_lock(&call->lock);
     call->sending = false;
-    if (call->outgoing) {
-        grpc_byte_buffer_destroy(call->outgoing);
-        call->outgoing = NULL;
+    if (call->outgoing.buffer) {
+        grpc_byte_buffer_destroy(call->outgoing.buffer);
+        call->outgoing.buffer = NULL;
         atomic_fetch_sub(&call->pending_writes, 1);
     }
     if (!ok)
         call->broken = true;
     call_pump(call);
     call_resume_receiving(call);
+    bool is_drained = !call->sending && !call->ended && !call->broken;
+    void (*fn)(void *arg) = is_drained ? call->on_drained : NULL;
+    void *arg = call->on_drained_arg;
     pthread_mutex_unlock(&call->lock);
+    if (fn)
+        fn(arg);
     rpc_call_unref(call);
 }
 
@@ -351,11 +343,10 @@ static void call_end(struct rpc_call *call, int code, grpc_slice text, const grp
     call->end_us = clock_mono_us();
     call->code = code;
     call->text = text;
-    call->has_details = details != NULL;
     if (details)
-        call->status_details = (grpc_metadata){.key = grpc_slice_from_static_string(DETAILS_KEY), .value = *details};
+        metadata_add_reserved(&call->trailers, DETAILS_KEY, *details);
     if (message) {
-        writes_push(&call->writes, message);
+        writes_push(&call->writes, message, call->compress);
         atomic_fetch_add(&call->pending_writes, 1);
     }
     call_pump(call);
@@ -368,7 +359,7 @@ static void call_write(struct rpc_call *call, grpc_byte_buffer *message) {
     pthread_mutex_lock(&call->lock);
     bool take = message && !call->ended && !call->broken;
     if (take) {
-        writes_push(&call->writes, message);
+        writes_push(&call->writes, message, call->compress);
         atomic_fetch_add(&call->pending_writes, 1);
         call_pump(call);
     }
@@ -468,15 +459,69 @@ size_t rpc_call_pending_writes(const struct rpc_call *call) {
     return atomic_load(&call->pending_writes);
 }
 
+void rpc_call_on_drained(struct rpc_call *call, void (*fn)(void *arg), void *arg) {
+    pthread_mutex_lock(&call->lock);
+    call->on_drained = fn;
+    call->on_drained_arg = arg;
+    pthread_mutex_unlock(&call->lock);
+}
+
+void rpc_call_pause_reading(struct rpc_call *call) {
+    pthread_mutex_lock(&call->lock);
+    call->reading_held = true;
+    pthread_mutex_unlock(&call->lock);
+}
+
+void rpc_call_resume_reading(struct rpc_call *call) {
+    pthread_mutex_lock(&call->lock);
+    call->reading_held = false;
+    call_resume_receiving(call);
+    pthread_mutex_unlock(&call->lock);
+}
+
 const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size_t *ret_len) {
-    for (size_t i = 0; i < call->metadata.count; i++) {
-        const grpc_metadata *each = &call->metadata.metadata[i];
-        if (grpc_slice_str_cmp(each->key, key) == 0) {
-            *ret_len = GRPC_SLICE_LENGTH(each->value);
-            return (const char *)GRPC_SLICE_START_PTR(each->value);
-        }
-    }
-    return NULL;
+    return metadata_find(&call->metadata, key, ret_len);
+}
+
+bool rpc_call_add_header(struct rpc_call *call, const struct rpc_metadatum *header) {
+    pthread_mutex_lock(&call->lock);
+    bool ok = !call->headers_sent && metadata_add(&call->headers, header);
+    pthread_mutex_unlock(&call->lock);
+    return ok;
+}
+
+bool rpc_call_add_trailer(struct rpc_call *call, const struct rpc_metadatum *trailer) {
+    pthread_mutex_lock(&call->lock);
+    bool ok = !call->ended && metadata_add(&call->trailers, trailer);
+    pthread_mutex_unlock(&call->lock);
+    return ok;
+}
+
+void rpc_call_send_headers(struct rpc_call *call) {
+    pthread_mutex_lock(&call->lock);
+    call->headers_wanted = true;
+    call_pump(call);
+    pthread_mutex_unlock(&call->lock);
+}
+
+void rpc_call_set_compression(struct rpc_call *call, enum rpc_compression compression) {
+    pthread_mutex_lock(&call->lock);
+    if (!call->headers_sent && compression != RPC_COMPRESSION_NONE)
+        call->compression = compression;
+    call->compress = compression != RPC_COMPRESSION_NONE && compression == call->compression;
+    pthread_mutex_unlock(&call->lock);
+}
+
+bool rpc_call_is_compressed(const struct rpc_call *call) {
+    return call->is_compressed;
+}
+
+void *rpc_call_state(const struct rpc_call *call) {
+    return call->state;
+}
+
+void rpc_call_set_state(struct rpc_call *call, void *state) {
+    call->state = state;
 }
 
 void *rpc_call_alloc(struct rpc_call *call, size_t size) {

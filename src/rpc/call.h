@@ -17,12 +17,6 @@
 
 #include "rpc/internal.h"
 
-/* A stream's messages that wait for their turn: a ring that grows. */
-struct writes {
-    grpc_byte_buffer **items;
-    size_t first, count, capacity;
-};
-
 struct rpc_call {
     /* fixed for the object's life */
     struct rpc_server *server;
@@ -44,8 +38,10 @@ struct rpc_call {
 
     /* of the poller's thread */
     grpc_byte_buffer *incoming;
-    int was_cancelled; /* written by the core */
-    bool is_large;     /* a message was */
+    int was_cancelled;  /* written by the core */
+    bool is_large;      /* a message was */
+    bool is_compressed; /* the current message was */
+    size_t received_bytes;
     struct rpc_call *own_previous, *own_next;
     bool is_own_stream; /* guarded by the server's lock, as are the links */
 
@@ -54,18 +50,24 @@ struct rpc_call {
 
     pthread_mutex_t lock; /* guards what follows */
     bool ended;
-    bool sending;      /* a batch of sends is on its way */
-    bool headers_sent; /* or on their way */
-    bool status_sent;  /* likewise */
-    bool broken;       /* a send failed: no more of them */
-    bool receive_paused;
+    bool sending;        /* a batch of sends is on its way */
+    bool headers_wanted; /* before there is a message */
+    bool headers_sent;   /* or on their way */
+    bool status_sent;    /* likewise */
+    bool broken;         /* a send failed: no more of them */
+    bool reading_held;   /* by the service */
+    bool receive_paused; /* no receive is on its way, and one is due */
     struct writes writes;
-    grpc_byte_buffer *outgoing; /* of the batch on its way */
-    int code;                   /* of the status, with what follows, once ended */
+    struct write outgoing; /* of the batch on its way */
+    struct metadata headers, trailers;
+    enum rpc_compression compression; /* what the headers allow */
+    bool compress;                    /* messages from now on */
+    void *state;
+    int code; /* of the status, with what follows, once ended */
     int64_t end_us;
     grpc_slice text;
-    grpc_metadata status_details;
-    bool has_details;
+    void (*on_drained)(void *arg);
+    void *on_drained_arg;
     void (*on_cancel)(void *arg);
     void *on_cancel_arg;
     void (*on_half_close)(void *arg);

@@ -2,17 +2,18 @@
  *
  *   operation   a call in the core: what the caller's rpc_client_call has behind it; pooled
  *
- * An operation belongs to one poller of its channel (they take turns): all its ops run on that thread, so it needs no
- * lock. A poller's `lock` guards its list of operations in flight and its pool.
+ * An operation belongs to one poller of its channel (they take turns), on whose thread all its ops run. What other
+ * threads may touch as well (sending, reading that was paused, cancelling) is guarded by the call's lock: its
+ * `operation` is the operation itself, or BUSY while somebody works on it, or NULL before the call and from its end on.
+ * It is held for a few instructions and a start of a batch, never while foreign code runs. A poller's `lock` guards its
+ * list of operations in flight and its pool.
  *
- * A unary call is one batch. A server stream is two: the status, and everything else up to the first message; then one
- * batch per message. `outstanding` counts those not yet back; at zero the call has ended. Client and bidi streams would
- * be the same with sends of their own.
- *
- * A call's `operation` is taken out while somebody cancels it, and for good before `done`: so the one never works on
- * what the other has released. */
+ * A unary call is one batch, and needs no lock. All others are several: the status; what is received, message by
+ * message, the first with the headers unless somebody wants to hear of these; and what is sent (pump), as on the
+ * server. `outstanding` counts the batches not yet back; at zero the call has ended. */
 #include "rpc/client.h"
 
+#include <grpc/compression.h>
 #include <grpc/grpc_security.h>
 #include <limits.h>
 #include <sched.h>
@@ -28,7 +29,6 @@
 #define IDLE_OPERATIONS_MAX 1024      /* kept per poller; about 3 KiB each */
 #define MESSAGE_BYTES_MAX   (4 << 20) /* unless the options say otherwise; as the core */
 #define TEXT_MAX            400
-#define DETAILS_KEY         "grpc-status-details-bin"
 
 struct client_poller {
     struct poller base;
@@ -41,8 +41,8 @@ struct client_poller {
 
 struct client_method {
     const ProtobufCMethodDescriptor *descriptor;
-    bool is_callable; /* unary or server stream */
-    bool gives_one;
+    bool is_known; /* in the table of shapes */
+    bool takes_one, gives_one;
     char *path; /* must live as long as the channel */
     void *registered;
 };
@@ -56,6 +56,7 @@ struct client_service {
 
 struct rpc_channel {
     grpc_channel *core;
+    size_t max_message_bytes;
     struct client_poller *pollers;
     unsigned n_pollers;
     atomic_uint turn;
@@ -66,14 +67,27 @@ struct rpc_channel {
 struct operation {
     struct client_poller *poller;
     struct operation *previous, *next;
+    const struct rpc_channel *channel;
     struct rpc_client_call *call;
     const struct client_method *method;
     ProtobufCClosure closure;
     grpc_call *core;
-    struct op step_op, status_op;
-    int outstanding;
+    struct op step_op, status_op, headers_op, send_op;
     grpc_metadata_array headers, trailers;
-    grpc_byte_buffer *outgoing, *incoming;
+    grpc_byte_buffer *incoming;
+    size_t received_bytes;
+    bool is_compressed; /* the message being delivered */
+
+    /* guarded by the call's lock but for unary calls */
+    int outstanding;
+    struct metadata metadata;
+    struct writes writes;
+    struct write outgoing; /* of the batch on its way */
+    bool metadata_sent, sending, close_wanted, close_sent;
+    bool broken;         /* a send failed: no more of them */
+    bool reading_held;   /* by the caller */
+    bool receive_paused; /* no receive is on its way, and one is due */
+
     grpc_status_code code;
     grpc_slice text;
     bool is_failed; /* by us, whatever the core says: own_code and own_text tell how */
@@ -95,6 +109,8 @@ static struct operation *operation_new(struct client_poller *poller) {
 
 static void operation_free(struct operation *operation) {
     arena_deinit(&operation->arena);
+    metadata_deinit(&operation->metadata);
+    writes_deinit(&operation->writes);
     free(operation);
 }
 
@@ -115,7 +131,11 @@ static struct operation *operation_acquire(struct client_poller *poller) {
     operation->core = NULL;
     pthread_mutex_unlock(&poller->lock);
     operation->outstanding = 0;
-    operation->outgoing = operation->incoming = NULL;
+    operation->outgoing = (struct write){0};
+    operation->incoming = NULL;
+    operation->received_bytes = 0;
+    operation->metadata_sent = operation->sending = operation->close_wanted = operation->close_sent = false;
+    operation->broken = operation->reading_held = operation->receive_paused = operation->is_compressed = false;
     operation->code = GRPC_STATUS_UNKNOWN;
     operation->text = grpc_empty_slice();
     operation->is_failed = false;
@@ -129,8 +149,10 @@ static void operation_release(struct operation *operation) {
     grpc_metadata_array_destroy(&operation->headers);
     grpc_metadata_array_destroy(&operation->trailers);
     grpc_slice_unref(operation->text);
-    if (operation->outgoing)
-        grpc_byte_buffer_destroy(operation->outgoing);
+    if (operation->outgoing.buffer)
+        grpc_byte_buffer_destroy(operation->outgoing.buffer);
+    metadata_clear(&operation->metadata);
+    writes_clear(&operation->writes);
     if (operation->incoming)
         grpc_byte_buffer_destroy(operation->incoming);
     arena_reset(&operation->arena);
@@ -174,19 +196,31 @@ static void operation_start(struct operation *operation, const grpc_op *ops, siz
     grpc_call_start_batch(core, ops, n, op_arm(op, fn), NULL); /* fails for defects of ours only */
 }
 
-/* --- the end --- */
+/* --- the call's lock --- */
 
-static void read_details(const struct operation *operation, struct rpc_status *status) {
-    for (size_t i = 0; i < operation->trailers.count; i++) {
-        const grpc_metadata *each = &operation->trailers.metadata[i];
-        if (grpc_slice_str_cmp(each->key, DETAILS_KEY) == 0) {
-            status->details = GRPC_SLICE_START_PTR(each->value);
-            status->details_len = GRPC_SLICE_LENGTH(each->value);
-            return;
-        }
+#define BUSY ((void *)-1)
+
+/* NULL: the call has not begun, or is over; there is nothing to unlock. */
+static struct operation *call_lock(struct rpc_client_call *call) {
+    for (;;) {
+        void *is = __atomic_load_n(&call->operation, __ATOMIC_RELAXED);
+        if (!is)
+            return NULL;
+        if (is != BUSY &&
+            __atomic_compare_exchange_n(&call->operation, &is, BUSY, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            return is;
+        if (is == BUSY)
+            sched_yield();
     }
 }
 
+static void call_unlock(struct rpc_client_call *call, struct operation *operation) {
+    __atomic_store_n(&call->operation, operation, __ATOMIC_RELEASE);
+}
+
+/* --- the end --- */
+
+/* The call's `operation` is NULL for good: nobody else works on it. */
 static void operation_end(struct operation *operation) {
     struct rpc_status status = {.code = operation->own_code, .message = operation->own_text};
     if (!operation->is_failed) {
@@ -196,36 +230,54 @@ static void operation_end(struct operation *operation) {
         memcpy(text, GRPC_SLICE_START_PTR(operation->text), len);
         text[len] = '\0';
         status.message = text;
-        read_details(operation, &status);
+        status.details = metadata_find(&operation->trailers, DETAILS_KEY, &status.details_len);
     }
-    while (!__atomic_exchange_n(&operation->call->operation, NULL, __ATOMIC_ACQ_REL))
-        sched_yield();                               /* it is being cancelled right now */
     operation->call->done(operation->call, &status); /* the call is its owner's again */
     operation_release(operation);
+}
+
+static bool fail_message(struct operation *operation, enum message_bytes_result result) {
+    const char *name = operation->method->descriptor->output->name;
+    if (result == MESSAGE_TOO_LARGE)
+        operation_fail(operation, RPC_RESOURCE_EXHAUSTED, "the response %s is larger than is left to it", name);
+    else
+        operation_fail(operation, RPC_INTERNAL, "cannot decode the response as %s", name);
+    return false;
+}
+
+static size_t message_bytes_max(const struct operation *operation) {
+    size_t max = operation->channel->max_message_bytes, all = operation->call->max_call_bytes;
+    size_t left = all > operation->received_bytes ? all - operation->received_bytes : 0;
+    return all && left < max ? left : max;
 }
 
 /* Hands the message in `incoming` to the closure. False: it can't be decoded, and the operation has failed. */
 static bool deliver(struct operation *operation) {
     const ProtobufCMessageDescriptor *descriptor = operation->method->descriptor->output;
-    bool is_large = grpc_byte_buffer_length(operation->incoming) > LARGE_MESSAGE_BYTES;
+    operation->is_compressed = message_is_compressed(operation->incoming);
+    bool is_large = operation->is_compressed || grpc_byte_buffer_length(operation->incoming) > LARGE_MESSAGE_BYTES;
     const uint8_t *bytes;
     size_t len;
     ProtobufCMessage *message = NULL;
-    if (message_bytes(operation->incoming, &operation->arena, &bytes, &len))
+    enum message_bytes_result result =
+        message_bytes(operation->incoming, message_bytes_max(operation), &operation->arena, &bytes, &len);
+    if (result == MESSAGE_OK)
         message = message_unpack(descriptor, &operation->arena, bytes, len);
-    if (message)
+    bool ok = message || fail_message(operation, result);
+    if (ok) {
+        operation->received_bytes += len;
         operation->closure(message, operation->call);
-    else
-        operation_fail(operation, RPC_INTERNAL, "cannot decode the response as %s", descriptor->name);
+    }
     grpc_byte_buffer_destroy(operation->incoming);
     operation->incoming = NULL;
     if (is_large)
         arena_deinit(&operation->arena);
     arena_reset(&operation->arena);
-    return message != NULL;
+    return ok;
 }
 
-static void end_unary(struct operation *operation) {
+/* Of a call with one response: it comes with OK or not at all. */
+static void end_with_response(struct operation *operation) {
     if (operation->incoming && operation->code == GRPC_STATUS_OK)
         deliver(operation);
     else if (operation->code == GRPC_STATUS_OK)
@@ -233,39 +285,122 @@ static void end_unary(struct operation *operation) {
     operation_end(operation);
 }
 
+/* A batch is back. True: it was the last one, and the call has ended. */
+static bool leave(struct operation *operation) {
+    bool is_last = --operation->outstanding == 0;
+    call_unlock(operation->call, is_last ? NULL : operation);
+    if (!is_last)
+        return false;
+    if (operation->method->gives_one && !operation->is_failed)
+        end_with_response(operation);
+    else
+        operation_end(operation);
+    return true;
+}
+
+/* --- sending; the lock is held --- */
+
+static op_fn on_sent;
+
+static void pump(struct operation *operation) {
+    if (operation->broken) {
+        writes_clear(&operation->writes);
+        return;
+    }
+    bool message = operation->writes.count > 0;
+    bool close = operation->close_wanted && !operation->close_sent && operation->writes.count <= 1;
+    if (operation->sending || !(message || close || !operation->metadata_sent))
+        return;
+    grpc_op ops[3];
+    size_t n = 0;
+    if (!operation->metadata_sent) {
+        ops[n] = (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
+        if (operation->call->wait_for_ready)
+            ops[n].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
+        ops[n].data.send_initial_metadata.count = operation->metadata.n;
+        ops[n++].data.send_initial_metadata.metadata = operation->metadata.items;
+    }
+    if (message) {
+        operation->outgoing = writes_pop(&operation->writes);
+        ops[n++] = write_op(&operation->outgoing);
+    }
+    if (close)
+        ops[n++] = (grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
+    operation->metadata_sent = operation->sending = true;
+    operation->close_sent = close;
+    operation->outstanding++;
+    operation_start(operation, ops, n, &operation->send_op, on_sent);
+}
+
+/* A failed send is normal: the call has ended, and the status tells how. */
+static void on_sent(struct op *op, bool ok) {
+    struct operation *operation = OWNER_OF(op, struct operation, send_op);
+    struct rpc_client_call *call = operation->call;
+    call_lock(call);
+    operation->sending = false;
+    if (operation->outgoing.buffer)
+        grpc_byte_buffer_destroy(operation->outgoing.buffer);
+    operation->outgoing.buffer = NULL;
+    operation->broken |= !ok;
+    pump(operation);
+    bool is_drained = !operation->sending && !operation->close_wanted && !operation->broken;
+    if (!leave(operation) && is_drained && call->on_drained)
+        call->on_drained(call);
+}
+
+/* --- receiving --- */
+
 static op_fn on_step;
 
-static void receive_next(struct operation *operation) {
+/* The lock is held. */
+static void start_receive(struct operation *operation) {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
     op.data.recv_message.recv_message = &operation->incoming;
     operation->outstanding++;
     operation_start(operation, &op, 1, &operation->step_op, on_step);
 }
 
+static void receive_next(struct operation *operation) {
+    if (operation->reading_held)
+        operation->receive_paused = true;
+    else
+        start_receive(operation);
+}
+
 /* Of a unary call: everything. Of a stream: the next message, or none. Of one that could not begin: nothing. */
 static void on_step(struct op *op, bool ok) {
     (void)ok;
     struct operation *operation = OWNER_OF(op, struct operation, step_op);
-    operation->outstanding--;
-    if (operation->is_failed && operation->outstanding == 0) {
-        operation_end(operation);
-    } else if (operation->method->gives_one) {
-        end_unary(operation);
-    } else if (operation->incoming && deliver(operation)) {
-        receive_next(operation);
-    } else {
-        if (operation->is_failed)
-            grpc_call_cancel(operation->core, NULL);
-        if (operation->outstanding == 0)
-            operation_end(operation);
+    const struct client_method *method = operation->method;
+    if (method->takes_one && method->gives_one && !operation->is_failed) {
+        call_lock(operation->call); /* waits for somebody who is just cancelling it */
+        call_unlock(operation->call, NULL);
+        end_with_response(operation);
+        return;
     }
+    bool more = operation->incoming && !method->gives_one && deliver(operation);
+    call_lock(operation->call);
+    if (more)
+        receive_next(operation);
+    else if (operation->is_failed)
+        grpc_call_cancel(operation->core, NULL);
+    leave(operation);
 }
 
 static void on_status(struct op *op, bool ok) {
     (void)ok;
     struct operation *operation = OWNER_OF(op, struct operation, status_op);
-    if (--operation->outstanding == 0)
-        operation_end(operation);
+    call_lock(operation->call);
+    leave(operation);
+}
+
+static void on_headers(struct op *op, bool ok) {
+    struct operation *operation = OWNER_OF(op, struct operation, headers_op);
+    if (ok)
+        operation->call->on_headers(operation->call);
+    call_lock(operation->call);
+    receive_next(operation);
+    leave(operation);
 }
 
 /* --- the start --- */
@@ -278,38 +413,75 @@ static grpc_op receive_status(struct operation *operation) {
     return op;
 }
 
-static size_t send_request(struct operation *operation, grpc_op *ops) {
-    ops[0] = (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
-    if (operation->call->wait_for_ready)
-        ops[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
-    ops[1] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE};
-    ops[1].data.send_message.send_message = operation->outgoing;
-    ops[2] = (grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
-    ops[3] = (grpc_op){.op = GRPC_OP_RECV_INITIAL_METADATA};
-    ops[3].data.recv_initial_metadata.recv_initial_metadata = &operation->headers;
-    ops[4] = (grpc_op){.op = GRPC_OP_RECV_MESSAGE};
-    ops[4].data.recv_message.recv_message = &operation->incoming;
-    return 5;
+static grpc_op receive_headers(struct operation *operation) {
+    grpc_op op = {.op = GRPC_OP_RECV_INITIAL_METADATA};
+    op.data.recv_initial_metadata.recv_initial_metadata = &operation->headers;
+    return op;
 }
 
-static void start(struct operation *operation) {
-    grpc_op ops[6];
-    size_t n = send_request(operation, ops);
-    grpc_op status = receive_status(operation);
-    if (operation->method->gives_one) {
-        ops[n++] = status;
-        operation->outstanding = 1;
-    } else {
-        operation->outstanding = 2;
-        operation_start(operation, &status, 1, &operation->status_op, on_status);
-    }
-    operation_start(operation, ops, n, &operation->step_op, on_step);
+static grpc_op receive_message(struct operation *operation) {
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+    op.data.recv_message.recv_message = &operation->incoming;
+    return op;
+}
+
+/* One batch. The call may be over, and its owner's, as soon as that has been started. */
+static void start_unary(struct operation *operation, const ProtobufCMessage *input) {
+    struct rpc_client_call *call = operation->call;
+    operation->outgoing = (struct write){message_pack(input), call->compression != RPC_COMPRESSION_NONE};
+    grpc_op ops[6] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}};
+    if (call->wait_for_ready)
+        ops[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
+    ops[0].data.send_initial_metadata.count = operation->metadata.n;
+    ops[0].data.send_initial_metadata.metadata = operation->metadata.items;
+    ops[1] = write_op(&operation->outgoing);
+    ops[2] = (grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
+    ops[3] = receive_headers(operation);
+    ops[4] = receive_message(operation);
+    ops[5] = receive_status(operation);
+    call_unlock(call, operation);
+    operation_start(operation, ops, 6, &operation->step_op, on_step);
+}
+
+/* Everything comes back on the poller's thread, which waits for the lock until all has been started. */
+static void start_stream(struct operation *operation, const ProtobufCMessage *input) {
+    struct rpc_client_call *call = operation->call;
+    grpc_op ops[2] = {receive_status(operation)};
+    operation->outstanding = 2;
+    operation_start(operation, ops, 1, &operation->status_op, on_status);
+    ops[0] = receive_headers(operation);
+    ops[1] = receive_message(operation);
+    if (call->on_headers)
+        operation_start(operation, ops, 1, &operation->headers_op, on_headers);
+    else
+        operation_start(operation, ops, 2, &operation->step_op, on_step);
+    if (input)
+        writes_push(&operation->writes, message_pack(input), call->compression != RPC_COMPRESSION_NONE);
+    operation->close_wanted = operation->method->takes_one;
+    pump(operation);
+    call_unlock(call, operation);
+}
+
+/* Ends by an empty batch: `done` must not run within the caller's own call. */
+static void start_failed(struct operation *operation) {
+    operation->outstanding = 1;
+    operation_start(operation, NULL, 0, &operation->step_op, on_step);
+    call_unlock(operation->call, operation);
 }
 
 static gpr_timespec deadline_in(int64_t timeout_ms) {
     if (timeout_ms <= 0)
         return gpr_inf_future(GPR_CLOCK_MONOTONIC);
     return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(timeout_ms, GPR_TIMESPAN));
+}
+
+static void take_metadata(struct operation *operation) {
+    const struct rpc_client_call *call = operation->call;
+    for (size_t i = 0; i < call->n_metadata; i++)
+        if (!metadata_add(&operation->metadata, &call->metadata[i]))
+            operation_fail(operation, RPC_INTERNAL, "metadata '%.100s' can't be sent: its key or value is not allowed",
+                           call->metadata[i].key);
+    metadata_add_compression(&operation->metadata, call->compression);
 }
 
 static void invoke(ProtobufCService *base, unsigned index, const ProtobufCMessage *input, ProtobufCClosure closure,
@@ -326,27 +498,104 @@ static void invoke(ProtobufCService *base, unsigned index, const ProtobufCMessag
     pthread_mutex_lock(&operation->poller->lock);
     operation->core = core;
     pthread_mutex_unlock(&operation->poller->lock);
+    operation->channel = channel;
     operation->call = call;
     operation->method = method;
     operation->closure = closure;
-    __atomic_store_n(&call->operation, operation, __ATOMIC_RELEASE);
-    if (method->is_callable) {
-        operation->outgoing = message_pack(input);
-        start(operation);
-        return;
+    call->received = operation;
+    __atomic_store_n(&call->operation, BUSY, __ATOMIC_RELAXED);
+    take_metadata(operation);
+    if (!method->is_known)
+        operation_fail(operation, RPC_UNIMPLEMENTED, "this client does not know the shape of %s", method->path);
+    if (!input && method->takes_one)
+        operation_fail(operation, RPC_INTERNAL, "%s takes a request", method->path);
+    if (operation->is_failed)
+        start_failed(operation);
+    else if (method->takes_one && method->gives_one)
+        start_unary(operation, input);
+    else
+        start_stream(operation, input);
+}
+
+void rpc_client_call_open(ProtobufCService *service, unsigned index, ProtobufCClosure closure,
+                          struct rpc_client_call *call) {
+    invoke(service, index, NULL, closure, call);
+}
+
+/* --- what the caller asks and sets --- */
+
+bool rpc_client_call_write(struct rpc_client_call *call, const ProtobufCMessage *message) {
+    struct operation *operation = call_lock(call);
+    if (!operation)
+        return false;
+    bool ok = !operation->close_wanted && !operation->broken;
+    if (ok) {
+        writes_push(&operation->writes, message_pack(message), call->compression != RPC_COMPRESSION_NONE);
+        pump(operation);
     }
-    operation_fail(operation, RPC_UNIMPLEMENTED, "this client can't call %s: not a unary or server-streaming method",
-                   method->path);
-    operation->outstanding = 1;
-    operation_start(operation, NULL, 0, &operation->step_op, on_step);
+    call_unlock(call, operation);
+    return ok;
+}
+
+void rpc_client_call_half_close(struct rpc_client_call *call) {
+    struct operation *operation = call_lock(call);
+    if (!operation)
+        return;
+    operation->close_wanted = true;
+    pump(operation);
+    call_unlock(call, operation);
+}
+
+size_t rpc_client_call_pending_writes(struct rpc_client_call *call) {
+    struct operation *operation = call_lock(call);
+    if (!operation)
+        return 0;
+    size_t n = operation->writes.count + (operation->outgoing.buffer != NULL);
+    call_unlock(call, operation);
+    return n;
+}
+
+void rpc_client_call_pause_reading(struct rpc_client_call *call) {
+    struct operation *operation = call_lock(call);
+    if (!operation)
+        return;
+    operation->reading_held = true;
+    call_unlock(call, operation);
+}
+
+void rpc_client_call_resume_reading(struct rpc_client_call *call) {
+    struct operation *operation = call_lock(call);
+    if (!operation)
+        return;
+    operation->reading_held = false;
+    if (operation->receive_paused) {
+        operation->receive_paused = false;
+        start_receive(operation);
+    }
+    call_unlock(call, operation);
 }
 
 void rpc_client_call_cancel(struct rpc_client_call *call) {
-    struct operation *operation = __atomic_exchange_n(&call->operation, NULL, __ATOMIC_ACQ_REL);
+    struct operation *operation = call_lock(call);
     if (!operation)
         return;
     grpc_call_cancel(operation->core, NULL);
-    __atomic_store_n(&call->operation, operation, __ATOMIC_RELEASE);
+    call_unlock(call, operation);
+}
+
+const char *rpc_client_call_header(const struct rpc_client_call *call, const char *key, size_t *ret_len) {
+    const struct operation *operation = call->received;
+    return metadata_find(&operation->headers, key, ret_len);
+}
+
+const char *rpc_client_call_trailer(const struct rpc_client_call *call, const char *key, size_t *ret_len) {
+    const struct operation *operation = call->received;
+    return metadata_find(&operation->trailers, key, ret_len);
+}
+
+bool rpc_client_call_is_compressed(const struct rpc_client_call *call) {
+    const struct operation *operation = call->received;
+    return operation->is_compressed;
 }
 
 /* --- channels and services --- */
@@ -358,12 +607,15 @@ static void add_arg(grpc_channel_args *args, const char *key, int value) {
 }
 
 static grpc_channel *create_core(const char *target, size_t max_message_bytes) {
-    grpc_arg room[8];
+    grpc_arg room[12];
     grpc_channel_args args = {.args = room};
     add_arg(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, max_message_bytes < INT_MAX ? (int)max_message_bytes : INT_MAX);
     add_arg(&args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1); /* a connection per channel */
     add_arg(&args, GRPC_ARG_ENABLE_RETRIES, 0);            /* whoever calls knows whether to try again */
     add_arg(&args, GRPC_ARG_ENABLE_CHANNELZ, 0);
+    /* As on the server: message.c unpacks within bounds. */
+    add_arg(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, COMPRESSIONS);
+    add_arg(&args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
     /* A server that comes back is found again within a second; the core's own default grows to two minutes. */
     add_arg(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
     add_arg(&args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
@@ -399,7 +651,8 @@ bool rpc_channel_new(const char *target, const struct rpc_channel_options *optio
         return err_set(err, ERR_INTERNAL, BACKEND_NONE, "out of memory");
     pthread_mutex_init(&channel->lock, NULL);
     core_init();
-    channel->core = create_core(target, options->max_message_bytes ? options->max_message_bytes : MESSAGE_BYTES_MAX);
+    channel->max_message_bytes = options->max_message_bytes ? options->max_message_bytes : MESSAGE_BYTES_MAX;
+    channel->core = create_core(target, channel->max_message_bytes);
     if (!start_pollers(channel, options->pollers > 0 ? (unsigned)options->pollers : 1, err)) {
         rpc_channel_free(channel);
         return false;
@@ -461,7 +714,8 @@ static void client_method_init(struct client_method *method, struct rpc_channel 
     method->descriptor = descriptor;
     for (size_t i = 0; i < n; i++)
         if (strcmp(rows[i].name, descriptor->name) == 0) {
-            method->is_callable = shape_takes_one(rows[i].shape);
+            method->is_known = true;
+            method->takes_one = shape_takes_one(rows[i].shape);
             method->gives_one = shape_gives_one(rows[i].shape);
         }
     struct strbuf path = {0};

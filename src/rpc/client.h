@@ -7,8 +7,13 @@
  *
  * The closure_data given to a stub MUST be a `struct rpc_client_call *`, zeroed but for its inputs, which stays where
  * it is until `done`. The closure runs once per message received, on a poller thread of the channel; the message is
- * valid until it returns. Then `done` runs, exactly once, last: the call may be freed or reused in it. Neither may
- * block. Unary and server-streaming calls; a call to a method of another shape ends with UNIMPLEMENTED. */
+ * valid until it returns. Then `done` runs, exactly once, last: the call may be freed or reused in it. None of these
+ * may block.
+ *
+ * Client and bidi streams: the stub sends a first message and leaves the call open; rpc_client_call_open begins one
+ * without. rpc_client_call_write sends another, rpc_client_call_half_close tells the server that there are no more.
+ * What is written waits in memory until the server reads: who writes without end stops when
+ * rpc_client_call_pending_writes is at what he wants to keep, and goes on in `on_drained`. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -28,12 +33,20 @@ struct rpc_channel_options {
 
 struct rpc_client_call {
     /* inputs */
-    int64_t timeout_ms;  /* 0: none */
-    bool wait_for_ready; /* wait for a connection instead of failing with UNAVAILABLE */
+    int64_t timeout_ms;    /* 0: none */
+    bool wait_for_ready;   /* wait for a connection instead of failing with UNAVAILABLE */
+    size_t max_call_bytes; /* of all responses together, decompressed; 0: no limit. More is RESOURCE_EXHAUSTED */
+    /* Of what is sent. It must be set when the call begins; between writes it may be switched off and on again. */
+    enum rpc_compression compression;
+    const struct rpc_metadatum *metadata; /* of the request; copied when the call begins */
+    size_t n_metadata;
+    void (*on_headers)(struct rpc_client_call *call); /* streams: the server's have come; may be NULL */
+    /* Streams: the core has taken all that was written so far, and the call is still open; may be NULL. */
+    void (*on_drained)(struct rpc_client_call *call);
     void (*done)(struct rpc_client_call *call, const struct rpc_status *status); /* status valid until it returns */
     void *arg;                                                                   /* for the caller */
     /* the bridge's */
-    void *operation;
+    void *operation, *received;
 };
 
 /* `target`: HOST:PORT, or any gRPC target. Does not connect yet. */
@@ -47,6 +60,25 @@ ProtobufCService *rpc_channel_service(struct rpc_channel *channel, const Protobu
 /* Ends the call with CANCELLED soon; `done` still runs. Any thread; does nothing before the call was made, or once
  * `done` has begun. */
 void rpc_client_call_cancel(struct rpc_client_call *call);
+
+/* Begins a client or bidi stream without a message. `index`: the method's number in its service. */
+void rpc_client_call_open(ProtobufCService *service, unsigned index, ProtobufCClosure closure,
+                          struct rpc_client_call *call);
+/* Any thread. False: the call is over, or was half-closed; nothing was sent. */
+bool rpc_client_call_write(struct rpc_client_call *call, const ProtobufCMessage *message);
+void rpc_client_call_half_close(struct rpc_client_call *call);
+/* Messages written and not yet taken by the core. */
+size_t rpc_client_call_pending_writes(struct rpc_client_call *call);
+/* No more messages are received after the current one, until resumed: the server is held back. Nor is the end of the
+ * call told before what came with it was read, unless it is cancelled. */
+void rpc_client_call_pause_reading(struct rpc_client_call *call);
+void rpc_client_call_resume_reading(struct rpc_client_call *call);
+/* The first value of that lower-case key, binary where the key ends in -bin; NULL if absent. Not NUL-terminated.
+ * Headers from on_headers, or the first message, until `done` returns; trailers within `done`. */
+const char *rpc_client_call_header(const struct rpc_client_call *call, const char *key, size_t *ret_len);
+const char *rpc_client_call_trailer(const struct rpc_client_call *call, const char *key, size_t *ret_len);
+/* Whether the current message came compressed. From the closure. */
+bool rpc_client_call_is_compressed(const struct rpc_client_call *call);
 
 /* --- for programs that simply wait --- */
 

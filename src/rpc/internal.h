@@ -64,12 +64,61 @@ void poller_deinit(struct poller *poller); /* after poller_drain */
 
 /* The serialized message, owned by the caller. */
 grpc_byte_buffer *message_pack(const ProtobufCMessage *message);
-/* The bytes of `buffer` in one piece: its own where it has just one slice (so it must stay), else a copy in `arena`.
- * False when it is compressed. */
-bool message_bytes(grpc_byte_buffer *buffer, struct arena *arena, const uint8_t **ret_bytes, size_t *ret_len);
+bool message_is_compressed(const grpc_byte_buffer *buffer);
+/* The bytes of `buffer`, decompressed, in one piece: its own where it has just one slice (so it must stay), else in
+ * `arena`. */
+enum message_bytes_result {
+    MESSAGE_OK,
+    MESSAGE_TOO_LARGE, /* more than `max` bytes */
+    MESSAGE_BROKEN,    /* it can't be decompressed */
+};
+enum message_bytes_result message_bytes(const grpc_byte_buffer *buffer, size_t max, struct arena *arena,
+                                        const uint8_t **ret_bytes, size_t *ret_len);
 /* Decodes into `arena`; NULL when it can't be decoded. */
 ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *descriptor, struct arena *arena,
                                  const uint8_t *bytes, size_t len);
+
+/* --- metadata.c --- */
+
+/* Headers or trailers that are sent; room once made is kept. */
+struct metadata {
+    grpc_metadata *items;
+    size_t n, capacity;
+};
+
+/* Copies; false where the core would not take it, or where it is reserved. */
+bool metadata_add(struct metadata *metadata, const struct rpc_metadatum *datum);
+/* Of the core's own, such as grpc-status-details-bin. `key` is static; the value is owned from now on. */
+void metadata_add_reserved(struct metadata *metadata, const char *key, grpc_slice value);
+/* Messages sent after these headers may be compressed that way. */
+void metadata_add_compression(struct metadata *metadata, enum rpc_compression compression);
+void metadata_clear(struct metadata *metadata);
+void metadata_deinit(struct metadata *metadata);
+/* The first value of that key among those received; NULL where there is none. Not NUL-terminated. */
+const char *metadata_find(const grpc_metadata_array *received, const char *key, size_t *ret_len);
+
+#define DETAILS_KEY "grpc-status-details-bin"
+/* All that this side sends and takes, for the core's channel argument. */
+#define COMPRESSIONS (1 << GRPC_COMPRESS_NONE | 1 << GRPC_COMPRESS_DEFLATE | 1 << GRPC_COMPRESS_GZIP)
+
+/* --- writes.c --- */
+
+/* A stream's messages that wait for their turn: a ring that grows. */
+struct write {
+    grpc_byte_buffer *buffer;
+    bool compress;
+};
+struct writes {
+    struct write *items;
+    size_t first, count, capacity;
+};
+
+void writes_push(struct writes *writes, grpc_byte_buffer *buffer, bool compress);
+struct write writes_pop(struct writes *writes); /* there is one */
+void writes_clear(struct writes *writes);
+void writes_deinit(struct writes *writes);
+/* The op that sends it; the buffer must stay until the op is done. */
+grpc_op write_op(const struct write *write);
 
 /* --- utf8.c --- */
 
@@ -118,6 +167,7 @@ struct method {
     const ProtobufCMethodDescriptor *descriptor;
     unsigned index;
     enum rpc_shape shape;
+    struct rpc_limits limits;
     char *path; /* "/package.Service/Method" */
     void *registered;
 };

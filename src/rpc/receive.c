@@ -36,19 +36,37 @@ static void refuse_bad_fields(struct rpc_call *call, const struct bad_fields *ba
     call_refuse(call, RPC_INVALID_ARGUMENT, "%s %s", bad->names[0], bad->problems[0]);
 }
 
+/* What the next message may have at most, by the limits of server, method and call. */
+static size_t message_bytes_max(const struct rpc_call *call) {
+    const struct rpc_limits *limits = &call->method->limits;
+    size_t max = call->server->options.max_message_bytes;
+    if (limits->message_bytes && limits->message_bytes < max)
+        max = limits->message_bytes;
+    if (limits->call_bytes) {
+        size_t left = limits->call_bytes > call->received_bytes ? limits->call_bytes - call->received_bytes : 0;
+        max = left < max ? left : max;
+    }
+    return max;
+}
+
 /* NULL: the call was refused. */
 static ProtobufCMessage *take_message(struct rpc_call *call, struct arena *arena) {
     const ProtobufCMessageDescriptor *descriptor = call->method->descriptor->input;
     grpc_byte_buffer *incoming = call->incoming;
     call->incoming = NULL;
-    call->is_large |= grpc_byte_buffer_length(incoming) > LARGE_MESSAGE_BYTES;
+    call->is_compressed = message_is_compressed(incoming);
+    call->is_large |= call->is_compressed || grpc_byte_buffer_length(incoming) > LARGE_MESSAGE_BYTES;
     const uint8_t *bytes;
-    size_t len;
+    size_t len, max = message_bytes_max(call);
     struct bad_fields bad;
     ProtobufCMessage *message = NULL;
-    if (!message_bytes(incoming, arena, &bytes, &len)) {
-        call_refuse(call, RPC_UNIMPLEMENTED, "compressed messages are not supported");
+    enum message_bytes_result result = message_bytes(incoming, max, arena, &bytes, &len);
+    if (result == MESSAGE_TOO_LARGE) {
+        call_refuse(call, RPC_RESOURCE_EXHAUSTED, "the request is larger than the %zu bytes that are left to it", max);
+    } else if (result == MESSAGE_BROKEN) {
+        call_refuse(call, RPC_INTERNAL, "cannot decompress the request");
     } else {
+        call->received_bytes += len;
         bool is_well_formed = message_check(descriptor, bytes, len, arena, &bad);
         if (is_well_formed && bad.n > 0)
             refuse_bad_fields(call, &bad);
@@ -75,7 +93,8 @@ static void start_receive(struct rpc_call *call) {
 }
 
 void call_resume_receiving(struct rpc_call *call) {
-    if (!call->receive_paused || call->ended || call->broken || call->writes.count >= PENDING_WRITES_MAX / 2)
+    if (!call->receive_paused || call->reading_held || call->ended || call->broken ||
+        call->writes.count >= PENDING_WRITES_MAX / 2)
         return;
     call->receive_paused = false;
     start_receive(call);
@@ -83,7 +102,7 @@ void call_resume_receiving(struct rpc_call *call) {
 
 static void receive_next(struct rpc_call *call) {
     pthread_mutex_lock(&call->lock);
-    call->receive_paused = !call->ended && call->writes.count >= PENDING_WRITES_MAX;
+    call->receive_paused = !call->ended && (call->reading_held || call->writes.count >= PENDING_WRITES_MAX);
     if (!call->ended && !call->receive_paused)
         start_receive(call);
     pthread_mutex_unlock(&call->lock);
@@ -154,6 +173,13 @@ static void refuse_unknown(struct rpc_call *call) {
                 (const char *)GRPC_SLICE_START_PTR(call->details.method));
 }
 
+/* Tells the service of a client or bidi stream, before there is a message. */
+static void begin_stream(struct rpc_call *call) {
+    ProtobufCService *impl = call->method->service->impl;
+    impl->invoke(impl, call->method->index, NULL, call_respond, call);
+    receive_next(call);
+}
+
 static void on_accepted(struct op *op, bool ok) {
     struct rpc_call *call = OWNER_OF(op, struct rpc_call, accept_op);
     if (!ok) { /* the server is shutting down */
@@ -172,7 +198,7 @@ static void on_accepted(struct op *op, bool ok) {
     else if (!join_own_streams(call))
         return;
     else if (!shape_takes_one(call->method->shape))
-        start_receive(call);
+        begin_stream(call);
     else if (call->incoming)
         dispatch(call, &call->arena);
     else /* the client half-closed without a request, or the core found it too large and has answered that itself */

@@ -99,6 +99,8 @@ static void write_error(int code, const char *text, reflection_response *respons
 
 static void server_reflection_info(reflection_service *service, const reflection_request *input,
                                    Grpc__Reflection__V1__ServerReflectionResponse_Closure closure, void *closure_data) {
+    if (!input)
+        return; /* the call has begun */
     const struct rpc_server *server = ((struct version *)service)->server;
     const struct descriptors *descriptors = &server->descriptors;
     reflection_response response = GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;

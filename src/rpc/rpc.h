@@ -42,6 +42,17 @@ struct rpc_status {
     size_t details_len;
 };
 
+/* How messages are compressed on the wire; the numbers are the core's. */
+enum rpc_compression { RPC_COMPRESSION_NONE = 0, RPC_COMPRESSION_DEFLATE = 1, RPC_COMPRESSION_GZIP = 2 };
+
+/* One header or trailer. The key is lower-case and does not begin with "grpc-". The value of one that ends in "-bin"
+ * may be any bytes, any other is printable ASCII. */
+struct rpc_metadatum {
+    const char *key;
+    const void *value;
+    size_t len;
+};
+
 /* protobuf-c's descriptors do not say which side streams: this table does. Checked against the descriptor set. */
 enum rpc_shape { RPC_UNARY, RPC_SERVER_STREAM, RPC_CLIENT_STREAM, RPC_BIDI_STREAM };
 struct rpc_method {

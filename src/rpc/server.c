@@ -78,6 +78,18 @@ bool rpc_server_add(struct rpc_server *server, ProtobufCService *impl, const str
     return server_add(server, impl, methods, n_methods, false, err);
 }
 
+bool rpc_server_limit(struct rpc_server *server, const char *service_name, const char *method_name,
+                      const struct rpc_limits *limits, struct err *err) {
+    for (struct service *service = server->services; service; service = service->next)
+        for (unsigned i = 0; i < service->n_methods; i++)
+            if (strcmp(service->impl->descriptor->name, service_name) == 0 &&
+                strcmp(service->methods[i].descriptor->name, method_name) == 0) {
+                service->methods[i].limits = *limits;
+                return true;
+            }
+    return err_set(err, ERR_NOT_FOUND, BACKEND_NONE, "%s.%s was not added", service_name, method_name);
+}
+
 /* --- start --- */
 
 static int clamp_int(int64_t value) {
@@ -106,8 +118,9 @@ static grpc_server *create_core(const struct rpc_server_options *options) {
     }
     /* A second server on the same port is an error, not a partner. */
     add_arg(&args, GRPC_ARG_ALLOW_REUSEPORT, 0);
-    /* The core unpacks a whole message before it looks at its size: a few kilobytes could become gigabytes. */
-    add_arg(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
+    /* The core unpacks a whole message before it looks at its size: a few kilobytes could become gigabytes. message.c
+     * does it within bounds. */
+    add_arg(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, COMPRESSIONS);
     add_arg(&args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
     /* Bookkeeping per call that nobody reads. */
     add_arg(&args, GRPC_ARG_ENABLE_CHANNELZ, 0);

@@ -4,10 +4,16 @@
  * function on a poller thread; it must not block. It answers, now or later and from any thread:
  *   unary            closure(&response, closure_data)              exactly once, or rpc_call_fail
  *   server stream    closure(&message, closure_data) any number of times, then rpc_call_finish or rpc_call_fail
- *   client and bidi streams: the function is called once per message received, one at a time, with the same
- *                    closure_data; rpc_call_on_half_close says what to do when the client has sent its last one
- *                    (default: rpc_call_finish). A client stream answers with one closure(…) like a unary call.
- * closure(NULL, …) fails the call with INTERNAL.
+ *   client and bidi streams: the function is called with NULL when the call begins, which is the time to set it up
+ *                    (rpc_call_set_state, rpc_call_on_half_close), then once per message received, one at a time, with
+ *                    the same closure_data. rpc_call_on_half_close says what to do when the client has sent its last
+ * one (default: rpc_call_finish). A client stream answers with one closure(…) like a unary call. closure(NULL, …) fails
+ * the call with INTERNAL. A stream may be ended before its client has sent all (early status).
+ *
+ * Flow control. What is written to a stream waits until the client reads: who writes without end stops when
+ * rpc_call_pending_writes is at what he wants to keep in memory, and goes on in rpc_call_on_drained. Reading stops by
+ * itself after each message while rpc_call_pause_reading holds, and with many writes waiting (64): the core then holds
+ * back the client.
  *
  * Ownership: `input` is valid until the call has been ended by the answer (unary, server stream), or until the
  * function returns (client and bidi streams). The response is serialized before closure returns and stays the caller's.
@@ -18,8 +24,8 @@
  * Answering twice is a defect of the caller: the second answer is ignored.
  *
  * Requests with NUL or invalid UTF-8 in a string field, or that can't be decoded, are refused by the bridge with
- * INVALID_ARGUMENT (naming the field) or INTERNAL, before any service sees them. Compressed ones are UNIMPLEMENTED: the
- * core would unpack them before it looks at their size. */
+ * INVALID_ARGUMENT (naming the field) or INTERNAL, before any service sees them. gzip and deflate are accepted; what a
+ * request has in bytes is counted after decompression. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -61,6 +67,14 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
  * `methods`, or the descriptor set lacks the service or says another shape. */
 bool rpc_server_add(struct rpc_server *server, ProtobufCService *impl, const struct rpc_method *methods,
                     size_t n_methods, struct err *err);
+/* What a method takes, below the server's max_message_bytes; 0: no limit of its own. More is RESOURCE_EXHAUSTED. */
+struct rpc_limits {
+    size_t message_bytes; /* of one message */
+    size_t call_bytes;    /* of all messages of a client or bidi stream */
+};
+/* After rpc_server_add, before rpc_server_start. `service` is the full name, `method` the short one. */
+bool rpc_server_limit(struct rpc_server *server, const char *service, const char *method,
+                      const struct rpc_limits *limits, struct err *err);
 /* Binds, starts the pollers, accepts. */
 bool rpc_server_start(struct rpc_server *server, struct err *err);
 /* "127.0.0.1:50051" with the port bound; valid after start, until free. */
@@ -92,6 +106,27 @@ void rpc_call_on_cancel(struct rpc_call *call, void (*fn)(void *arg), void *arg)
 void rpc_call_on_half_close(struct rpc_call *call, void (*fn)(void *arg), void *arg);
 /* Messages handed to the closure and not yet taken by the core: a stream that grows faster than its reader. */
 size_t rpc_call_pending_writes(const struct rpc_call *call);
+/* `fn(arg)` is called on the poller's thread each time the core has taken all messages (or the headers, where these
+ * were sent alone) of a stream that has not ended. One function per call; set it before the first write. */
+void rpc_call_on_drained(struct rpc_call *call, void (*fn)(void *arg), void *arg);
+/* No more messages are received after the current one, until resumed. The client's end and cancelling are told as ever,
+ * the former once what came before it was read. */
+void rpc_call_pause_reading(struct rpc_call *call);
+void rpc_call_resume_reading(struct rpc_call *call);
+/* Copied. False once they are out (headers go with the first message, or the end), or where the core would not send it
+ * (struct rpc_metadatum says what may be sent). */
+bool rpc_call_add_header(struct rpc_call *call, const struct rpc_metadatum *header);
+bool rpc_call_add_trailer(struct rpc_call *call, const struct rpc_metadatum *trailer);
+/* Sends the headers now. */
+void rpc_call_send_headers(struct rpc_call *call);
+/* How messages from now on are sent, where the client takes it. Which algorithm is settled when the headers go out;
+ * afterwards it can be switched off and on for each message. */
+void rpc_call_set_compression(struct rpc_call *call, enum rpc_compression compression);
+/* Whether the current message came compressed. From the service function. */
+bool rpc_call_is_compressed(const struct rpc_call *call);
+/* The service's own, NULL at first; from the service function and what runs on the poller's thread. */
+void *rpc_call_state(const struct rpc_call *call);
+void rpc_call_set_state(struct rpc_call *call, void *state);
 /* A value of the request's metadata, first one of that lower-case key, binary where the key ends in -bin; NULL if
  * absent. Valid as long as the call; not NUL-terminated. */
 const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size_t *ret_len);

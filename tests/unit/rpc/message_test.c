@@ -229,16 +229,77 @@ Test(request, one_that_is_too_large_is_refused) {
     toy_free(toy);
 }
 
-Test(request, one_that_is_compressed_is_refused) {
-    struct toy *toy = toy_new(NULL);
+/* Bytes of a Note with a text of so many letters, compressed by the core. */
+static int compressed(struct toy *toy, size_t letters) {
     struct raw raw;
-    char bytes[1002];
-    const char head[] = {0x0a, (char)0xe7, 0x07};
-    memset(bytes, 'a', sizeof bytes);
+    static unsigned char answer[200000];
+    unsigned char *bytes = malloc(letters + 5);
+    const unsigned char head[] = {0x0a, (unsigned char)(0x80 | (letters & 0x7f)),
+                                  (unsigned char)(0x80 | (letters >> 7 & 0x7f)), (unsigned char)(letters >> 14)};
+    memset(bytes, 'a', letters + sizeof head);
     memcpy(bytes, head, sizeof head);
     raw_open_gzip(&raw, rpc_server_address(toy->server), "/toy.v1.Toy/Echo");
-    raw_send(&raw, bytes, sizeof bytes);
-    cr_assert_eq(raw_status(&raw), RPC_UNIMPLEMENTED, "%s", raw.message);
+    raw_send(&raw, bytes, letters + sizeof head);
+    raw_half_close(&raw);
+    raw_receive(&raw, answer, sizeof answer);
+    int code = raw_status(&raw);
     raw_close(&raw);
+    free(bytes);
+    return code;
+}
+
+Test(request, one_that_is_compressed_counts_as_large_as_it_is_unpacked) {
+    struct toy *toy = toy_new(NULL);
+    cr_assert_eq(compressed(toy, 20000), RPC_OK);
+    cr_assert_eq(compressed(toy, 99996), RPC_OK, "100,000 bytes are allowed");
+    cr_assert_eq(compressed(toy, 99997), RPC_RESOURCE_EXHAUSTED);
+    cr_assert_eq(compressed(toy, 2000000), RPC_RESOURCE_EXHAUSTED);
     toy_free(toy);
+}
+
+static enum message_bytes_result unpack_gzip(const void *bytes, size_t len, size_t cut, const uint8_t **ret, size_t *n,
+                                             struct arena *arena) {
+    grpc_slice slices[2] = {grpc_slice_from_copied_buffer(bytes, cut),
+                            grpc_slice_from_copied_buffer((const char *)bytes + cut, len - cut)};
+    grpc_byte_buffer *buffer = grpc_raw_compressed_byte_buffer_create(slices, 2, GRPC_COMPRESS_GZIP);
+    enum message_bytes_result result = message_bytes(buffer, 1000, arena, ret, n);
+    grpc_byte_buffer_destroy(buffer);
+    grpc_slice_unref(slices[0]);
+    grpc_slice_unref(slices[1]);
+    return result;
+}
+
+/* "aaaa…", 1,000 times, by gzip -9n. */
+static const unsigned char thousand_a[] = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03,
+                                           0x4b, 0x4c, 0x1c, 0x05, 0xa3, 0x60, 0x14, 0x0c, 0x77, 0x00,
+                                           0x00, 0x03, 0xda, 0x38, 0x9a, 0xe8, 0x03, 0x00, 0x00};
+
+Test(decompress, the_bytes_may_come_in_pieces) {
+    struct arena arena;
+    arena_init(&arena, 2048);
+    for (size_t cut = 0; cut <= sizeof thousand_a; cut++) {
+        const uint8_t *bytes;
+        size_t n;
+        cr_assert_eq(unpack_gzip(thousand_a, sizeof thousand_a, cut, &bytes, &n, &arena), MESSAGE_OK, "cut at %zu",
+                     cut);
+        cr_assert_eq(n, 1000);
+        for (size_t i = 0; i < n; i++)
+            cr_assert_eq(bytes[i], 'a');
+        arena_reset(&arena);
+    }
+    arena_deinit(&arena);
+}
+
+Test(decompress, what_is_cut_short_or_changed_is_broken) {
+    struct arena arena;
+    arena_init(&arena, 2048);
+    const uint8_t *bytes;
+    size_t n;
+    for (size_t len = 0; len < sizeof thousand_a; len++)
+        cr_assert_eq(unpack_gzip(thousand_a, len, len / 2, &bytes, &n, &arena), MESSAGE_BROKEN, "%zu bytes", len);
+    unsigned char changed[sizeof thousand_a];
+    memcpy(changed, thousand_a, sizeof changed);
+    changed[sizeof changed - 5] ^= 1; /* its checksum */
+    cr_assert_eq(unpack_gzip(changed, sizeof changed, 3, &bytes, &n, &arena), MESSAGE_BROKEN);
+    arena_deinit(&arena);
 }

@@ -73,6 +73,15 @@ static void hold(struct toy *toy, bool is_stream, const Toy__V1__Note *input, To
     pthread_mutex_unlock(&toy->lock);
 }
 
+static void add_metadata(struct rpc_call *call) {
+    cr_assert(rpc_call_add_header(call, &(struct rpc_metadatum){"x-toy-header", "one", 3}));
+    cr_assert(rpc_call_add_header(call, &(struct rpc_metadatum){"x-toy-header-bin", "\0\xff", 2}));
+    cr_assert(rpc_call_add_trailer(call, &(struct rpc_metadatum){"x-toy-trailer-bin", "\1\0", 2}));
+    cr_assert_not(rpc_call_add_header(call, &(struct rpc_metadatum){"grpc-own", "x", 1}), "reserved");
+    cr_assert_not(rpc_call_add_header(call, &(struct rpc_metadatum){"X-Upper", "x", 1}), "upper case");
+    cr_assert_not(rpc_call_add_trailer(call, &(struct rpc_metadatum){"x-text", "\n", 1}), "no printable text");
+}
+
 static void echo(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, Toy__V1__Note_Closure closure,
                  void *closure_data) {
     struct rpc_call *call = rpc_call_of(closure_data);
@@ -91,6 +100,12 @@ static void echo(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, Toy_
     Toy__V1__Note answer = *input;
     int64_t deadline_us = rpc_call_deadline_us(call);
     answer.number = deadline_us == INT64_MAX ? -1 : deadline_us - clock_mono_us();
+    if (starts(input->text, "meta"))
+        add_metadata(call);
+    if (starts(input->text, "gzip") || starts(input->text, "deflate")) {
+        answer.number = rpc_call_is_compressed(call);
+        rpc_call_set_compression(call, *input->text == 'g' ? RPC_COMPRESSION_GZIP : RPC_COMPRESSION_DEFLATE);
+    }
     if (strcmp(input->text, "twice") == 0)
         rpc_call_ref(call);
     size_t len;
@@ -141,6 +156,8 @@ static void collect(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, T
                     void *closure_data) {
     struct toy *toy = (struct toy *)service;
     struct rpc_call *call = rpc_call_of(closure_data);
+    if (!input)
+        return;
     if (starts(input->text, "fail")) {
         fail(call);
         return;
@@ -166,8 +183,19 @@ static void say_goodbye(void *arg) {
 
 static void chat(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, Toy__V1__Note_Closure closure,
                  void *closure_data) {
-    (void)service;
     struct rpc_call *call = rpc_call_of(closure_data);
+    if (!input)
+        return;
+    if (starts(input->text, "meta")) {
+        add_metadata(call);
+        rpc_call_send_headers(call);
+        return;
+    }
+    if (starts(input->text, "pause")) {
+        rpc_call_pause_reading(call);
+        hold((struct toy *)service, true, input, closure, call);
+        return;
+    }
     if (starts(input->text, "fail")) {
         fail(call);
         return;
@@ -297,6 +325,7 @@ static void on_message(const ProtobufCMessage *message, void *closure_data) {
         call->numbers[call->n_messages] = note->number;
     call->n_messages++;
     call->number = note->number;
+    call->is_compressed = rpc_client_call_is_compressed(&call->call);
     snprintf(call->text, sizeof call->text, "%s", note->text);
     pthread_cond_broadcast(&call->changed);
     pthread_mutex_unlock(&call->lock);
@@ -306,6 +335,9 @@ static void on_done(struct rpc_client_call *base, const struct rpc_status *statu
     struct toy_call *call = (struct toy_call *)base;
     pthread_mutex_lock(&call->lock);
     cr_assert_not(call->is_done);
+    const char *trailer = rpc_client_call_trailer(base, "x-toy-trailer-bin", &call->trailer_len);
+    if (trailer && call->trailer_len <= sizeof call->trailer)
+        memcpy(call->trailer, trailer, call->trailer_len);
     call->is_done = true;
     call->code = status->code;
     snprintf(call->message, sizeof call->message, "%s", status->message ? status->message : "");
@@ -317,16 +349,32 @@ static void on_done(struct rpc_client_call *base, const struct rpc_status *statu
     pthread_mutex_unlock(&call->lock);
 }
 
-struct toy_call *toy_call_start(struct toy *toy, unsigned method, const char *text, int64_t number,
-                                int64_t timeout_ms) {
+struct toy_call *toy_call_new(void) {
     struct toy_call *call = calloc(1, sizeof *call);
     pthread_mutex_init(&call->lock, NULL);
     pthread_cond_init(&call->changed, NULL);
-    call->call = (struct rpc_client_call){.timeout_ms = timeout_ms, .done = on_done};
+    call->call.done = on_done;
+    return call;
+}
+
+void toy_call_begin(struct toy *toy, struct toy_call *call, unsigned method, const char *text, int64_t number) {
     Toy__V1__Note note = TOY__V1__NOTE__INIT;
     note.text = (char *)text;
     note.number = number;
     toy->stub->invoke(toy->stub, method, &note.base, on_message, call);
+}
+
+struct toy_call *toy_call_open(struct toy *toy, unsigned method) {
+    struct toy_call *call = toy_call_new();
+    rpc_client_call_open(toy->stub, method, on_message, &call->call);
+    return call;
+}
+
+struct toy_call *toy_call_start(struct toy *toy, unsigned method, const char *text, int64_t number,
+                                int64_t timeout_ms) {
+    struct toy_call *call = toy_call_new();
+    call->call.timeout_ms = timeout_ms;
+    toy_call_begin(toy, call, method, text, number);
     return call;
 }
 

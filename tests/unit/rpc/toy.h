@@ -5,11 +5,15 @@
  *            "hold…"    is kept for toy_take_held; its cancelling is counted, and answered for "hold-obedient"
  *            "twice"    is answered three times: by itself, "again", and an error
  *            "null"     is answered with NULL
+ *            "meta…"    is answered with headers x-toy-header(-bin) and the trailer x-toy-trailer-bin
+ *            "gzip…", "deflate…"  is answered compressed, with number = whether the request came compressed
  *            else       is answered by itself, with number = the deadline in us from now, or -1
  *   List     "hold…"    as above; else `number` notes numbered from 0, then "fail…" ends with ABORTED, else OK
  *   Collect  "fail…"    ends with ABORTED; else the sum of the numbers at the client's end; one such call per toy
  *   Chat     "fail…"    ends with ABORTED; else each note is answered by itself
- *            "hello…"   and a last note "bye" follows at the client's end */
+ *            "hello…"   and a last note "bye" follows at the client's end
+ *            "pause…"   is kept for toy_take_held, and nothing more is read
+ *            "meta…"    is answered with headers alone, and trailers in the end */
 #pragma once
 
 #include <criterion/criterion.h>
@@ -82,6 +86,11 @@ struct toy_call {
     int64_t numbers[1000]; /* of the messages */
     char text[200];        /* of the last message */
     int64_t number;
+    bool is_compressed;
+    char trailer[20]; /* x-toy-trailer-bin */
+    size_t trailer_len;
+    int n_headers;      /* for the test's on_headers */
+    int64_t number_out; /* for the test's on_drained */
     bool is_done;
     int code;
     char message[1000];
@@ -89,6 +98,11 @@ struct toy_call {
     size_t details_len;
 };
 
+/* Not begun: inputs may be set. */
+struct toy_call *toy_call_new(void);
+void toy_call_begin(struct toy *toy, struct toy_call *call, unsigned method, const char *text, int64_t number);
+/* A stream without a message. */
+struct toy_call *toy_call_open(struct toy *toy, unsigned method);
 struct toy_call *toy_call_start(struct toy *toy, unsigned method, const char *text, int64_t number, int64_t timeout_ms);
 void toy_call_wait(struct toy_call *call);
 bool toy_call_is_done(struct toy_call *call);

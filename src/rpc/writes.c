@@ -1,0 +1,41 @@
+/* Messages of a stream that wait until the core takes them. */
+#include <stdlib.h>
+
+#include "rpc/internal.h"
+
+void writes_push(struct writes *writes, grpc_byte_buffer *buffer, bool compress) {
+    if (writes->count == writes->capacity) {
+        size_t capacity = writes->capacity ? 2 * writes->capacity : 4;
+        struct write *items = malloc(capacity * sizeof *items);
+        if (!items)
+            abort();
+        for (size_t i = 0; i < writes->count; i++)
+            items[i] = writes->items[(writes->first + i) % writes->capacity];
+        free(writes->items);
+        *writes = (struct writes){.items = items, .count = writes->count, .capacity = capacity};
+    }
+    writes->items[(writes->first + writes->count++) % writes->capacity] = (struct write){buffer, compress};
+}
+
+struct write writes_pop(struct writes *writes) {
+    struct write write = writes->items[writes->first];
+    writes->first = (writes->first + 1) % writes->capacity;
+    writes->count--;
+    return write;
+}
+
+void writes_clear(struct writes *writes) {
+    while (writes->count > 0)
+        grpc_byte_buffer_destroy(writes_pop(writes).buffer);
+}
+
+void writes_deinit(struct writes *writes) {
+    writes_clear(writes);
+    free(writes->items);
+}
+
+grpc_op write_op(const struct write *write) {
+    grpc_op op = {.op = GRPC_OP_SEND_MESSAGE, .flags = write->compress ? 0 : GRPC_WRITE_NO_COMPRESS};
+    op.data.send_message.send_message = write->buffer;
+    return op;
+}
