@@ -6,6 +6,7 @@
  * last message of a stream shares its batch with the status where they come together. */
 #include "rpc/call.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,9 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     call->next_idle = NULL;
     atomic_store_explicit(&call->refs, 1, memory_order_relaxed);
     call->method = method;
+    call->caller = NULL;
+    call->caller_key = 0;
+    call->subject = 0;
     call->core = NULL;
     grpc_call_details_init(&call->details);
     grpc_metadata_array_init(&call->metadata);
@@ -82,6 +86,8 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
 /* Gives back what the call holds, then the call to the pool. The caller's thread may be any. */
 static void call_recycle(struct rpc_call *call) {
     struct server_poller *poller = call->poller;
+    if (call->caller)
+        callers_leave(call->server->callers, call->caller);
     if (call->core)
         grpc_call_unref(call->core);
     grpc_call_details_destroy(&call->details);
@@ -152,7 +158,7 @@ bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *
     if (grpc_call_start_batch(core, ops, n, op_arm(op, fn), NULL) == GRPC_CALL_OK)
         return true;
     grpc_call_cancel(core, NULL);
-    rpc_call_unref(call);
+    atomic_fetch_sub_explicit(&call->refs, 1, memory_order_relaxed); /* whoever calls this has another */
     return false;
 }
 
@@ -236,11 +242,11 @@ static void on_sent(struct op *op, bool ok) {
 
 /* --- the end --- */
 
-static const char *service_name(const struct rpc_call *call) {
+const char *call_service_name(const struct rpc_call *call) {
     return call->method ? call->method->service->impl->descriptor->name : "";
 }
 
-static const char *method_name(const struct rpc_call *call) {
+const char *call_method_name(const struct rpc_call *call) {
     return call->method ? call->method->descriptor->name : "";
 }
 
@@ -292,7 +298,7 @@ static void on_closed(struct op *op, bool ok) {
     if (call->was_cancelled)
         run_on_cancel(call);
     if (options->on_call_end)
-        options->on_call_end(options->on_call_end_arg, service_name(call), method_name(call), code,
+        options->on_call_end(options->on_call_end_arg, call_service_name(call), call_method_name(call), code,
                              end_us - call->start_us);
     rpc_call_unref(call);
 }
@@ -522,6 +528,27 @@ void *rpc_call_state(const struct rpc_call *call) {
 
 void rpc_call_set_state(struct rpc_call *call, void *state) {
     call->state = state;
+}
+
+void rpc_call_set_caller(struct rpc_call *call, uint64_t caller) {
+    call->caller_key = caller;
+}
+
+void rpc_call_set_subject(struct rpc_call *call, int64_t subject) {
+    call->subject = subject;
+}
+
+int64_t rpc_call_subject(const struct rpc_call *call) {
+    return call->subject;
+}
+
+void rpc_call_retry_after(struct rpc_call *call, int64_t ms) {
+    char text[24];
+    int len = snprintf(text, sizeof text, "%" PRId64, ms);
+    pthread_mutex_lock(&call->lock);
+    if (!call->ended)
+        metadata_add_reserved(&call->trailers, RETRY_PUSHBACK_KEY, grpc_slice_from_copied_buffer(text, (size_t)len));
+    pthread_mutex_unlock(&call->lock);
 }
 
 void *rpc_call_alloc(struct rpc_call *call, size_t size) {

@@ -30,6 +30,9 @@ struct rpc_call {
 
     /* of the accept; then read-only */
     const struct method *method; /* NULL: the client asks for one that doesn't exist */
+    struct caller *caller;       /* it counts for; NULL: none is limited */
+    uint64_t caller_key;         /* 0: as its address says */
+    int64_t subject;
     grpc_call *core;
     gpr_timespec deadline;
     grpc_call_details details; /* without method only */
@@ -90,10 +93,16 @@ void call_refuse(struct rpc_call *call, int code, const char *format, ...) __att
 /* The closure that service functions get; closure_data is the call. */
 void call_respond(const ProtobufCMessage *message, void *closure_data);
 bool call_has_ended(struct rpc_call *call);
+/* The full name of its service and the short one of its method; "" where there are none. */
+const char *call_service_name(const struct rpc_call *call);
+const char *call_method_name(const struct rpc_call *call);
 /* As rpc_call_on_cancel, which says nothing where the call was answered already and fn won't run: false then. */
 bool call_on_cancel(struct rpc_call *call, void (*fn)(void *arg), void *arg);
 /* After sends: goes on receiving where it had paused because of too many pending writes. Lock held, poller's thread. */
 void call_resume_receiving(struct rpc_call *call);
+
+/* Whom a call counts for, where nobody has said it: a hash of the client's address without its port. peer.c */
+uint64_t call_address_key(struct rpc_call *call);
 
 /* Asks the core for the next call of a method (NULL: of all that don't exist) on the poller's queue. */
 void call_arm(struct server_poller *poller, const struct method *method);

@@ -1,6 +1,4 @@
-/* The client: channels, their stubs' services, and calls.
- *
- *   operation   a call in the core: what the caller's rpc_client_call has behind it; pooled
+/* A client's calls; channel.c has what they are made on, operation.h the vocabulary.
  *
  * An operation belongs to one poller of its channel (they take turns), on whose thread all its ops run. What other
  * threads may touch as well (sending, reading that was paused, cancelling) is guarded by the call's lock: its
@@ -11,90 +9,16 @@
  * A unary call is one batch, and needs no lock. All others are several: the status; what is received, message by
  * message, the first with the headers unless somebody wants to hear of these; and what is sent (pump), as on the
  * server. `outstanding` counts the batches not yet back; at zero the call has ended. */
-#include "rpc/client.h"
-
-#include <grpc/compression.h>
-#include <grpc/grpc_security.h>
-#include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/strbuf.h"
-#include "rpc/internal.h"
+#include "rpc/operation.h"
 
 #define ARENA_BLOCK_BYTES   2048
-#define IDLE_OPERATIONS_MAX 1024      /* kept per poller; about 3 KiB each */
-#define MESSAGE_BYTES_MAX   (4 << 20) /* unless the options say otherwise; as the core */
-#define TEXT_MAX            400
-
-struct client_poller {
-    struct poller base;
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t empty;
-    struct operation *in_flight;
-    struct operation *idle;
-    size_t n_idle;
-};
-
-struct client_method {
-    const ProtobufCMethodDescriptor *descriptor;
-    bool is_known; /* in the table of shapes */
-    bool takes_one, gives_one;
-    char *path; /* must live as long as the channel */
-    void *registered;
-};
-
-struct client_service {
-    ProtobufCService base; /* first: what the stubs get */
-    struct rpc_channel *channel;
-    struct client_service *next;
-    struct client_method *methods;
-};
-
-struct rpc_channel {
-    grpc_channel *core;
-    size_t max_message_bytes;
-    struct client_poller *pollers;
-    unsigned n_pollers;
-    atomic_uint turn;
-    pthread_mutex_t lock; /* guards `services` */
-    struct client_service *services;
-};
-
-struct operation {
-    struct client_poller *poller;
-    struct operation *previous, *next;
-    const struct rpc_channel *channel;
-    struct rpc_client_call *call;
-    const struct client_method *method;
-    ProtobufCClosure closure;
-    grpc_call *core;
-    struct op step_op, status_op, headers_op, send_op;
-    grpc_metadata_array headers, trailers;
-    grpc_byte_buffer *incoming;
-    size_t received_bytes;
-    bool is_compressed; /* the message being delivered */
-
-    /* guarded by the call's lock but for unary calls */
-    int outstanding;
-    struct metadata metadata;
-    struct writes writes;
-    struct write outgoing; /* of the batch on its way */
-    bool metadata_sent, sending, close_wanted, close_sent;
-    bool broken;         /* a send failed: no more of them */
-    bool reading_held;   /* by the caller */
-    bool receive_paused; /* no receive is on its way, and one is due */
-
-    grpc_status_code code;
-    grpc_slice text;
-    bool is_failed; /* by us, whatever the core says: own_code and own_text tell how */
-    int own_code;
-    char own_text[TEXT_MAX];
-    struct arena arena;
-};
+#define IDLE_OPERATIONS_MAX 1024 /* kept per poller; about 3 KiB each */
 
 /* --- operations --- */
 
@@ -107,7 +31,7 @@ static struct operation *operation_new(struct client_poller *poller) {
     return operation;
 }
 
-static void operation_free(struct operation *operation) {
+void operation_free(struct operation *operation) {
     arena_deinit(&operation->arena);
     metadata_deinit(&operation->metadata);
     writes_deinit(&operation->writes);
@@ -481,10 +405,13 @@ static void take_metadata(struct operation *operation) {
         if (!metadata_add(&operation->metadata, &call->metadata[i]))
             operation_fail(operation, RPC_INTERNAL, "metadata '%.100s' can't be sent: its key or value is not allowed",
                            call->metadata[i].key);
+    const char *credential = operation->channel->credential;
+    if (credential)
+        metadata_add(&operation->metadata, &(struct rpc_metadatum){"authorization", credential, strlen(credential)});
     metadata_add_compression(&operation->metadata, call->compression);
 }
 
-static void invoke(ProtobufCService *base, unsigned index, const ProtobufCMessage *input, ProtobufCClosure closure,
+void client_invoke(ProtobufCService *base, unsigned index, const ProtobufCMessage *input, ProtobufCClosure closure,
                    void *closure_data) {
     struct client_service *service = (struct client_service *)base;
     struct rpc_channel *channel = service->channel;
@@ -519,7 +446,7 @@ static void invoke(ProtobufCService *base, unsigned index, const ProtobufCMessag
 
 void rpc_client_call_open(ProtobufCService *service, unsigned index, ProtobufCClosure closure,
                           struct rpc_client_call *call) {
-    invoke(service, index, NULL, closure, call);
+    client_invoke(service, index, NULL, closure, call);
 }
 
 /* --- what the caller asks and sets --- */
@@ -596,153 +523,4 @@ const char *rpc_client_call_trailer(const struct rpc_client_call *call, const ch
 bool rpc_client_call_is_compressed(const struct rpc_client_call *call) {
     const struct operation *operation = call->received;
     return operation->is_compressed;
-}
-
-/* --- channels and services --- */
-
-static void add_arg(grpc_channel_args *args, const char *key, int value) {
-    grpc_arg arg = {.type = GRPC_ARG_INTEGER, .key = (char *)key};
-    arg.value.integer = value;
-    args->args[args->num_args++] = arg;
-}
-
-static grpc_channel *create_core(const char *target, size_t max_message_bytes) {
-    grpc_arg room[12];
-    grpc_channel_args args = {.args = room};
-    add_arg(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, max_message_bytes < INT_MAX ? (int)max_message_bytes : INT_MAX);
-    add_arg(&args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1); /* a connection per channel */
-    add_arg(&args, GRPC_ARG_ENABLE_RETRIES, 0);            /* whoever calls knows whether to try again */
-    add_arg(&args, GRPC_ARG_ENABLE_CHANNELZ, 0);
-    /* As on the server: message.c unpacks within bounds. */
-    add_arg(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, COMPRESSIONS);
-    add_arg(&args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
-    /* A server that comes back is found again within a second; the core's own default grows to two minutes. */
-    add_arg(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-    add_arg(&args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-    /* The target is where to connect to, whatever the environment says. */
-    add_arg(&args, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-    grpc_channel *core = grpc_channel_create(target, credentials, &args);
-    grpc_channel_credentials_release(credentials);
-    return core;
-}
-
-static bool start_pollers(struct rpc_channel *channel, unsigned n, struct err *err) {
-    channel->pollers = calloc(n, sizeof *channel->pollers);
-    if (!channel->pollers)
-        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "out of memory");
-    while (channel->n_pollers < n) {
-        struct client_poller *poller = &channel->pollers[channel->n_pollers++];
-        pthread_mutex_init(&poller->lock, NULL);
-        pthread_cond_init(&poller->empty, NULL);
-        poller_init(&poller->base);
-        if (!poller_start(&poller->base, err))
-            return false;
-    }
-    return true;
-}
-
-bool rpc_channel_new(const char *target, const struct rpc_channel_options *options, struct rpc_channel **ret_channel,
-                     struct err *err) {
-    static const struct rpc_channel_options none = {0};
-    options = options ? options : &none;
-    struct rpc_channel *channel = calloc(1, sizeof *channel);
-    if (!channel)
-        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "out of memory");
-    pthread_mutex_init(&channel->lock, NULL);
-    core_init();
-    channel->max_message_bytes = options->max_message_bytes ? options->max_message_bytes : MESSAGE_BYTES_MAX;
-    channel->core = create_core(target, channel->max_message_bytes);
-    if (!start_pollers(channel, options->pollers > 0 ? (unsigned)options->pollers : 1, err)) {
-        rpc_channel_free(channel);
-        return false;
-    }
-    *ret_channel = channel;
-    return true;
-}
-
-static void cancel_all(struct client_poller *poller) {
-    pthread_mutex_lock(&poller->lock);
-    for (struct operation *each = poller->in_flight; each; each = each->next)
-        if (each->core)
-            grpc_call_cancel(each->core, NULL);
-    while (poller->in_flight)
-        pthread_cond_wait(&poller->empty, &poller->lock);
-    pthread_mutex_unlock(&poller->lock);
-}
-
-static void client_poller_deinit(struct client_poller *poller) {
-    poller_drain(&poller->base);
-    poller_deinit(&poller->base);
-    while (poller->idle) {
-        struct operation *operation = poller->idle;
-        poller->idle = operation->next;
-        operation_free(operation);
-    }
-    pthread_cond_destroy(&poller->empty);
-    pthread_mutex_destroy(&poller->lock);
-}
-
-static void client_service_free(struct client_service *service) {
-    for (unsigned i = 0; service->methods && i < service->base.descriptor->n_methods; i++)
-        free(service->methods[i].path);
-    free(service->methods);
-    free(service);
-}
-
-void rpc_channel_free(struct rpc_channel *channel) {
-    if (!channel)
-        return;
-    for (unsigned i = 0; i < channel->n_pollers; i++)
-        cancel_all(&channel->pollers[i]);
-    grpc_channel_destroy(channel->core);
-    for (unsigned i = 0; i < channel->n_pollers; i++)
-        client_poller_deinit(&channel->pollers[i]);
-    free(channel->pollers);
-    while (channel->services) {
-        struct client_service *service = channel->services;
-        channel->services = service->next;
-        client_service_free(service);
-    }
-    core_deinit();
-    pthread_mutex_destroy(&channel->lock);
-    free(channel);
-}
-
-static void client_method_init(struct client_method *method, struct rpc_channel *channel, const char *service,
-                               const ProtobufCMethodDescriptor *descriptor, const struct rpc_method *rows, size_t n) {
-    method->descriptor = descriptor;
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(rows[i].name, descriptor->name) == 0) {
-            method->is_known = true;
-            method->takes_one = shape_takes_one(rows[i].shape);
-            method->gives_one = shape_gives_one(rows[i].shape);
-        }
-    struct strbuf path = {0};
-    strbuf_printf(&path, "/%s/%s", service, descriptor->name);
-    method->path = path.data;
-    method->registered = grpc_channel_register_call(channel->core, method->path, NULL, NULL);
-}
-
-ProtobufCService *rpc_channel_service(struct rpc_channel *channel, const ProtobufCServiceDescriptor *descriptor,
-                                      const struct rpc_method *methods, size_t n_methods) {
-    pthread_mutex_lock(&channel->lock);
-    struct client_service *service = channel->services;
-    while (service && service->base.descriptor != descriptor)
-        service = service->next;
-    if (!service) {
-        service = calloc(1, sizeof *service);
-        struct client_method *room = calloc(descriptor->n_methods + 1, sizeof *room);
-        if (!service || !room)
-            abort();
-        *service = (struct client_service){.base = {.descriptor = descriptor, .invoke = invoke},
-                                           .channel = channel,
-                                           .next = channel->services,
-                                           .methods = room};
-        for (unsigned i = 0; i < descriptor->n_methods; i++)
-            client_method_init(&room[i], channel, descriptor->name, &descriptor->methods[i], methods, n_methods);
-        channel->services = service;
-    }
-    pthread_mutex_unlock(&channel->lock);
-    return &service->base;
 }

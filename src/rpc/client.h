@@ -29,6 +29,10 @@ struct rpc_channel;
 struct rpc_channel_options {
     int pollers;              /* threads; 0 means 1 */
     size_t max_message_bytes; /* of a response; 0 means 4 MiB */
+    /* NULL: plain text. The files are read by rpc_channel_new, once: a new channel takes what has been renewed. */
+    const struct rpc_tls *tls;
+    const char *server_name; /* what the server's certificate is for, where the target is not called that; or NULL */
+    const char *token;       /* sent with each call as "authorization: Bearer …"; or NULL */
 };
 
 struct rpc_client_call {

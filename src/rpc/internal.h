@@ -11,6 +11,8 @@
 
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -100,6 +102,8 @@ const char *metadata_find(const grpc_metadata_array *received, const char *key, 
 #define DETAILS_KEY "grpc-status-details-bin"
 /* All that this side sends and takes, for the core's channel argument. */
 #define COMPRESSIONS (1 << GRPC_COMPRESS_NONE | 1 << GRPC_COMPRESS_DEFLATE | 1 << GRPC_COMPRESS_GZIP)
+
+#define RETRY_PUSHBACK_KEY "grpc-retry-pushback-ms"
 
 /* --- writes.c --- */
 
@@ -199,6 +203,35 @@ bool listen_explain(const char *listen, struct err *err);
 /* `listen` (checked) with the port that was bound; malloc'ed. */
 char *listen_address(const char *listen, int port);
 
+/* --- tls.c --- */
+
+struct tls_server;
+/* Copies the strings; does not read yet. */
+bool tls_server_new(const struct rpc_tls *files, void (*on_reload)(void *arg, const struct err *err),
+                    void *on_reload_arg, struct tls_server **ret_tls, struct err *err);
+/* Reads the files. NULL when they can't be used. Refers to `tls`. */
+grpc_server_credentials *tls_server_credentials(struct tls_server *tls, struct err *err);
+void tls_server_free(struct tls_server *tls);
+/* Reads the files. NULL when they can't be used. */
+grpc_channel_credentials *tls_client_credentials(const struct rpc_tls *files, struct err *err);
+
+/* --- callers.c --- */
+
+struct caller;
+struct callers;
+/* NULL where there is no limit. */
+struct callers *callers_new(const struct rpc_caller_limits *limits);
+void callers_free(struct callers *callers);
+/* NULL: it is one too many. Else it counts until callers_leave. */
+struct caller *callers_enter(struct callers *callers, uint64_t key, int64_t now_us);
+void callers_leave(struct callers *callers, struct caller *caller);
+
+/* --- accept.c --- */
+
+/* From now on; for the process. 0: as many as there may be descriptors. */
+void accept_limit(int max_connections);
+int64_t accept_refused(void);
+
 /* --- server.c --- */
 
 struct server_poller {
@@ -216,6 +249,8 @@ struct rpc_server {
     struct descriptors descriptors;
     struct service *services;
     struct server_poller *pollers;
+    struct tls_server *tls;
+    struct callers *callers;
     struct rpc_health *health;
     struct reflection *reflection;
     struct op shutdown_op;

@@ -8,7 +8,8 @@
 
 /* A bidi stream whose client sends without reading what it gets: no more is received until it has. */
 #define PENDING_WRITES_MAX 64
-#define METHOD_TEXT_MAX    200 /* bytes of an unknown method's name that are told */
+#define METHOD_TEXT_MAX    200  /* bytes of an unknown method's name that are told */
+#define RETRY_MS           1000 /* unless the service says it */
 
 static op_fn on_accepted;
 
@@ -180,6 +181,40 @@ static void begin_stream(struct rpc_call *call) {
     receive_next(call);
 }
 
+static void refuse_overload(struct rpc_call *call) {
+    const struct rpc_server_options *options = &call->server->options;
+    if (options->on_overload)
+        options->on_overload(options->on_overload_arg, call);
+    if (!call_has_ended(call))
+        rpc_call_retry_after(call, RETRY_MS);
+    call_refuse(call, RPC_RESOURCE_EXHAUSTED, "too many calls at a time: try again later");
+}
+
+/* Whether the call may go on; it has been refused otherwise. What comes with the bridge is not limited: health is asked
+ * for when it matters. */
+static bool let_in(struct rpc_call *call, int64_t in_flight) {
+    struct rpc_server *server = call->server;
+    const struct rpc_server_options *options = &server->options;
+    bool is_limited = !call->method || !call->method->service->own;
+    if (is_limited && options->max_in_flight > 0 && in_flight > options->max_in_flight) {
+        refuse_overload(call);
+        return false;
+    }
+    if (options->allow &&
+        !options->allow(options->allow_arg, call, call_service_name(call), call_method_name(call))) {
+        call_refuse(call, RPC_PERMISSION_DENIED, "this caller may not do that");
+        return false;
+    }
+    if (is_limited && server->callers) {
+        uint64_t key = call->caller_key ? call->caller_key : call_address_key(call);
+        call->caller = callers_enter(server->callers, key, call->start_us);
+        if (!call->caller)
+            refuse_overload(call);
+        return call->caller != NULL;
+    }
+    return true;
+}
+
 static void on_accepted(struct op *op, bool ok) {
     struct rpc_call *call = OWNER_OF(op, struct rpc_call, accept_op);
     if (!ok) { /* the server is shutting down */
@@ -187,12 +222,15 @@ static void on_accepted(struct op *op, bool ok) {
         return;
     }
     struct rpc_server *server = call->server;
-    atomic_fetch_add(&server->in_flight, 1); /* first: from now on the queue and the server stay */
+    /* First: from now on the queue and the server stay. */
+    int64_t in_flight = atomic_fetch_add(&server->in_flight, 1) + 1;
     if (!atomic_load(&server->stopping))
         call_arm(call->poller, call->method);
     call->start_us = clock_mono_us();
     call->deadline_us = deadline_to_us(call->method ? call->deadline : call->details.deadline);
     call_watch_close(call);
+    if (!let_in(call, in_flight))
+        return;
     if (!call->method)
         refuse_unknown(call);
     else if (!join_own_streams(call))

@@ -6,6 +6,7 @@
  *   status   how a call ended: a canonical code, a text, and the bytes of grpc-status-details-bin */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,6 +52,16 @@ struct rpc_metadatum {
     const char *key;
     const void *value;
     size_t len;
+};
+
+/* PEM files. A certificate is one chain, its own first. */
+struct rpc_tls {
+    const char *certificate, *key;
+    /* The authorities to believe. Server: those of clients' certificates; NULL: none is asked for. Client: NULL is the
+     * system's. */
+    const char *ca;
+    /* Server with `ca`: clients without a certificate are let in too, without a name. */
+    bool client_may_be_unknown;
 };
 
 /* protobuf-c's descriptors do not say which side streams: this table does. Checked against the descriptor set. */

@@ -49,6 +49,13 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
     pthread_cond_init(&server->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     core_init();
+    server->options.tls = NULL; /* not ours; server->tls is */
+    server->callers = callers_new(&options->caller_limits);
+    if (options->tls &&
+        !tls_server_new(options->tls, options->on_tls_reload, options->on_tls_reload_arg, &server->tls, err)) {
+        rpc_server_free(server);
+        return false;
+    }
     if (!descriptors_init(&server->descriptors, options->descriptor_set, options->descriptor_set_size, err)) {
         rpc_server_free(server);
         return false;
@@ -140,7 +147,10 @@ static void register_methods(struct rpc_server *server) {
 static bool bind_port(struct rpc_server *server, struct err *err) {
     if (!listen_check(server->listen, err))
         return false;
-    grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
+    grpc_server_credentials *credentials =
+        server->tls ? tls_server_credentials(server->tls, err) : grpc_insecure_server_credentials_create();
+    if (!credentials)
+        return false;
     int port = grpc_server_add_http2_port(server->core, server->listen, credentials);
     grpc_server_credentials_release(credentials);
     if (port <= 0)
@@ -201,6 +211,7 @@ static void destroy_core(struct rpc_server *server) {
 bool rpc_server_start(struct rpc_server *server, struct err *err) {
     atomic_store(&server->stopping, false);
     server->is_shut_down = server->own_closed = false;
+    accept_limit(server->options.max_connections);
     server->core = create_core(&server->options);
     if (!create_pollers(server, err)) {
         grpc_server_destroy(server->core);
@@ -225,6 +236,10 @@ const char *rpc_server_address(const struct rpc_server *server) {
 
 int64_t rpc_server_in_flight(const struct rpc_server *server) {
     return atomic_load(&server->in_flight);
+}
+
+int64_t rpc_connections_refused(void) {
+    return accept_refused();
 }
 
 /* --- stop --- */
@@ -302,6 +317,8 @@ void rpc_server_free(struct rpc_server *server) {
     reflection_free(server->reflection);
     descriptors_deinit(&server->descriptors);
     core_deinit();
+    tls_server_free(server->tls);
+    callers_free(server->callers);
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->lock);
     free(server->address);

@@ -39,6 +39,12 @@
 struct rpc_server;
 struct rpc_call;
 
+/* What one caller may do; 0: no limit. */
+struct rpc_caller_limits {
+    double per_second; /* calls begun; a pause is made up for by no more than a second's worth at once */
+    int64_t in_flight;
+};
+
 struct rpc_server_options {
     const char *listen;                  /* "127.0.0.1:50051", "[::1]:0"; port 0 picks a free one */
     int pollers;                         /* threads, each with a completion queue of its own */
@@ -46,6 +52,19 @@ struct rpc_server_options {
     int max_concurrent_streams;          /* per connection */
     size_t max_metadata_bytes;           /* per call */
     int64_t max_connection_age_ms;       /* 0: no limit */
+    /* Of the process; more are closed when they come. 0: as many as its file descriptors allow, less some that are
+     * kept for other ends (see accept.c). Counted by descriptors, so it is not exact. */
+    int max_connections;
+    int64_t max_in_flight; /* calls at a time; 0: no limit. More are refused as overload */
+    /* A caller is whom `allow` says (rpc_call_set_caller), else the client's address without its port. */
+    struct rpc_caller_limits caller_limits;
+    /* NULL: plain text. rpc_server_start reads the files and refuses what does not fit together; they are read again
+     * for new connections within a second of a change. */
+    const struct rpc_tls *tls;
+    /* Changed files are used from now on, or can't be (*err says why) and the older stay; may be NULL. A thread of the
+     * core's. */
+    void (*on_tls_reload)(void *arg, const struct err *err);
+    void *on_tls_reload_arg;
     const unsigned char *descriptor_set; /* a serialized FileDescriptorSet with every served service; must outlive */
     size_t descriptor_set_size;
     /* Called once per ended call on a poller thread, for metrics and logs; may be NULL. `service` is the full name,
@@ -59,6 +78,14 @@ struct rpc_server_options {
     void (*on_bad_fields)(void *arg, struct rpc_call *call, const char *const *fields, const char *const *problems,
                           size_t n);
     void *on_bad_fields_arg;
+    /* Whether the call may be made, before anything of its request is looked at; may be NULL (all may). False: it has
+     * failed the call (a plain PERMISSION_DENIED follows otherwise). "" for a method that does not exist. */
+    bool (*allow)(void *arg, struct rpc_call *call, const char *service, const char *method);
+    void *allow_arg;
+    /* Fails a call that is one too many, of all or of its caller; may be NULL (a plain RESOURCE_EXHAUSTED with
+     * grpc-retry-pushback-ms). */
+    void (*on_overload)(void *arg, struct rpc_call *call);
+    void *on_overload_arg;
 };
 
 /* Copies the options' strings. grpc_init is called within; never fork after it. */
@@ -81,6 +108,8 @@ bool rpc_server_start(struct rpc_server *server, struct err *err);
 const char *rpc_server_address(const struct rpc_server *server);
 /* Calls in flight now. */
 int64_t rpc_server_in_flight(const struct rpc_server *server);
+/* Connections closed at once because there were too many, since the process began. */
+int64_t rpc_connections_refused(void);
 /* No new calls (GOAWAY), waits up to grace_ms for those in flight, cancels the rest, waits until each was answered by
  * its service, joins the pollers. `hurry` (may be NULL): the grace period ends early once *hurry is true. */
 void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const volatile bool *hurry);
@@ -130,6 +159,19 @@ void rpc_call_set_state(struct rpc_call *call, void *state);
 /* A value of the request's metadata, first one of that lower-case key, binary where the key ends in -bin; NULL if
  * absent. Valid as long as the call; not NUL-terminated. */
 const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size_t *ret_len);
+/* Where the client is, as the core puts it: "ipv4:127.0.0.1:5000". From the service function, or `allow`. Valid as long
+ * as the call. */
+const char *rpc_call_peer(struct rpc_call *call);
+/* Alternative name number `index` of the client's certificate, which was verified: DNS name, URI, address; NULL: there
+ * are no more. From the service function, or `allow`. Valid as long as the call. */
+const char *rpc_call_peer_name(struct rpc_call *call, size_t index);
+/* From `allow`: whom the caller's limits count the call for (any number but 0). */
+void rpc_call_set_caller(struct rpc_call *call, uint64_t caller);
+/* From `allow`, for the service function: whom the call is made for, in the service's terms. 0, unless set. */
+void rpc_call_set_subject(struct rpc_call *call, int64_t subject);
+int64_t rpc_call_subject(const struct rpc_call *call);
+/* Before the call is failed: how long clients that retry by themselves are to wait (grpc-retry-pushback-ms). */
+void rpc_call_retry_after(struct rpc_call *call, int64_t ms);
 /* Memory that lives as long as the call, e.g. for a stage's state. Only from the service function. Zeroed. */
 void *rpc_call_alloc(struct rpc_call *call, size_t size);
 void rpc_call_ref(struct rpc_call *call);

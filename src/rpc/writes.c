@@ -1,7 +1,11 @@
-/* Messages of a stream that wait until the core takes them. */
+/* Messages of a stream that wait until the core takes them. The capacity is a power of two. */
 #include <stdlib.h>
 
 #include "rpc/internal.h"
+
+static struct write *slot(const struct writes *writes, size_t index) {
+    return &writes->items[(writes->first + index) & (writes->capacity - 1)];
+}
 
 void writes_push(struct writes *writes, grpc_byte_buffer *buffer, bool compress) {
     if (writes->count == writes->capacity) {
@@ -10,16 +14,16 @@ void writes_push(struct writes *writes, grpc_byte_buffer *buffer, bool compress)
         if (!items)
             abort();
         for (size_t i = 0; i < writes->count; i++)
-            items[i] = writes->items[(writes->first + i) % writes->capacity];
+            items[i] = *slot(writes, i);
         free(writes->items);
         *writes = (struct writes){.items = items, .count = writes->count, .capacity = capacity};
     }
-    writes->items[(writes->first + writes->count++) % writes->capacity] = (struct write){buffer, compress};
+    *slot(writes, writes->count++) = (struct write){buffer, compress};
 }
 
 struct write writes_pop(struct writes *writes) {
-    struct write write = writes->items[writes->first];
-    writes->first = (writes->first + 1) % writes->capacity;
+    struct write write = *slot(writes, 0);
+    writes->first++;
     writes->count--;
     return write;
 }

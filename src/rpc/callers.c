@@ -1,0 +1,97 @@
+/* What each caller may still do: a token bucket for the rate, and a count of its calls in flight.
+ *
+ * A table of fixed size, so that memory is bounded whatever addresses clients come from: a caller has its place in one
+ * set of eight, where it takes that of somebody who has been idle for long enough to be forgotten (his bucket is full
+ * again). Where all eight are busy, it shares the last one's: two callers are then held to one's limit. Any thread. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "rpc/internal.h"
+
+#define SETS       1024 /* a power of two */
+#define SET_PLACES 8
+
+struct caller {
+    uint64_t key; /* 0: nobody */
+    double tokens;
+    int64_t filled_us;
+    int64_t in_flight;
+};
+
+struct callers {
+    struct rpc_caller_limits limits;
+    pthread_mutex_t lock; /* guards what follows */
+    struct caller places[SETS][SET_PLACES];
+};
+
+struct callers *callers_new(const struct rpc_caller_limits *limits) {
+    if (limits->per_second <= 0 && limits->in_flight <= 0)
+        return NULL;
+    struct callers *callers = calloc(1, sizeof *callers);
+    if (!callers)
+        abort();
+    callers->limits = *limits;
+    pthread_mutex_init(&callers->lock, NULL);
+    return callers;
+}
+
+void callers_free(struct callers *callers) {
+    if (!callers)
+        return;
+    pthread_mutex_destroy(&callers->lock);
+    free(callers);
+}
+
+/* A bucket holds what may be called in one second. */
+static double capacity_of(const struct rpc_caller_limits *limits) {
+    return limits->per_second > 1 ? limits->per_second : 1;
+}
+
+static void refill(struct caller *caller, const struct rpc_caller_limits *limits, int64_t now_us) {
+    double full = capacity_of(limits);
+    double tokens = caller->tokens + (double)(now_us - caller->filled_us) * limits->per_second / US_PER_S;
+    caller->tokens = tokens < full ? tokens : full;
+    caller->filled_us = now_us;
+}
+
+static bool is_forgettable(struct caller *caller, const struct rpc_caller_limits *limits, int64_t now_us) {
+    if (caller->key == 0)
+        return true;
+    refill(caller, limits, now_us);
+    return caller->in_flight == 0 && (limits->per_second <= 0 || caller->tokens >= capacity_of(limits));
+}
+
+static struct caller *find(struct callers *callers, uint64_t key, int64_t now_us) {
+    struct caller *set = callers->places[key & (SETS - 1)], *room = NULL;
+    for (struct caller *each = set; each < set + SET_PLACES; each++)
+        if (each->key == key)
+            return each;
+    for (struct caller *each = set; each < set + SET_PLACES && !room; each++)
+        if (is_forgettable(each, &callers->limits, now_us))
+            room = each;
+    if (!room)
+        return &set[SET_PLACES - 1];
+    *room = (struct caller){.key = key, .tokens = capacity_of(&callers->limits), .filled_us = now_us};
+    return room;
+}
+
+struct caller *callers_enter(struct callers *callers, uint64_t key, int64_t now_us) {
+    const struct rpc_caller_limits *limits = &callers->limits;
+    pthread_mutex_lock(&callers->lock);
+    struct caller *caller = find(callers, key ? key : 1, now_us), *entered = NULL;
+    refill(caller, limits, now_us);
+    if ((limits->per_second <= 0 || caller->tokens >= 1) &&
+        (limits->in_flight <= 0 || caller->in_flight < limits->in_flight)) {
+        caller->tokens -= limits->per_second > 0 ? 1 : 0;
+        caller->in_flight++;
+        entered = caller;
+    }
+    pthread_mutex_unlock(&callers->lock);
+    return entered;
+}
+
+void callers_leave(struct callers *callers, struct caller *caller) {
+    pthread_mutex_lock(&callers->lock);
+    caller->in_flight--;
+    pthread_mutex_unlock(&callers->lock);
+}

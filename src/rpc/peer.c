@@ -1,0 +1,47 @@
+/* Who is at the other end of a call: address, and names that were proven. On the poller's thread of the call. */
+#include <grpc/grpc_security_constants.h>
+#include <grpc/support/alloc.h>
+#include <string.h>
+
+#include "rpc/call.h"
+
+const char *rpc_call_peer(struct rpc_call *call) {
+    char *peer = grpc_call_get_peer(call->core);
+    size_t size = strlen(peer) + 1;
+    char *copy = memcpy(arena_zalloc(&call->arena, size), peer, size);
+    gpr_free(peer);
+    return copy;
+}
+
+const char *rpc_call_peer_name(struct rpc_call *call, size_t index) {
+    grpc_auth_context *context = grpc_call_auth_context(call->core);
+    if (!context)
+        return NULL;
+    grpc_auth_property_iterator each = grpc_auth_context_find_properties_by_name(context, GRPC_X509_SAN_PROPERTY_NAME);
+    const grpc_auth_property *property;
+    char *name = NULL;
+    while ((property = grpc_auth_property_iterator_next(&each)) && index > 0)
+        index--;
+    if (property) {
+        name = arena_zalloc(&call->arena, property->value_length + 1);
+        memcpy(name, property->value, property->value_length);
+    }
+    grpc_auth_context_release(context);
+    return name;
+}
+
+/* FNV-1a. */
+static uint64_t hash_of(const char *text, size_t len) {
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
+    return hash;
+}
+
+uint64_t call_address_key(struct rpc_call *call) {
+    char *peer = grpc_call_get_peer(call->core);
+    const char *port = strrchr(peer, ':');
+    uint64_t key = hash_of(peer, port ? (size_t)(port - peer) : strlen(peer));
+    gpr_free(peer);
+    return key ? key : 1;
+}
