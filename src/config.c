@@ -19,7 +19,8 @@ static void *field_of(struct config *config, const struct setting *setting) {
 }
 
 static bool is_string(const struct setting *setting) {
-    return setting->type != TYPE_INT && setting->type != TYPE_LOG_LEVEL && setting->type != TYPE_TOPIC_STRATEGY;
+    return setting->type != TYPE_INT && setting->type != TYPE_BOOL && setting->type != TYPE_LOG_LEVEL &&
+           setting->type != TYPE_TOPIC_STRATEGY;
 }
 
 /* All of [at, end) is digits, and as a number no more than `max`. */
@@ -137,6 +138,13 @@ static bool assign(struct config *config, const struct setting *setting, const c
         if (!per_coupon && strcmp(value, "key") != 0)
             return refuse_value(setting, value, where, "is not a strategy", err);
         *(enum topic_strategy *)field = per_coupon ? TOPIC_STRATEGY_PER_COUPON : TOPIC_STRATEGY_KEY;
+        return true;
+    }
+    if (setting->type == TYPE_BOOL) {
+        bool yes = strcmp(value, "true") == 0;
+        if (!yes && strcmp(value, "false") != 0)
+            return refuse_value(setting, value, where, "is neither", err);
+        *(bool *)field = yes;
         return true;
     }
     if (setting->type == TYPE_INT)
@@ -507,6 +515,42 @@ static bool check(const struct config *config, struct err *err) {
     return true;
 }
 
+static bool is_loopback(const char *listen) {
+    static const char *const hosts[] = {"127.", "[::1]:", "localhost:"};
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        if (strncmp(listen, hosts[i], strlen(hosts[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Who could listen in, and who could pretend. */
+static bool check_access(const struct config *config, struct err *err) {
+    bool has_tls = config->grpc_tls_certificate[0];
+    if (has_tls != (config->grpc_tls_key[0] != '\0'))
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s is set without %s: TLS needs both",
+                       has_tls ? "grpc.tls_certificate" : "grpc.tls_key",
+                       has_tls ? "grpc.tls_key" : "grpc.tls_certificate");
+    if (config->grpc_tls_client_ca[0] && !has_tls)
+        return err_set(
+            err, ERR_INVALID, BACKEND_NONE,
+            "grpc.tls_client_ca is set without grpc.tls_certificate: clients show certificates over TLS only");
+    if (config->grpc_tls_client_optional && !config->grpc_tls_client_ca[0])
+        return err_set(err, ERR_INVALID, BACKEND_NONE,
+                       "grpc.tls_client_optional is set without grpc.tls_client_ca, which says who signs them");
+    if ((config->access_callers[0] || config->access_admins[0] || config->access_observers[0]) &&
+        !config->grpc_tls_client_ca[0])
+        return err_set(err, ERR_INVALID, BACKEND_NONE,
+                       "access.callers, access.admins and access.observers are names in client certificates: set "
+                       "grpc.tls_client_ca, or give roles to tokens (access.tokens)");
+    if (!has_tls && !config->grpc_plaintext_anywhere && !is_loopback(config->grpc_listen))
+        return err_set(err, ERR_INVALID, BACKEND_NONE,
+                       "grpc.listen: %.100s is not loopback, and there is no TLS: set grpc.tls_certificate and "
+                       "grpc.tls_key, or grpc.plaintext_anywhere=true where the network is trusted",
+                       config->grpc_listen);
+    return true;
+}
+
 bool config_finish(struct config *config, struct err *err) {
-    return check(config, err) && add_redis_credentials(config, err);
+    return check(config, err) && check_access(config, err) && add_redis_credentials(config, err);
 }

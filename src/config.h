@@ -27,7 +27,12 @@ struct config {
     int64_t grpc_max_message_bytes;
     int64_t grpc_max_concurrent_streams;
     int64_t grpc_max_metadata_bytes;
-    int64_t grpc_max_connection_age_ms; /* 0: no limit */
+    int64_t grpc_max_connection_age_ms;                             /* 0: no limit */
+    int64_t grpc_max_connections, grpc_max_in_flight;               /* 0: no limit */
+    int64_t grpc_caller_requests_per_s, grpc_caller_in_flight;      /* 0: no limit */
+    char *grpc_tls_certificate, *grpc_tls_key, *grpc_tls_client_ca; /* "" where there is none */
+    bool grpc_tls_client_optional, grpc_plaintext_anywhere;
+    char *access_callers, *access_admins, *access_observers, *access_tokens;
     char *http_listen;
 
     char *postgres_url;

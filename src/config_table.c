@@ -22,6 +22,30 @@ const struct setting settings[] = {
      AT(grpc_max_metadata_bytes)},
     {"grpc.max_connection_age_ms", TYPE_INT, "ms", 0, 86400000, "0",
      "after this long a client is asked to connect anew; 0: never", AT(grpc_max_connection_age_ms)},
+    {"grpc.max_connections", TYPE_INT, "", 0, 1000000, "16384",
+     "connections at a time, about; more are closed at once; 0: as many as there are file descriptors",
+     AT(grpc_max_connections)},
+    {"grpc.max_in_flight", TYPE_INT, "", 0, 10000000, "200000",
+     "calls at a time, watchers too; more are refused as OVERLOADED; 0: no limit", AT(grpc_max_in_flight)},
+    {"grpc.caller_requests_per_s", TYPE_INT, "1/s", 0, 10000000, "0",
+     "calls that one caller (token, certificate, else address) may begin; 0: no limit", AT(grpc_caller_requests_per_s)},
+    {"grpc.caller_in_flight", TYPE_INT, "", 0, 10000000, "0",
+     "calls that one caller may have at a time, watchers too; 0: no limit", AT(grpc_caller_in_flight)},
+    {"grpc.tls_certificate", TYPE_PATH, "", 0, 4096, "",
+     "file with the server's certificate chain in PEM; empty: no TLS", AT(grpc_tls_certificate)},
+    {"grpc.tls_key", TYPE_PATH, "", 0, 4096, "", "file with its private key in PEM", AT(grpc_tls_key)},
+    {"grpc.tls_client_ca", TYPE_PATH, "", 0, 4096, "",
+     "file with the authorities of clients' certificates, which are then asked for", AT(grpc_tls_client_ca)},
+    {"grpc.tls_client_optional", TYPE_BOOL, "", 0, 0, "false",
+     "clients without a certificate may connect too, and show a token", AT(grpc_tls_client_optional)},
+    {"grpc.plaintext_anywhere", TYPE_BOOL, "", 0, 0, "false", "serve without TLS on addresses that are not loopback",
+     AT(grpc_plaintext_anywhere)},
+    {"access.callers", TYPE_TEXT, "", 0, 4096, "",
+     "names in client certificates (DNS, URI) that may request coupons, separated by commas", AT(access_callers)},
+    {"access.admins", TYPE_TEXT, "", 0, 4096, "", "those that may administer", AT(access_admins)},
+    {"access.observers", TYPE_TEXT, "", 0, 4096, "", "those that may look at everything", AT(access_observers)},
+    {"access.tokens", TYPE_PATH, "", 0, 4096, "", "file of bearer tokens, a line each: ROLES SHA256 [user=ID]",
+     AT(access_tokens)},
     {"http.listen", TYPE_LISTEN, "", 0, 0, "127.0.0.1:9464", "where /metrics, /healthz and /readyz are served",
      AT(http_listen)},
     {"postgres.url", TYPE_TEXT, "", 1, 4096, POSTGRES_URL_HERE, "the database, as a libpq connection string or URI",
@@ -95,6 +119,12 @@ const char *setting_expectation(const struct setting *setting, char text[static 
     case TYPE_INT:
         snprintf(text, SETTING_EXPECTATION_SIZE, "%" PRId64 " to %" PRId64 "%s%s", setting->min, setting->max,
                  setting->unit[0] ? " " : "", setting->unit);
+        break;
+    case TYPE_BOOL:
+        snprintf(text, SETTING_EXPECTATION_SIZE, "true or false");
+        break;
+    case TYPE_PATH:
+        snprintf(text, SETTING_EXPECTATION_SIZE, "a file's path, or nothing");
         break;
     case TYPE_TEXT:
         snprintf(text, SETTING_EXPECTATION_SIZE, "text of %" PRId64 " to %" PRId64 " bytes", setting->min,

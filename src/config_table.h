@@ -6,7 +6,9 @@
 
 enum setting_type {
     TYPE_INT,          /* min to max, in `unit` */
+    TYPE_BOOL,         /* true or false */
     TYPE_TEXT,         /* min to max bytes long */
+    TYPE_PATH,         /* of a file that is read at the start, and when it changes; max bytes long */
     TYPE_LISTEN,       /* HOST:PORT */
     TYPE_REDIS_URL,    /* redis://[[user]:password@][host[:port]][/db] */
     TYPE_TOPIC_PREFIX, /* what Kafka allows in a name; min to max bytes long */

@@ -4,12 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "access.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "coupon_methods.h"
 #include "descriptor_set.h"
 #include "flow/admin.h"
 #include "flow/admit.h"
+#include "flow/answer.h"
 #include "flow/complete.h"
 #include "flow/gate.h"
 #include "flow/issue.h"
@@ -53,6 +55,7 @@ struct server {
     struct complete *complete;
     struct reconcile *reconcile;
     struct request_service *requests;
+    struct access *access;
     struct rpc_server *rpc;
     struct rpc_health *health;
     struct http_server *http;
@@ -163,8 +166,27 @@ static bool start_stages(struct server *server, struct err *err) {
     return server->reconcile != NULL;
 }
 
+static void on_tls_reload(void *arg, const struct err *err) {
+    const struct server *server = arg;
+    if (err)
+        log_error("tls.reload_failed", LOG_ERR(err), LOG_STR("until_mended", "the older certificate is used"));
+    else
+        log_info("tls.reloaded", LOG_STR("certificate", server->config->grpc_tls_certificate));
+}
+
+static void on_overload(void *arg, struct rpc_call *call) {
+    (void)arg;
+    answer_overloaded(call);
+}
+
 static bool start_rpc(struct server *server, struct err *err) {
     const struct config *config = server->config;
+    const struct rpc_tls tls = {
+        .certificate = config->grpc_tls_certificate,
+        .key = config->grpc_tls_key,
+        .ca = config->grpc_tls_client_ca[0] ? config->grpc_tls_client_ca : NULL,
+        .client_may_be_unknown = config->grpc_tls_client_optional,
+    };
     struct rpc_server_options options = {
         .listen = config->grpc_listen,
         .pollers = (int)config->grpc_pollers,
@@ -172,12 +194,24 @@ static bool start_rpc(struct server *server, struct err *err) {
         .max_concurrent_streams = (int)config->grpc_max_concurrent_streams,
         .max_metadata_bytes = (size_t)config->grpc_max_metadata_bytes,
         .max_connection_age_ms = config->grpc_max_connection_age_ms,
+        .max_connections = (int)config->grpc_max_connections,
+        .max_in_flight = config->grpc_max_in_flight,
+        .caller_limits = {.per_second = (double)config->grpc_caller_requests_per_s,
+                          .in_flight = config->grpc_caller_in_flight},
+        .tls = config->grpc_tls_certificate[0] ? &tls : NULL,
+        .on_tls_reload = on_tls_reload,
+        .on_tls_reload_arg = server,
+        .on_overload = on_overload,
+        .allow = access_allow,
         .descriptor_set = descriptor_set,
         .descriptor_set_size = descriptor_set_size,
         .on_call_end = rpc_metrics_on_call_end,
         .on_bad_fields = request_refuse_bad_fields,
     };
     server->requests = request_service_new(server->gate, server->status, server->watch);
+    if (!access_new(config, &server->access, err))
+        return false;
+    options.allow_arg = server->access;
     return rpc_server_new(&options, &server->rpc, err) &&
            rpc_server_add(server->rpc, request_service_base(server->requests), coupon_service_methods,
                           COUPON_SERVICE_METHODS, err) &&
@@ -267,6 +301,7 @@ void server_stop(struct server *server, const volatile bool *hurry) {
     http_server_free(server->http);
     rpc_server_free(server->rpc);
     request_service_free(server->requests);
+    access_free(server->access);
     known_free(server->known);
     pg_free(server->ready_pg);
     free(server);

@@ -30,8 +30,13 @@ struct coupons_client {
 };
 
 bool coupons_client_new(const char *target, struct coupons_client **ret_client, struct err *err) {
+    return coupons_client_open(target, NULL, ret_client, err);
+}
+
+bool coupons_client_open(const char *target, const struct rpc_channel_options *options,
+                         struct coupons_client **ret_client, struct err *err) {
     struct rpc_channel *channel;
-    if (!rpc_channel_new(target, NULL, &channel, err))
+    if (!rpc_channel_new(target, options, &channel, err))
         return false;
     struct coupons_client *client = malloc(sizeof *client);
     if (!client)

@@ -56,6 +56,9 @@ struct coupons_client;
 
 /* `target`: HOST:PORT, or any gRPC target; without TLS. Does not connect yet. */
 bool coupons_client_new(const char *target, struct coupons_client **ret_client, struct err *err);
+/* The same with options: TLS, a token, limits; NULL for none. Fails where files of certificates can't be used. */
+bool coupons_client_open(const char *target, const struct rpc_channel_options *options,
+                         struct coupons_client **ret_client, struct err *err);
 /* Calls that are under way end with CANCELLED. NULL is fine. */
 void coupons_client_free(struct coupons_client *client);
 struct rpc_channel *coupons_channel(struct coupons_client *client);

@@ -31,7 +31,7 @@ const struct option_spec add_options[] = {
 /* Connects, calls, prints the coupon in the response: of all responses that hold one it is the only field. */
 static int call_for_coupon(struct ctl *ctl, const ProtobufCMessage *request, const char *request_id) {
     struct remote remote;
-    if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
+    if (!remote_init(&remote, ctl, ctl->servers.targets[0]))
         return EXIT_UNREACHABLE;
     int exit_code = EXIT_OK;
     Coupon__V1__GetCouponResponse *response = ctl_call(ctl, &remote, request, request_id, &exit_code);
@@ -136,7 +136,7 @@ int verb_list(struct ctl *ctl) {
         !args_int(ctl->args, "limit", 1, INT64_MAX, &left))
         return EXIT_USAGE;
     struct remote remote;
-    if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
+    if (!remote_init(&remote, ctl, ctl->servers.targets[0]))
         return EXIT_UNREACHABLE;
     int exit_code = EXIT_OK;
     Coupon__V1__ListCouponsResponse *page = NULL;

@@ -129,7 +129,7 @@ static struct remote *connect_to_all(const struct ctl *ctl, size_t per_server, s
     if (!remotes)
         abort();
     for (*ret_n = 0; *ret_n < n; (*ret_n)++)
-        if (!remote_init(&remotes[*ret_n], ctl->servers.targets[*ret_n % ctl->servers.n], ctl->json))
+        if (!remote_init(&remotes[*ret_n], ctl, ctl->servers.targets[*ret_n % ctl->servers.n]))
             break;
     return remotes;
 }

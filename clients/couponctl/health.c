@@ -34,7 +34,7 @@ static void keep_status(const ProtobufCMessage *message, void *arg) {
 int verb_health(struct ctl *ctl) {
     const Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     struct remote remote;
-    if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
+    if (!remote_init(&remote, ctl, ctl->servers.targets[0]))
         return EXIT_REFUSED;
     ProtobufCService *health =
         rpc_channel_service(coupons_channel(remote.client), &grpc__health__v1__health__descriptor, methods, METHODS);

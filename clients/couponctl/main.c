@@ -8,6 +8,12 @@
 
 const struct option_spec global_options[] = {
     {"server", "HOST:PORT", "couponsd; COUPONCTL_SERVER in the environment, else 127.0.0.1:50051"},
+    {"tls", NULL, "connect by TLS, and believe the system's authorities"},
+    {"ca", "FILE", "connect by TLS, and believe the authorities in this PEM file"},
+    {"cert", "FILE", "show this certificate (PEM), with --key"},
+    {"key", "FILE", "its private key (PEM)"},
+    {"server-name", "NAME", "what the server's certificate is for, where that is not HOST"},
+    {"token-file", "FILE", "show the bearer token in it; else COUPONCTL_TOKEN in the environment"},
     {"json", NULL, "one JSON object per line, errors too"},
     {"timeout", "MS", "of a call (10000; health: 2000; watch: none; 0: none)"},
     {"help", NULL, "print this, and exit"},

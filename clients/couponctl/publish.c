@@ -28,7 +28,7 @@ static void show_status(const Coupon__V1__PublishStatus *status, bool json) {
 static int attempt(struct ctl *ctl, const char *target, const Coupon__V1__RequestPublishRequest *request,
                    bool may_retry, int n) {
     struct remote remote;
-    if (!remote_init(&remote, target, ctl->json))
+    if (!remote_init(&remote, ctl, target))
         return EXIT_UNREACHABLE;
     int exit_code = EXIT_OK;
     struct coupons_failure failure;
@@ -76,7 +76,7 @@ int verb_status(struct ctl *ctl) {
     struct remote remote;
     if (!read_pair(ctl, &request.coupon_id, &request.user_id))
         return EXIT_USAGE;
-    if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
+    if (!remote_init(&remote, ctl, ctl->servers.targets[0]))
         return EXIT_UNREACHABLE;
     int exit_code = EXIT_OK;
     Coupon__V1__GetStatusResponse *response = ctl_call(ctl, &remote, &request.base, NULL, &exit_code);
@@ -99,7 +99,7 @@ int verb_watch(struct ctl *ctl) {
     struct remote remote;
     if (!read_pair(ctl, &request.coupon_id, &request.user_id))
         return EXIT_USAGE;
-    if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
+    if (!remote_init(&remote, ctl, ctl->servers.targets[0]))
         return EXIT_UNREACHABLE;
     int exit_code = EXIT_OK;
     /* It takes as long as it takes, unless the user says otherwise. */
@@ -120,7 +120,7 @@ int verb_coupons(struct ctl *ctl) {
         !args_int(ctl->args, "page-size", 1, PAGE_SIZE_MAX, &page_size) ||
         !args_int(ctl->args, "limit", 1, INT64_MAX, &left))
         return EXIT_USAGE;
-    if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
+    if (!remote_init(&remote, ctl, ctl->servers.targets[0]))
         return EXIT_UNREACHABLE;
     int exit_code = EXIT_OK;
     Coupon__V1__ListUserCouponsResponse *page = NULL;

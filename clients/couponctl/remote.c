@@ -1,6 +1,7 @@
 /* Connections and blocking calls; see remote.h. */
 #include "remote.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,35 @@ static void servers_add(struct servers *servers, const char *list) {
     }
 }
 
+/* The first line of the file. */
+static bool read_token(struct servers *servers, const struct args *args, const char *path) {
+    FILE *file = fopen(path, "re");
+    size_t capacity = 0;
+    bool ok = file && getline(&servers->token, &capacity, file) > 0;
+    if (file)
+        fclose(file);
+    if (!ok) {
+        args_refuse(args, "--token-file: %s can't be read, or is empty", path);
+        return false;
+    }
+    servers->token[strcspn(servers->token, "\r\n")] = '\0';
+    return true;
+}
+
+static bool read_credentials(struct servers *servers, const struct args *args) {
+    servers->tls = (struct rpc_tls){
+        .certificate = args_text(args, "cert"), .key = args_text(args, "key"), .ca = args_text(args, "ca")};
+    const struct rpc_tls *tls = &servers->tls;
+    if (args_flag(args, "tls") || tls->ca || tls->certificate || tls->key)
+        servers->options.tls = tls;
+    servers->options.server_name = args_text(args, "server-name");
+    const char *path = args_text(args, "token-file"), *token = getenv("COUPONCTL_TOKEN");
+    if (path ? !read_token(servers, args, path) : token && !(servers->token = strdup(token)))
+        return false;
+    servers->options.token = servers->token;
+    return true;
+}
+
 bool servers_init(struct servers *servers, const struct args *args) {
     *servers = (struct servers){0};
     const char *list;
@@ -38,21 +68,22 @@ bool servers_init(struct servers *servers, const struct args *args) {
         servers_add(servers, environment);
     if (servers->n == 0)
         servers_add(servers, SERVER_DEFAULT);
-    return true;
+    return read_credentials(servers, args);
 }
 
 void servers_deinit(struct servers *servers) {
     for (size_t i = 0; i < servers->n; i++)
         free(servers->targets[i]);
     free(servers->targets);
+    free(servers->token);
     *servers = (struct servers){0};
 }
 
-bool remote_init(struct remote *remote, const char *target, bool json) {
+bool remote_init(struct remote *remote, const struct ctl *ctl, const char *target) {
     struct err err;
     *remote = (struct remote){.target = target};
-    if (!coupons_client_new(target, &remote->client, &err)) {
-        failure_print_text(json, "INTERNAL", err.text);
+    if (!coupons_client_open(target, &ctl->servers.options, &remote->client, &err)) {
+        failure_print_text(ctl->json, "CREDENTIALS", err.text);
         return false;
     }
     return true;

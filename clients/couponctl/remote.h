@@ -13,9 +13,13 @@ struct ctl;
 struct servers {
     char **targets;
     size_t n;
+    struct rpc_channel_options options; /* how to connect to them */
+    struct rpc_tls tls;
+    char *token;
 };
 
-/* From --server (repeated, or with commas), COUPONCTL_SERVER, or the default. */
+/* From --server (repeated, or with commas), COUPONCTL_SERVER, or the default; and how to connect
+ * to them. Says what is wrong where it returns false. */
 bool servers_init(struct servers *servers, const struct args *args);
 void servers_deinit(struct servers *servers);
 
@@ -26,7 +30,7 @@ struct remote {
 };
 
 /* Does not connect yet. Says what is wrong where it returns false. */
-bool remote_init(struct remote *remote, const char *target, bool json);
+bool remote_init(struct remote *remote, const struct ctl *ctl, const char *target);
 void remote_deinit(struct remote *remote);
 
 /* For verbs of one call to the first server: prints a failure and then returns NULL, with *ret_exit_code set. */

@@ -149,7 +149,7 @@ int verb_topics(struct ctl *ctl) {
         if (strcmp(actions[i].name, name) != 0)
             continue;
         struct remote remote;
-        if (!remote_init(&remote, ctl->servers.targets[0], ctl->json))
+        if (!remote_init(&remote, ctl, ctl->servers.targets[0]))
             return EXIT_UNREACHABLE;
         int exit_code = actions[i].run(ctl, &remote);
         remote_deinit(&remote);

@@ -197,7 +197,12 @@ void answer_with_reason(struct rpc_call *call, int code, const char *reason, con
     send(call, &(struct answer){.code = code, .reason = reason, .message = message});
 }
 
+void answer_permission(struct rpc_call *call, int code, const char *message) {
+    answer_with_reason(call, code, "PERMISSION", message);
+}
+
 void answer_overloaded(struct rpc_call *call) {
+    rpc_call_retry_after(call, ANSWER_RETRY_MS);
     send(call, &(struct answer){
                    .code = RPC_RESOURCE_EXHAUSTED,
                    .reason = "OVERLOADED",
@@ -222,7 +227,12 @@ void answer_backend(struct rpc_call *call, const struct err *err) {
 }
 
 void answer_stopping(struct rpc_call *call) {
-    rpc_call_fail(call, &(struct rpc_status){.code = RPC_UNAVAILABLE, .message = "the server stops: connect again"});
+    send(call, &(struct answer){
+                   .code = RPC_UNAVAILABLE,
+                   .reason = "STOPPING",
+                   .message = "the server stops: connect again",
+                   .retry = true,
+               });
 }
 
 void answer_dropped(struct rpc_call *call) {

@@ -29,6 +29,8 @@ void answer_with_reason(struct rpc_call *call, int code, const char *reason, con
 void answer_overloaded(struct rpc_call *call);
 /* BACKEND_UNAVAILABLE, or INTERNAL where no repeat will help. */
 void answer_backend(struct rpc_call *call, const struct err *err);
+/* PERMISSION: `code` is RPC_UNAUTHENTICATED or RPC_PERMISSION_DENIED. */
+void answer_permission(struct rpc_call *call, int code, const char *message);
 /* The server is going down: UNAVAILABLE, come back. */
 void answer_stopping(struct rpc_call *call);
 /* The client no longer waits. */

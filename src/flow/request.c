@@ -29,6 +29,15 @@ static struct request *request_of(enum request_kind kind, ProtobufCClosure closu
     return request;
 }
 
+/* A caller that is bound to a user acts for nobody else. True where it would; the call has then been answered. */
+static bool refuse_other_user(struct rpc_call *call, int64_t user_id) {
+    int64_t subject = rpc_call_subject(call);
+    bool is_other = subject && subject != user_id;
+    if (is_other)
+        answer_permission(call, RPC_PERMISSION_DENIED, "user_id is not the user that this token stands for");
+    return is_other;
+}
+
 static void check_ids(struct bad_fields *bad, const struct request *request) {
     bad_fields_check(bad, request->coupon_id > 0, "coupon_id", "must be positive");
     bad_fields_check(bad, request->user_id > 0, "user_id", "must be positive");
@@ -54,7 +63,7 @@ static void request_publish(Coupon__V1__CouponService_Service *base, const Coupo
     size_t len = strlen(input->request_id);
     bad_fields_check(&bad, len >= 1 && len <= REQUEST_ID_MAX, "request_id",
                      "must have 1 to 128 bytes, the same on every retry of one request");
-    if (bad_fields_answer(&bad, request->call))
+    if (bad_fields_answer(&bad, request->call) || refuse_other_user(request->call, request->user_id))
         return;
     request->request_id = input->request_id;
     request->traceparent = traceparent_of(request->call);
@@ -69,7 +78,9 @@ static void get_status(Coupon__V1__CouponService_Service *base, const Coupon__V1
                                          input->coupon_id, input->user_id);
     struct bad_fields bad = {0};
     check_ids(&bad, request);
-    if (!bad_fields_answer(&bad, request->call) && !status_push(service->status, request))
+    if (bad_fields_answer(&bad, request->call) || refuse_other_user(request->call, request->user_id))
+        return;
+    if (!status_push(service->status, request))
         answer_overloaded(request->call);
 }
 
@@ -80,7 +91,7 @@ static void watch_status(Coupon__V1__CouponService_Service *base, const Coupon__
                                          input->coupon_id, input->user_id);
     struct bad_fields bad = {0};
     check_ids(&bad, request);
-    if (!bad_fields_answer(&bad, request->call))
+    if (!bad_fields_answer(&bad, request->call) && !refuse_other_user(request->call, request->user_id))
         watch_add(service->watch, request);
 }
 
@@ -92,7 +103,9 @@ static void list_user_coupons(Coupon__V1__CouponService_Service *base, const Cou
     struct bad_fields bad = {0};
     bad_fields_check(&bad, request->user_id > 0, "user_id", "must be positive");
     page_read(&bad, input->page_size, input->page_token, &request->page_size, &request->page_after);
-    if (!bad_fields_answer(&bad, request->call) && !status_push(service->status, request))
+    if (bad_fields_answer(&bad, request->call) || refuse_other_user(request->call, request->user_id))
+        return;
+    if (!status_push(service->status, request))
         answer_overloaded(request->call);
 }
 

@@ -1,9 +1,9 @@
 /* Keeps file descriptors for what is not a client.
  *
- * When accept4 fails for want of a descriptor, gRPC's core (seen with 1.51.1; CVE-2023-4785) closes its listening socket
- * for good: whoever opens connections enough shuts the server's door until it is started anew. So this stands in for
- * libc's accept4, which the core calls through the dynamic linker, and closes a connection at once whose descriptor is
- * beyond the limit: the listener goes on, and there is always room for connections to backends and for files. The
+ * When accept4 fails for want of a descriptor, gRPC's core (seen with 1.51.1; CVE-2023-4785) closes its listening
+ * socket for good: whoever opens connections enough shuts the server's door until it is started anew. So this stands in
+ * for libc's accept4, which the core calls through the dynamic linker, and closes a connection at once whose descriptor
+ * is beyond the limit: the listener goes on, and there is always room for connections to backends and for files. The
  * kernel gives the lowest free number, so the number tells how many are open, without counting.
  *
  * It holds for every listener of the process, libmicrohttpd's too. Any thread. */

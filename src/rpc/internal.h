@@ -101,7 +101,7 @@ const char *metadata_find(const grpc_metadata_array *received, const char *key, 
 
 #define DETAILS_KEY "grpc-status-details-bin"
 /* All that this side sends and takes, for the core's channel argument. */
-#define COMPRESSIONS (1 << GRPC_COMPRESS_NONE | 1 << GRPC_COMPRESS_DEFLATE | 1 << GRPC_COMPRESS_GZIP)
+#define COMPRESSIONS       (1 << GRPC_COMPRESS_NONE | 1 << GRPC_COMPRESS_DEFLATE | 1 << GRPC_COMPRESS_GZIP)
 
 #define RETRY_PUSHBACK_KEY "grpc-retry-pushback-ms"
 

@@ -76,6 +76,6 @@ struct operation {
 };
 
 /* The `invoke` of a channel's services. client.c */
-void client_invoke(ProtobufCService *service, unsigned index, const ProtobufCMessage *input,
-                   ProtobufCClosure closure, void *closure_data);
+void client_invoke(ProtobufCService *service, unsigned index, const ProtobufCMessage *input, ProtobufCClosure closure,
+                   void *closure_data);
 void operation_free(struct operation *operation);

@@ -200,8 +200,7 @@ static bool let_in(struct rpc_call *call, int64_t in_flight) {
         refuse_overload(call);
         return false;
     }
-    if (options->allow &&
-        !options->allow(options->allow_arg, call, call_service_name(call), call_method_name(call))) {
+    if (options->allow && !options->allow(options->allow_arg, call, call_service_name(call), call_method_name(call))) {
         call_refuse(call, RPC_PERMISSION_DENIED, "this caller may not do that");
         return false;
     }

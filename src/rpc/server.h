@@ -46,12 +46,12 @@ struct rpc_caller_limits {
 };
 
 struct rpc_server_options {
-    const char *listen;                  /* "127.0.0.1:50051", "[::1]:0"; port 0 picks a free one */
-    int pollers;                         /* threads, each with a completion queue of its own */
-    size_t max_message_bytes;            /* of a request; a larger one is RESOURCE_EXHAUSTED */
-    int max_concurrent_streams;          /* per connection */
-    size_t max_metadata_bytes;           /* per call */
-    int64_t max_connection_age_ms;       /* 0: no limit */
+    const char *listen;            /* "127.0.0.1:50051", "[::1]:0"; port 0 picks a free one */
+    int pollers;                   /* threads, each with a completion queue of its own */
+    size_t max_message_bytes;      /* of a request; a larger one is RESOURCE_EXHAUSTED */
+    int max_concurrent_streams;    /* per connection */
+    size_t max_metadata_bytes;     /* per call */
+    int64_t max_connection_age_ms; /* 0: no limit */
     /* Of the process; more are closed when they come. 0: as many as its file descriptors allow, less some that are
      * kept for other ends (see accept.c). Counted by descriptors, so it is not exact. */
     int max_connections;

@@ -216,10 +216,10 @@ grpc_server_credentials *tls_server_credentials(struct tls_server *tls, struct e
         return NULL;
     pem_deinit(&pem);
     tls->is_loaded = false;
-    grpc_ssl_client_certificate_request_type request =
-        !tls->files.ca                     ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-        : tls->files.client_may_be_unknown ? GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY
-                                           : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
+    grpc_ssl_client_certificate_request_type request = !tls->files.ca ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+                                                       : tls->files.client_may_be_unknown
+                                                           ? GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY
+                                                           : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
     return grpc_ssl_server_credentials_create_with_options(
         grpc_ssl_server_credentials_create_options_using_config_fetcher(request, fetch_config, tls));
 }

@@ -51,7 +51,7 @@ write_stage() { # args: n
     cat <<'CHECKS'
 [[ $(id -u couponsd):$(id -g couponsd) == 10001:10001 ]]
 run=(setpriv --reuid=10001 --regid=10001 --clear-groups)
-"${run[@]}" /usr/local/bin/entrypoint.sh --set grpc.listen=0.0.0.0:50051 --set http.listen=0.0.0.0:9464 --check-config
+"${run[@]}" /usr/local/bin/entrypoint.sh --set grpc.listen=0.0.0.0:50051 --set grpc.plaintext_anywhere=true --set http.listen=0.0.0.0:9464 --check-config
 "${run[@]}" couponctl help health
 health=0
 "${run[@]}" couponctl --server 127.0.0.1:1 health || health=$?
