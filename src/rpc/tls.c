@@ -156,9 +156,11 @@ static bool look_again(struct tls_server *tls) {
     return changed;
 }
 
+/* Where no client is asked for a certificate, the core (1.51.1) wants authorities all the same when it fetches, and
+ * aborts without: then they are the server itself, and nobody is measured by them. */
 static grpc_ssl_server_certificate_config *make_config(const struct pem *pem) {
     const grpc_ssl_pem_key_cert_pair pair = {.private_key = pem->key, .cert_chain = pem->certificate};
-    return grpc_ssl_server_certificate_config_create(pem->ca, &pair, 1);
+    return grpc_ssl_server_certificate_config_create(pem->ca ? pem->ca : pem->certificate, &pair, 1);
 }
 
 /* The core asks before each handshake, on a thread of its own. */
