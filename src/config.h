@@ -50,8 +50,9 @@ struct config {
     struct kafka_property *kafka_properties;
     size_t n_kafka_properties;
 
-    int64_t flow_lanes;      /* fixed for a database by whoever starts first */
-    int64_t flow_queue_size; /* of each stage */
+    int64_t flow_lanes;       /* fixed for a database by whoever starts first */
+    int64_t flow_queue_size;  /* of each stage */
+    int64_t flow_patience_ms; /* 0: room is the only bound */
 
     int64_t gate_batch_max;
     int64_t gate_cache_ms;

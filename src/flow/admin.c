@@ -391,7 +391,7 @@ struct admin *admin_start(const struct config *config, const struct pg_options *
     admin->known = known;
     admin->pg = pg_new(postgres);
     arena_init(&admin->arena, 64 * 1024);
-    admin->stage = stage_start("admin", QUEUE_SIZE, 64, run, admin);
+    admin->stage = stage_start("admin", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 64}, run, admin);
     return admin;
 }
 

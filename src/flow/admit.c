@@ -234,15 +234,26 @@ struct admit *admit_start(const struct config *config, const struct pg_options *
         struct worker *worker = &admit->workers[i];
         *worker = (struct worker){.admit = admit, .pg = pg_new(postgres)};
         arena_init(&worker->arena, 1024 * 1024);
-        worker->stage =
-            stage_start("admit", (size_t)config->flow_queue_size, (size_t)config->admit_batch_max, run, worker);
+        worker->stage = stage_start("admit",
+                                    &(struct stage_options){.queue_size = (size_t)config->flow_queue_size,
+                                                            .batch_max = (size_t)config->admit_batch_max,
+                                                            .patience_us = config->flow_patience_ms * US_PER_MS},
+                                    run, worker);
     }
     return admit;
 }
 
+static struct stage *stage_of(struct admit *admit, int64_t coupon_id) {
+    int lane = murmur2_slot_of_id(coupon_id, admit->lanes);
+    return admit->workers[lane % admit->n_workers].stage;
+}
+
 bool admit_push(struct admit *admit, struct request *request) {
-    int lane = murmur2_slot_of_id(request->coupon_id, admit->lanes);
-    return stage_push(admit->workers[lane % admit->n_workers].stage, request);
+    return stage_push(stage_of(admit, request->coupon_id), request);
+}
+
+bool admit_has_room(struct admit *admit, int64_t coupon_id) {
+    return stage_has_room(stage_of(admit, coupon_id));
 }
 
 void admit_stop(struct admit *admit) {

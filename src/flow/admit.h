@@ -19,4 +19,6 @@ struct admit *admit_start(const struct config *config, const struct pg_options *
                           struct status *status, struct relay *relay);
 /* False: full. Any thread. */
 bool admit_push(struct admit *admit, struct request *request);
+/* Whether a request for the coupon would be taken now. Any thread. */
+bool admit_has_room(struct admit *admit, int64_t coupon_id);
 void admit_stop(struct admit *admit);

@@ -1,6 +1,7 @@
 #include "flow/answer.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +96,8 @@ static void pack_bad_request(Google__Protobuf__Any *any, const struct answer *an
     free(pointers);
 }
 
-static void send(struct rpc_call *call, const struct answer *answer) {
+/* The serialized google.rpc.Status, to be freed. */
+static uint8_t *pack_status(const struct answer *answer, size_t *ret_len) {
     Google__Protobuf__Any details[MAX_DETAILS], *pointers[MAX_DETAILS];
     size_t n = 0;
     pack_error_info(&details[n++], answer);
@@ -110,17 +112,27 @@ static void send(struct rpc_call *call, const struct answer *answer) {
     status.message = mutable(answer->message);
     status.n_details = n;
     status.details = pointers;
-    size_t len = google__rpc__status__get_packed_size(&status);
-    uint8_t *bytes = malloc(len);
+    *ret_len = google__rpc__status__get_packed_size(&status);
+    uint8_t *bytes = malloc(*ret_len);
     if (!bytes)
         abort();
     google__rpc__status__pack(&status, bytes);
+    for (size_t i = 0; i < n; i++)
+        free(details[i].value.data);
+    return bytes;
+}
+
+static void fail(struct rpc_call *call, const struct answer *answer, const uint8_t *bytes, size_t len) {
     totals_refused(answer->reason);
     rpc_call_fail(call, &(struct rpc_status){
                             .code = answer->code, .message = answer->message, .details = bytes, .details_len = len});
+}
+
+static void send(struct rpc_call *call, const struct answer *answer) {
+    size_t len;
+    uint8_t *bytes = pack_status(answer, &len);
+    fail(call, answer, bytes, len);
     free(bytes);
-    for (size_t i = 0; i < n; i++)
-        free(details[i].value.data);
 }
 
 void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon_row *coupon) {
@@ -201,14 +213,29 @@ void answer_permission(struct rpc_call *call, int code, const char *message) {
     answer_with_reason(call, code, "PERMISSION", message);
 }
 
+/* Always the same, and given most when there is least time: packed once. */
+static const struct answer overloaded = {
+    .code = RPC_RESOURCE_EXHAUSTED,
+    .reason = "OVERLOADED",
+    .message = "more requests are waiting than this server takes: try again later",
+    .retry = true,
+};
+static uint8_t overloaded_bytes[256];
+static size_t overloaded_len;
+
+static void pack_overloaded(void) {
+    uint8_t *bytes = pack_status(&overloaded, &overloaded_len);
+    if (overloaded_len > sizeof overloaded_bytes)
+        abort();
+    memcpy(overloaded_bytes, bytes, overloaded_len);
+    free(bytes);
+}
+
 void answer_overloaded(struct rpc_call *call) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     rpc_call_retry_after(call, ANSWER_RETRY_MS);
-    send(call, &(struct answer){
-                   .code = RPC_RESOURCE_EXHAUSTED,
-                   .reason = "OVERLOADED",
-                   .message = "more requests are waiting than this server takes: try again later",
-                   .retry = true,
-               });
+    pthread_once(&once, pack_overloaded);
+    fail(call, &overloaded, overloaded_bytes, overloaded_len);
 }
 
 void answer_backend(struct rpc_call *call, const struct err *err) {

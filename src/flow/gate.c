@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/pairs.h"
 #include "flow/admit.h"
 #include "flow/answer.h"
@@ -172,12 +173,18 @@ struct gate *gate_start(const struct config *config, const struct pg_options *po
     gate->redis_reads = metrics_counter("couponsd_gate_redis_reads_total", "MGETs of the gate.", "");
     gate->postgres_reads = metrics_counter("couponsd_gate_postgres_reads_total", "The gate's queries of Postgres.", "");
     arena_init(&gate->arena, 256 * 1024);
-    gate->stage = stage_start("gate", (size_t)config->flow_queue_size, (size_t)config->gate_batch_max, run, gate);
+    gate->stage = stage_start("gate",
+                              &(struct stage_options){.queue_size = (size_t)config->flow_queue_size,
+                                                      .batch_max = (size_t)config->gate_batch_max,
+                                                      .patience_us = config->flow_patience_ms * US_PER_MS},
+                              run, gate);
     return gate;
 }
 
+/* Where admit is behind, the refusal comes from here, at once: what the server spends on those whom it can't serve is
+ * missed by those whom it can. */
 bool gate_push(struct gate *gate, struct request *request) {
-    return stage_push(gate->stage, request);
+    return admit_has_room(gate->admit, request->coupon_id) && stage_push(gate->stage, request);
 }
 
 void gate_stop(struct gate *gate) {

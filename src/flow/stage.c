@@ -1,6 +1,7 @@
 #include "flow/stage.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,9 +10,17 @@
 
 #define DEPTH_METRIC "couponsd_stage_queue_depth"
 
+/* Batches smaller than that say nothing of what the stage can do: most of their time is the round trip. */
+#define TELLING_BATCH 256
+/* A faster batch counts at once, a slower one by that share: one hiccup is no lasting slowness. */
+#define SLOWER_SHARE 0.1
+
 struct stage {
     struct batch_queue *queue;
     size_t batch_max;
+    int64_t patience_us;
+    double per_us;             /* of its thread: what it does when it is busy; 0: not known yet */
+    atomic_size_t waiting_max; /* what that is, in items */
     void **items;
     void (*run)(void *arg, void **items, size_t n);
     void *arg;
@@ -40,6 +49,17 @@ static double depth(void *arg) {
     return (double)batch_queue_depth(arg);
 }
 
+static void learn_speed(struct stage *stage, size_t n, int64_t us) {
+    if (stage->patience_us == 0 || n < TELLING_BATCH)
+        return;
+    double per_us = (double)n / (double)(us > 0 ? us : 1);
+    if (per_us < stage->per_us)
+        per_us = stage->per_us + (per_us - stage->per_us) * SLOWER_SHARE;
+    stage->per_us = per_us;
+    size_t waiting_max = (size_t)(per_us * (double)stage->patience_us);
+    atomic_store(&stage->waiting_max, waiting_max > TELLING_BATCH ? waiting_max : TELLING_BATCH);
+}
+
 static void *work(void *arg) {
     struct stage *stage = arg;
     while (!batch_queue_is_drained(stage->queue)) {
@@ -48,20 +68,24 @@ static void *work(void *arg) {
             continue;
         int64_t start_us = clock_mono_us();
         stage->run(stage->arg, stage->items, n);
-        batch_metrics_observe(&stage->metrics, n, clock_mono_us() - start_us);
+        int64_t us = clock_mono_us() - start_us;
+        learn_speed(stage, n, us);
+        batch_metrics_observe(&stage->metrics, n, us);
     }
     return NULL;
 }
 
-struct stage *stage_start(const char *name, size_t queue_size, size_t batch_max,
+struct stage *stage_start(const char *name, const struct stage_options *options,
                           void (*run)(void *arg, void **items, size_t n), void *arg) {
     struct stage *stage = calloc(1, sizeof *stage);
     if (!stage)
         abort();
     *stage = (struct stage){
-        .queue = batch_queue_new(queue_size),
-        .batch_max = batch_max,
-        .items = calloc(batch_max, sizeof(void *)),
+        .queue = batch_queue_new(options->queue_size),
+        .batch_max = options->batch_max,
+        .patience_us = options->patience_us,
+        .waiting_max = options->queue_size,
+        .items = calloc(options->batch_max, sizeof(void *)),
         .run = run,
         .arg = arg,
         .metrics = batch_metrics(name),
@@ -76,7 +100,11 @@ struct stage *stage_start(const char *name, size_t queue_size, size_t batch_max,
 }
 
 bool stage_push(struct stage *stage, void *item) {
-    return batch_queue_push(stage->queue, item);
+    return stage_has_room(stage) && batch_queue_push(stage->queue, item);
+}
+
+bool stage_has_room(struct stage *stage) {
+    return batch_queue_depth(stage->queue) < atomic_load(&stage->waiting_max);
 }
 
 void stage_stop(struct stage *stage) {

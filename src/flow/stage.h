@@ -1,6 +1,10 @@
 /* What the request-serving steps have in common: a bounded queue, and a thread that takes everything that is waiting
  * (up to a cap), works on it as one batch, and comes back for more. No timers: an idle stage answers at once, a busy
- * one gets cheaper per item. */
+ * one gets cheaper per item.
+ *
+ * A queue is bounded by room, and by patience: what would wait longer than that, by the speed of the last batches that
+ * were large enough to tell, is not taken. So under overload those who are served are served soon, and the others know
+ * at once. A burst on an idle stage has no speed to be measured by, and is taken as far as there is room. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,11 +15,18 @@
 
 struct stage;
 
+struct stage_options {
+    size_t queue_size, batch_max;
+    int64_t patience_us; /* 0: room is the only bound */
+};
+
 /* `run(arg, items, n)` is called on the stage's thread, for n >= 1 items. `name` labels the metrics. */
-struct stage *stage_start(const char *name, size_t queue_size, size_t batch_max,
+struct stage *stage_start(const char *name, const struct stage_options *options,
                           void (*run)(void *arg, void **items, size_t n), void *arg);
-/* False when the queue is full or the stage stops: the item stays the caller's. Any thread. */
+/* False when the queue is full, the wait too long, or the stage stops: the item stays the caller's. Any thread. */
 bool stage_push(struct stage *stage, void *item);
+/* Whether an item would be taken now. Any thread. */
+bool stage_has_room(struct stage *stage);
 /* Works off what is waiting, then ends the thread. NULL is fine. */
 void stage_stop(struct stage *stage);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "flow/answer.h"
 #include "flow/page.h"
 #include "flow/stage.h"
@@ -143,8 +144,11 @@ struct status *status_start(const struct config *config, const struct pg_options
         abort();
     status->pg = pg_new(postgres);
     arena_init(&status->arena, 256 * 1024);
-    status->stage =
-        stage_start("status", (size_t)config->flow_queue_size, (size_t)config->status_batch_max, run, status);
+    status->stage = stage_start("status",
+                                &(struct stage_options){.queue_size = (size_t)config->flow_queue_size,
+                                                        .batch_max = (size_t)config->status_batch_max,
+                                                        .patience_us = config->flow_patience_ms * US_PER_MS},
+                                run, status);
     return status;
 }
 

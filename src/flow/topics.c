@@ -467,7 +467,8 @@ struct topics *topics_start(const struct config *config, const struct pg_options
     topics->lanes = (int)config->flow_lanes;
     topics->pg = pg_new(postgres);
     arena_init(&topics->arena, 64 * 1024);
-    topics->stage = stage_start("topics", QUEUE_SIZE, 1, run, topics);
+    topics->stage =
+        stage_start("topics", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, topics);
     topics->keeper = topics_keeper_start(postgres, kafka, admin);
     return topics;
 }

@@ -178,7 +178,8 @@ struct winners *winners_start(const struct config *config, const struct pg_optio
     winners->loaded = metrics_gauge("couponsd_gate_winners", "Users in the gate's sets of ended coupons.", "");
     arena_init(&winners->arena, 64 * 1024);
     pthread_mutex_init(&winners->lock, NULL);
-    winners->stage = stage_start("winners", QUEUE_SIZE, 1, run, winners);
+    winners->stage =
+        stage_start("winners", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, winners);
     return winners;
 }
 
