@@ -1,0 +1,34 @@
+/* A call of the interop client that is watched from the main thread: what has come, and how it ended. */
+#pragma once
+
+#include <pthread.h>
+
+#include "grpc/testing/test.pb-c.h"
+#include "rpc/client.h"
+
+#define MESSAGES_MAX 32
+
+struct watched {
+    struct rpc_client_call call; /* first; its inputs may be set before the call is begun */
+    pthread_mutex_t lock;        /* guards what follows; `changed` tells of any change */
+    pthread_cond_t changed;
+    size_t n; /* messages that have come */
+    size_t sizes[MESSAGES_MAX];
+    bool compressed[MESSAGES_MAX];
+    bool has_headers, is_done;
+    char header[100]; /* x-grpc-test-echo-initial */
+    uint8_t trailer[16];
+    size_t trailer_len; /* x-grpc-test-echo-trailing-bin */
+    int code;
+    char message[300];
+};
+
+void watched_init(struct watched *watched);
+/* The closures for stubs, by what comes. */
+void watched_on_simple(const Grpc__Testing__SimpleResponse *response, void *watched);
+void watched_on_empty(const Grpc__Testing__Empty *response, void *watched);
+void watched_on_input(const Grpc__Testing__StreamingInputCallResponse *response, void *watched);
+void watched_on_output(const Grpc__Testing__StreamingOutputCallResponse *response, void *watched);
+/* Until `n` messages have come, or the call has ended; until it has ended. Ends the program after a minute. */
+void watched_wait_for_messages(struct watched *watched, size_t n);
+void watched_wait(struct watched *watched);
