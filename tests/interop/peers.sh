@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The peers of the interop tests, in build/interop: programs of grpc-go in go/, jars of grpc-java in java/.
+#
+#   peers.sh    makes what is missing or older than its description
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+peers=$root/build/interop
+
+note() { printf '%s\n' "$*"; }
+die() { printf 'tests/interop/peers.sh: %s\n' "$*" >&2; exit 1; }
+
+# shellcheck source=tests/servers/packages.sh
+source "$root/tests/servers/packages.sh"
+# shellcheck source=tests/tools/go.sh
+source "$root/tests/tools/go.sh"
+
+mkdir -p "$peers"
+exec 9>"$peers/lock"
+flock 9
+
+use_go
+note "building grpc-go's interop client and server"
+# go.mod and go.sum are not to be changed on the way, and a tree without git is fine.
+(cd "$here/go" && GOFLAGS='-mod=readonly -buildvcs=false' CGO_ENABLED=0 go build -o "$peers/go/" ./compressing \
+  google.golang.org/grpc/interop/client google.golang.org/grpc/interop/server)
+
+if ! cmp -s "$here/java/pom.xml" "$peers/java/pom.xml"; then
+  command -v java >/dev/null || need openjdk-17-jre-headless
+  command -v mvn >/dev/null || need maven
+  note "fetching grpc-java's interop client and server"
+  rm -rf "$peers/java"
+  mvn -q -B -Dstyle.color=never -f "$here/java/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
+    -DoutputDirectory="$peers/java"
+  cp "$here/java/pom.xml" "$peers/java/pom.xml"
+fi
