@@ -20,7 +20,8 @@
  * A call lives until it was answered and the core has let go of it; who uses it after having answered (e.g. from a
  * cancel function racing with an answer) holds a reference (rpc_call_ref).
  *
- * Every call must be answered, a cancelled one too: an answer to a cancelled call is dropped without harm.
+ * Every call must be answered, a cancelled one too (a client stream that waits for more, from rpc_call_on_cancel), or
+ * rpc_server_stop waits for it for ever: an answer to a cancelled call is dropped without harm.
  * Answering twice is a defect of the caller: the second answer is ignored.
  *
  * Requests with NUL or invalid UTF-8 in a string field, or that can't be decoded, are refused by the bridge with

@@ -106,6 +106,11 @@ static void answer_input(void *arg) {
     input->closure(&response, input->call);
 }
 
+static void drop_input(void *arg) {
+    struct input *input = arg;
+    rpc_call_fail(input->call, &(struct rpc_status){.code = RPC_CANCELLED});
+}
+
 static void streaming_input_call(Grpc__Testing__TestService_Service *service,
                                  const Grpc__Testing__StreamingInputCallRequest *request,
                                  Grpc__Testing__StreamingInputCallResponse_Closure closure, void *closure_data) {
@@ -116,6 +121,7 @@ static void streaming_input_call(Grpc__Testing__TestService_Service *service,
         *input = (struct input){.call = call, .closure = closure};
         rpc_call_set_state(call, input);
         rpc_call_on_half_close(call, answer_input, input);
+        rpc_call_on_cancel(call, drop_input, input);
         return;
     }
     struct input *input = rpc_call_state(call);
