@@ -1,4 +1,5 @@
 /* The client's streams, and what both sides can say besides messages: metadata, compression, limits, holding back. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -210,7 +211,7 @@ Test(duplex, a_server_that_does_not_read_holds_back_the_client) {
 
 struct pump {
     struct toy_held *held;
-    int written, drained;
+    atomic_int written, drained;
 };
 
 /* Writes five at a time, as long as there are some to write. */

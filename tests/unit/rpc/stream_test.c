@@ -62,12 +62,12 @@ Test(stream, messages_may_be_written_from_another_thread_at_any_time) {
 
 Test(stream, a_reader_that_does_not_read_leaves_writes_pending) {
     struct raw raw;
-    unsigned char bytes[2000];
+    static unsigned char bytes[12000];
     raw_open(&raw, address(), "/toy.v1.Toy/List", NULL, NULL);
     raw_send(&raw, "\x0a\x04hold", 6);
     struct toy_held *held = toy_take_held(toy);
     Toy__V1__Note note = TOY__V1__NOTE__INIT;
-    uint8_t blob[1000] = {0};
+    static uint8_t blob[10000]; /* all together more than any window grows to */
     note.blob = (ProtobufCBinaryData){.len = sizeof blob, .data = blob};
     for (int i = 0; i < 1000; i++)
         held->closure(&note, held->call);
