@@ -172,7 +172,12 @@ static void drop_writes(struct rpc_call *call) {
 
 static grpc_op headers_op(struct rpc_call *call) {
     grpc_op op = {.op = GRPC_OP_SEND_INITIAL_METADATA};
-    metadata_add_compression(&call->headers, call->compression);
+    /* A level, not an algorithm: the core then takes one that the client accepts, or none. */
+    if (call->compression != RPC_COMPRESSION_NONE) {
+        op.data.send_initial_metadata.maybe_compression_level.is_set = 1;
+        op.data.send_initial_metadata.maybe_compression_level.level =
+            call->compression == RPC_COMPRESSION_DEFLATE ? GRPC_COMPRESS_LEVEL_HIGH : GRPC_COMPRESS_LEVEL_LOW;
+    }
     op.data.send_initial_metadata.count = call->headers.n;
     op.data.send_initial_metadata.metadata = call->headers.items;
     return op;

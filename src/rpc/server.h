@@ -7,8 +7,9 @@
  *   client and bidi streams: the function is called with NULL when the call begins, which is the time to set it up
  *                    (rpc_call_set_state, rpc_call_on_half_close), then once per message received, one at a time, with
  *                    the same closure_data. rpc_call_on_half_close says what to do when the client has sent its last
- * one (default: rpc_call_finish). A client stream answers with one closure(…) like a unary call. closure(NULL, …) fails
- * the call with INTERNAL. A stream may be ended before its client has sent all (early status).
+ * one (default: rpc_call_finish). It may run for a client that has cancelled, too: it is no proof that all has come. A
+ * client stream answers with one closure(…) like a unary call. closure(NULL, …) fails the call with INTERNAL. A stream
+ * may be ended before its client has sent all (early status).
  *
  * Flow control. What is written to a stream waits until the client reads: who writes without end stops when
  * rpc_call_pending_writes is at what he wants to keep in memory, and goes on in rpc_call_on_drained. Reading stops by

@@ -123,11 +123,29 @@ static void end(struct output *output, const struct rpc_status *status) {
     output->ended = true;
 }
 
+/* True: it waited for a time, and no longer does. */
+static bool stop_waiting(struct output *output) {
+    pthread_mutex_lock(&times.lock);
+    bool was_waiting = output->is_waiting;
+    struct output **at = &times.waiting;
+    while (was_waiting && *at != output)
+        at = &(*at)->next_waiting;
+    if (was_waiting)
+        *at = output->next_waiting;
+    output->is_waiting = false;
+    pthread_mutex_unlock(&times.lock);
+    return was_waiting;
+}
+
 static void on_cancel(void *arg) {
     struct output *output = arg;
+    struct rpc_call *call = output->call;
     pthread_mutex_lock(&output->lock);
     end(output, &(struct rpc_status){.code = RPC_CANCELLED});
+    bool was_waiting = stop_waiting(output);
     pthread_mutex_unlock(&output->lock);
+    if (was_waiting)
+        rpc_call_unref(call);
 }
 
 /* --- for the service --- */

@@ -144,6 +144,11 @@ static void list(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, Toy_
         rpc_call_finish(call);
 }
 
+/* Streams that wait for more from a client that has gone. */
+static void drop_call(void *arg) {
+    rpc_call_fail(arg, &(struct rpc_status){.code = RPC_CANCELLED});
+}
+
 /* At the client's end. */
 static void answer_collected(void *arg) {
     struct toy *toy = arg;
@@ -156,8 +161,10 @@ static void collect(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, T
                     void *closure_data) {
     struct toy *toy = (struct toy *)service;
     struct rpc_call *call = rpc_call_of(closure_data);
-    if (!input)
+    if (!input) {
+        rpc_call_on_cancel(call, drop_call, call);
         return;
+    }
     if (starts(input->text, "fail")) {
         fail(call);
         return;
@@ -184,8 +191,10 @@ static void say_goodbye(void *arg) {
 static void chat(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, Toy__V1__Note_Closure closure,
                  void *closure_data) {
     struct rpc_call *call = rpc_call_of(closure_data);
-    if (!input)
+    if (!input) {
+        rpc_call_on_cancel(call, drop_call, call);
         return;
+    }
     if (starts(input->text, "meta")) {
         add_metadata(call);
         rpc_call_send_headers(call);
