@@ -1,6 +1,5 @@
 // A grpc-go interop server that knows of compression, which grpc-go's own does not: it refuses requests that did not
-// come as they say (expect_compressed), and compresses unary responses where that is asked for. grpc-go can't switch
-// compression within a stream.
+// come as they say (expect_compressed), and compresses the responses of which that is asked.
 package main
 
 import (
@@ -79,6 +78,39 @@ func (s checked) Recv() (*testgrpc.StreamingInputCallRequest, error) {
 		err = check(s.Context(), request.GetExpectCompressed())
 	}
 	return request, err
+}
+
+// Sends each message as its parameters want it.
+type chosen struct {
+	testgrpc.TestService_StreamingOutputCallServer
+	left []*testgrpc.ResponseParameters
+}
+
+func (c *chosen) Send(response *testgrpc.StreamingOutputCallResponse) error {
+	compressed := c.left[0].GetCompressed().GetValue()
+	c.left = c.left[1:]
+	if compressed {
+		return c.TestService_StreamingOutputCallServer.Send(response)
+	}
+	// It is encoded by what the stream was when it began: without a compressor, as its request came without.
+	plain := &grpc.PreparedMsg{}
+	if err := plain.Encode(c.TestService_StreamingOutputCallServer, response); err != nil {
+		return err
+	}
+	return c.SendMsg(plain)
+}
+
+func (s server) StreamingOutputCall(request *testgrpc.StreamingOutputCallRequest,
+	stream testgrpc.TestService_StreamingOutputCallServer) error {
+	for _, parameters := range request.GetResponseParameters() {
+		if parameters.GetCompressed().GetValue() {
+			if err := grpc.SetSendCompressor(stream.Context(), "gzip"); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return s.TestServiceServer.StreamingOutputCall(request, &chosen{stream, request.GetResponseParameters()})
 }
 
 func main() {
