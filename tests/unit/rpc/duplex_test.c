@@ -242,7 +242,9 @@ Test(duplex, a_client_that_does_not_read_holds_back_the_server) {
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     }
     cr_assert_lt(pump.written, 1000);
+    pthread_mutex_lock(&call->lock);
     cr_assert_leq(call->n_messages, 1);
+    pthread_mutex_unlock(&call->lock);
     rpc_client_call_resume_reading(&call->call);
     toy_call_wait_for_messages(call, 1000);
     toy_call_wait(call);
