@@ -1,11 +1,13 @@
 #include "rpc_metrics.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "coupon_methods.h"
+#include "rpc/server.h"
 
 #define METHODS (COUPON_SERVICE_METHODS + COUPON_ADMIN_SERVICE_METHODS + 1)
 
@@ -29,7 +31,38 @@ static void register_method(struct method *method, const char *service, const ch
                                         METRICS_SECONDS, METRICS_SECONDS_N);
 }
 
+static double connections_refused(void *arg) {
+    (void)arg;
+    return (double)rpc_connections_refused();
+}
+
+static double connections_cut(void *abuse) {
+    return (double)rpc_connections_cut((enum rpc_abuse)(intptr_t)abuse);
+}
+
+static void register_connections(void) {
+    metrics_counter_fn("couponsd_rpc_connections_refused_total", "Connections closed at once: there were too many.", "",
+                       connections_refused, NULL);
+    for (intptr_t abuse = RPC_ABUSE_NONE + 1; abuse < RPC_ABUSES; abuse++) {
+        char labels[40];
+        snprintf(labels, sizeof labels, "reason=\"%s\"", rpc_abuse_name((enum rpc_abuse)abuse));
+        metrics_counter_fn("couponsd_rpc_connections_cut_total",
+                           "Connections cut off: their clients sent what only costs.", labels, connections_cut,
+                           (void *)abuse);
+    }
+}
+
+static double in_flight(void *server) {
+    return (double)rpc_server_in_flight(server);
+}
+
+void rpc_metrics_watch(const struct rpc_server *server) {
+    metrics_gauge_fn("couponsd_rpc_in_flight", "Calls in flight, watchers too.", "", server ? in_flight : NULL,
+                     (void *)server);
+}
+
 void rpc_metrics_register(void) {
+    register_connections();
     size_t at = 0;
     for (size_t i = 0; i < COUPON_SERVICE_METHODS; i++)
         register_method(&methods[at++], "coupon.v1.CouponService", coupon_service_methods[i].name);

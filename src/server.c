@@ -262,6 +262,7 @@ bool server_start(const struct config *config, struct server **ret_server, struc
         server_stop(server, NULL);
         return false;
     }
+    rpc_metrics_watch(server->rpc);
     set_serving(server, true);
     *ret_server = server;
     return true;
@@ -299,6 +300,7 @@ void server_stop(struct server *server, const volatile bool *hurry) {
     kafka_admin_free(server->kafka_admin);
     watch_stop(server->watch);
     http_server_free(server->http);
+    rpc_metrics_watch(NULL);
     rpc_server_free(server->rpc);
     request_service_free(server->requests);
     access_free(server->access);

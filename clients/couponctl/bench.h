@@ -55,7 +55,7 @@ struct bench_result {
     int64_t retries, repeats;
     struct outcome outcomes[OUTCOMES_MAX];
     size_t n_outcomes;
-    struct histogram answer_us, issued_us;
+    struct histogram answer_us, served_us, refused_us, issued_us; /* served: answered OK */
     struct sample samples[SAMPLES_MAX];
     size_t n_samples;
     int64_t contradictions;

@@ -193,6 +193,7 @@ static void record(struct slot *slot) {
     result->answers++;
     result->retries += slot->attempt - 1;
     histogram_add(&result->answer_us, now_us - slot->begin_us);
+    histogram_add(slot->code == RPC_OK ? &result->served_us : &result->refused_us, now_us - slot->begin_us);
     count_outcome(result, slot->outcome);
     if (slot->has_mismatch)
         bench_contradict(bench, "the answer to request_id %s is about another request", slot->request_id);

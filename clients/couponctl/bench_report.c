@@ -76,6 +76,14 @@ static void add_json_rate(struct strbuf *out, const char *name, int64_t n, doubl
                   per_second(n, seconds));
 }
 
+static void add_json_latency(struct strbuf *out, const char *name, const struct histogram *histogram) {
+    strbuf_printf(out,
+                  "\"%s\":{\"p50\":%" PRId64 ",\"p90\":%" PRId64 ",\"p99\":%" PRId64 ",\"p999\":%" PRId64
+                  ",\"max\":%" PRId64 "},",
+                  name, histogram_quantile(histogram, 0.5), histogram_quantile(histogram, 0.9),
+                  histogram_quantile(histogram, 0.99), histogram_quantile(histogram, 0.999), histogram->max);
+}
+
 static void report_json(const struct bench *bench) {
     const struct bench_result *result = &bench->result;
     struct rates rates = rates_of(bench);
@@ -99,14 +107,13 @@ static void report_json(const struct bench *bench) {
         strbuf_json(&out, result->outcomes[i].name);
         strbuf_printf(&out, ":%" PRId64, result->outcomes[i].n);
     }
-    const struct histogram *answer = &result->answer_us, *issued = &result->issued_us;
+    strbuf_puts(&out, "},");
+    add_json_latency(&out, "answer_us", &result->answer_us);
+    add_json_latency(&out, "served_us", &result->served_us);
+    add_json_latency(&out, "refused_us", &result->refused_us);
+    const struct histogram *issued = &result->issued_us;
     strbuf_printf(&out,
-                  "},\"answer_us\":{\"p50\":%" PRId64 ",\"p90\":%" PRId64 ",\"p99\":%" PRId64 ",\"p999\":%" PRId64
-                  ",\"max\":%" PRId64 "}",
-                  histogram_quantile(answer, 0.5), histogram_quantile(answer, 0.9), histogram_quantile(answer, 0.99),
-                  histogram_quantile(answer, 0.999), answer->max);
-    strbuf_printf(&out,
-                  ",\"issued_us\":{\"p50\":%" PRId64 ",\"p99\":%" PRId64 ",\"max\":%" PRId64 ",\"samples\":%" PRId64
+                  "\"issued_us\":{\"p50\":%" PRId64 ",\"p99\":%" PRId64 ",\"max\":%" PRId64 ",\"samples\":%" PRId64
                   "},\"drained\":%s,\"interrupted\":%s,\"contradictions\":%" PRId64,
                   histogram_quantile(issued, 0.5), histogram_quantile(issued, 0.99), issued->max, issued->count,
                   result->is_drained ? "true" : "false", result->is_interrupted ? "true" : "false",
@@ -172,6 +179,10 @@ static void report_people(const struct bench *bench) {
     print_outcomes(result);
     printf("\n%-22s %9s %9s %9s %9s %9s\n", "milliseconds", "p50", "p90", "p99", "p99.9", "max");
     print_latency(bench->rate > 0 ? "answer, from timetable" : "answer", &result->answer_us);
+    if (result->served_us.count > 0 && result->refused_us.count > 0) {
+        print_latency("  where it was yes", &result->served_us);
+        print_latency("  where it was no", &result->refused_us);
+    }
     print_latency("accepted to issued (*)", &result->issued_us);
     if (result->issued_us.count > 0)
         printf("(*) issue_time - accept_time as the server stamps them, sample of %" PRId64 "\n",

@@ -116,13 +116,22 @@ struct metric *metrics_histogram(const char *name, const char *help, const char 
     return register_metric(name, help, labels, KIND_HISTOGRAM, bounds, n_bounds);
 }
 
-void metrics_gauge_fn(const char *name, const char *help, const char *labels, double (*read)(void *arg), void *arg) {
+static void register_fn(const char *name, const char *help, const char *labels, enum kind kind,
+                        double (*read)(void *arg), void *arg) {
     pthread_mutex_lock(&registry.lock);
-    struct metric *metric = metric_of(name, help, labels, KIND_GAUGE, NULL, 0);
+    struct metric *metric = metric_of(name, help, labels, kind, NULL, 0);
     metric->is_read = true;
     metric->read = read;
     metric->arg = arg;
     pthread_mutex_unlock(&registry.lock);
+}
+
+void metrics_gauge_fn(const char *name, const char *help, const char *labels, double (*read)(void *arg), void *arg) {
+    register_fn(name, help, labels, KIND_GAUGE, read, arg);
+}
+
+void metrics_counter_fn(const char *name, const char *help, const char *labels, double (*read)(void *arg), void *arg) {
+    register_fn(name, help, labels, KIND_COUNTER, read, arg);
 }
 
 static void add_double(_Atomic double *sum, double n) {

@@ -18,6 +18,8 @@ struct metric *metrics_gauge(const char *name, const char *help, const char *lab
  * Registering it again replaces `read` and `arg`; with NULL for `read` it is no longer shown. After either, the old
  * function is not running and is not called again, so that what `arg` points to may be freed. */
 void metrics_gauge_fn(const char *name, const char *help, const char *labels, double (*read)(void *arg), void *arg);
+/* The same for what never falls. */
+void metrics_counter_fn(const char *name, const char *help, const char *labels, double (*read)(void *arg), void *arg);
 /* `bounds`: ascending upper bounds, `n_bounds` of them, copied; +Inf is added. */
 struct metric *metrics_histogram(const char *name, const char *help, const char *labels, const double *bounds,
                                  int n_bounds);

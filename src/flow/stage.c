@@ -10,14 +10,15 @@
 
 #define DEPTH_METRIC "couponsd_stage_queue_depth"
 
-/* Batches smaller than that say nothing of what the stage can do: most of their time is the round trip. */
+/* Batches smaller than that, or than half of what the stage takes, say nothing of what the stage can do: most of their
+ * time is the round trip. */
 #define TELLING_BATCH 256
-/* A faster batch counts at once, a slower one by that share: one hiccup is no lasting slowness. */
-#define SLOWER_SHARE 0.1
+/* The newest batch's share in what the stage is thought to do: one hiccup is no lasting slowness, one leap no speed. */
+#define NEWEST_SHARE 0.1
 
 struct stage {
     struct batch_queue *queue;
-    size_t batch_max;
+    size_t batch_max, telling_batch;
     int64_t patience_us;
     double per_us;             /* of its thread: what it does when it is busy; 0: not known yet */
     atomic_size_t waiting_max; /* what that is, in items */
@@ -50,14 +51,12 @@ static double depth(void *arg) {
 }
 
 static void learn_speed(struct stage *stage, size_t n, int64_t us) {
-    if (stage->patience_us == 0 || n < TELLING_BATCH)
+    if (stage->patience_us == 0 || n < stage->telling_batch)
         return;
     double per_us = (double)n / (double)(us > 0 ? us : 1);
-    if (per_us < stage->per_us)
-        per_us = stage->per_us + (per_us - stage->per_us) * SLOWER_SHARE;
-    stage->per_us = per_us;
-    size_t waiting_max = (size_t)(per_us * (double)stage->patience_us);
-    atomic_store(&stage->waiting_max, waiting_max > TELLING_BATCH ? waiting_max : TELLING_BATCH);
+    stage->per_us = stage->per_us == 0 ? per_us : stage->per_us + (per_us - stage->per_us) * NEWEST_SHARE;
+    size_t waiting_max = (size_t)(stage->per_us * (double)stage->patience_us);
+    atomic_store(&stage->waiting_max, waiting_max > stage->telling_batch ? waiting_max : stage->telling_batch);
 }
 
 static void *work(void *arg) {
@@ -83,6 +82,7 @@ struct stage *stage_start(const char *name, const struct stage_options *options,
     *stage = (struct stage){
         .queue = batch_queue_new(options->queue_size),
         .batch_max = options->batch_max,
+        .telling_batch = options->batch_max < 2 * TELLING_BATCH ? (options->batch_max + 1) / 2 : TELLING_BATCH,
         .patience_us = options->patience_us,
         .waiting_max = options->queue_size,
         .items = calloc(options->batch_max, sizeof(void *)),

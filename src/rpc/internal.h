@@ -226,11 +226,33 @@ void callers_free(struct callers *callers);
 struct caller *callers_enter(struct callers *callers, uint64_t key, int64_t now_us);
 void callers_leave(struct callers *callers, struct caller *caller);
 
-/* --- accept.c --- */
+/* --- frames.c --- */
 
-/* From now on; for the process. 0: as many as there may be descriptors. */
-void accept_limit(int max_connections);
-int64_t accept_refused(void);
+/* What a connection's client has sent so far. */
+struct frames {
+    uint32_t preface_left;              /* bytes */
+    uint32_t header_len;                /* bytes of the current frame's header that have come */
+    uint32_t payload_left;              /* bytes of the current frame that are to come */
+    uint32_t block_bytes, block_frames; /* of the current header block */
+    int purse;
+    int64_t paid_ms;
+    uint8_t header[9];
+    bool is_other; /* it isn't HTTP/2 */
+    bool is_cut;   /* for who judges it */
+};
+
+void frames_init(struct frames *frames);
+/* The next bytes of it. `block_max`: bytes of a header block. After anything but RPC_ABUSE_NONE it isn't called again.
+ */
+enum rpc_abuse frames_take(struct frames *frames, const uint8_t *bytes, size_t len, size_t block_max, int64_t now_ms);
+
+/* --- guard.c --- */
+
+/* For all of the process. max_connections 0: as many as there are descriptors. The last call holds. */
+void guard_limit(int max_connections, size_t max_metadata_bytes);
+/* Connections closed as there were too many; connections cut off, by reason. */
+int64_t guard_refused(void);
+int64_t guard_cut(enum rpc_abuse why);
 
 /* --- server.c --- */
 

@@ -211,7 +211,7 @@ static void destroy_core(struct rpc_server *server) {
 bool rpc_server_start(struct rpc_server *server, struct err *err) {
     atomic_store(&server->stopping, false);
     server->is_shut_down = server->own_closed = false;
-    accept_limit(server->options.max_connections);
+    guard_limit(server->options.max_connections, server->options.max_metadata_bytes);
     server->core = create_core(&server->options);
     if (!create_pollers(server, err)) {
         grpc_server_destroy(server->core);
@@ -239,7 +239,11 @@ int64_t rpc_server_in_flight(const struct rpc_server *server) {
 }
 
 int64_t rpc_connections_refused(void) {
-    return accept_refused();
+    return guard_refused();
+}
+
+int64_t rpc_connections_cut(enum rpc_abuse abuse) {
+    return guard_cut(abuse);
 }
 
 /* --- stop --- */

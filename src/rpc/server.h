@@ -55,7 +55,7 @@ struct rpc_server_options {
     size_t max_metadata_bytes;     /* per call */
     int64_t max_connection_age_ms; /* 0: no limit */
     /* Of the process; more are closed when they come. 0: as many as its file descriptors allow, less some that are
-     * kept for other ends (see accept.c). Counted by descriptors, so it is not exact. */
+     * kept for other ends (see guard.c). Counted by descriptors, so it is not exact. */
     int max_connections;
     int64_t max_in_flight; /* calls at a time; 0: no limit. More are refused as overload */
     /* A caller is whom `allow` says (rpc_call_set_caller), else the client's address without its port. */
@@ -112,6 +112,20 @@ const char *rpc_server_address(const struct rpc_server *server);
 int64_t rpc_server_in_flight(const struct rpc_server *server);
 /* Connections closed at once because there were too many, since the process began. */
 int64_t rpc_connections_refused(void);
+/* Why a connection was cut off: its client sent more than any needs of frames that lead nowhere. */
+enum rpc_abuse {
+    RPC_ABUSE_NONE,
+    RPC_ABUSE_HEADERS, /* a header block without end */
+    RPC_ABUSE_RESETS,  /* streams opened and reset */
+    RPC_ABUSE_PINGS,
+    RPC_ABUSE_SETTINGS,
+    RPC_ABUSE_USELESS, /* empty or unknown frames, priorities, window updates without end */
+    RPC_ABUSES,
+};
+/* Connections cut off since the process began. */
+int64_t rpc_connections_cut(enum rpc_abuse abuse);
+/* "resets"; static. */
+const char *rpc_abuse_name(enum rpc_abuse abuse);
 /* No new calls (GOAWAY), waits up to grace_ms for those in flight, cancels the rest, waits until each was answered by
  * its service, joins the pollers. `hurry` (may be NULL): the grace period ends early once *hurry is true. */
 void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const volatile bool *hurry);

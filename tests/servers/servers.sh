@@ -144,6 +144,8 @@ start_postgres() { # args: DIR
       -c 'create role couponsd login createrole' -c 'create role with_password' \
       -c 'create database couponsd owner couponsd'
   fi
+  # For tests that want a slow disk.
+  "${psql[@]}" -c 'grant set on parameter commit_delay, commit_siblings to couponsd'
   note "Postgres is up on port $port"
 }
 

@@ -1,0 +1,221 @@
+/* Stands between the sockets of clients and gRPC's core, where both can be seen: in libc's accept4, recvmsg and close,
+ * and OpenSSL's SSL_read, which the core calls through the dynamic linker. The functions here take their places in the
+ * whole process, and do the same but for clients' connections:
+ *
+ * - A connection whose descriptor is beyond a limit is closed at once. When accept4 fails for want of a descriptor, the
+ *   core (seen with 1.51.1; CVE-2023-4785) closes its listening socket for good: whoever opens connections enough shuts
+ *   the server's door until it is started anew. This way the listener goes on, and there is always room for connections
+ *   to backends and for files. The kernel gives the lowest free number, so the number tells how many are open, without
+ *   counting. It holds for every listener of the process, libmicrohttpd's too.
+ * - What is read is judged by frames.c. Without TLS, one who goes too far finds the connection closed. With TLS, the
+ * core reads noise from then on, finds it to be no HTTP/2, and closes the connection itself.
+ *
+ * Any thread; a connection is read by one at a time. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "rpc/internal.h"
+
+/* Of those that the process may have at all, so many are kept from clients: a share, and never fewer than some. */
+#define KEPT_SHARE 16
+#define KEPT_MIN   64
+/* What the process has open besides clients when it serves: epoll, pipes, files, connections to backends. */
+#define OWN_FILES 128
+/* No more than so many connections are guarded: those that memory is set aside for. */
+#define GUARDED_MAX (1 << 20)
+/* A header block may take more bytes than its metadata: an odd encoding, and what is refused one by one. */
+#define BLOCK_SHARE 4
+
+struct connection {
+    atomic_bool is_client; /* orders the rest between the threads that accept, read and close */
+    struct frames frames;
+};
+
+static atomic_int fd_limit = INT_MAX; /* those from here on are not given to clients */
+static atomic_size_t block_max = SIZE_MAX;
+static _Atomic(struct connection *) connections; /* by descriptor; for good once it is there */
+static atomic_int n_connections;                 /* it has room for */
+static _Atomic int64_t n_refused, n_cut[RPC_ABUSES];
+static int tls_index = -1;
+
+static void forget_tls(void *ssl, void *frames, CRYPTO_EX_DATA *data, int index, long argl, void *argp) {
+    (void)ssl, (void)data, (void)index, (void)argl, (void)argp;
+    free(frames);
+}
+
+static void make_room(int n) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    if (!atomic_load(&connections)) {
+        n = n < GUARDED_MAX ? n : GUARDED_MAX;
+        struct connection *all = calloc((size_t)n, sizeof *all); /* of which only what is used becomes real */
+        if (!all)
+            abort(); /* as arenas do */
+        atomic_store(&n_connections, n);
+        atomic_store(&connections, all);
+        tls_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, forget_tls);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void guard_limit(int max_connections, size_t max_metadata_bytes) {
+    struct rlimit files;
+    int64_t limit = INT_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY && files.rlim_cur < INT_MAX) {
+        int64_t all = (int64_t)files.rlim_cur;
+        int64_t kept = all / KEPT_SHARE > KEPT_MIN ? all / KEPT_SHARE : KEPT_MIN;
+        limit = all > 2 * kept ? all - kept : all / 2;
+    }
+    make_room((int)limit);
+    if (max_connections > 0 && max_connections + OWN_FILES < limit)
+        limit = max_connections + OWN_FILES;
+    atomic_store(&fd_limit, (int)limit);
+    atomic_store(&block_max, BLOCK_SHARE * max_metadata_bytes);
+}
+
+int64_t guard_refused(void) {
+    return atomic_load(&n_refused);
+}
+
+int64_t guard_cut(enum rpc_abuse why) {
+    return atomic_load(&n_cut[why]);
+}
+
+static struct connection *connection_of(int fd) {
+    struct connection *all = atomic_load_explicit(&connections, memory_order_acquire);
+    return all && fd >= 0 && fd < atomic_load_explicit(&n_connections, memory_order_relaxed) ? &all[fd] : NULL;
+}
+
+static enum rpc_abuse take(struct frames *frames, const uint8_t *bytes, size_t len) {
+    enum rpc_abuse abuse =
+        frames_take(frames, bytes, len, atomic_load_explicit(&block_max, memory_order_relaxed), clock_mono_us() / 1000);
+    if (abuse != RPC_ABUSE_NONE) {
+        frames->is_cut = true;
+        atomic_fetch_add(&n_cut[abuse], 1);
+    }
+    return abuse;
+}
+
+/* --- accept4 --- */
+
+/* All descriptors may be gone although none is a client's. Then one is freed for a moment, to close the connection
+ * with: left alone it would be tried again and again. */
+static int spare_fd(void) {
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* Their types differ from the ones in libc's headers by qualifiers that C takes seriously, hence names of their own. */
+int guarded_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) __asm__("accept4");
+ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) __asm__("recvmsg");
+int guarded_close(int fd) __asm__("close");
+int guarded_ssl_read(SSL *ssl, void *bytes, int size) __asm__("SSL_read");
+
+int guarded_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) {
+    static atomic_int spare = -1;
+    socklen_t room = len ? *len : 0;
+    for (;;) {
+        if (atomic_load(&spare) < 0) {
+            int expected = -1, fresh = spare_fd();
+            if (fresh >= 0 && !atomic_compare_exchange_strong(&spare, &expected, fresh))
+                close(fresh);
+        }
+        if (len)
+            *len = room;
+        int fd = (int)syscall(SYS_accept4, listener, address, len, flags);
+        if (fd >= 0 && fd < atomic_load(&fd_limit)) {
+            struct connection *connection = connection_of(fd);
+            if (connection) {
+                (void)atomic_load(&connection->is_client);
+                frames_init(&connection->frames);
+                atomic_store(&connection->is_client, true);
+            }
+            return fd;
+        }
+        if (fd >= 0) {
+            close(fd);
+        } else if (errno == EMFILE || errno == ENFILE) {
+            int freed = atomic_exchange(&spare, -1);
+            if (freed < 0)
+                return -1;
+            close(freed);
+            int unwanted = (int)syscall(SYS_accept4, listener, NULL, NULL, SOCK_CLOEXEC);
+            if (unwanted < 0)
+                continue; /* nobody there any more, or somebody else took the descriptor: look again */
+            close(unwanted);
+        } else {
+            return -1;
+        }
+        atomic_fetch_add(&n_refused, 1);
+    }
+}
+
+/* --- reading --- */
+
+static bool judge_pieces(struct connection *connection, const struct msghdr *message, size_t len) {
+    for (size_t i = 0; i < message->msg_iovlen && len > 0; i++) {
+        size_t n = message->msg_iov[i].iov_len < len ? message->msg_iov[i].iov_len : len;
+        if (take(&connection->frames, message->msg_iov[i].iov_base, n) != RPC_ABUSE_NONE)
+            return false;
+        len -= n;
+    }
+    return true;
+}
+
+ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) {
+    struct connection *connection = connection_of(fd);
+    bool is_client = connection && atomic_load_explicit(&connection->is_client, memory_order_acquire);
+    if (is_client && connection->frames.is_cut)
+        return 0;
+    ssize_t n = syscall(SYS_recvmsg, fd, message, flags);
+    if (!is_client || n <= 0 || flags != 0)
+        return n;
+    bool is_fine = judge_pieces(connection, message, (size_t)n);
+    atomic_store_explicit(&connection->is_client, true, memory_order_release);
+    return is_fine ? n : 0;
+}
+
+int guarded_close(int fd) {
+    struct connection *connection = connection_of(fd);
+    if (connection && atomic_load_explicit(&connection->is_client, memory_order_acquire))
+        atomic_store_explicit(&connection->is_client, false, memory_order_release);
+    return (int)syscall(SYS_close, fd);
+}
+
+static struct frames *tls_frames(SSL *ssl) {
+    if (tls_index < 0 || !SSL_is_server(ssl))
+        return NULL;
+    struct frames *frames = SSL_get_ex_data(ssl, tls_index);
+    if (!frames && (frames = malloc(sizeof *frames))) {
+        frames_init(frames);
+        if (!SSL_set_ex_data(ssl, tls_index, frames)) {
+            free(frames);
+            return NULL;
+        }
+    }
+    return frames;
+}
+
+int guarded_ssl_read(SSL *ssl, void *bytes, int size) {
+    static _Atomic(void *) original;
+    void *found = atomic_load_explicit(&original, memory_order_relaxed);
+    if (!found) {
+        found = dlsym(RTLD_NEXT, "SSL_read");
+        atomic_store(&original, found);
+    }
+    int (*read_on)(SSL *, void *, int);
+    memcpy(&read_on, &found, sizeof read_on);
+    int n = read_on(ssl, bytes, size);
+    struct frames *frames = n > 0 ? tls_frames(ssl) : NULL;
+    if (frames && (frames->is_cut || take(frames, bytes, (size_t)n) != RPC_ABUSE_NONE))
+        memset(bytes, 0xff, (size_t)n);
+    return n;
+}

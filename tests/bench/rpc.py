@@ -1,0 +1,99 @@
+"""rpc.py: what the bridge costs beside the C core alone. Echo servers of both, the same client, all on this machine.
+
+Rounds alternate between the servers; what counts is the ratio within a round, since the machine's speed changes. Each
+server process is a new one in each round. The exit code is 1 where calls fail, or where the bridge's own code allocates
+for a call.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+
+BUILD = os.environ["BUILD_DIR"]
+TICKS = os.sysconf("SC_CLK_TCK")
+SERVERS = {
+    "raw": [f"{BUILD}/rpc_echo_raw"],
+    "raw, told of early ends": [f"{BUILD}/rpc_echo_raw", "--watch"],
+    "bridge": [f"{BUILD}/rpc_echo_bridge", f"{BUILD}/tests/unit/rpc/toy.pb"],
+}
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return sum(map(int, file.read().rpartition(")")[2].split()[11:13])) / TICKS
+
+
+def load(address, seconds, arguments):
+    done = subprocess.run([f"{BUILD}/rpc_load", address, str(seconds), str(arguments.connections),
+                           str(arguments.in_flight)], capture_output=True, text=True, timeout=seconds + 60)
+    if done.returncode:
+        sys.exit(f"rpc.py: rpc_load: {done.stdout} {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def measure(command, arguments):
+    """One round of one server: calls per second, its CPU and allocations per call."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        line = server.stdout.readline()
+        found = re.fullmatch(r"listening (\S+)\n", line)
+        if not found:
+            sys.exit(f"rpc.py: {command[0]} says {line!r}")
+        load(found.group(1), arguments.seconds / 4, arguments)  # warms up: pools, connections
+        before = cpu_seconds(server.pid)
+        timed = load(found.group(1), arguments.seconds, arguments)
+        cpu = cpu_seconds(server.pid) - before
+        server.send_signal(signal.SIGUSR1)
+        counted = load(found.group(1), arguments.seconds / 4, arguments)
+        server.send_signal(signal.SIGTERM)
+        allocations = json.loads(server.stdout.readline())
+        if server.wait(30):
+            sys.exit(f"rpc.py: {command[0]} ended with {server.returncode}")
+    return {
+        "per_s": timed["calls"] / timed["seconds"],
+        "cpu_us": cpu * 1e6 / timed["all_calls"],
+        "own": allocations["own"], "counted": counted["all_calls"],
+        "own_per_call": allocations["own"] / counted["all_calls"],
+        "all_per_call": allocations["all"] / counted["all_calls"],
+    }
+
+
+def spread(values, digits=2):
+    values = sorted(values)
+    return f"{statistics.median(values):.{digits}f} ({values[0]:.{digits}f} to {values[-1]:.{digits}f})"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=2, help="of each server in each round")
+    parser.add_argument("--connections", type=int, default=2)
+    parser.add_argument("--in-flight", type=int, default=64, help="calls on each connection")
+    arguments = parser.parse_args()
+    results = {name: [] for name in SERVERS}
+    for _ in range(arguments.rounds):
+        for name, command in SERVERS.items():
+            results[name].append(measure(command, arguments))
+    print(f"{arguments.rounds} rounds of {arguments.seconds} s, {arguments.connections} connections with "
+          f"{arguments.in_flight} calls in flight each: median (least to greatest)\n")
+    print("| server | calls/s | beside raw | CPU us a call | beside raw | allocations a call | by its own code |")
+    print("|---|---|---|---|---|---|---|")
+    for name, rounds in results.items():
+        speed = [one["per_s"] / raw["per_s"] for one, raw in zip(rounds, results["raw"])]
+        cost = [one["cpu_us"] / raw["cpu_us"] for one, raw in zip(rounds, results["raw"])]
+        print(f"| {name} | {spread([one['per_s'] for one in rounds], 0)} | {spread(speed)} "
+              f"| {spread([one['cpu_us'] for one in rounds], 1)} | {spread(cost)} "
+              f"| {statistics.median(one['all_per_call'] for one in rounds):.2f} "
+              f"| {statistics.median(one['own_per_call'] for one in rounds):.4f} |")
+    # What is asked for once, and not for each call, is no matter of theirs: the pool may still grow by a call or two.
+    busy = [one for one in results["bridge"] if one["own"] > arguments.connections * arguments.in_flight]
+    if busy:
+        sys.exit(f"rpc.py: the bridge's own code allocates: {busy[0]['own']} times in {busy[0]['counted']} calls")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+/* This program's malloc, calloc and realloc take the place of libc's for all of the process, and pass on to it. Who
+ * asks is known by the return address. What allocates by other names (posix_memalign and its kin) isn't counted:
+ * neither the core nor the bridge does it for a call. */
+#include "rpc_allocations.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *old, size_t size);
+extern const char __executable_start, etext; /* the linker's: where the program's own code is */
+
+static atomic_bool is_counting;
+static _Atomic int64_t n_own, n_all;
+
+static void count(const void *caller) {
+    if (!atomic_load_explicit(&is_counting, memory_order_relaxed))
+        return;
+    atomic_fetch_add_explicit(&n_all, 1, memory_order_relaxed);
+    if ((const char *)caller >= &__executable_start && (const char *)caller < &etext)
+        atomic_fetch_add_explicit(&n_own, 1, memory_order_relaxed);
+}
+
+void *malloc(size_t size) {
+    count(__builtin_return_address(0));
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t n, size_t size) {
+    count(__builtin_return_address(0));
+    return __libc_calloc(n, size);
+}
+
+void *realloc(void *old, size_t size) {
+    count(__builtin_return_address(0));
+    return __libc_realloc(old, size);
+}
+
+void allocations_count(void) {
+    atomic_store(&is_counting, true);
+}
+
+struct allocations allocations_so_far(void) {
+    return (struct allocations){.own = atomic_load(&n_own), .all = atomic_load(&n_all)};
+}

@@ -1,0 +1,32 @@
+/* What the two echo servers share, which is how they are run: they print "listening HOST:PORT", serve toy.v1.Toy/Echo
+ * until SIGTERM or SIGINT, and print then what they have allocated since SIGUSR1, as a line of JSON. */
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "rpc_allocations.h"
+
+/* Both: as couponsd has it by default. */
+#define ECHO_STREAMS_MAX 10000
+
+/* Before there are other threads. */
+static inline void echo_block_signals(sigset_t *set) {
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+/* Returns when the program shall end. */
+static inline void echo_serve(const sigset_t *set, const char *address) {
+    printf("listening %s\n", address);
+    fflush(stdout);
+    int number;
+    while (sigwait(set, &number) == 0 && number == SIGUSR1)
+        allocations_count();
+    struct allocations allocations = allocations_so_far();
+    printf("{\"own\":%jd,\"all\":%jd}\n", (intmax_t)allocations.own, (intmax_t)allocations.all);
+}
