@@ -26,66 +26,123 @@ enum {
     TYPE_CONTINUATION,
 };
 #define FLAG_END_STREAM  0x1
+#define FLAG_ACK         0x1
 #define FLAG_END_HEADERS 0x4
 
-/* What a frame costs. A client that reads a fast stream sends a window update for each few messages, and gRPC's clients
- * a ping for each round trip then. */
+/* What a frame costs, and what is earned. A client that reads a fast stream sends window updates, and some a ping for
+ * each message or round trip: so a ping is paid for by what the server sends. A stream that is reset within QUICK_MS of
+ * its opening has cost us all and the client nothing: unless less than three of five are, as with clients that hedge,
+ * that is an attack. */
 #define PRICE_WINDOW_UPDATE 1
-#define PRICE_PING          4
 #define PRICE_USELESS       20 /* a reset; priorities, empty data, what the core doesn't know */
+#define PRICE_PING          100
 #define PRICE_SETTINGS      100
+#define PRICE_QUICK_RESET   400
+#define INCOME_PER_WRITE    100
+#define INCOME_PER_OPEN     240
 #define INCOME_PER_MS       20
 #define PURSE_MAX           (10000 * PRICE_USELESS)
+#define QUICK_MS            100
+/* Opened before the server's settings are acknowledged, until which the core keeps to no limit. Clients of gRPC wait
+ * for them. */
+#define EARLY_STREAMS_MAX 1000
 
 /* Frames of one header block. */
 #define BLOCK_FRAMES_MAX 64
 
-void frames_init(struct frames *frames) {
-    *frames = (struct frames){.preface_left = PREFACE_LEN, .purse = PURSE_MAX};
+void frames_init(struct frames *frames, int offences) {
+    *frames = (struct frames){.preface_left = PREFACE_LEN, .purse = PURSE_MAX >> (2 * offences)};
+}
+
+void frames_wrote(struct frames *frames) {
+    atomic_fetch_add_explicit(&frames->n_writes, 1, memory_order_relaxed);
+}
+
+static void earn(struct frames *frames, int64_t income) {
+    frames->purse = income > PURSE_MAX - frames->purse ? PURSE_MAX : frames->purse + (int)income;
 }
 
 static bool pay(struct frames *frames, int price, int64_t now_ms) {
-    if (frames->paid_ms != 0 && now_ms > frames->paid_ms) {
-        int64_t income = (now_ms - frames->paid_ms) * INCOME_PER_MS;
-        frames->purse = income > PURSE_MAX - frames->purse ? PURSE_MAX : frames->purse + (int)income;
-    }
+    if (frames->paid_ms != 0 && now_ms > frames->paid_ms)
+        earn(frames, (now_ms - frames->paid_ms) * INCOME_PER_MS);
     frames->paid_ms = now_ms;
+    earn(frames, (int64_t)INCOME_PER_WRITE * atomic_exchange_explicit(&frames->n_writes, 0, memory_order_relaxed));
     frames->purse -= price;
     return frames->purse >= 0;
+}
+
+/* Streams are numbered as they are opened, so two numbers tell which are older than QUICK_MS (and less than twice
+ * that).
+ */
+static void tell_old_streams(struct frames *frames, int64_t now_ms) {
+    if (now_ms - frames->window_ms < QUICK_MS)
+        return;
+    frames->old_stream = now_ms - frames->window_ms < 2 * (int64_t)QUICK_MS ? frames->window_stream : frames->stream;
+    frames->window_stream = frames->stream;
+    frames->window_ms = now_ms;
+}
+
+static enum rpc_abuse judge_opening(struct frames *frames, uint32_t stream, int64_t now_ms) {
+    tell_old_streams(frames, now_ms);
+    if (stream <= frames->stream)
+        return RPC_ABUSE_NONE;
+    frames->stream = stream;
+    earn(frames, INCOME_PER_OPEN);
+    return frames->has_settings || ++frames->n_early <= EARLY_STREAMS_MAX ? RPC_ABUSE_NONE : RPC_ABUSE_STREAMS;
+}
+
+static enum rpc_abuse judge_block(struct frames *frames, size_t len, bool is_last, size_t block_max) {
+    frames->block_bytes += (uint32_t)len;
+    frames->block_frames++;
+    if (frames->block_bytes > block_max || frames->block_frames > BLOCK_FRAMES_MAX)
+        return RPC_ABUSE_HEADERS;
+    if (is_last)
+        frames->block_bytes = frames->block_frames = 0;
+    return RPC_ABUSE_NONE;
 }
 
 /* A frame's header is complete. */
 static enum rpc_abuse judge(struct frames *frames, size_t block_max, int64_t now_ms) {
     const uint8_t *header = frames->header;
     uint32_t len = (uint32_t)header[0] << 16 | (uint32_t)header[1] << 8 | header[2];
-    int type = header[3], flags = header[4];
+    uint32_t stream =
+        (uint32_t)(header[5] & 0x7f) << 24 | (uint32_t)header[6] << 16 | (uint32_t)header[7] << 8 | header[8];
+    int type = header[3], flags = header[4], price = PRICE_USELESS;
+    enum rpc_abuse abuse = RPC_ABUSE_USELESS;
     frames->payload_left = len;
     switch (type) {
     case TYPE_HEADERS:
+        abuse = judge_opening(frames, stream, now_ms);
+        return abuse == RPC_ABUSE_NONE ? judge_block(frames, len, flags & FLAG_END_HEADERS, block_max) : abuse;
     case TYPE_CONTINUATION:
-        frames->block_bytes += len;
-        frames->block_frames++;
-        if (frames->block_bytes > block_max || frames->block_frames > BLOCK_FRAMES_MAX)
-            return RPC_ABUSE_HEADERS;
-        if (flags & FLAG_END_HEADERS)
-            frames->block_bytes = frames->block_frames = 0;
-        return RPC_ABUSE_NONE;
+        return judge_block(frames, len, flags & FLAG_END_HEADERS, block_max);
     case TYPE_DATA:
-        return len > 0 || (flags & FLAG_END_STREAM) || pay(frames, PRICE_USELESS, now_ms) ? RPC_ABUSE_NONE
-                                                                                          : RPC_ABUSE_USELESS;
+        if (len > 0 || (flags & FLAG_END_STREAM))
+            return RPC_ABUSE_NONE;
+        break;
     case TYPE_RST_STREAM:
-        return pay(frames, PRICE_USELESS, now_ms) ? RPC_ABUSE_NONE : RPC_ABUSE_RESETS;
+        tell_old_streams(frames, now_ms);
+        price = stream > frames->old_stream ? PRICE_QUICK_RESET : PRICE_USELESS;
+        abuse = RPC_ABUSE_RESETS;
+        break;
     case TYPE_PING:
-        return pay(frames, PRICE_PING, now_ms) ? RPC_ABUSE_NONE : RPC_ABUSE_PINGS;
+        price = PRICE_PING;
+        abuse = RPC_ABUSE_PINGS;
+        break;
     case TYPE_SETTINGS:
-        return pay(frames, PRICE_SETTINGS, now_ms) ? RPC_ABUSE_NONE : RPC_ABUSE_SETTINGS;
+        frames->has_settings |= (flags & FLAG_ACK) != 0;
+        price = PRICE_SETTINGS;
+        abuse = RPC_ABUSE_SETTINGS;
+        break;
     case TYPE_WINDOW_UPDATE:
-        return pay(frames, PRICE_WINDOW_UPDATE, now_ms) ? RPC_ABUSE_NONE : RPC_ABUSE_USELESS;
+        price = PRICE_WINDOW_UPDATE;
+        break;
     case TYPE_GOAWAY:
         return RPC_ABUSE_NONE;
     default:
-        return pay(frames, PRICE_USELESS, now_ms) ? RPC_ABUSE_NONE : RPC_ABUSE_USELESS;
+        break;
     }
+    return pay(frames, price, now_ms) ? RPC_ABUSE_NONE : abuse;
 }
 
 /* The core itself refuses what doesn't begin as HTTP/2 does: TLS comes here as well, still encrypted. */
@@ -124,6 +181,7 @@ enum rpc_abuse frames_take(struct frames *frames, const uint8_t *bytes, size_t l
 }
 
 const char *rpc_abuse_name(enum rpc_abuse abuse) {
-    static const char *const names[RPC_ABUSES] = {"none", "endless_headers", "resets", "pings", "settings", "useless"};
+    static const char *const names[RPC_ABUSES] = {"none",  "endless_headers", "streams", "resets",
+                                                  "pings", "settings",        "useless", "offender"};
     return names[abuse];
 }

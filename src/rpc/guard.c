@@ -1,6 +1,6 @@
-/* Stands between the sockets of clients and gRPC's core, where both can be seen: in libc's accept4, recvmsg and close,
- * and OpenSSL's SSL_read, which the core calls through the dynamic linker. The functions here take their places in the
- * whole process, and do the same but for clients' connections:
+/* Stands between the sockets of clients and gRPC's core, where both can be seen: in libc's accept4, recvmsg,
+ * sendmsg and close, and OpenSSL's SSL_read and SSL_write, which the core calls through the dynamic linker. The
+ * functions here take their places in the whole process, and do the same but for clients' connections:
  *
  * - A connection whose descriptor is beyond a limit is closed at once. When accept4 fails for want of a descriptor, the
  *   core (seen with 1.51.1; CVE-2023-4785) closes its listening socket for good: whoever opens connections enough shuts
@@ -35,8 +35,18 @@
 /* A header block may take more bytes than its metadata: an odd encoding, and what is refused one by one. */
 #define BLOCK_SHARE 4
 
+/* Of an address, until its next ones are closed at once. */
+#define OFFENCES_MAX 3
+
 struct connection {
     atomic_bool is_client; /* orders the rest between the threads that accept, read and close */
+    uint64_t address;      /* as offenders_key has it */
+    struct frames frames;
+};
+
+/* With TLS. */
+struct session {
+    uint64_t address;
     struct frames frames;
 };
 
@@ -95,12 +105,14 @@ static struct connection *connection_of(int fd) {
     return all && fd >= 0 && fd < atomic_load_explicit(&n_connections, memory_order_relaxed) ? &all[fd] : NULL;
 }
 
-static enum rpc_abuse take(struct frames *frames, const uint8_t *bytes, size_t len) {
+static enum rpc_abuse take(struct frames *frames, uint64_t address, const uint8_t *bytes, size_t len) {
+    int64_t now_ms = clock_mono_us() / US_PER_MS;
     enum rpc_abuse abuse =
-        frames_take(frames, bytes, len, atomic_load_explicit(&block_max, memory_order_relaxed), clock_mono_us() / 1000);
+        frames_take(frames, bytes, len, atomic_load_explicit(&block_max, memory_order_relaxed), now_ms);
     if (abuse != RPC_ABUSE_NONE) {
         frames->is_cut = true;
         atomic_fetch_add(&n_cut[abuse], 1);
+        offenders_add(address, now_ms);
     }
     return abuse;
 }
@@ -116,8 +128,32 @@ static int spare_fd(void) {
 /* Their types differ from the ones in libc's headers by qualifiers that C takes seriously, hence names of their own. */
 int guarded_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) __asm__("accept4");
 ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) __asm__("recvmsg");
+ssize_t guarded_sendmsg(int fd, const struct msghdr *message, int flags) __asm__("sendmsg");
 int guarded_close(int fd) __asm__("close");
 int guarded_ssl_read(SSL *ssl, void *bytes, int size) __asm__("SSL_read");
+int guarded_ssl_write(SSL *ssl, const void *bytes, int size) __asm__("SSL_write");
+
+/* False: it is not wanted. */
+static bool let_in(int fd, const struct sockaddr *address, socklen_t len) {
+    if (fd >= atomic_load(&fd_limit)) {
+        atomic_fetch_add(&n_refused, 1);
+        return false;
+    }
+    struct connection *connection = connection_of(fd);
+    if (!connection)
+        return true;
+    uint64_t key = offenders_key(address, len);
+    int offences = offenders_find(key, clock_mono_us() / US_PER_MS);
+    if (offences >= OFFENCES_MAX) {
+        atomic_fetch_add(&n_cut[RPC_ABUSE_OFFENDER], 1);
+        return false;
+    }
+    (void)atomic_load(&connection->is_client);
+    connection->address = key;
+    frames_init(&connection->frames, offences);
+    atomic_store(&connection->is_client, true);
+    return true;
+}
 
 int guarded_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) {
     static atomic_int spare = -1;
@@ -131,16 +167,9 @@ int guarded_accept4(int listener, struct sockaddr *address, socklen_t *len, int 
         if (len)
             *len = room;
         int fd = (int)syscall(SYS_accept4, listener, address, len, flags);
-        if (fd >= 0 && fd < atomic_load(&fd_limit)) {
-            struct connection *connection = connection_of(fd);
-            if (connection) {
-                (void)atomic_load(&connection->is_client);
-                frames_init(&connection->frames);
-                atomic_store(&connection->is_client, true);
-            }
-            return fd;
-        }
         if (fd >= 0) {
+            if (let_in(fd, address, len ? *len : 0))
+                return fd;
             close(fd);
         } else if (errno == EMFILE || errno == ENFILE) {
             int freed = atomic_exchange(&spare, -1);
@@ -151,71 +180,109 @@ int guarded_accept4(int listener, struct sockaddr *address, socklen_t *len, int 
             if (unwanted < 0)
                 continue; /* nobody there any more, or somebody else took the descriptor: look again */
             close(unwanted);
+            atomic_fetch_add(&n_refused, 1);
         } else {
             return -1;
         }
-        atomic_fetch_add(&n_refused, 1);
     }
 }
 
-/* --- reading --- */
+/* --- without TLS, or before it --- */
+
+/* Whose bytes this thread has read last: OpenSSL is given them without being told. */
+static _Thread_local uint64_t last_address;
 
 static bool judge_pieces(struct connection *connection, const struct msghdr *message, size_t len) {
     for (size_t i = 0; i < message->msg_iovlen && len > 0; i++) {
         size_t n = message->msg_iov[i].iov_len < len ? message->msg_iov[i].iov_len : len;
-        if (take(&connection->frames, message->msg_iov[i].iov_base, n) != RPC_ABUSE_NONE)
+        if (take(&connection->frames, connection->address, message->msg_iov[i].iov_base, n) != RPC_ABUSE_NONE)
             return false;
         len -= n;
     }
     return true;
 }
 
-ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) {
+static struct connection *client_of(int fd) {
     struct connection *connection = connection_of(fd);
-    bool is_client = connection && atomic_load_explicit(&connection->is_client, memory_order_acquire);
-    if (is_client && connection->frames.is_cut)
+    return connection && atomic_load_explicit(&connection->is_client, memory_order_acquire) ? connection : NULL;
+}
+
+ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) {
+    struct connection *connection = client_of(fd);
+    if (connection && connection->frames.is_cut)
         return 0;
     ssize_t n = syscall(SYS_recvmsg, fd, message, flags);
-    if (!is_client || n <= 0 || flags != 0)
+    if (!connection || n <= 0 || flags != 0)
         return n;
+    last_address = connection->address;
     bool is_fine = judge_pieces(connection, message, (size_t)n);
     atomic_store_explicit(&connection->is_client, true, memory_order_release);
     return is_fine ? n : 0;
 }
 
+ssize_t guarded_sendmsg(int fd, const struct msghdr *message, int flags) {
+    struct connection *connection = client_of(fd);
+    if (connection)
+        frames_wrote(&connection->frames);
+    return syscall(SYS_sendmsg, fd, message, flags);
+}
+
 int guarded_close(int fd) {
-    struct connection *connection = connection_of(fd);
-    if (connection && atomic_load_explicit(&connection->is_client, memory_order_acquire))
+    struct connection *connection = client_of(fd);
+    if (connection)
         atomic_store_explicit(&connection->is_client, false, memory_order_release);
     return (int)syscall(SYS_close, fd);
 }
 
-static struct frames *tls_frames(SSL *ssl) {
+/* --- with TLS --- */
+
+static struct session *session_of(SSL *ssl) {
     if (tls_index < 0 || !SSL_is_server(ssl))
         return NULL;
-    struct frames *frames = SSL_get_ex_data(ssl, tls_index);
-    if (!frames && (frames = malloc(sizeof *frames))) {
-        frames_init(frames);
-        if (!SSL_set_ex_data(ssl, tls_index, frames)) {
-            free(frames);
+    struct session *session = SSL_get_ex_data(ssl, tls_index);
+    if (!session && (session = malloc(sizeof *session))) {
+        session->address = last_address;
+        frames_init(&session->frames, offenders_find(last_address, clock_mono_us() / US_PER_MS));
+        if (!SSL_set_ex_data(ssl, tls_index, session)) {
+            free(session);
             return NULL;
         }
     }
-    return frames;
+    return session;
+}
+
+/* What would have been called if it weren't for us. */
+static void *next_of(const char *name, _Atomic(void *) *found) {
+    void *next = atomic_load_explicit(found, memory_order_relaxed);
+    if (!next) {
+        next = dlsym(RTLD_NEXT, name);
+        if (!next)
+            abort(); /* it was linked with, so it is there */
+        atomic_store(found, next);
+    }
+    return next;
 }
 
 int guarded_ssl_read(SSL *ssl, void *bytes, int size) {
-    static _Atomic(void *) original;
-    void *found = atomic_load_explicit(&original, memory_order_relaxed);
-    if (!found) {
-        found = dlsym(RTLD_NEXT, "SSL_read");
-        atomic_store(&original, found);
-    }
-    int (*read_on)(SSL *, void *, int);
-    memcpy(&read_on, &found, sizeof read_on);
-    int n = read_on(ssl, bytes, size);
-    struct frames *frames = n > 0 ? tls_frames(ssl) : NULL;
-    if (frames && (frames->is_cut || take(frames, bytes, (size_t)n) != RPC_ABUSE_NONE))
+    static _Atomic(void *) found;
+    void *next = next_of("SSL_read", &found);
+    int (*read_next)(SSL *, void *, int);
+    memcpy(&read_next, &next, sizeof read_next);
+    int n = read_next(ssl, bytes, size);
+    struct session *session = n > 0 ? session_of(ssl) : NULL;
+    if (session &&
+        (session->frames.is_cut || take(&session->frames, session->address, bytes, (size_t)n) != RPC_ABUSE_NONE))
         memset(bytes, 0xff, (size_t)n);
     return n;
+}
+
+int guarded_ssl_write(SSL *ssl, const void *bytes, int size) {
+    static _Atomic(void *) found;
+    void *next = next_of("SSL_write", &found);
+    int (*write_next)(SSL *, const void *, int);
+    memcpy(&write_next, &next, sizeof write_next);
+    struct session *session = session_of(ssl);
+    if (session)
+        frames_wrote(&session->frames);
+    return write_next(ssl, bytes, size);
 }

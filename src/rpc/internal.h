@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -234,21 +235,38 @@ struct frames {
     uint32_t header_len;                /* bytes of the current frame's header that have come */
     uint32_t payload_left;              /* bytes of the current frame that are to come */
     uint32_t block_bytes, block_frames; /* of the current header block */
+    _Atomic uint32_t n_writes;          /* that have not been counted yet */
     int purse;
     int64_t paid_ms;
+    /* the newest stream, the newest at the window's begin, the newest of those that are no longer new */
+    uint32_t stream, window_stream, old_stream;
+    int64_t window_ms;
+    uint32_t n_early; /* streams opened before the server's settings were acknowledged */
     uint8_t header[9];
-    bool is_other; /* it isn't HTTP/2 */
-    bool is_cut;   /* for who judges it */
+    bool has_settings; /* acknowledged them */
+    bool is_other;     /* it isn't HTTP/2 */
+    bool is_cut;       /* for who judges it */
 };
 
-void frames_init(struct frames *frames);
+/* `offences` (0, 1, 2): how much less than others the client may do. */
+void frames_init(struct frames *frames, int offences);
 /* The next bytes of it. `block_max`: bytes of a header block. After anything but RPC_ABUSE_NONE it isn't called again.
  */
 enum rpc_abuse frames_take(struct frames *frames, const uint8_t *bytes, size_t len, size_t block_max, int64_t now_ms);
+/* The server has sent it something. Any thread, while another takes. */
+void frames_wrote(struct frames *frames);
+
+/* --- offenders.c --- */
+
+/* The address without its port, of IPv6 the network (/64); 0 where there is none, as with Unix sockets. */
+uint64_t offenders_key(const struct sockaddr *address, socklen_t len);
+void offenders_add(uint64_t key, int64_t now_ms);
+/* How often it was added lately; forgotten with time. */
+int offenders_find(uint64_t key, int64_t now_ms);
 
 /* --- guard.c --- */
 
-/* For all of the process. max_connections 0: as many as there are descriptors. The last call holds. */
+/* For all of the process; 0: no limit, but that of descriptors. The last call holds. */
 void guard_limit(int max_connections, size_t max_metadata_bytes);
 /* Connections closed as there were too many; connections cut off, by reason. */
 int64_t guard_refused(void);

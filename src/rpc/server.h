@@ -116,10 +116,12 @@ int64_t rpc_connections_refused(void);
 enum rpc_abuse {
     RPC_ABUSE_NONE,
     RPC_ABUSE_HEADERS, /* a header block without end */
+    RPC_ABUSE_STREAMS, /* opened in great number before it acknowledged the server's settings */
     RPC_ABUSE_RESETS,  /* streams opened and reset */
     RPC_ABUSE_PINGS,
     RPC_ABUSE_SETTINGS,
-    RPC_ABUSE_USELESS, /* empty or unknown frames, priorities, window updates without end */
+    RPC_ABUSE_USELESS,  /* empty or unknown frames, priorities, window updates without end */
+    RPC_ABUSE_OFFENDER, /* closed at once: several from that address were cut off just now */
     RPC_ABUSES,
 };
 /* Connections cut off since the process began. */

@@ -7,69 +7,80 @@
 
 #define PREFACE   "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define BLOCK_MAX 1000
+#define EARLY_MAX 1000
+#define NOW_MS    1000
 
 enum { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION };
 #define END_STREAM  0x1
+#define ACK         0x1
 #define END_HEADERS 0x4
 
 static enum rpc_abuse feed(struct frames *frames, const void *bytes, size_t len, int64_t now_ms) {
     return frames_take(frames, bytes, len, BLOCK_MAX, now_ms);
 }
 
-static struct frames begin(void) {
-    struct frames frames;
-    frames_init(&frames);
-    cr_assert_eq(feed(&frames, PREFACE, sizeof PREFACE - 1, 1), RPC_ABUSE_NONE);
-    return frames;
-}
-
 /* A frame with `len` bytes of payload, into bytes; its whole length. */
-static size_t put(uint8_t *bytes, int type, int flags, size_t len) {
+static size_t put(uint8_t *bytes, int type, int flags, uint32_t stream, size_t len) {
     memset(bytes, 0, 9 + len);
     bytes[0] = (uint8_t)(len >> 16);
     bytes[1] = (uint8_t)(len >> 8);
     bytes[2] = (uint8_t)len;
     bytes[3] = (uint8_t)type;
     bytes[4] = (uint8_t)flags;
-    bytes[8] = 1;
+    for (int i = 0; i < 4; i++)
+        bytes[5 + i] = (uint8_t)(stream >> (24 - 8 * i));
     return 9 + len;
 }
 
-static enum rpc_abuse send(struct frames *frames, int type, int flags, size_t len, int64_t now_ms) {
+static enum rpc_abuse send_on(struct frames *frames, int type, int flags, uint32_t stream, size_t len, int64_t now_ms) {
     uint8_t bytes[9 + 2 * BLOCK_MAX];
-    return feed(frames, bytes, put(bytes, type, flags, len), now_ms);
+    return feed(frames, bytes, put(bytes, type, flags, stream, len), now_ms);
+}
+
+static enum rpc_abuse send_one(struct frames *frames, int type, int flags, size_t len, int64_t now_ms) {
+    return send_on(frames, type, flags, 1, len, now_ms);
+}
+
+/* Has a stream that is no longer new at NOW_MS, by when the settings are paid for. */
+static struct frames begin(void) {
+    struct frames frames;
+    frames_init(&frames, 0);
+    cr_assert_eq(feed(&frames, PREFACE, sizeof PREFACE - 1, 1), RPC_ABUSE_NONE);
+    cr_assert_eq(send_on(&frames, SETTINGS, ACK, 0, 0, 1), RPC_ABUSE_NONE);
+    cr_assert_eq(send_on(&frames, HEADERS, END_HEADERS, 1, 60, 1), RPC_ABUSE_NONE);
+    return frames;
 }
 
 /* How many of them pass, all in one moment, `most` at most. */
 static int send_many(struct frames *frames, int type, int flags, size_t len, int most, enum rpc_abuse *ret) {
     int n = 0;
-    while (n < most && (*ret = send(frames, type, flags, len, 1)) == RPC_ABUSE_NONE)
+    while (n < most && (*ret = send_one(frames, type, flags, len, NOW_MS)) == RPC_ABUSE_NONE)
         n++;
     return n;
 }
 
 Test(frames, calls_and_their_messages_cost_nothing) {
     struct frames frames = begin();
-    for (int i = 0; i < 100000; i++) {
-        cr_assert_eq(send(&frames, HEADERS, END_HEADERS, 60, 1), RPC_ABUSE_NONE);
-        cr_assert_eq(send(&frames, DATA, 0, 40, 1), RPC_ABUSE_NONE);
-        cr_assert_eq(send(&frames, DATA, END_STREAM, 0, 1), RPC_ABUSE_NONE);
+    for (uint32_t i = 0; i < 100000; i++) {
+        cr_assert_eq(send_on(&frames, HEADERS, END_HEADERS, 2 * i + 1, 60, 1), RPC_ABUSE_NONE);
+        cr_assert_eq(send_one(&frames, DATA, 0, 40, 1), RPC_ABUSE_NONE);
+        cr_assert_eq(send_one(&frames, DATA, END_STREAM, 0, 1), RPC_ABUSE_NONE);
     }
 }
 
 Test(frames, a_header_block_may_take_several_frames_and_must_end) {
     struct frames frames = begin();
     for (int i = 0; i < 100; i++) {
-        cr_assert_eq(send(&frames, HEADERS, 0, 400, 1), RPC_ABUSE_NONE);
-        cr_assert_eq(send(&frames, CONTINUATION, 0, 400, 1), RPC_ABUSE_NONE);
-        cr_assert_eq(send(&frames, CONTINUATION, END_HEADERS, 200, 1), RPC_ABUSE_NONE);
+        cr_assert_eq(send_one(&frames, HEADERS, 0, 400, 1), RPC_ABUSE_NONE);
+        cr_assert_eq(send_one(&frames, CONTINUATION, 0, 400, 1), RPC_ABUSE_NONE);
+        cr_assert_eq(send_one(&frames, CONTINUATION, END_HEADERS, 200, 1), RPC_ABUSE_NONE);
     }
-    cr_assert_eq(send(&frames, HEADERS, 0, 400, 1), RPC_ABUSE_NONE);
-    cr_assert_eq(send(&frames, CONTINUATION, 0, 601, 1), RPC_ABUSE_HEADERS);
+    cr_assert_eq(send_one(&frames, HEADERS, 0, 400, 1), RPC_ABUSE_NONE);
+    cr_assert_eq(send_one(&frames, CONTINUATION, 0, 601, 1), RPC_ABUSE_HEADERS);
 
     frames = begin();
     enum rpc_abuse abuse;
-    cr_assert_eq(send(&frames, HEADERS, 0, 0, 1), RPC_ABUSE_NONE);
+    cr_assert_eq(send_one(&frames, HEADERS, 0, 0, 1), RPC_ABUSE_NONE);
     cr_assert_lt(send_many(&frames, CONTINUATION, 0, 0, 1000, &abuse), 1000, "not even of empty frames");
     cr_assert_eq(abuse, RPC_ABUSE_HEADERS);
 }
@@ -81,23 +92,82 @@ Test(frames, ten_thousand_calls_may_be_cancelled_at_once_and_then_a_thousand_a_s
     cr_assert_eq(abuse, RPC_ABUSE_RESETS);
 
     frames = begin();
-    for (int64_t ms = 1; ms <= 60000; ms++)
-        cr_assert_eq(send(&frames, RST_STREAM, 0, 4, ms), RPC_ABUSE_NONE);
+    for (int64_t ms = NOW_MS; ms <= 60000; ms++)
+        cr_assert_eq(send_one(&frames, RST_STREAM, 0, 4, ms), RPC_ABUSE_NONE);
     int64_t ms = 60001;
-    while (ms < 120000 && send(&frames, RST_STREAM, 0, 4, ms) == RPC_ABUSE_NONE &&
-           (abuse = send(&frames, RST_STREAM, 0, 4, ms)) == RPC_ABUSE_NONE)
+    while (ms < 120000 && send_one(&frames, RST_STREAM, 0, 4, ms) == RPC_ABUSE_NONE &&
+           (abuse = send_one(&frames, RST_STREAM, 0, 4, ms)) == RPC_ABUSE_NONE)
         ms++;
     cr_assert_lt(ms, 75000, "two thousand a second are too many");
+}
+
+/* Opens `of` streams at a time, of which `reset` are reset after_ms later; how many streams until it is cut. */
+static uint32_t open_and_reset(uint32_t of, uint32_t reset, int64_t after_ms) {
+    struct frames frames = begin();
+    int64_t now_ms = 1000;
+    for (uint32_t first = 1; first < 400000; first += 2 * of) {
+        for (uint32_t i = 0; i < of; i++)
+            cr_assert_eq(send_on(&frames, HEADERS, END_HEADERS, first + 2 * i, 60, now_ms), RPC_ABUSE_NONE);
+        now_ms += after_ms;
+        for (uint32_t i = 0; i < reset; i++)
+            if (send_on(&frames, RST_STREAM, 0, first + 2 * i, 4, now_ms) != RPC_ABUSE_NONE)
+                return first / 2;
+    }
+    return UINT32_MAX;
+}
+
+Test(frames, streams_that_are_reset_as_soon_as_they_are_opened_are_too_many_unless_as_many_are_not) {
+    uint32_t all_at_once = open_and_reset(1, 1, 0);
+    cr_assert(all_at_once > 1000 && all_at_once < 2000, "%u", all_at_once);
+    cr_assert_eq(open_and_reset(2, 1, 0), UINT32_MAX, "hedging");
+    cr_assert_eq(open_and_reset(100, 100, 250), UINT32_MAX, "deadlines");
+}
+
+Test(frames, pings_are_paid_for_by_what_the_server_sends) {
+    struct frames frames = begin();
+    for (int i = 0; i < 100000; i++) {
+        frames_wrote(&frames);
+        cr_assert_eq(send_one(&frames, PING, 0, 8, NOW_MS), RPC_ABUSE_NONE);
+    }
+    enum rpc_abuse abuse;
+    cr_assert_lt(send_many(&frames, PING, 0, 8, 10000, &abuse), 2001);
+    cr_assert_eq(abuse, RPC_ABUSE_PINGS);
+}
+
+Test(frames, who_has_offended_may_do_less) {
+    int before = INT_MAX;
+    for (int offences = 0; offences < 3; offences++) {
+        struct frames frames;
+        enum rpc_abuse abuse;
+        frames_init(&frames, offences);
+        cr_assert_eq(feed(&frames, PREFACE, sizeof PREFACE - 1, 1), RPC_ABUSE_NONE);
+        int n = send_many(&frames, PING, 0, 8, 100000, &abuse);
+        cr_assert_lt(n, before / 2);
+        before = n;
+    }
+    cr_assert_gt(before, 50, "but not nothing");
+}
+
+Test(frames, streams_before_the_settings_are_acknowledged_are_limited) {
+    struct frames frames;
+    frames_init(&frames, 0);
+    cr_assert_eq(feed(&frames, PREFACE, sizeof PREFACE - 1, 1), RPC_ABUSE_NONE);
+    uint32_t n = 0;
+    enum rpc_abuse abuse = RPC_ABUSE_NONE;
+    while (n < 10000 && (abuse = send_on(&frames, HEADERS, END_HEADERS, 2 * n + 1, 60, 1)) == RPC_ABUSE_NONE)
+        n++;
+    cr_assert_eq(abuse, RPC_ABUSE_STREAMS);
+    cr_assert_eq(n, EARLY_MAX);
 }
 
 Test(frames, what_was_spent_comes_back_with_time_and_no_more_than_that) {
     struct frames frames = begin();
     enum rpc_abuse abuse;
     cr_assert_eq(send_many(&frames, RST_STREAM, 0, 4, 10000, &abuse), 10000);
-    cr_assert_eq(send(&frames, HEADERS, END_HEADERS, 60, 86400000), RPC_ABUSE_NONE);
-    cr_assert_eq(send(&frames, PING, 0, 8, 86400000), RPC_ABUSE_NONE);
+    cr_assert_eq(send_one(&frames, HEADERS, END_HEADERS, 60, 86400000), RPC_ABUSE_NONE);
+    cr_assert_eq(send_one(&frames, PING, 0, 8, 86400000), RPC_ABUSE_NONE);
     int more = 0;
-    while (more < 100000 && send(&frames, RST_STREAM, 0, 4, 86400000) == RPC_ABUSE_NONE)
+    while (more < 100000 && send_one(&frames, RST_STREAM, 0, 4, 86400000) == RPC_ABUSE_NONE)
         more++;
     cr_assert_lt(more, 10001);
     cr_assert_gt(more, 9990);
@@ -122,29 +192,29 @@ Test(frames, floods_of_every_kind_are_told_by_name) {
 }
 
 Test(frames, it_does_not_matter_how_the_bytes_are_cut) {
-    static uint8_t bytes[40000 * 13 + 100];
+    static uint8_t bytes[10000 * 17 + 100];
     size_t len = sizeof PREFACE - 1, cut = 0;
     memcpy(bytes, PREFACE, len);
     for (int i = 0; i < 9999; i++)
-        len += put(bytes + len, RST_STREAM, 0, 4);
+        len += put(bytes + len, 77, 0, 0, 8);
     for (unsigned seed = 1; seed <= 20; seed++) {
         struct frames frames;
-        frames_init(&frames);
+        frames_init(&frames, 0);
         srand(seed);
         for (size_t at = 0; at < len; at += cut) {
             cut = 1 + (size_t)rand() % (seed * 7);
             cut = cut < len - at ? cut : len - at;
             cr_assert_eq(feed(&frames, bytes + at, cut, 1), RPC_ABUSE_NONE, "seed %u at %zu", seed, at);
         }
-        cr_assert_eq(send(&frames, RST_STREAM, 0, 4, 1), RPC_ABUSE_NONE, "the last that is allowed");
-        cr_assert_eq(send(&frames, RST_STREAM, 0, 4, 1), RPC_ABUSE_RESETS);
+        cr_assert_eq(send_one(&frames, 77, 0, 8, 1), RPC_ABUSE_NONE, "the last that is allowed");
+        cr_assert_eq(send_one(&frames, 77, 0, 8, 1), RPC_ABUSE_USELESS);
     }
 }
 
 Test(frames, what_is_not_HTTP_2_is_left_to_the_core) {
     static const uint8_t noise[5000] = {0x16, 0x03, 0x01};
     struct frames frames;
-    frames_init(&frames);
+    frames_init(&frames, 0);
     for (int i = 0; i < 1000; i++)
         cr_assert_eq(feed(&frames, noise, sizeof noise, 1), RPC_ABUSE_NONE);
 }
