@@ -1,17 +1,19 @@
 /* restart_client SERVER COUPON CALLS HELD_COUPON WATCHES: what users see of a server that stops and comes back.
  *
- * CALLS slots ask for COUPON, each time for a fresh user, again with the same request_id while the answer is
- * UNAVAILABLE, and then for the next. WATCHES streams wait for users 1 to WATCHES of HELD_COUPON, and one for the
- * server's health; a stream that has ended is opened again. Each answer is a line on stdout:
+ * CALLS slots, on several connections, ask for COUPON, each time for a fresh user, again with the same request_id while
+ * the answer is UNAVAILABLE, and then for the next. WATCHES streams wait for users 1 to WATCHES of HELD_COUPON, and one
+ * for the server's health, all on one connection; a stream that has ended is opened again. Each answer is a line on
+ * stdout:
  *
  *   call USER TRIES CODE STATE TICKET SENT_US "MESSAGE"   the last try, when it was sent; all before were UNAVAILABLE
- *   watch USER MESSAGES CODE RETRY_MS NOW_US "MESSAGE"    the end of a stream; RETRY_MS is RetryInfo's, -1: none
- *   health STATUS NOW_US                                  a message
- *   health end CODE NOW_US "MESSAGE"
+ *   watch USER MESSAGES CODE RETRY_MS "MESSAGE"           the end of a stream; RETRY_MS is RetryInfo's, -1: none
+ *   health STATUS                                         a message
+ *   health end CODE "MESSAGE"                             the end of that stream
  *   tally WHAT CODE N "MESSAGE"                           at the end: each text that a status came with, and how often
  *   left N                                                at the end: calls that have had no last word
  *
- * Times are of the wall. SIGTERM: no fresh users; it ends when the calls under way are answered.
+ * Lines are in the order in which things were seen; SENT_US is of the wall clock. SIGTERM: no fresh users; it ends when
+ * the calls under way are answered.
  *
  * Threads: a slot or stream is its call's until that has ended, and then waits for the main thread to send it again.
  * `lock` guards their `due_us` and what is written. */
@@ -34,7 +36,6 @@
 #define PATIENCE_US (30 * (int64_t)US_PER_S)
 #define TALLIES     64
 
-enum { WATCH = 1 }; /* the index in the table */
 static const struct rpc_method health_methods[] = {{"Check", RPC_UNARY}, {"Watch", RPC_SERVER_STREAM}};
 
 struct caller {
@@ -161,8 +162,8 @@ static void on_watch_done(struct rpc_client_call *call, const struct rpc_status 
     pthread_mutex_lock(&client.lock);
     if (!atomic_load(&client.is_ending)) {
         count("watch", status);
-        printf("watch %" PRId64 " %" PRId64 " %s %" PRId64 " %" PRId64 " \"%s\"\n", caller->user, caller->messages,
-               rpc_code_name(status->code), failure.retry_after_ms, clock_wall_us(), text_of(status));
+        printf("watch %" PRId64 " %" PRId64 " %s %" PRId64 " \"%s\"\n", caller->user, caller->messages,
+               rpc_code_name(status->code), failure.retry_after_ms, text_of(status));
         send_later(caller, RETRY_US);
     }
     pthread_mutex_unlock(&client.lock);
@@ -174,7 +175,7 @@ static void on_health(const Grpc__Health__V1__HealthCheckResponse *response, voi
     const ProtobufCEnumValue *status = protobuf_c_enum_descriptor_get_value(
         &grpc__health__v1__health_check_response__serving_status__descriptor, (int)response->status);
     pthread_mutex_lock(&client.lock);
-    printf("health %s %" PRId64 "\n", status ? status->name : "?", clock_wall_us());
+    printf("health %s\n", status ? status->name : "?");
     pthread_mutex_unlock(&client.lock);
 }
 
@@ -191,7 +192,7 @@ static void on_health_done(struct rpc_client_call *call, const struct rpc_status
     pthread_mutex_lock(&client.lock);
     if (!atomic_load(&client.is_ending)) {
         count("health", status);
-        printf("health end %s %" PRId64 " \"%s\"\n", rpc_code_name(status->code), clock_wall_us(), text_of(status));
+        printf("health end %s \"%s\"\n", rpc_code_name(status->code), text_of(status));
         send_later(caller, RETRY_US);
     }
     pthread_mutex_unlock(&client.lock);
@@ -252,8 +253,8 @@ int main(int argc, char **argv) {
     if (!callers)
         abort();
     for (size_t i = 0; i < n; i++) {
-        callers[i].client = client.clients[i % CHANNELS];
-        callers[i].due_us = 1; /* at once */
+        callers[i].client = client.clients[i <= n_watches ? 0 : i % CHANNELS]; /* streams on one: in order */
+        callers[i].due_us = 1;                                                 /* at once */
         if (i == 0) {
             callers[i].send = send_health;
             callers[i].call.done = on_health_done;

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import tempfile
@@ -15,14 +14,24 @@ from harness import BUILD, PATIENCE, Scenario, wait_until
 RESTARTS = 20
 CALLS = 24  # at a time
 WATCHES = 20
-CALL = re.compile(r'call (\d+) (\d+) (\S+) (\d+) (\d+) (\d+) "(.*)"')
-WATCH = re.compile(r'watch (\d+) (\d+) (\S+) (-?\d+) (\d+) "(.*)"')
+ACCEPTED = 500  # by a server before it is stopped
+CALL = re.compile(r'call (\d+) \d+ (\S+) \d+ (\d+) (\d+) "(.*)"')
+WATCH = re.compile(r'watch \d+ (\d+) (\S+) (-?\d+) ".*"')
 
 
 def free_address():
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{held.getsockname()[1]}"
+
+
+class Call:
+    def __init__(self, line):
+        user, self.code, ticket, sent_us, self.message = CALL.fullmatch(line).groups()
+        self.user, self.ticket, self.sent_us = int(user), int(ticket), int(sent_us)
+
+    def __repr__(self):
+        return f"<user {self.user}: {self.code} {self.message!r}, ticket {self.ticket}, sent {self.sent_us}>"
 
 
 class Client:
@@ -40,17 +49,21 @@ class Client:
         self.output.close()
         return code
 
-    def lines(self, first_word):
+    def lines(self, *kinds):
+        kinds = tuple(f"{kind} " for kind in kinds)
         with open(self.output.name) as lines:
-            return [line.rstrip("\n") for line in lines if line.startswith(first_word + " ")]
+            return [line.rstrip("\n") for line in lines if line.startswith(kinds)]
 
 
 class Restart(Scenario):
-    # The requests of `hold` wait for as long as it takes: what reconcile would send again counts as fresh.
+    # The requests of `hold` wait until reconcile may look for them.
     WAITING = {"reconcile__stale_ms": 86400000}
+    SEARCHING = {"reconcile__stale_ms": 1000, "reconcile__interval_ms": 100}
+    # After that the server would cancel what is left: to stop sooner means that all has been finished.
+    DRAIN_S = 10
 
     def hold(self, server):
-        """A coupon with requests that are accepted, and whose events got lost: they are issued when reconcile sees."""
+        """A coupon with accepted requests whose events got lost, so that there is something to watch for long."""
         coupon = self.create(server, WATCHES)
         self.sql(f"""
             update admission set accepted = {WATCHES} where coupon_id = {coupon};
@@ -60,26 +73,81 @@ class Restart(Scenario):
 
     def wait_until_under_way(self, server, client, restart):
         wait_until(lambda: server.metric("couponsd_watched") == WATCHES, what="all watch")
-        wait_until(lambda: len([line for line in client.lines("health") if "health SERVING" in line]) > restart,
-                   what="the health stream is open")
-        wait_until(lambda: server.metric("couponsd_accepted_total") >= 500, what="500 accepted")
+        wait_until(lambda: len([line for line in client.lines("health") if line == "health SERVING"]) > restart, what="the health stream is open")
+        wait_until(lambda: server.metric("couponsd_accepted_total") >= ACCEPTED, what=f"{ACCEPTED} accepted")
 
-    def test_twenty_restarts_at_load_lose_nothing_and_show_nothing_but_ok_and_unavailable(self):
-        address = free_address()
-        server = self.start(grpc=address, **self.WAITING)
-        coupon, held = self.create(server, 10**9), self.hold(server)
+    def restart_often(self, address, coupon, held, server):
+        """Returns the client, when all its calls have been answered, and the last server."""
         client = Client(address, coupon, CALLS, held, WATCHES)
         self.addCleanup(client.stop)
         for restart in range(RESTARTS):
             self.wait_until_under_way(server, client, restart)
             begun = time.monotonic()
             self.assertEqual(server.stop(), 0, server.log.name)
-            stopped = time.monotonic()
-            server = self.start(grpc=address, **self.WAITING)
-            print(f"{stopped - begun:.2f} {time.monotonic() - stopped:.2f}", flush=True)
+            self.assertLess(time.monotonic() - begun, self.DRAIN_S, server.log.name)
+            self.assertIn("event=stop.done", server.text())
+            server = self.start(grpc=address, server__drain_ms=self.DRAIN_S * 1000, **self.WAITING)
         self.wait_until_under_way(server, client, RESTARTS)
         self.assertEqual(client.stop(), 0)
-        print("\n".join(client.lines("tally") + client.lines("left")))
+        self.assertEqual(client.lines("left"), ["left 0"], "each call has its last word")
+        return client, server
+
+    def assert_nobody_lost_a_ticket(self, coupon, calls):
+        """Before the events have all been worked on: what was told is in the ledger, and nothing else is."""
+        ledger = {user: (ticket, accept_us) for user, ticket, accept_us in (map(int, row) for row in self.sql(f"""
+            select user_id, ticket, (extract(epoch from accept_time) * 1000000)::bigint
+            from publish_request where coupon_id = {coupon}"""))}
+        told = {call.user: call.ticket for call in calls if call.code == "OK"}
+        self.assertEqual({user: ticket for user, (ticket, _) in ledger.items() if user in told}, told)
+        with self.subTest("what is accepted is answered, by the try that was accepted"):
+            self.assertEqual([call for call in calls if call.user in ledger and call.code != "OK"], [])
+            self.assertEqual([call for call in calls
+                              if call.code == "OK" and ledger[call.user][1] < call.sent_us], [])
+        self.assertEqual(ledger.keys() - {call.user for call in calls}, set(), "nobody else is in it")
+        return len(ledger)
+
+    def assert_streams_end_with_a_hint(self, client):
+        """Those that were open; while there is no server to connect to, there is nobody to give a hint."""
+        watches = [WATCH.fullmatch(line).groups() for line in client.lines("watch")]
+        opened = Counter((code, retry_ms) for messages, code, retry_ms in watches if messages != "0")
+        self.assertEqual(opened, {("UNAVAILABLE", "1000"): RESTARTS * WATCHES})
+
+    def assert_health_spoke_first(self, client):
+        """All streams share a connection, so what the server does in turn comes in turn."""
+        told = Counter()
+        words = [line.split(" ")[1] for line in client.lines("health")]
+        for before, word, after in zip(words, words[1:], words[2:]):
+            told[before, word, after] += before == "SERVING"
+        self.assertEqual(+told, {("SERVING", "NOT_SERVING", "end"): RESTARTS})
+        health = None
+        for line in client.lines("health", "watch"):
+            kind, word, *_ = line.split(" ")
+            if kind == "health":
+                health = word
+            else:
+                self.assertNotEqual(health, "SERVING", f"before health said so: {line}")
+
+    def test_twenty_restarts_at_load_lose_nothing_and_show_nothing_but_ok_and_unavailable(self):
+        address = free_address()
+        server = self.start(grpc=address, server__drain_ms=self.DRAIN_S * 1000, **self.WAITING)
+        coupon, held = self.create(server, 10**9), self.hold(server)
+        client, server = self.restart_often(address, coupon, held, server)
+        calls = [Call(line) for line in client.lines("call")]
+        self.assertGreater(len(calls), RESTARTS * ACCEPTED)
+        accepted = self.assert_nobody_lost_a_ticket(coupon, calls)
+        server.stop()
+        self.start(**self.SEARCHING)
+        self.wait_for_issued(coupon, accepted)
+        self.wait_for_issued(held, WATCHES)
+        self.assert_issued_exactly(coupon, accepted)
+        self.assert_issued_exactly(held, WATCHES)
+        with self.subTest("open streams end with UNAVAILABLE and when to come back"):
+            self.assert_streams_end_with_a_hint(client)
+        with self.subTest("health says NOT_SERVING before its stream ends"):
+            self.assert_health_spoke_first(client)
+        with self.subTest("no client sees anything but OK and UNAVAILABLE"):
+            tallies = [line for line in client.lines("tally") if not re.match(r"tally \w+ (OK|UNAVAILABLE) ", line)]
+            self.assertEqual(tallies, [])
 
 
 if __name__ == "__main__":
