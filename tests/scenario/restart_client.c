@@ -29,12 +29,14 @@
 #include "coupons.h"
 #include "grpc/health/v1/health.pb-c.h"
 
-#define CHANNELS    4
-#define RETRY_US    (20 * US_PER_MS)
-#define TICK_NS     (2 * 1000000)
-#define TIMEOUT_MS  30000 /* of a call: longer than a server takes to stop, so that none ends by itself */
-#define PATIENCE_US (30 * (int64_t)US_PER_S)
-#define TALLIES     64
+#define CHANNELS 4
+/* Soon, so that a server that stops is called at each moment of it; then not so often. */
+#define RETRY_FIRST_US (1 * US_PER_MS)
+#define RETRY_MAX_US   (20 * US_PER_MS)
+#define TICK_NS        (1 * 1000000)
+#define TIMEOUT_MS     30000 /* of a call: longer than a server takes to stop, so that none ends by itself */
+#define PATIENCE_US    (30 * (int64_t)US_PER_S)
+#define TALLIES        64
 
 static const struct rpc_method health_methods[] = {{"Check", RPC_UNARY}, {"Watch", RPC_SERVER_STREAM}};
 
@@ -84,8 +86,9 @@ static void count(const char *what, const struct rpc_status *status) {
     strcpy(tallies[i].message, message);
 }
 
-static void send_later(struct caller *caller, int64_t delay_us) {
-    caller->due_us = clock_mono_us() + delay_us;
+static void send_later(struct caller *caller) {
+    int64_t delay_us = caller->tries * RETRY_FIRST_US;
+    caller->due_us = clock_mono_us() + (delay_us < RETRY_MAX_US ? delay_us : RETRY_MAX_US);
 }
 
 /* --- calls --- */
@@ -129,7 +132,7 @@ static void on_call_done(struct rpc_client_call *call, const struct rpc_status *
     pthread_mutex_lock(&client.lock);
     count("call", status);
     if (again)
-        send_later(caller, RETRY_US);
+        send_later(caller);
     else
         printf("call %" PRId64 " %" PRId64 " %s %d %" PRId64 " %" PRId64 " \"%s\"\n", caller->user, caller->tries,
                rpc_code_name(status->code), caller->state, caller->ticket, caller->sent_us, text_of(status));
@@ -144,6 +147,7 @@ static void on_change(const Coupon__V1__WatchStatusResponse *response, void *clo
     (void)response;
     struct caller *caller = closure_data;
     caller->messages++;
+    caller->tries = 0;
 }
 
 static void send_watch(struct caller *caller) {
@@ -151,6 +155,7 @@ static void send_watch(struct caller *caller) {
     request.coupon_id = client.held_coupon;
     request.user_id = caller->user;
     caller->messages = 0;
+    caller->tries++;
     coupon__v1__coupon_service__watch_status(coupons_service(caller->client, &coupon__v1__coupon_service__descriptor),
                                              &request, on_change, caller);
 }
@@ -164,14 +169,15 @@ static void on_watch_done(struct rpc_client_call *call, const struct rpc_status 
         count("watch", status);
         printf("watch %" PRId64 " %" PRId64 " %s %" PRId64 " \"%s\"\n", caller->user, caller->messages,
                rpc_code_name(status->code), failure.retry_after_ms, text_of(status));
-        send_later(caller, RETRY_US);
+        send_later(caller);
     }
     pthread_mutex_unlock(&client.lock);
     coupons_failure_deinit(&failure);
 }
 
 static void on_health(const Grpc__Health__V1__HealthCheckResponse *response, void *closure_data) {
-    (void)closure_data;
+    struct caller *caller = closure_data;
+    caller->tries = 0;
     const ProtobufCEnumValue *status = protobuf_c_enum_descriptor_get_value(
         &grpc__health__v1__health_check_response__serving_status__descriptor, (int)response->status);
     pthread_mutex_lock(&client.lock);
@@ -180,6 +186,7 @@ static void on_health(const Grpc__Health__V1__HealthCheckResponse *response, voi
 }
 
 static void send_health(struct caller *caller) {
+    caller->tries++;
     const Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     ProtobufCService *health =
         rpc_channel_service(coupons_channel(caller->client), &grpc__health__v1__health__descriptor, health_methods,
@@ -193,7 +200,7 @@ static void on_health_done(struct rpc_client_call *call, const struct rpc_status
     if (!atomic_load(&client.is_ending)) {
         count("health", status);
         printf("health end %s \"%s\"\n", rpc_code_name(status->code), text_of(status));
-        send_later(caller, RETRY_US);
+        send_later(caller);
     }
     pthread_mutex_unlock(&client.lock);
 }
