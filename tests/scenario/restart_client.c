@@ -83,7 +83,7 @@ static void count(const char *what, const struct rpc_status *status) {
     tallies[i].what = what;
     tallies[i].code = status->code;
     tallies[i].n++;
-    strcpy(tallies[i].message, message);
+    memcpy(tallies[i].message, message, sizeof message);
 }
 
 static void send_later(struct caller *caller) {
@@ -236,6 +236,35 @@ static void run(struct caller *callers, size_t n, const sigset_t *signals) {
     }
 }
 
+/* A stream for health, `n_watches` streams, calls: all are due at once. */
+static void callers_init(struct caller *callers, size_t n, size_t n_watches) {
+    for (size_t i = 0; i < n; i++) {
+        struct caller *caller = &callers[i];
+        caller->client = client.clients[i <= n_watches ? 0 : i % CHANNELS]; /* streams on one: in order */
+        caller->due_us = 1;
+        if (i == 0) {
+            caller->send = send_health;
+            caller->call.done = on_health_done;
+        } else if (i <= n_watches) {
+            caller->user = (int64_t)i;
+            caller->send = send_watch;
+            caller->call.done = on_watch_done;
+        } else {
+            caller->user = atomic_fetch_add(&client.next_user, 1);
+            caller->call.timeout_ms = TIMEOUT_MS;
+            caller->send = send_call;
+            caller->call.done = on_call_done;
+        }
+    }
+}
+
+static void print_tallies(void) {
+    for (size_t i = 0; i < TALLIES && tallies[i].what; i++)
+        printf("tally %s %s %" PRId64 " \"%s\"\n", tallies[i].what, rpc_code_name(tallies[i].code), tallies[i].n,
+               tallies[i].message);
+    printf("left %" PRId64 "\n", atomic_load(&client.calls_left));
+}
+
 int main(int argc, char **argv) {
     if (argc != 6) {
         fputs("usage: restart_client SERVER COUPON CALLS HELD_COUPON WATCHES\n", stderr);
@@ -251,38 +280,19 @@ int main(int argc, char **argv) {
             fprintf(stderr, "restart_client: %s\n", err.text);
             return 1;
         }
-    client.coupon = atoll(argv[2]);
-    client.held_coupon = atoll(argv[4]);
-    size_t n_calls = (size_t)atoi(argv[3]), n_watches = (size_t)atoi(argv[5]), n = n_calls + n_watches + 1;
+    client.coupon = strtoll(argv[2], NULL, 10);
+    client.held_coupon = strtoll(argv[4], NULL, 10);
     client.next_user = 1;
-    client.calls_left = (int64_t)n_calls;
+    client.calls_left = strtoll(argv[3], NULL, 10);
+    size_t n_watches = strtoul(argv[5], NULL, 10), n = 1 + n_watches + (size_t)client.calls_left;
     struct caller *callers = calloc(n, sizeof *callers);
     if (!callers)
         abort();
-    for (size_t i = 0; i < n; i++) {
-        callers[i].client = client.clients[i <= n_watches ? 0 : i % CHANNELS]; /* streams on one: in order */
-        callers[i].due_us = 1;                                                 /* at once */
-        if (i == 0) {
-            callers[i].send = send_health;
-            callers[i].call.done = on_health_done;
-        } else if (i <= n_watches) {
-            callers[i].user = (int64_t)i;
-            callers[i].send = send_watch;
-            callers[i].call.done = on_watch_done;
-        } else {
-            callers[i].user = atomic_fetch_add(&client.next_user, 1);
-            callers[i].call.timeout_ms = TIMEOUT_MS;
-            callers[i].send = send_call;
-            callers[i].call.done = on_call_done;
-        }
-    }
+    callers_init(callers, n, n_watches);
     run(callers, n, &signals);
     for (size_t i = 0; i < CHANNELS; i++)
         coupons_client_free(client.clients[i]);
-    for (size_t i = 0; i < TALLIES && tallies[i].what; i++)
-        printf("tally %s %s %" PRId64 " \"%s\"\n", tallies[i].what, rpc_code_name(tallies[i].code), tallies[i].n,
-               tallies[i].message);
-    printf("left %" PRId64 "\n", atomic_load(&client.calls_left));
+    print_tallies();
     free(callers);
     return 0;
 }
