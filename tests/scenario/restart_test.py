@@ -1,0 +1,163 @@
+"""Stop and start at load, again and again: nobody sees anything but OK and UNAVAILABLE, and nothing is lost."""
+
+import os
+import random
+import re
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+from collections import Counter
+
+from harness import BUILD, PATIENCE, Scenario, wait_until
+
+RESTARTS = 20
+CALLS = 24  # at a time
+WATCHES = 20
+ACCEPTED = 500  # by a server before it is stopped
+CALL = re.compile(r'call (\d+) \d+ (\S+) (\d+) (\d+) (\d+) "(.*)"')
+WATCH = re.compile(r'watch \d+ (\d+) (\S+) (-?\d+) ".*"')
+HINT = ("UNAVAILABLE", "1000")
+
+
+def free_address():
+    """Below the ports that the kernel gives to clients: one of them might take it while no server has it."""
+    while True:
+        with socket.socket() as held:
+            address = "127.0.0.1", random.randrange(10000, 32768)
+            try:
+                held.bind(address)
+            except OSError:
+                continue
+            return "{}:{}".format(*address)
+
+
+class Call:
+    def __init__(self, line):
+        user, self.code, self.state, ticket, sent_us, self.message = CALL.fullmatch(line).groups()
+        self.user, self.ticket, self.sent_us = int(user), int(ticket), int(sent_us)
+
+    def __repr__(self):
+        return f"<user {self.user}: {self.code} {self.message!r}, ticket {self.ticket}, sent {self.sent_us}>"
+
+
+class Client:
+    """restart_client.c, which says what its lines are."""
+
+    def __init__(self, *arguments):
+        self.output = tempfile.NamedTemporaryFile(
+            "w+", dir=os.environ.get("TEST_DIR"), prefix="restart-", suffix=".answers", delete=False)
+        self.process = subprocess.Popen([f"{BUILD}/restart_client", *map(str, arguments)], stdout=self.output)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+        code = self.process.wait(60 * PATIENCE)
+        self.output.close()
+        return code
+
+    def lines(self, *kinds):
+        kinds = tuple(f"{kind} " for kind in kinds)
+        with open(self.output.name) as lines:
+            return [line.rstrip("\n") for line in lines if line.startswith(kinds)]
+
+
+class Restart(Scenario):
+    # The requests of `hold` wait until reconcile may look for them.
+    WAITING = {"reconcile__stale_ms": 86400000}
+    SEARCHING = {"reconcile__stale_ms": 1000, "reconcile__interval_ms": 100}
+    # After that the server would cancel what is left: to stop sooner means that all has been finished.
+    DRAIN_S = 10
+
+    def hold(self, server):
+        """A coupon with accepted requests whose events got lost, so that there is something to watch for long."""
+        coupon = self.create(server, WATCHES)
+        self.sql(f"""
+            update admission set accepted = {WATCHES} where coupon_id = {coupon};
+            insert into publish_request (coupon_id, user_id, ticket, request_id, accept_time)
+            select {coupon}, n, n, 'held-' || n, now() from generate_series(1, {WATCHES}) n""")
+        return coupon
+
+    def wait_until_under_way(self, server, client, restart):
+        wait_until(lambda: server.metric("couponsd_watched") == WATCHES, what="all watch")
+        wait_until(lambda: client.lines("health").count("health SERVING") > restart, what="the health stream is open")
+        wait_until(lambda: server.metric("couponsd_accepted_total") >= ACCEPTED, what=f"{ACCEPTED} accepted")
+
+    def restart_often(self, address, coupon, held, server):
+        """Returns the client, when all its calls have been answered, and the last server."""
+        client = Client(address, coupon, CALLS, held, WATCHES)
+        self.addCleanup(client.stop)
+        for restart in range(RESTARTS):
+            self.wait_until_under_way(server, client, restart)
+            begun = time.monotonic()
+            self.assertEqual(server.stop(), 0, server.log.name)
+            self.assertLess(time.monotonic() - begun, self.DRAIN_S, server.log.name)
+            self.assertIn("event=stop.done", server.text())
+            server = self.start(grpc=address, server__drain_ms=self.DRAIN_S * 1000, **self.WAITING)
+        self.wait_until_under_way(server, client, RESTARTS)
+        self.assertEqual(client.stop(), 0)
+        self.assertEqual(client.lines("left"), ["left 0"], "each call has its last word")
+        return client, server
+
+    def assert_nobody_lost_a_ticket(self, coupon, calls):
+        """What was told is in the ledger, and nothing else is. Returns how much is."""
+        ledger = {user: (ticket, accept_us) for user, ticket, accept_us in (map(int, row) for row in self.sql(f"""
+            select user_id, ticket, (extract(epoch from accept_time) * 1000000)::bigint
+            from publish_request where coupon_id = {coupon}"""))}
+        told = {call.user: call.ticket for call in calls if call.code == "OK"}
+        self.assertLessEqual({call.state for call in calls if call.code == "OK"}, {"1", "2"}, "accepted or issued")
+        self.assertEqual({user: ticket for user, (ticket, _) in ledger.items() if user in told}, told)
+        with self.subTest("what is accepted is answered, by the try that was accepted"):
+            self.assertEqual([call for call in calls if call.user in ledger and call.code != "OK"], [])
+            self.assertEqual([call for call in calls
+                              if call.code == "OK" and ledger[call.user][1] < call.sent_us], [])
+        self.assertEqual(ledger.keys() - {call.user for call in calls}, set(), "nobody else is in it")
+        return len(ledger)
+
+    def assert_streams_end_with_a_hint(self, client):
+        """Those that were open; while there is no server to connect to, there is nobody to give a hint."""
+        watches = [WATCH.fullmatch(line).groups() for line in client.lines("watch")]
+        self.assertEqual([watch for watch in watches if watch[0] != "0" and watch[1:] != HINT], [])
+        self.assertGreaterEqual(sum(watch[1:] == HINT for watch in watches), RESTARTS * WATCHES)
+
+    def assert_health_spoke_first(self, client):
+        """All streams share a connection, so what the server does in turn comes in turn."""
+        told = Counter()
+        words = [line.split(" ")[1] for line in client.lines("health")]
+        for before, word, after in zip(words, words[1:], words[2:]):
+            told[before, word, after] += before == "SERVING"
+        self.assertEqual(+told, {("SERVING", "NOT_SERVING", "end"): RESTARTS})
+        health = None
+        for line in client.lines("health", "watch"):
+            kind, word, *_ = line.split(" ")
+            if kind == "health":
+                health = word
+            else:
+                self.assertNotEqual(health, "SERVING", f"before health said so: {line}")
+
+    def test_twenty_restarts_at_load_lose_nothing_and_show_nothing_but_ok_and_unavailable(self):
+        address = free_address()
+        server = self.start(grpc=address, server__drain_ms=self.DRAIN_S * 1000, **self.WAITING)
+        coupon, held = self.create(server, 10**9), self.hold(server)
+        client, server = self.restart_often(address, coupon, held, server)
+        calls = [Call(line) for line in client.lines("call")]
+        self.assertGreater(len(calls), RESTARTS * ACCEPTED)
+        accepted = self.assert_nobody_lost_a_ticket(coupon, calls)
+        server.stop()
+        self.start(**self.SEARCHING)
+        self.wait_for_issued(coupon, accepted)
+        self.wait_for_issued(held, WATCHES)
+        self.assert_issued_exactly(coupon, accepted)
+        self.assert_issued_exactly(held, WATCHES)
+        with self.subTest("open streams end with UNAVAILABLE and when to come back"):
+            self.assert_streams_end_with_a_hint(client)
+        with self.subTest("health says NOT_SERVING before its stream ends"):
+            self.assert_health_spoke_first(client)
+        with self.subTest("no client sees anything but OK and UNAVAILABLE"):
+            tallies = [line for line in client.lines("tally") if not re.match(r"tally \w+ (OK|UNAVAILABLE) ", line)]
+            self.assertEqual(tallies, [])
+
+
+if __name__ == "__main__":
+    unittest.main()
