@@ -179,6 +179,11 @@ static void on_overload(void *arg, struct rpc_call *call) {
     answer_overloaded(call);
 }
 
+static void on_stopping(void *arg, struct rpc_call *call) {
+    (void)arg;
+    answer_stopping(call);
+}
+
 static bool start_rpc(struct server *server, struct err *err) {
     const struct config *config = server->config;
     const struct rpc_tls tls = {
@@ -202,6 +207,7 @@ static bool start_rpc(struct server *server, struct err *err) {
         .on_tls_reload = on_tls_reload,
         .on_tls_reload_arg = server,
         .on_overload = on_overload,
+        .on_stopping = on_stopping,
         .allow = access_allow,
         .descriptor_set = descriptor_set,
         .descriptor_set_size = descriptor_set_size,

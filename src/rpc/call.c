@@ -67,7 +67,7 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     grpc_metadata_array_init(&call->metadata);
     call->incoming = NULL;
     call->was_cancelled = 0;
-    call->is_own_stream = call->is_large = call->is_compressed = false;
+    call->is_late = call->is_own_stream = call->is_large = call->is_compressed = false;
     call->received_bytes = 0;
     atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
     atomic_store_explicit(&call->pending_writes, 0, memory_order_relaxed);
@@ -136,6 +136,8 @@ void rpc_call_unref(struct rpc_call *call) {
     if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1)
         return;
     struct rpc_server *server = call->server;
+    if (call->is_late)
+        atomic_fetch_sub(&server->refused, 1);
     call_recycle(call);
     count_gone(server);
 }

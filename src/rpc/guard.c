@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,8 @@
 #define KEPT_MIN   64
 /* What the process has open besides clients when it serves: epoll, pipes, files, connections to backends. */
 #define OWN_FILES 128
+/* How often, and about as many ms, it waits for a descriptor when all are gone, even the one that is kept for that. */
+#define SPARE_TRIES 20
 /* No more than so many connections are guarded: those that memory is set aside for. */
 #define GUARDED_MAX (1 << 20)
 /* A header block may take more bytes than its metadata: an odd encoding, and what is refused one by one. */
@@ -52,6 +55,7 @@ struct session {
 
 static atomic_int fd_limit = INT_MAX; /* those from here on are not given to clients */
 static atomic_size_t block_max = SIZE_MAX;
+static atomic_int closed_port;
 static _Atomic(struct connection *) connections; /* by descriptor; for good once it is there */
 static atomic_int n_connections;                 /* it has room for */
 static _Atomic int64_t n_refused, n_cut[RPC_ABUSES];
@@ -92,6 +96,10 @@ void guard_limit(int max_connections, size_t max_metadata_bytes) {
     atomic_store(&block_max, BLOCK_SHARE * max_metadata_bytes);
 }
 
+void guard_close_door(int port) {
+    atomic_store(&closed_port, port);
+}
+
 int64_t guard_refused(void) {
     return atomic_load(&n_refused);
 }
@@ -119,12 +127,6 @@ static enum rpc_abuse take(struct frames *frames, uint64_t address, const uint8_
 
 /* --- accept4 --- */
 
-/* All descriptors may be gone although none is a client's. Then one is freed for a moment, to close the connection
- * with: left alone it would be tried again and again. */
-static int spare_fd(void) {
-    return open("/dev/null", O_RDONLY | O_CLOEXEC);
-}
-
 /* Their types differ from the ones in libc's headers by qualifiers that C takes seriously, hence names of their own. */
 int guarded_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) __asm__("accept4");
 ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) __asm__("recvmsg");
@@ -132,6 +134,17 @@ ssize_t guarded_sendmsg(int fd, const struct msghdr *message, int flags) __asm__
 int guarded_close(int fd) __asm__("close");
 int guarded_ssl_read(SSL *ssl, void *bytes, int size) __asm__("SSL_read");
 int guarded_ssl_write(SSL *ssl, const void *bytes, int size) __asm__("SSL_write");
+
+static bool is_closed(int listener) {
+    int port = atomic_load_explicit(&closed_port, memory_order_acquire);
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    if (port == 0 || getsockname(listener, (struct sockaddr *)&address, &len) != 0)
+        return false;
+    if (address.ss_family == AF_INET6)
+        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port) == port;
+    return address.ss_family == AF_INET && ntohs(((struct sockaddr_in *)&address)->sin_port) == port;
+}
 
 /* False: it is not wanted. */
 static bool let_in(int fd, const struct sockaddr *address, socklen_t len) {
@@ -155,36 +168,52 @@ static bool let_in(int fd, const struct sockaddr *address, socklen_t len) {
     return true;
 }
 
+/* All descriptors may be gone although none is a client's. Then one that is kept for it is freed for a moment, to close
+ * the connection with: left alone it would be tried again and again. */
+static atomic_int spare = -1;
+
+static void keep_spare(void) {
+    if (atomic_load(&spare) >= 0)
+        return;
+    int expected = -1, fresh = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (fresh >= 0 && !atomic_compare_exchange_strong(&spare, &expected, fresh))
+        close(fresh);
+}
+
+/* False: there is none to spare, as somebody else was quicker. */
+static bool refuse_by_spare(int listener) {
+    int freed = atomic_exchange(&spare, -1);
+    if (freed < 0)
+        return false;
+    close(freed);
+    int unwanted = (int)syscall(SYS_accept4, listener, NULL, NULL, SOCK_CLOEXEC);
+    if (unwanted >= 0) {
+        close(unwanted);
+        atomic_fetch_add(&n_refused, 1);
+    }
+    return true;
+}
+
 int guarded_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) {
-    static atomic_int spare = -1;
     socklen_t room = len ? *len : 0;
-    for (;;) {
-        if (atomic_load(&spare) < 0) {
-            int expected = -1, fresh = spare_fd();
-            if (fresh >= 0 && !atomic_compare_exchange_strong(&spare, &expected, fresh))
-                close(fresh);
-        }
+    for (int tries = 0; tries < SPARE_TRIES;) {
+        keep_spare();
         if (len)
             *len = room;
         int fd = (int)syscall(SYS_accept4, listener, address, len, flags);
         if (fd >= 0) {
-            if (let_in(fd, address, len ? *len : 0))
+            if (!is_closed(listener) && let_in(fd, address, len ? *len : 0))
                 return fd;
             close(fd);
-        } else if (errno == EMFILE || errno == ENFILE) {
-            int freed = atomic_exchange(&spare, -1);
-            if (freed < 0)
-                return -1;
-            close(freed);
-            int unwanted = (int)syscall(SYS_accept4, listener, NULL, NULL, SOCK_CLOEXEC);
-            if (unwanted < 0)
-                continue; /* nobody there any more, or somebody else took the descriptor: look again */
-            close(unwanted);
-            atomic_fetch_add(&n_refused, 1);
-        } else {
+        } else if (errno != EMFILE && errno != ENFILE) {
             return -1;
+        } else if (!refuse_by_spare(listener)) {
+            tries++;
+            clock_sleep_us(US_PER_MS);
         }
     }
+    errno = EAGAIN; /* anything else, and the core would give the listener up; so it comes back with the next client */
+    return -1;
 }
 
 /* --- without TLS, or before it --- */

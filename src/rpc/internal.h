@@ -266,6 +266,8 @@ int offenders_find(uint64_t key, int64_t now_ms);
 
 /* --- guard.c --- */
 
+/* New connections to that port are closed at once; 0: to none. Of one server at a time. */
+void guard_close_door(int port);
 /* For all of the process; 0: no limit, but that of descriptors. The last call holds. */
 void guard_limit(int max_connections, size_t max_metadata_bytes);
 /* Connections closed as there were too many; connections cut off, by reason. */
@@ -294,8 +296,10 @@ struct rpc_server {
     struct rpc_health *health;
     struct reflection *reflection;
     struct op shutdown_op;
-    atomic_bool stopping;
+    atomic_bool draining; /* calls that come from now on are refused */
+    atomic_bool stopping; /* none is waited for any more */
     _Atomic int64_t in_flight;
+    _Atomic int64_t refused; /* of those in flight: they came too late */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;

@@ -214,6 +214,15 @@ static bool let_in(struct rpc_call *call, int64_t in_flight) {
     return true;
 }
 
+static void refuse_late(struct rpc_call *call) {
+    const struct rpc_server_options *options = &call->server->options;
+    call->is_late = true;
+    atomic_fetch_add(&call->server->refused, 1);
+    if (options->on_stopping)
+        options->on_stopping(options->on_stopping_arg, call);
+    call_refuse(call, RPC_UNAVAILABLE, "the server is stopping");
+}
+
 static void on_accepted(struct op *op, bool ok) {
     struct rpc_call *call = OWNER_OF(op, struct rpc_call, accept_op);
     if (!ok) { /* the server is shutting down */
@@ -228,6 +237,11 @@ static void on_accepted(struct op *op, bool ok) {
     call->start_us = clock_mono_us();
     call->deadline_us = deadline_to_us(call->method ? call->deadline : call->details.deadline);
     call_watch_close(call);
+    /* Own services answer at once, and say themselves that the server stops. */
+    if (atomic_load(&server->draining) && !(call->method && call->method->service->own)) {
+        refuse_late(call);
+        return;
+    }
     if (!let_in(call, in_flight))
         return;
     if (!call->method)

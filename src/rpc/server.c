@@ -18,8 +18,10 @@
 #define PING_STRIKES_MAX     2
 /* How often stop looks at `hurry`, which nobody signals. */
 #define STOP_TICK_MS 10
-/* With no call left, how long stop waits for clients to acknowledge the GOAWAY before it closes their connections. */
-#define GOAWAY_TIMEOUT_MS 1000
+/* With no call left, how long the last answers have for their way before the connections are cut. */
+#define LINGER_MS 100
+/* What the core's threads may need to cut them. */
+#define CUT_MS 10
 
 static const struct rpc_server_options defaults = {
     .pollers = 1,
@@ -210,6 +212,7 @@ static void destroy_core(struct rpc_server *server) {
 
 bool rpc_server_start(struct rpc_server *server, struct err *err) {
     atomic_store(&server->stopping, false);
+    atomic_store(&server->draining, false);
     server->is_shut_down = server->own_closed = false;
     guard_limit(server->options.max_connections, server->options.max_metadata_bytes);
     server->core = create_core(&server->options);
@@ -248,10 +251,12 @@ int64_t rpc_connections_cut(enum rpc_abuse abuse) {
 
 /* --- stop --- */
 
-/* A gap in the core (seen with 1.51.1): it first fails what is armed and drops what waits for it, then notes that it is
- * shut down. A call that comes in between waits in the core for an accept that nobody will arm. The services never see
- * it, so nothing of it can be lost; it ends, UNAVAILABLE, when stop cancels what is left: GOAWAY_TIMEOUT_MS after the
- * last call that was accepted, or with the grace period. */
+/* Why not simply tell the core to shut down: from that moment on it ends each call that it has not handed out yet with
+ * CANCELLED (seen with 1.51.1), and clients go on calling until they have read its GOAWAY. So while calls in flight are
+ * finished, those that come are accepted as ever, and refused; then the connections are cut, which clients see as
+ * UNAVAILABLE; and when nobody is left to be told, the core is shut down.
+ *
+ * grpc_server_cancel_all_calls, which cuts, is documented for servers that are shut down; it does the same before. */
 
 static void on_shut_down(struct op *op, bool ok) {
     (void)ok;
@@ -273,19 +278,26 @@ static bool is_quiet(const struct rpc_server *server) {
     return server->is_shut_down && atomic_load(&server->in_flight) == 0;
 }
 
+/* Until each call that was accepted has been answered. */
 static void wait_for_grace(struct rpc_server *server, int64_t grace_ms, const volatile bool *hurry) {
     int64_t until_us = clock_mono_us() + grace_ms * US_PER_MS;
-    bool were_calls = true;
     pthread_mutex_lock(&server->lock);
-    while (!is_quiet(server) && clock_mono_us() < until_us && !(hurry && __atomic_load_n(hurry, __ATOMIC_RELAXED))) {
-        if (were_calls && atomic_load(&server->in_flight) == 0) {
-            were_calls = false;
-            int64_t goaway_us = clock_mono_us() + GOAWAY_TIMEOUT_MS * US_PER_MS;
-            until_us = goaway_us < until_us ? goaway_us : until_us;
-        }
+    while (atomic_load(&server->in_flight) > atomic_load(&server->refused) && clock_mono_us() < until_us &&
+           !(hurry && __atomic_load_n(hurry, __ATOMIC_RELAXED)))
         wait_tick(server);
-    }
     pthread_mutex_unlock(&server->lock);
+}
+
+/* Whoever connects is sent away, first, so that no connection is set up behind the cut. */
+static void cut(struct rpc_server *server, int64_t linger_ms) {
+    guard_close_door(atoi(strrchr(server->address, ':') + 1));
+    clock_sleep_us(linger_ms * US_PER_MS);
+    grpc_server_cancel_all_calls(server->core);
+    clock_sleep_us(linger_ms ? CUT_MS * US_PER_MS : 0);
+    atomic_store(&server->stopping, true);
+    grpc_server_shutdown_and_notify(server->core, server->pollers[0].base.queue,
+                                    op_arm(&server->shutdown_op, on_shut_down));
+    guard_close_door(0);
 }
 
 static void wait_until_quiet(struct rpc_server *server) {
@@ -298,11 +310,10 @@ static void wait_until_quiet(struct rpc_server *server) {
 void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const volatile bool *hurry) {
     if (!server->core)
         return;
-    atomic_store(&server->stopping, true);
-    grpc_server_shutdown_and_notify(server->core, server->pollers[0].base.queue,
-                                    op_arm(&server->shutdown_op, on_shut_down));
+    atomic_store(&server->draining, true);
     call_close_own_streams(server);
     wait_for_grace(server, grace_ms, hurry);
+    cut(server, grace_ms > 0 ? LINGER_MS : 0);
     grpc_server_cancel_all_calls(server->core);
     wait_until_quiet(server);
     destroy_core(server);

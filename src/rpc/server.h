@@ -88,6 +88,9 @@ struct rpc_server_options {
      * grpc-retry-pushback-ms). */
     void (*on_overload)(void *arg, struct rpc_call *call);
     void *on_overload_arg;
+    /* Fails a call that comes while the server stops; may be NULL (a plain UNAVAILABLE). */
+    void (*on_stopping)(void *arg, struct rpc_call *call);
+    void *on_stopping_arg;
 };
 
 /* Copies the options' strings. grpc_init is called within; never fork after it. */
@@ -128,8 +131,9 @@ enum rpc_abuse {
 int64_t rpc_connections_cut(enum rpc_abuse abuse);
 /* "resets"; static. */
 const char *rpc_abuse_name(enum rpc_abuse abuse);
-/* No new calls (GOAWAY), waits up to grace_ms for those in flight, cancels the rest, waits until each was answered by
- * its service, joins the pollers. `hurry` (may be NULL): the grace period ends early once *hurry is true. */
+/* Refuses new calls, waits up to grace_ms for those in flight, cuts the connections, which cancels the rest, waits
+ * until each was answered by its service, joins the pollers. `hurry` (may be NULL): the grace period ends early once
+ * *hurry is true. */
 void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const volatile bool *hurry);
 /* After stop, or of a server that never started. NULL is fine. */
 void rpc_server_free(struct rpc_server *server);
