@@ -1,4 +1,4 @@
-"""The service of the example, which is not coupons: its own client, grpcurl, and a project that is not this one."""
+"""The service of the example, which is not coupons: its own client, grpcurl, and what docs/rpc.md says of it."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import textwrap
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -150,6 +151,37 @@ class Outside(unittest.TestCase):
             self.assertFalse(os.path.exists(os.path.join(build, "couponsd", "couponsd")), "nobody has asked for that")
             server, _ = start_server(os.path.join(build, "weather_server"))
             self.assertEqual(stop_server(server), (0, ""))
+
+
+class Documentation(unittest.TestCase):
+    def setUp(self):
+        self.text = read("docs", "rpc.md")
+
+    def blocks(self, language):
+        found = re.findall(rf"^```{language}\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)
+        self.assertTrue(found, language)
+        return found
+
+    def test_each_piece_of_code_is_one_of_the_example(self):
+        for language, paths in (("c", ["example_server.c", "example_client.c", "weather_methods.h"]),
+                                ("proto", ["weather.proto"]), ("cmake", ["outside/CMakeLists.txt"])):
+            sources = "\n".join(read("tests", "example", path) for path in paths)
+            for block in self.blocks(language):
+                # A piece may stand within a function.
+                for indent in ("", 4 * " "):
+                    if textwrap.indent(block, indent) in sources:
+                        break
+                else:
+                    self.fail(f"the example does not have this:\n{block}")
+
+    def test_each_name_and_file_that_it_speaks_of_exists(self):
+        headers = "".join(read("src", "rpc", name) for name in ("rpc.h", "client.h", "server.h", "internal.h"))
+        prose = re.sub(r"^```.*?^```$", "", self.text, flags=re.MULTILINE | re.DOTALL)
+        names = {name for code in re.findall(r"`([^`]+)`", prose) for name in re.findall(r"\b[a-z]+_[a-z_]+\b", code)}
+        self.assertGreater(len(names), 50)
+        self.assertEqual({name for name in names if not re.search(rf"\b{name}\b", headers)}, set())
+        for path in re.findall(r"\b(?:src|tests|proto|docs|generated)/[\w./-]*\w", self.text):
+            self.assertTrue(os.path.exists(os.path.join(ROOT, path)), path)
 
 
 if __name__ == "__main__":
