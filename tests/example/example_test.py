@@ -148,7 +148,7 @@ class Outside(unittest.TestCase):
                             ["cmake", "--build", build]):
                 done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
                 self.assertEqual(done.returncode, 0, done.stdout)
-            self.assertFalse(os.path.exists(os.path.join(build, "couponsd", "couponsd")), "nobody has asked for that")
+            self.assertFalse(os.path.exists(os.path.join(build, "couponctl")), "nobody has asked for that")
             server, _ = start_server(os.path.join(build, "weather_server"))
             self.assertEqual(stop_server(server), (0, ""))
 
