@@ -9,7 +9,7 @@
 #include "coupon_methods.h"
 #include "rpc/server.h"
 
-#define METHODS (COUPON_SERVICE_METHODS + COUPON_ADMIN_SERVICE_METHODS + 1)
+#define METHODS (COUPON_SERVICE_METHODS + COUPON_ADMIN_SERVICE_METHODS + TOPIC_ADMIN_SERVICE_METHODS + 1)
 
 struct method {
     const char *service, *name;
@@ -68,6 +68,8 @@ void rpc_metrics_register(void) {
         register_method(&methods[at++], "coupon.v1.CouponService", coupon_service_methods[i].name);
     for (size_t i = 0; i < COUPON_ADMIN_SERVICE_METHODS; i++)
         register_method(&methods[at++], "coupon.v1.CouponAdminService", coupon_admin_service_methods[i].name);
+    for (size_t i = 0; i < TOPIC_ADMIN_SERVICE_METHODS; i++)
+        register_method(&methods[at++], "coupon.v1.TopicAdminService", topic_admin_service_methods[i].name);
     register_method(&methods[at], "", "other");
 }
 

@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-/* Registers the methods of both services; before the server starts. */
+/* Registers the methods of our services; before the server starts. */
 void rpc_metrics_register(void);
 struct rpc_server;
 /* Shows how many calls it has in flight; NULL before it is freed. */

@@ -67,7 +67,7 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     grpc_metadata_array_init(&call->metadata);
     call->incoming = NULL;
     call->was_cancelled = 0;
-    call->is_late = call->is_own_stream = call->is_large = call->is_compressed = false;
+    call->is_late = call->is_own = call->is_own_stream = call->is_large = call->is_compressed = false;
     call->received_bytes = 0;
     atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
     atomic_store_explicit(&call->pending_writes, 0, memory_order_relaxed);
@@ -138,6 +138,8 @@ void rpc_call_unref(struct rpc_call *call) {
     struct rpc_server *server = call->server;
     if (call->is_late)
         atomic_fetch_sub(&server->refused, 1);
+    if (call->is_own)
+        atomic_fetch_sub(&server->own_in_flight, 1);
     call_recycle(call);
     count_gone(server);
 }
@@ -234,8 +236,10 @@ static void on_sent(struct op *op, bool ok) {
         call->outgoing.buffer = NULL;
         atomic_fetch_sub(&call->pending_writes, 1);
     }
-    if (!ok)
+    if (!ok) {
         call->broken = true;
+        atomic_store(&call->cancelled, true); /* for who writes on and on; the close batch will tell the rest */
+    }
     call_pump(call);
     call_resume_receiving(call);
     bool is_drained = !call->sending && !call->ended && !call->broken;

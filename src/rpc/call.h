@@ -46,6 +46,7 @@ struct rpc_call {
     bool is_compressed; /* the current message was */
     size_t received_bytes;
     struct rpc_call *own_previous, *own_next;
+    bool is_own;        /* of a service that comes with the bridge */
     bool is_late;       /* counted in the server's `refused` */
     bool is_own_stream; /* guarded by the server's lock, as are the links */
 

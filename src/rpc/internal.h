@@ -299,6 +299,7 @@ struct rpc_server {
     atomic_bool draining; /* calls that come from now on are refused */
     atomic_bool stopping; /* none is waited for any more */
     _Atomic int64_t in_flight;
+    _Atomic int64_t own_in_flight;
     _Atomic int64_t refused; /* of those in flight: they came too late */
 
     pthread_mutex_t lock; /* guards what follows */

@@ -149,7 +149,7 @@ static int64_t deadline_to_us(gpr_timespec deadline) {
 
 /* False when the server stops and the call was refused. */
 static bool join_own_streams(struct rpc_call *call) {
-    if (!call->method->service->own || call->method->shape == RPC_UNARY)
+    if (!call->is_own || call->method->shape == RPC_UNARY)
         return true;
     struct rpc_server *server = call->server;
     pthread_mutex_lock(&server->lock);
@@ -190,13 +190,19 @@ static void refuse_overload(struct rpc_call *call) {
     call_refuse(call, RPC_RESOURCE_EXHAUSTED, "too many calls at a time: try again later");
 }
 
-/* Whether the call may go on; it has been refused otherwise. What comes with the bridge is not limited: health is asked
- * for when it matters. */
-static bool let_in(struct rpc_call *call, int64_t in_flight) {
+/* Calls of the services and those of what comes with the bridge don't take each other's room: health is asked for when
+ * it matters. */
+static bool is_one_too_many(const struct rpc_call *call) {
+    struct rpc_server *server = call->server;
+    int64_t max = server->options.max_in_flight, own = atomic_load(&server->own_in_flight);
+    return max > 0 && (call->is_own ? own : atomic_load(&server->in_flight) - own) > max;
+}
+
+/* Whether the call may go on; it has been refused otherwise. */
+static bool let_in(struct rpc_call *call) {
     struct rpc_server *server = call->server;
     const struct rpc_server_options *options = &server->options;
-    bool is_limited = !call->method || !call->method->service->own;
-    if (is_limited && options->max_in_flight > 0 && in_flight > options->max_in_flight) {
+    if (is_one_too_many(call)) {
         refuse_overload(call);
         return false;
     }
@@ -204,7 +210,7 @@ static bool let_in(struct rpc_call *call, int64_t in_flight) {
         call_refuse(call, RPC_PERMISSION_DENIED, "this caller may not do that");
         return false;
     }
-    if (is_limited && server->callers) {
+    if (!call->is_own && server->callers) {
         uint64_t key = call->caller_key ? call->caller_key : call_address_key(call);
         call->caller = callers_enter(server->callers, key, call->start_us);
         if (!call->caller)
@@ -231,18 +237,21 @@ static void on_accepted(struct op *op, bool ok) {
     }
     struct rpc_server *server = call->server;
     /* First: from now on the queue and the server stay. */
-    int64_t in_flight = atomic_fetch_add(&server->in_flight, 1) + 1;
+    atomic_fetch_add(&server->in_flight, 1);
+    call->is_own = call->method && call->method->service->own;
+    if (call->is_own)
+        atomic_fetch_add(&server->own_in_flight, 1);
     if (!atomic_load(&server->stopping))
         call_arm(call->poller, call->method);
     call->start_us = clock_mono_us();
     call->deadline_us = deadline_to_us(call->method ? call->deadline : call->details.deadline);
     call_watch_close(call);
     /* Own services answer at once, and say themselves that the server stops. */
-    if (atomic_load(&server->draining) && !(call->method && call->method->service->own)) {
+    if (atomic_load(&server->draining) && !call->is_own) {
         refuse_late(call);
         return;
     }
-    if (!let_in(call, in_flight))
+    if (!let_in(call))
         return;
     if (!call->method)
         refuse_unknown(call);

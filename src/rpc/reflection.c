@@ -97,10 +97,17 @@ static void write_error(int code, const char *text, reflection_response *respons
     write(response, closure_data);
 }
 
+/* The client has left, and reads no status any more, or the server stops. */
+static void end(void *call) {
+    call_refuse(call, RPC_UNAVAILABLE, "the server is stopping");
+}
+
 static void server_reflection_info(reflection_service *service, const reflection_request *input,
                                    Grpc__Reflection__V1__ServerReflectionResponse_Closure closure, void *closure_data) {
-    if (!input)
-        return; /* the call has begun */
+    if (!input) { /* the call has begun */
+        rpc_call_on_cancel(rpc_call_of(closure_data), end, rpc_call_of(closure_data));
+        return;
+    }
     const struct rpc_server *server = ((struct version *)service)->server;
     const struct descriptors *descriptors = &server->descriptors;
     reflection_response response = GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;

@@ -12,7 +12,8 @@
  * may be ended before its client has sent all (early status).
  *
  * Flow control. What is written to a stream waits until the client reads: who writes without end stops when
- * rpc_call_pending_writes is at what he wants to keep in memory, and goes on in rpc_call_on_drained. Reading stops by
+ * rpc_call_pending_writes is at what he wants to keep in memory, and goes on in rpc_call_on_drained; and stops for good
+ * once rpc_call_is_cancelled. Reading stops by
  * itself after each message while rpc_call_pause_reading holds, and with many writes waiting (64): the core then holds
  * back the client.
  *
@@ -57,7 +58,7 @@ struct rpc_server_options {
     /* Of the process; more are closed when they come. 0: as many as its file descriptors allow, less some that are
      * kept for other ends (see guard.c). Counted by descriptors, so it is not exact. */
     int max_connections;
-    int64_t max_in_flight; /* calls at a time; 0: no limit. More are refused as overload */
+    int64_t max_in_flight; /* calls at a time, health and reflection apart; 0: no limit. More are refused as overload */
     /* A caller is whom `allow` says (rpc_call_set_caller), else the client's address without its port. */
     struct rpc_caller_limits caller_limits;
     /* NULL: plain text. rpc_server_start reads the files and refuses what does not fit together; they are read again
@@ -140,7 +141,7 @@ void rpc_server_free(struct rpc_server *server);
 
 /* --- a call, as its service sees it; any thread unless said otherwise --- */
 
-/* The call behind the closure_data that a service function was given. */
+/* The call behind the closure_data that a service function was given; it is the call itself. */
 struct rpc_call *rpc_call_of(void *closure_data);
 /* Ends the call with an error. Copies what it needs of *status. */
 void rpc_call_fail(struct rpc_call *call, const struct rpc_status *status);

@@ -1,8 +1,12 @@
 /* How a server stops. */
+#include <sched.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "grpc/reflection/v1/reflection.pb-c.h"
 #include "raw.h"
+#include "rpc/call.h"
 #include "toy.h"
 
 struct stopping {
@@ -168,5 +172,53 @@ Test(stop, a_stopped_server_may_start_again) {
     cr_assert(rpc_server_start(toy->server, &err), "%s", err.text);
     char message[1000];
     cr_assert_eq(raw_unary(rpc_server_address(toy->server), "/toy.v1.Toy/Echo", "", 0, message), RPC_OK);
+    toy_free(toy);
+}
+
+static void read_no_more(const ProtobufCMessage *message, void *closure_data) {
+    (void)message;
+    rpc_client_call_pause_reading(closure_data);
+}
+
+static void post(struct rpc_client_call *call, const struct rpc_status *status) {
+    (void)status;
+    sem_post(call->arg);
+}
+
+static bool is_paused(struct rpc_server *server) {
+    pthread_mutex_lock(&server->lock);
+    struct rpc_call *call = server->own_streams;
+    bool paused = false;
+    if (call) {
+        pthread_mutex_lock(&call->lock);
+        paused = call->receive_paused;
+        pthread_mutex_unlock(&call->lock);
+    }
+    pthread_mutex_unlock(&server->lock);
+    return paused;
+}
+
+/* With enough responses waiting the server does not read either, and so is not told by it that the client has gone. */
+Test(stop, a_reflection_client_that_left_without_reading_is_not_waited_for) {
+    struct toy *toy = toy_new(NULL);
+    static const struct rpc_method methods[] = {{"ServerReflectionInfo", RPC_BIDI_STREAM}};
+    ProtobufCService *reflection =
+        rpc_channel_service(toy->channel, &grpc__reflection__v1__server_reflection__descriptor, methods, 1);
+    Grpc__Reflection__V1__ServerReflectionRequest request = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__INIT;
+    request.message_request_case =
+        GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL;
+    request.file_containing_symbol = "coupon.v1.CouponService";
+    sem_t done;
+    sem_init(&done, 0, 0);
+    struct rpc_client_call call = {.done = post, .arg = &done};
+    rpc_client_call_open(reflection, 0, read_no_more, &call);
+    for (int i = 0; i < 20000; i++)
+        rpc_client_call_write(&call, &request.base);
+    while (!is_paused(toy->server))
+        sched_yield(); /* until the test's own time is up */
+    rpc_client_call_cancel(&call);
+    sem_wait(&done);
+    sem_destroy(&done);
+    toy_wait_for_in_flight(toy, 0);
     toy_free(toy);
 }
