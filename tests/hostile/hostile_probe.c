@@ -61,7 +61,10 @@ static int64_t percentile(size_t percent) {
     return seen.n ? seen.us[(seen.n - 1) * percent / 100] : 0;
 }
 
-static void report(void) {
+/* Calls that were due by now and not made, because another has hung, count as if they ended now. */
+static void report(int64_t due_us, int64_t every_us) {
+    for (int64_t now_us = clock_mono_us(); due_us < now_us && seen.n < CALLS_MAX; due_us += every_us)
+        seen.us[seen.n++] = now_us - due_us;
     qsort(seen.us, seen.n, sizeof seen.us[0], by_size);
     for (char *c = seen.first_failure; *c; c++)
         if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ')
@@ -73,17 +76,18 @@ static void report(void) {
     seen.first_failure[0] = '\0';
 }
 
-/* Until it is time for the next call, or a line has come; false at the end of stdin. */
-static bool wait_until_due(int64_t due_us) {
+/* Until it is time for the next call, answering lines; false at the end of stdin. */
+static bool wait_until_due(int64_t *due_us, int64_t every_us) {
     for (;;) {
-        int64_t left_us = due_us - clock_mono_us();
+        int64_t left_us = *due_us - clock_mono_us();
         struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
         struct timespec left = {.tv_sec = left_us / US_PER_S, .tv_nsec = left_us % US_PER_S * 1000};
         if (ppoll(&input, 1, left_us > 0 ? &left : &(struct timespec){0}, NULL) > 0) {
             char line[100];
             if (!fgets(line, sizeof line, stdin))
                 return false;
-            report();
+            report(*due_us, every_us);
+            *due_us = clock_mono_us();
         } else if (left_us <= 0) {
             return true;
         }
@@ -112,10 +116,10 @@ int main(int argc, char **argv) {
     puts(seen.failed ? seen.first_failure : "ready");
     fflush(stdout);
     seen.n = seen.failed = 0;
-    int64_t due_us = clock_mono_us();
-    for (size_t number = 0; wait_until_due(due_us); number++) {
+    int64_t due_us = clock_mono_us(), every_us = US_PER_S / calls_per_s;
+    for (size_t number = 0; wait_until_due(&due_us, every_us); number++) {
         call(number, due_us);
-        due_us += US_PER_S / calls_per_s;
+        due_us += every_us;
     }
     rpc_channel_free(channel);
     return 0;
