@@ -189,12 +189,57 @@ def indexed_bomb(address):
                  "header blocks of 48 MB each", seconds=5)
 
 
-def large_message(address):
-    """100 MB in a message that says so."""
+def large_message_at_once(address):
+    """100 MB in a message that says so, whatever the server lets in."""
     opened = frame(HEADERS, h2.END_HEADERS, 1, h2.request_block(CREATE_COUPON))
     opened += frame(DATA, 0, 1, h2.message(b"", length=100_000_000))
     return flood(address, again(frame(DATA, 0, 1, bytes(16384)), at_once=4, first=opened), "DATA",
                  bytes_max=100_000_000, seconds=5)
+
+
+def large_message(address, count=1):
+    """100 MB in a message on each of so many streams, sent as the server's windows allow."""
+    with h2.Connection(address) as connection:
+        windows, left = {0: 65535}, {}
+        initial, told = 65535, "no status"
+        for _ in range(count):
+            stream = connection.open(CREATE_COUPON)
+            windows[stream] = initial
+            connection.send(frame(DATA, 0, stream, h2.message(b"", length=100_000_000)))
+            windows[0] -= 5
+            windows[stream] -= 5
+            left[stream] = 100_000_000
+        start = time.monotonic()
+        while len(windows) > 1 and time.monotonic() < start + 5:
+            stream = max((one for one in windows if one), key=lambda one: min(windows[one], left[one]))
+            size = min(16384, windows[0], windows[stream], left[stream])
+            if size > 0:
+                connection.send(frame(DATA, 0, stream, bytes(size)))
+                windows[0] -= size
+                windows[stream] -= size
+                left[stream] -= size
+            got = connection.frame(time.monotonic() + (0 if size > 0 else 0.1))
+            if not got:
+                continue
+            kind, flags, stream, payload = got
+            if kind == WINDOW_UPDATE and stream in windows:
+                windows[stream] += struct.unpack(">I", payload)[0]
+            elif kind == SETTINGS and not flags & h2.ACK:
+                values = dict(struct.iter_unpack(">HI", payload))
+                more = values.get(h2.INITIAL_WINDOW_SIZE, initial) - initial
+                windows = {one: window + (more if one else 0) for one, window in windows.items()}
+                initial += more
+                connection.send(frame(SETTINGS, h2.ACK))
+            elif kind == PING and not flags & h2.ACK:
+                connection.send(frame(PING, h2.ACK, payload=payload))
+            elif kind == HEADERS:
+                found = connection.headers.read(payload)
+                told = f"status {found['grpc-status'].decode()}" if "grpc-status" in found else told
+                windows.pop(stream, None)
+            elif kind == RST_STREAM:
+                windows.pop(stream, None)
+        sent = count * 100_000_000 - sum(left.values())
+        return f"{sent / MIB:.1f} MiB sent in {time.monotonic() - start:.1f} s, {told}"
 
 
 def large_messages_on_many_streams(address):

@@ -4,6 +4,7 @@ Prints a row for each: the other client's p99 before and during the attack, the 
 after, its CPU time, and what became of the attack.
 """
 
+import gzip
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(HERE, "..", "scenario"))
 
+import broken
 import floods
 import h2
 from harness import BUILD, PATIENCE, SANITIZED, Scenario, wait_until
@@ -120,6 +122,73 @@ class Hostile(Scenario):
         return told
 
 
+class Broken(Hostile):
+    def throw(self, kind):
+        self.attack(broken.throw, kind, SEED)
+
+    def test_bytes_that_are_not_http2(self):
+        self.throw(broken.not_http2)
+
+    def test_random_frames(self):
+        self.throw(broken.random_frames)
+
+    def test_frames_where_they_do_not_belong(self):
+        self.throw(broken.frames_within_calls)
+
+    def test_mutated_calls(self):
+        self.throw(broken.mutated_calls)
+
+    def test_truncated_calls(self):
+        self.throw(broken.truncated_calls)
+
+    def test_mutated_messages(self):
+        self.throw(broken.mutated_messages)
+
+    def test_message_prefixes_that_lie(self):
+        self.throw(broken.message_prefixes)
+
+    def test_broken_header_blocks_and_metadata(self):
+        self.throw(broken.header_blocks)
+
+    def answers(self, *cases):
+        """Each of (path, body, headers, code, text that is in the status)."""
+        self.begin()
+        for path, body, headers, code, part in cases:
+            with self.subTest(path=path, body=body[:40], headers=headers):
+                with h2.Connection(self.server.grpc) as connection:
+                    told = connection.call(path, body, *headers)
+                    self.assertEqual(told[0], code, told)
+                    self.assertIn(part, told[1])
+
+    def test_strings_with_nul_or_bad_utf8_are_refused_by_the_name_of_their_field(self):
+        def create(name):
+            return h2.message(h2.field(1, h2.field(2, name) + h2.field(3, 5)))
+
+        def request(request_id):
+            return h2.message(h2.field(1, 1) + h2.field(2, 1) + h2.field(3, request_id))
+
+        publish = "/coupon.v1.CouponService/RequestPublish"
+        self.answers(
+            *((floods.CREATE_COUPON, create(name), (), 3, "coupon.name") for name in
+              (b"a\0b", b"\0", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\xe2\x82")),
+            *((publish, request(request_id), (), 3, "request_id") for request_id in (b"\0", b"\x80abc")),
+            (floods.CREATE_COUPON, create("ü€😀".encode()), (), 0, ""))
+
+    def test_messages_that_are_not_what_they_say_are_refused(self):
+        gzip_encoding = (("grpc-encoding", "gzip"),)
+        fine = h2.field(1, 1)
+        self.answers(
+            (floods.GET_COUPON, h2.message(b"\xff"), (), 13, "cannot decode"),
+            (floods.GET_COUPON, h2.message(b"\x0a\x7f"), (), 13, "cannot decode"),
+            (floods.GET_COUPON, h2.message(b"\x0b" * 1000), (), 13, "cannot decode"),
+            (floods.GET_COUPON, h2.message(b"garbage", 1), gzip_encoding, 13, "decompress"),
+            (floods.GET_COUPON, h2.message(gzip.compress(fine)[:-5], 1), gzip_encoding, 13, "decompress"),
+            (floods.GET_COUPON, h2.message(gzip.compress(bytes(12_000_000)), 1), gzip_encoding, 8, "larger"),
+            (floods.GET_COUPON, h2.message(bytes(10), length=100_000_000), (), 13, "no request"),
+            (floods.GET_COUPON, b"", (), 13, "no request"),
+            (floods.GET_COUPON, h2.message(gzip.compress(fine), 1), gzip_encoding, 5, ""))
+
+
 class Floods(Hostile):
     def test_pings(self):
         self.attack(floods.pings)
@@ -182,8 +251,14 @@ class HeaderBlocks(Hostile):
 
 
 class Memory(Hostile):
-    def test_a_message_of_100_mb(self):
-        self.attack(floods.large_message)
+    def test_a_message_of_100_mb_is_refused(self):
+        self.assertIn("status 8", self.attack(floods.large_message))
+
+    def test_ten_messages_of_100_mb_at_a_time(self):
+        self.attack(floods.large_message, 10)
+
+    def test_a_message_of_100_mb_beyond_the_window(self):
+        self.attack(floods.large_message_at_once)
 
     def test_messages_that_never_become_complete(self):
         self.attack(floods.large_messages_on_many_streams)
