@@ -90,7 +90,7 @@ class Hostile(Scenario):
         if not hasattr(self, "probe"):
             self.begin()
         self.probe.told()
-        time.sleep(1)  # what is usual
+        time.sleep(0.6)  # what is usual
         before = self.probe.told()
         rss, cpu, start = self.memory_mib("VmRSS"), self.cpu_s(), time.monotonic()
         with open(self.proc("clear_refs"), "w") as file:
