@@ -23,6 +23,7 @@
 #define RUN_MAX       16 /* bytes that a mutation drops, doubles or puts in */
 #define DEPTH_MAX     4
 #define SEEDS_EACH    8
+#define BOMB_BYTES    100000
 #define WINDOW_BITS   9 /* zlib's, small: most time would go into allocating; 16 more means gzip */
 
 struct bytes {
@@ -115,10 +116,16 @@ static void compress_into(struct bytes *out, const struct bytes *plain, int wind
     z_stream zlib = {0};
     if (deflateInit2(&zlib, Z_BEST_SPEED, Z_DEFLATED, window_bits, 1, Z_DEFAULT_STRATEGY) != Z_OK)
         abort();
-    zlib.next_in = (uint8_t *)(uintptr_t)plain->data;
-    zlib.avail_in = (unsigned)plain->size;
     zlib.next_out = out->data + out->size;
     zlib.avail_out = (unsigned)(INPUT_MAX - out->size);
+    /* Some are much more than may be, once unpacked. */
+    static uint8_t blanks[BOMB_BYTES];
+    zlib.next_in = blanks;
+    zlib.avail_in = below(64) ? 0 : sizeof blanks;
+    if (zlib.avail_in && deflate(&zlib, Z_NO_FLUSH) != Z_OK)
+        abort();
+    zlib.next_in = (uint8_t *)(uintptr_t)plain->data;
+    zlib.avail_in = (unsigned)plain->size;
     if (deflate(&zlib, Z_FINISH) != Z_STREAM_END)
         abort();
     deflateEnd(&zlib);
