@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Builds h2spec, as h2spec/go.mod says, into build/h2spec.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+note() { printf '%s\n' "$*"; }
+die() { printf 'tests/hostile/h2spec.sh: %s\n' "$*" >&2; exit 1; }
+
+# shellcheck source=tests/servers/packages.sh
+source "$root/tests/servers/packages.sh"
+# shellcheck source=tests/tools/go.sh
+source "$root/tests/tools/go.sh"
+
+use_go
+mkdir -p "$root/build"
+# go.mod and go.sum are not to be changed on the way, and a tree without git is fine.
+(cd "$here/h2spec" && GOFLAGS='-mod=readonly -buildvcs=false' CGO_ENABLED=0 \
+  go build -o "$root/build/h2spec" github.com/summerwind/h2spec/cmd/h2spec)

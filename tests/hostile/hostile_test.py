@@ -1,0 +1,298 @@
+"""Attacks on a live server, while another client calls it and must not notice.
+
+Prints a row for each: the other client's p99 before and during the attack, the server's memory before, at its peak and
+after, its CPU time, and what became of the attack.
+"""
+
+import gzip
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.join(HERE, "..", "scenario"))
+
+import broken
+import floods
+import h2
+from harness import BUILD, PATIENCE, SANITIZED, Scenario, wait_until
+
+SEED = int(os.environ.get("HOSTILE_SEED", 20240229))
+PROBE_CALLS_PER_S = 300
+# What others may feel: ten times what is usual, but never less than a noisy machine does by itself.
+P99_TIMES, P99_FLOOR_US = 10, 100_000
+# What any attack may cost in memory. The calls that are allowed at once on one connection (10,000) take about 100 MiB.
+MEMORY_GROWTH_MAX_MIB = 256
+ESTABLISHED, CLOSE_WAIT = "01", "08"  # in /proc/PID/net/tcp
+
+
+class Probe:
+    def __init__(self, server, coupon):
+        self.process = subprocess.Popen([f"{BUILD}/hostile_probe", server.grpc, str(coupon), str(PROBE_CALLS_PER_S)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        assert line == "ready\n", line
+
+    def told(self):
+        """Since it was last asked."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(30)
+
+
+def run(attack, arguments, pipe):
+    os.nice(10)  # others' machines would not take the server's time
+    try:
+        pipe.send(attack(*arguments))
+    except BaseException as error:  # whatever it was, the test is to say it
+        pipe.send(error)
+
+
+class Hostile(Scenario):
+    def proc(self, name):
+        return f"/proc/{self.server.process.pid}/{name}"
+
+    def memory_mib(self, key):
+        with open(self.proc("status")) as status:
+            return next(int(line.split()[1]) for line in status if line.startswith(key)) // 1024
+
+    def cpu_s(self):
+        with open(self.proc("stat")) as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def connections(self):
+        """Those that the server has not closed, whether or not their client still has."""
+        port = int(self.server.grpc.rsplit(":", 1)[1])
+        rows = []
+        for table in ("net/tcp", "net/tcp6"):  # the core listens by IPv6 where there is any
+            with open(self.proc(table)) as lines:
+                rows += [line.split() for line in lines][1:]
+        return sum(row[1].endswith(f":{port:04X}") and row[3] in (ESTABLISHED, CLOSE_WAIT) for row in rows)
+
+    def begin(self, command=None, **settings):
+        self.server = self.start(command=command, **settings)
+        self.coupon = self.create(self.server, 1_000_000)
+        self.probe = Probe(self.server, self.coupon)
+        self.addCleanup(self.probe.stop)
+
+    def attack(self, attack, *arguments, seconds=30):
+        """Runs attack(address, *arguments) and checks what must hold; returns what it told."""
+        if not hasattr(self, "probe"):
+            self.begin()
+        self.probe.told()
+        time.sleep(0.6)  # what is usual
+        before = self.probe.told()
+        rss, cpu, start = self.memory_mib("VmRSS"), self.cpu_s(), time.monotonic()
+        with open(self.proc("clear_refs"), "w") as file:
+            file.write("5")  # the peak is counted anew
+        here, there = multiprocessing.Pipe()
+        attacker = multiprocessing.Process(target=run, args=(attack, (self.server.grpc, *arguments), there))
+        attacker.start()
+        there.close()
+        try:
+            told = here.recv() if here.poll(seconds * PATIENCE) else AssertionError(f"more than {seconds} s")
+        except EOFError:
+            told = AssertionError("the attacker died")
+        during = self.probe.told()
+        took, cpu, peak = time.monotonic() - start, self.cpu_s() - cpu, self.memory_mib("VmHWM")
+        attacker.kill()
+        attacker.join()
+        self.assertIsNone(self.server.process.poll(), f"the server has ended: {self.server.text()[-3000:]}")
+        wait_until(lambda: self.connections() == 1, 15, what="the attacker's connections are closed")
+        self.assertEqual(self.ctl(self.server, "get", self.coupon)[0]["id"], self.coupon)  # by a new connection
+        print(f"\n| {self._testMethodName[5:].replace('_', ' ')} | {before['p99_us'] / 1000:.1f} | "
+              f"{during['p99_us'] / 1000:.1f} ms | {rss} | {peak} | {self.memory_mib('VmRSS')} MiB | "
+              f"CPU {cpu:.1f} s of {took:.1f} | {told} |", file=sys.stderr)
+        if isinstance(told, BaseException):
+            raise told
+        self.assertEqual((before["failed"], during["failed"]), (0, 0), during["first_failure"])
+        if not SANITIZED:  # which know neither speed nor memory
+            self.assertLessEqual(during["p99_us"], max(P99_TIMES * before["p99_us"], P99_FLOOR_US))
+            self.assertLessEqual(peak - rss, MEMORY_GROWTH_MAX_MIB)
+        return told
+
+
+class Broken(Hostile):
+    def throw(self, kind):
+        self.attack(broken.throw, kind, SEED)
+
+    def test_bytes_that_are_not_http2(self):
+        self.throw(broken.not_http2)
+
+    def test_random_frames(self):
+        self.throw(broken.random_frames)
+
+    def test_frames_where_they_do_not_belong(self):
+        self.throw(broken.frames_within_calls)
+
+    def test_mutated_calls(self):
+        self.throw(broken.mutated_calls)
+
+    def test_truncated_calls(self):
+        self.throw(broken.truncated_calls)
+
+    def test_mutated_messages(self):
+        self.throw(broken.mutated_messages)
+
+    def test_message_prefixes_that_lie(self):
+        self.throw(broken.message_prefixes)
+
+    def test_broken_header_blocks_and_metadata(self):
+        self.throw(broken.header_blocks)
+
+    def answers(self, *cases):
+        """Each of (path, body, headers, code, text that is in the status)."""
+        self.begin()
+        for path, body, headers, code, part in cases:
+            with self.subTest(path=path, body=body[:40], headers=headers):
+                with h2.Connection(self.server.grpc) as connection:
+                    told = connection.call(path, body, *headers)
+                    self.assertEqual(told[0], code, told)
+                    self.assertIn(part, told[1])
+
+    def test_strings_with_nul_or_bad_utf8_are_refused_by_the_name_of_their_field(self):
+        def create(name):
+            return h2.message(h2.field(1, h2.field(2, name) + h2.field(3, 5)))
+
+        def request(request_id):
+            return h2.message(h2.field(1, 1) + h2.field(2, 1) + h2.field(3, request_id))
+
+        publish = "/coupon.v1.CouponService/RequestPublish"
+        self.answers(
+            *((floods.CREATE_COUPON, create(name), (), 3, "coupon.name") for name in
+              (b"a\0b", b"\0", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\xe2\x82")),
+            *((publish, request(request_id), (), 3, "request_id") for request_id in (b"\0", b"\x80abc")),
+            (floods.CREATE_COUPON, create("ü€😀".encode()), (), 0, ""))
+
+    def test_messages_that_are_not_what_they_say_are_refused(self):
+        gzip_encoding = (("grpc-encoding", "gzip"),)
+        fine = h2.field(1, 1)
+        self.answers(
+            (floods.GET_COUPON, h2.message(b"\xff"), (), 13, "cannot decode"),
+            (floods.GET_COUPON, h2.message(b"\x0a\x7f"), (), 13, "cannot decode"),
+            (floods.GET_COUPON, h2.message(b"\x0b" * 1000), (), 13, "cannot decode"),
+            (floods.GET_COUPON, h2.message(b"garbage", 1), gzip_encoding, 13, "decompress"),
+            (floods.GET_COUPON, h2.message(gzip.compress(fine)[:-5], 1), gzip_encoding, 13, "decompress"),
+            (floods.GET_COUPON, h2.message(gzip.compress(bytes(12_000_000)), 1), gzip_encoding, 8, "larger"),
+            (floods.GET_COUPON, h2.message(bytes(10), length=100_000_000), (), 13, "no request"),
+            (floods.GET_COUPON, b"", (), 13, "no request"),
+            (floods.GET_COUPON, h2.message(gzip.compress(fine), 1), gzip_encoding, 5, ""))
+
+
+class Floods(Hostile):
+    def test_pings(self):
+        self.attack(floods.pings)
+
+    def test_pings_whose_answers_are_not_read(self):
+        self.attack(floods.pings_without_reading)
+
+    def test_acknowledgements_of_nothing(self):
+        self.attack(floods.acknowledgements)
+
+    def test_settings(self):
+        self.attack(floods.settings)
+
+    def test_settings_whose_answers_are_not_read(self):
+        self.attack(floods.settings_without_reading)
+
+    def test_priorities_of_streams_that_never_come(self):
+        self.attack(floods.priorities)
+
+    def test_window_updates_of_zero(self):
+        self.attack(floods.window_updates)
+
+    def test_frames_of_an_unknown_type(self):
+        self.attack(floods.unknown_frames)
+
+    def test_empty_data_frames(self):
+        self.attack(floods.empty_data)
+
+    def test_rapid_reset(self):
+        self.attack(floods.rapid_reset)
+
+    def test_rapid_reset_of_whole_calls(self):
+        self.attack(floods.rapid_reset_of_whole_calls)
+
+    def test_streams_that_the_server_is_made_to_reset(self):
+        self.attack(floods.made_to_reset)
+
+    def test_calls_of_methods_that_do_not_exist(self):
+        self.attack(floods.unknown_methods)
+
+    def test_calls_whose_message_never_comes(self):
+        self.attack(floods.calls_without_message)
+
+
+class HeaderBlocks(Hostile):
+    def test_a_header_block_that_never_ends(self):
+        self.attack(floods.continuations)
+
+    def test_a_header_block_of_small_headers_that_never_ends(self):
+        self.attack(floods.continuations_of_small_headers)
+
+    def test_a_header_block_without_content_that_never_ends(self):
+        self.attack(floods.empty_continuations)
+
+    def test_a_header_of_two_gigabytes(self):
+        self.attack(floods.endless_string)
+
+    def test_headers_that_are_a_thousand_times_larger_unpacked(self):
+        self.attack(floods.indexed_bomb)
+
+
+class Memory(Hostile):
+    def test_a_message_of_100_mb_is_refused(self):
+        self.assertIn("status 8", self.attack(floods.large_message))
+
+    def test_ten_messages_of_100_mb_at_a_time(self):
+        self.attack(floods.large_message, 10)
+
+    def test_a_message_of_100_mb_beyond_the_window(self):
+        self.attack(floods.large_message_at_once)
+
+    def test_messages_that_never_become_complete(self):
+        self.attack(floods.large_messages_on_many_streams)
+
+    def test_watchers_that_never_read(self):
+        self.attack(floods.never_reading_watchers)
+
+    def test_questions_whose_answers_are_never_read(self):
+        self.attack(floods.never_reading_reflection)
+
+
+class Connections(Hostile):
+    def test_ten_thousand_that_say_nothing_or_half_are_closed_within_the_handshake_time(self):
+        told = self.attack(floods.half_open)
+        self.assertIn(" 0 still open", told)
+
+    def test_more_than_allowed(self):
+        self.begin(grpc__max_connections=300)
+        self.attack(floods.too_many)
+
+    def test_more_than_there_are_files(self):
+        self.begin(command=["prlimit", "--nofile=256:256", f"{BUILD}/couponsd"])
+        self.attack(floods.too_many)
+
+    def test_come_and_go(self):
+        self.attack(floods.come_and_go)
+
+    def test_a_preface_that_comes_byte_by_byte_ends_with_the_handshake_time(self):
+        self.assertIn(" 0 open", self.attack(floods.slow_preface))
+
+    def test_headers_that_come_byte_by_byte(self):
+        self.attack(floods.slow_headers)
+
+
+if __name__ == "__main__":
+    print(f"HOSTILE_SEED={SEED}", file=sys.stderr)
+    unittest.main()
