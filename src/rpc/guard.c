@@ -1,24 +1,16 @@
-/* Stands between the sockets of clients and gRPC's core, where both can be seen: in libc's accept4, recvmsg,
- * sendmsg and close, and OpenSSL's SSL_read and SSL_write, which the core calls through the dynamic linker. The
- * functions here take their places in the whole process, and do the same but for clients' connections:
+/* Stands between clients and gRPC's core, where what they send can be seen: in libc's recvmsg, sendmsg and close, and
+ * OpenSSL's SSL_read and SSL_write, which the core calls through the dynamic linker. The functions here take their
+ * places in the whole process, and do the same but for the connections that door.c asked about:
  *
- * - A connection whose descriptor is beyond a limit is closed at once. When accept4 fails for want of a descriptor, the
- *   core (seen with 1.51.1; CVE-2023-4785) closes its listening socket for good: whoever opens connections enough shuts
- *   the server's door until it is started anew. This way the listener goes on, and there is always room for connections
- *   to backends and for files. The kernel gives the lowest free number, so the number tells how many are open, without
- *   counting. It holds for every listener of the process, libmicrohttpd's too.
+ * - Who connects again and again, or went too far just now, is not let in for a while; addresses.c knows.
  * - What is read is judged by frames.c. Without TLS, one who goes too far finds the connection closed. With TLS, the
- * core reads noise from then on, finds it to be no HTTP/2, and closes the connection itself.
+ *   core reads noise from then on, finds it to be no HTTP/2, and closes the connection itself.
  *
  * Any thread; a connection is read by one at a time. */
 #include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -26,13 +18,6 @@
 #include "base/clock.h"
 #include "rpc/internal.h"
 
-/* Of those that the process may have at all, so many are kept from clients: a share, and never fewer than some. */
-#define KEPT_SHARE 16
-#define KEPT_MIN   64
-/* What the process has open besides clients when it serves: epoll, pipes, files, connections to backends. */
-#define OWN_FILES 128
-/* How often, and about as many ms, it waits for a descriptor when all are gone, even the one that is kept for that. */
-#define SPARE_TRIES 20
 /* No more than so many connections are guarded: those that memory is set aside for. */
 #define GUARDED_MAX (1 << 20)
 /* A header block may take more bytes than its metadata: an odd encoding, and what is refused one by one. */
@@ -41,9 +26,16 @@
 /* Of an address, until its next ones are closed at once. */
 #define OFFENCES_MAX 3
 
+/* Bytes of messages that have come in part, for which a connection is cut off: of so many of the largest there may be,
+ * or so many. When those of all connections are more than ALL_TIMES that, it is whoever has more than his share. */
+#define UNFINISHED_MESSAGES 32
+#define UNFINISHED_MIN      (64 << 20)
+#define ALL_TIMES           2
+
 struct connection {
     atomic_bool is_client; /* orders the rest between the threads that accept, read and close */
-    uint64_t address;      /* as offenders_key has it */
+    atomic_bool has_called;
+    uint64_t address; /* as address_key has it */
     struct frames frames;
 };
 
@@ -53,17 +45,24 @@ struct session {
     struct frames frames;
 };
 
-static atomic_int fd_limit = INT_MAX; /* those from here on are not given to clients */
-static atomic_size_t block_max = SIZE_MAX;
-static atomic_int closed_port;
+static atomic_size_t block_max, message_max;
+static atomic_int n_clients;
+static _Atomic int64_t n_unfinished;             /* bytes */
 static _Atomic(struct connection *) connections; /* by descriptor; for good once it is there */
 static atomic_int n_connections;                 /* it has room for */
-static _Atomic int64_t n_refused, n_cut[RPC_ABUSES];
+static _Atomic int64_t n_cut[RPC_ABUSES];
 static int tls_index = -1;
 
-static void forget_tls(void *ssl, void *frames, CRYPTO_EX_DATA *data, int index, long argl, void *argp) {
+static void forget_frames(struct frames *frames) {
+    atomic_fetch_sub(&n_unfinished, frames->unfinished);
+    frames_deinit(frames);
+}
+
+static void forget_tls(void *ssl, void *session, CRYPTO_EX_DATA *data, int index, long argl, void *argp) {
     (void)ssl, (void)data, (void)index, (void)argl, (void)argp;
-    free(frames);
+    if (session)
+        forget_frames(&((struct session *)session)->frames);
+    free(session);
 }
 
 static void make_room(int n) {
@@ -81,27 +80,16 @@ static void make_room(int n) {
     pthread_mutex_unlock(&lock);
 }
 
-void guard_limit(int max_connections, size_t max_metadata_bytes) {
-    struct rlimit files;
-    int64_t limit = INT_MAX;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY && files.rlim_cur < INT_MAX) {
-        int64_t all = (int64_t)files.rlim_cur;
-        int64_t kept = all / KEPT_SHARE > KEPT_MIN ? all / KEPT_SHARE : KEPT_MIN;
-        limit = all > 2 * kept ? all - kept : all / 2;
-    }
-    make_room((int)limit);
-    if (max_connections > 0 && max_connections + OWN_FILES < limit)
-        limit = max_connections + OWN_FILES;
-    atomic_store(&fd_limit, (int)limit);
-    atomic_store(&block_max, BLOCK_SHARE * max_metadata_bytes);
+static void raise_to(atomic_size_t *limit, size_t value) {
+    size_t now = atomic_load(limit);
+    while (now < value && !atomic_compare_exchange_weak(limit, &now, value))
+        ;
 }
 
-void guard_close_door(int port) {
-    atomic_store(&closed_port, port);
-}
-
-int64_t guard_refused(void) {
-    return atomic_load(&n_refused);
+void guard_limit(int max_connections, size_t max_metadata_bytes, size_t max_message_bytes) {
+    make_room(max_connections);
+    raise_to(&block_max, BLOCK_SHARE * max_metadata_bytes);
+    raise_to(&message_max, max_message_bytes < UINT32_MAX ? max_message_bytes : UINT32_MAX);
 }
 
 int64_t guard_cut(enum rpc_abuse why) {
@@ -113,113 +101,71 @@ static struct connection *connection_of(int fd) {
     return all && fd >= 0 && fd < atomic_load_explicit(&n_connections, memory_order_relaxed) ? &all[fd] : NULL;
 }
 
-static enum rpc_abuse take(struct frames *frames, uint64_t address, const uint8_t *bytes, size_t len) {
-    int64_t now_ms = clock_mono_us() / US_PER_MS;
-    enum rpc_abuse abuse =
-        frames_take(frames, bytes, len, atomic_load_explicit(&block_max, memory_order_relaxed), now_ms);
+static struct frames_limits limits_now(void) {
+    size_t message_bytes = atomic_load_explicit(&message_max, memory_order_relaxed);
+    int64_t one = (int64_t)message_bytes * UNFINISHED_MESSAGES;
+    one = one < UNFINISHED_MIN ? UNFINISHED_MIN : one;
+    int64_t all = ALL_TIMES * one;
+    bool is_short = atomic_load_explicit(&n_unfinished, memory_order_relaxed) > all;
+    return (struct frames_limits){
+        .block_bytes = atomic_load_explicit(&block_max, memory_order_relaxed),
+        .message_bytes = message_bytes,
+        .unfinished_bytes = is_short ? all / (atomic_load(&n_clients) + 1) : one,
+    };
+}
+
+static enum rpc_abuse take(struct frames *frames, uint64_t address, uint8_t *bytes, size_t len) {
+    int64_t now_ms = clock_mono_us() / US_PER_MS, unfinished = frames->unfinished;
+    struct frames_limits limits = limits_now();
+    enum rpc_abuse abuse = frames_take(frames, bytes, len, &limits, now_ms);
+    if (frames->unfinished != unfinished)
+        atomic_fetch_add(&n_unfinished, frames->unfinished - unfinished);
     if (abuse != RPC_ABUSE_NONE) {
         frames->is_cut = true;
         atomic_fetch_add(&n_cut[abuse], 1);
-        offenders_add(address, now_ms);
+        address_offends(address, now_ms);
     }
     return abuse;
 }
 
-/* --- accept4 --- */
+/* What was read from it has a call in it, perhaps not for the first time. */
+static void note_call(struct connection *connection) {
+    if (!atomic_load_explicit(&connection->has_called, memory_order_relaxed) &&
+        !atomic_exchange(&connection->has_called, true))
+        address_calls(connection->address, clock_mono_us() / US_PER_MS);
+}
+
+bool guard_let_in(int fd, const struct sockaddr *address, socklen_t len) {
+    struct connection *connection = connection_of(fd);
+    if (!connection)
+        return true;
+    uint64_t key = address_key(address, len);
+    int64_t now_ms = clock_mono_us() / US_PER_MS;
+    int offences = address_offences(key, now_ms);
+    if (offences >= OFFENCES_MAX || !address_connects(key, now_ms)) {
+        atomic_fetch_add(&n_cut[offences >= OFFENCES_MAX ? RPC_ABUSE_OFFENDER : RPC_ABUSE_CONNECTS], 1);
+        return false;
+    }
+    (void)atomic_load(&connection->is_client);
+    connection->address = key;
+    atomic_store(&connection->has_called, false);
+    frames_init(&connection->frames, offences);
+    atomic_fetch_add(&n_clients, 1);
+    atomic_store(&connection->is_client, true);
+    return true;
+}
 
 /* Their types differ from the ones in libc's headers by qualifiers that C takes seriously, hence names of their own. */
-int guarded_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) __asm__("accept4");
 ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) __asm__("recvmsg");
 ssize_t guarded_sendmsg(int fd, const struct msghdr *message, int flags) __asm__("sendmsg");
 int guarded_close(int fd) __asm__("close");
 int guarded_ssl_read(SSL *ssl, void *bytes, int size) __asm__("SSL_read");
 int guarded_ssl_write(SSL *ssl, const void *bytes, int size) __asm__("SSL_write");
 
-static bool is_closed(int listener) {
-    int port = atomic_load_explicit(&closed_port, memory_order_acquire);
-    struct sockaddr_storage address;
-    socklen_t len = sizeof address;
-    if (port == 0 || getsockname(listener, (struct sockaddr *)&address, &len) != 0)
-        return false;
-    if (address.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port) == port;
-    return address.ss_family == AF_INET && ntohs(((struct sockaddr_in *)&address)->sin_port) == port;
-}
-
-/* False: it is not wanted. */
-static bool let_in(int fd, const struct sockaddr *address, socklen_t len) {
-    if (fd >= atomic_load(&fd_limit)) {
-        atomic_fetch_add(&n_refused, 1);
-        return false;
-    }
-    struct connection *connection = connection_of(fd);
-    if (!connection)
-        return true;
-    uint64_t key = offenders_key(address, len);
-    int offences = offenders_find(key, clock_mono_us() / US_PER_MS);
-    if (offences >= OFFENCES_MAX) {
-        atomic_fetch_add(&n_cut[RPC_ABUSE_OFFENDER], 1);
-        return false;
-    }
-    (void)atomic_load(&connection->is_client);
-    connection->address = key;
-    frames_init(&connection->frames, offences);
-    atomic_store(&connection->is_client, true);
-    return true;
-}
-
-/* All descriptors may be gone although none is a client's. Then one that is kept for it is freed for a moment, to close
- * the connection with: left alone it would be tried again and again. */
-static atomic_int spare = -1;
-
-static void keep_spare(void) {
-    if (atomic_load(&spare) >= 0)
-        return;
-    int expected = -1, fresh = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (fresh >= 0 && !atomic_compare_exchange_strong(&spare, &expected, fresh))
-        close(fresh);
-}
-
-/* False: there is none to spare, as somebody else was quicker. */
-static bool refuse_by_spare(int listener) {
-    int freed = atomic_exchange(&spare, -1);
-    if (freed < 0)
-        return false;
-    close(freed);
-    int unwanted = (int)syscall(SYS_accept4, listener, NULL, NULL, SOCK_CLOEXEC);
-    if (unwanted >= 0) {
-        close(unwanted);
-        atomic_fetch_add(&n_refused, 1);
-    }
-    return true;
-}
-
-int guarded_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) {
-    socklen_t room = len ? *len : 0;
-    for (int tries = 0; tries < SPARE_TRIES;) {
-        keep_spare();
-        if (len)
-            *len = room;
-        int fd = (int)syscall(SYS_accept4, listener, address, len, flags);
-        if (fd >= 0) {
-            if (!is_closed(listener) && let_in(fd, address, len ? *len : 0))
-                return fd;
-            close(fd);
-        } else if (errno != EMFILE && errno != ENFILE) {
-            return -1;
-        } else if (!refuse_by_spare(listener)) {
-            tries++;
-            clock_sleep_us(US_PER_MS);
-        }
-    }
-    errno = EAGAIN; /* anything else, and the core would give the listener up; so it comes back with the next client */
-    return -1;
-}
-
 /* --- without TLS, or before it --- */
 
 /* Whose bytes this thread has read last: OpenSSL is given them without being told. */
-static _Thread_local uint64_t last_address;
+static _Thread_local struct connection *last_read;
 
 static bool judge_pieces(struct connection *connection, const struct msghdr *message, size_t len) {
     for (size_t i = 0; i < message->msg_iovlen && len > 0; i++) {
@@ -243,8 +189,10 @@ ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) {
     ssize_t n = syscall(SYS_recvmsg, fd, message, flags);
     if (!connection || n <= 0 || flags != 0)
         return n;
-    last_address = connection->address;
+    last_read = connection;
     bool is_fine = judge_pieces(connection, message, (size_t)n);
+    if (connection->frames.stream != 0)
+        note_call(connection);
     atomic_store_explicit(&connection->is_client, true, memory_order_release);
     return is_fine ? n : 0;
 }
@@ -258,8 +206,13 @@ ssize_t guarded_sendmsg(int fd, const struct msghdr *message, int flags) {
 
 int guarded_close(int fd) {
     struct connection *connection = client_of(fd);
-    if (connection)
+    if (connection) {
+        if (!atomic_load(&connection->has_called))
+            address_leaves(connection->address, clock_mono_us() / US_PER_MS);
+        forget_frames(&connection->frames);
+        atomic_fetch_sub(&n_clients, 1);
         atomic_store_explicit(&connection->is_client, false, memory_order_release);
+    }
     return (int)syscall(SYS_close, fd);
 }
 
@@ -270,8 +223,8 @@ static struct session *session_of(SSL *ssl) {
         return NULL;
     struct session *session = SSL_get_ex_data(ssl, tls_index);
     if (!session && (session = malloc(sizeof *session))) {
-        session->address = last_address;
-        frames_init(&session->frames, offenders_find(last_address, clock_mono_us() / US_PER_MS));
+        session->address = last_read ? last_read->address : 0;
+        frames_init(&session->frames, address_offences(session->address, clock_mono_us() / US_PER_MS));
         if (!SSL_set_ex_data(ssl, tls_index, session)) {
             free(session);
             return NULL;
@@ -299,9 +252,12 @@ int guarded_ssl_read(SSL *ssl, void *bytes, int size) {
     memcpy(&read_next, &next, sizeof read_next);
     int n = read_next(ssl, bytes, size);
     struct session *session = n > 0 ? session_of(ssl) : NULL;
-    if (session &&
-        (session->frames.is_cut || take(&session->frames, session->address, bytes, (size_t)n) != RPC_ABUSE_NONE))
+    if (!session)
+        return n;
+    if (session->frames.is_cut || take(&session->frames, session->address, bytes, (size_t)n) != RPC_ABUSE_NONE)
         memset(bytes, 0xff, (size_t)n);
+    else if (session->frames.stream != 0 && last_read && last_read->address == session->address)
+        note_call(last_read);
     return n;
 }
 

@@ -229,6 +229,16 @@ void callers_leave(struct callers *callers, struct caller *caller);
 
 /* --- frames.c --- */
 
+/* A message that has come in part. */
+struct upload {
+    uint32_t stream;
+    uint32_t left;  /* bytes that are to come, once the prefix is complete */
+    uint32_t taken; /* bytes of it that the core keeps */
+    uint32_t touched_ms;
+    uint8_t prefix[5];
+    uint8_t prefix_len; /* that have come; 0: between messages */
+};
+
 /* What a connection's client has sent so far. */
 struct frames {
     uint32_t preface_left;              /* bytes */
@@ -246,32 +256,64 @@ struct frames {
     bool has_settings; /* acknowledged them */
     bool is_other;     /* it isn't HTTP/2 */
     bool is_cut;       /* for who judges it */
+    /* messages: of the current DATA frame, and those that wait for another */
+    struct upload current;
+    struct upload *uploads;
+    uint32_t n_uploads, uploads_capacity;
+    int64_t unfinished; /* bytes of all of them */
+};
+
+struct frames_limits {
+    size_t block_bytes;       /* of a header block */
+    size_t message_bytes;     /* what the server takes at most, of its servers the one that takes most */
+    int64_t unfinished_bytes; /* of messages that have come in part, on the connection */
 };
 
 /* `offences` (0, 1, 2): how much less than others the client may do. */
 void frames_init(struct frames *frames, int offences);
-/* The next bytes of it. `block_max`: bytes of a header block. After anything but RPC_ABUSE_NONE it isn't called again.
- */
-enum rpc_abuse frames_take(struct frames *frames, const uint8_t *bytes, size_t len, size_t block_max, int64_t now_ms);
+void frames_deinit(struct frames *frames);
+/* The next bytes of it. Where they begin a message beyond limits->message_bytes, its length is changed in `bytes` to
+ * one more than that. After anything but RPC_ABUSE_NONE it isn't called again. */
+enum rpc_abuse frames_take(struct frames *frames, uint8_t *bytes, size_t len, const struct frames_limits *limits,
+                           int64_t now_ms);
 /* The server has sent it something. Any thread, while another takes. */
 void frames_wrote(struct frames *frames);
 
-/* --- offenders.c --- */
+/* --- addresses.c --- */
 
-/* The address without its port, of IPv6 the network (/64); 0 where there is none, as with Unix sockets. */
-uint64_t offenders_key(const struct sockaddr *address, socklen_t len);
-void offenders_add(uint64_t key, int64_t now_ms);
-/* How often it was added lately; forgotten with time. */
-int offenders_find(uint64_t key, int64_t now_ms);
+/* The address without its port, of IPv6 the network (/64); 0 where there is none, as with Unix sockets: of those
+ * nothing is remembered. */
+uint64_t address_key(const struct sockaddr *address, socklen_t len);
+/* A connection was cut off. */
+void address_offends(uint64_t key, int64_t now_ms);
+/* How often that was so lately; forgotten with time. */
+int address_offences(uint64_t key, int64_t now_ms);
+/* False: it has connected too often without calling. Otherwise one of the other two follows, once. */
+bool address_connects(uint64_t key, int64_t now_ms);
+/* On a connection there was a first call. */
+void address_calls(uint64_t key, int64_t now_ms);
+/* One was closed on which there never was. */
+void address_leaves(uint64_t key, int64_t now_ms);
+
+/* --- door.c --- */
+
+/* A server is about to listen at that port; from now on new connections to it are closed at once; it is no longer. */
+void door_open(int port);
+void door_close(int port);
+void door_forget(int port);
+/* For all of the process: 0 for no limit, but that of descriptors; the last call holds. Returns what that is: no client
+ * has a descriptor so high. */
+int door_limit(int max_connections);
+/* Connections closed as there were too many. */
+int64_t door_refused(void);
 
 /* --- guard.c --- */
 
-/* New connections to that port are closed at once; 0: to none. Of one server at a time. */
-void guard_close_door(int port);
-/* For all of the process; 0: no limit, but that of descriptors. The last call holds. */
-void guard_limit(int max_connections, size_t max_metadata_bytes);
-/* Connections closed as there were too many; connections cut off, by reason. */
-int64_t guard_refused(void);
+/* For all of the process; of sizes the highest holds. max_fds: clients' descriptors are below that. */
+void guard_limit(int max_fds, size_t max_metadata_bytes, size_t max_message_bytes);
+/* Of a connection that was accepted, by its descriptor; false: it is not wanted. */
+bool guard_let_in(int fd, const struct sockaddr *address, socklen_t len);
+/* Connections cut off, by reason. */
 int64_t guard_cut(enum rpc_abuse why);
 
 /* --- server.c --- */

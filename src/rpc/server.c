@@ -210,11 +210,16 @@ static void destroy_core(struct rpc_server *server) {
     server->pollers = NULL;
 }
 
+static int port_of(const struct rpc_server *server) {
+    return atoi(strrchr(server->address, ':') + 1);
+}
+
 bool rpc_server_start(struct rpc_server *server, struct err *err) {
     atomic_store(&server->stopping, false);
     atomic_store(&server->draining, false);
     server->is_shut_down = server->own_closed = false;
-    guard_limit(server->options.max_connections, server->options.max_metadata_bytes);
+    guard_limit(door_limit(server->options.max_connections), server->options.max_metadata_bytes,
+                server->options.max_message_bytes);
     server->core = create_core(&server->options);
     if (!create_pollers(server, err)) {
         grpc_server_destroy(server->core);
@@ -228,6 +233,7 @@ bool rpc_server_start(struct rpc_server *server, struct err *err) {
         destroy_core(server);
         return false;
     }
+    door_open(port_of(server));
     grpc_server_start(server->core);
     arm_all(server);
     return true;
@@ -242,7 +248,7 @@ int64_t rpc_server_in_flight(const struct rpc_server *server) {
 }
 
 int64_t rpc_connections_refused(void) {
-    return guard_refused();
+    return door_refused();
 }
 
 int64_t rpc_connections_cut(enum rpc_abuse abuse) {
@@ -290,14 +296,13 @@ static void wait_for_grace(struct rpc_server *server, int64_t grace_ms, const vo
 
 /* Whoever connects is sent away, first, so that no connection is set up behind the cut. */
 static void cut(struct rpc_server *server, int64_t linger_ms) {
-    guard_close_door(atoi(strrchr(server->address, ':') + 1));
+    door_close(port_of(server));
     clock_sleep_us(linger_ms * US_PER_MS);
     grpc_server_cancel_all_calls(server->core);
     clock_sleep_us(linger_ms ? CUT_MS * US_PER_MS : 0);
     atomic_store(&server->stopping, true);
     grpc_server_shutdown_and_notify(server->core, server->pollers[0].base.queue,
                                     op_arm(&server->shutdown_op, on_shut_down));
-    guard_close_door(0);
 }
 
 static void wait_until_quiet(struct rpc_server *server) {
@@ -316,6 +321,7 @@ void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const volatile
     cut(server, grace_ms > 0 ? LINGER_MS : 0);
     grpc_server_cancel_all_calls(server->core);
     wait_until_quiet(server);
+    door_forget(port_of(server));
     destroy_core(server);
 }
 

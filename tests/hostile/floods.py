@@ -360,15 +360,18 @@ def too_many(address, count=2_000):
 def come_and_go(address):
     """Connected, closed, and again."""
     host, port = address.rsplit(":", 1)
-    count, deadline = 0, time.monotonic() + SECONDS
+    count, refused, deadline = 0, 0, time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         with socket.socket() as one:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no TIME_WAIT
             one.bind((h2.ATTACKER, 0))
-            one.connect((host, int(port)))
-            one.send(PREFACE + h2.settings())
+            try:
+                one.connect((host, int(port)))
+                one.send(PREFACE + h2.settings())
+            except ConnectionError:
+                refused += 1
         count += 1
-    return f"{count} connections one after another"
+    return f"{count} connections one after another, {refused} of them reset by the server before anything was sent"
 
 
 # --- as slowly as it goes ---

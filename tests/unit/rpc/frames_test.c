@@ -5,18 +5,28 @@
 
 #include "rpc/internal.h"
 
-#define PREFACE   "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-#define BLOCK_MAX 1000
-#define EARLY_MAX 1000
-#define NOW_MS    1000
+#define PREFACE        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#define BLOCK_MAX      1000
+#define MESSAGE_MAX    3000
+#define UNFINISHED_MAX 100000
+#define EARLY_MAX      1000
+#define NOW_MS         1000
 
 enum { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION };
 #define END_STREAM  0x1
 #define ACK         0x1
 #define END_HEADERS 0x4
 
-static enum rpc_abuse feed(struct frames *frames, const void *bytes, size_t len, int64_t now_ms) {
-    return frames_take(frames, bytes, len, BLOCK_MAX, now_ms);
+static const struct frames_limits limits = {
+    .block_bytes = BLOCK_MAX, .message_bytes = MESSAGE_MAX, .unfinished_bytes = UNFINISHED_MAX};
+
+static enum rpc_abuse feed(struct frames *frames, uint8_t *bytes, size_t len, int64_t now_ms) {
+    return frames_take(frames, bytes, len, &limits, now_ms);
+}
+
+static enum rpc_abuse feed_preface(struct frames *frames) {
+    uint8_t preface[] = PREFACE;
+    return feed(frames, preface, sizeof preface - 1, 1);
 }
 
 /* A frame with `len` bytes of payload, into bytes; its whole length. */
@@ -45,7 +55,7 @@ static enum rpc_abuse send_one(struct frames *frames, int type, int flags, size_
 static struct frames begin(void) {
     struct frames frames;
     frames_init(&frames, 0);
-    cr_assert_eq(feed(&frames, PREFACE, sizeof PREFACE - 1, 1), RPC_ABUSE_NONE);
+    cr_assert_eq(feed_preface(&frames), RPC_ABUSE_NONE);
     cr_assert_eq(send_on(&frames, SETTINGS, ACK, 0, 0, 1), RPC_ABUSE_NONE);
     cr_assert_eq(send_on(&frames, HEADERS, END_HEADERS, 1, 60, 1), RPC_ABUSE_NONE);
     return frames;
@@ -140,7 +150,7 @@ Test(frames, who_has_offended_may_do_less) {
         struct frames frames;
         enum rpc_abuse abuse;
         frames_init(&frames, offences);
-        cr_assert_eq(feed(&frames, PREFACE, sizeof PREFACE - 1, 1), RPC_ABUSE_NONE);
+        cr_assert_eq(feed_preface(&frames), RPC_ABUSE_NONE);
         int n = send_many(&frames, PING, 0, 8, 100000, &abuse);
         cr_assert_lt(n, before / 2);
         before = n;
@@ -151,7 +161,7 @@ Test(frames, who_has_offended_may_do_less) {
 Test(frames, streams_before_the_settings_are_acknowledged_are_limited) {
     struct frames frames;
     frames_init(&frames, 0);
-    cr_assert_eq(feed(&frames, PREFACE, sizeof PREFACE - 1, 1), RPC_ABUSE_NONE);
+    cr_assert_eq(feed_preface(&frames), RPC_ABUSE_NONE);
     uint32_t n = 0;
     enum rpc_abuse abuse = RPC_ABUSE_NONE;
     while (n < 10000 && (abuse = send_on(&frames, HEADERS, END_HEADERS, 2 * n + 1, 60, 1)) == RPC_ABUSE_NONE)
@@ -212,9 +222,125 @@ Test(frames, it_does_not_matter_how_the_bytes_are_cut) {
 }
 
 Test(frames, what_is_not_HTTP_2_is_left_to_the_core) {
-    static const uint8_t noise[5000] = {0x16, 0x03, 0x01};
+    static uint8_t noise[5000] = {0x16, 0x03, 0x01};
     struct frames frames;
     frames_init(&frames, 0);
     for (int i = 0; i < 1000; i++)
         cr_assert_eq(feed(&frames, noise, sizeof noise, 1), RPC_ABUSE_NONE);
+}
+
+/* --- messages --- */
+
+/* A prefix and `n` zeros of a message's bytes, into a DATA frame; feeds it. */
+static enum rpc_abuse send_message(struct frames *frames, int flags, uint32_t stream, uint32_t len, size_t n) {
+    uint8_t bytes[9 + 5 + 2 * MESSAGE_MAX];
+    size_t size = put(bytes, DATA, flags, stream, 5 + n);
+    for (int i = 0; i < 4; i++)
+        bytes[10 + i] = (uint8_t)(len >> (24 - 8 * i));
+    return feed(frames, bytes, size, NOW_MS);
+}
+
+Test(frames, of_a_message_that_is_too_large_the_core_is_told_that_it_has_one_byte_too_many) {
+    static const uint8_t lengths[][4] = {
+        {0, 0, 0x0b, 0xb8}, {0, 0, 0x0b, 0xb9}, {5, 0xf5, 0xe1, 0}, {255, 255, 255, 255}};
+    static const uint8_t told[][4] = {{0, 0, 0x0b, 0xb8}, {0, 0, 0x0b, 0xb9}, {0, 0, 0x0b, 0xb9}, {0, 0, 0x0b, 0xb9}};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        struct frames frames = begin();
+        uint8_t bytes[9 + 5 + 10];
+        size_t size = put(bytes, DATA, 0, 1, 15);
+        memcpy(bytes + 10, lengths[i], 4);
+        cr_assert_eq(feed(&frames, bytes, size, NOW_MS), RPC_ABUSE_NONE);
+        cr_assert_arr_eq(bytes + 10, told[i], 4);
+        for (int n = 0; n < 1000; n++)
+            cr_assert_eq(send_one(&frames, DATA, 0, 2000, NOW_MS), RPC_ABUSE_NONE,
+                         "what follows is part of it or not kept");
+        cr_assert_leq(frames.unfinished, MESSAGE_MAX + 1);
+        frames_deinit(&frames);
+    }
+}
+
+Test(frames, a_length_that_comes_in_pieces_may_be_changed_while_it_is_not_yet_told) {
+    static const struct {
+        uint8_t length[4];
+        size_t cut; /* of its bytes, before */
+        enum rpc_abuse abuse;
+    } cases[] = {
+        {{5, 0xf5, 0xe1, 0}, 0, RPC_ABUSE_NONE}, {{5, 0xf5, 0xe1, 0}, 1, RPC_ABUSE_MESSAGES},
+        {{0, 0xf5, 0xe1, 0}, 1, RPC_ABUSE_NONE}, {{0, 0xf5, 0xe1, 0}, 3, RPC_ABUSE_MESSAGES},
+        {{0, 0, 0x0b, 0xff}, 3, RPC_ABUSE_NONE}, {{0, 0, 0x0c, 0xff}, 3, RPC_ABUSE_MESSAGES},
+        {{0, 0, 0x0a, 0xff}, 3, RPC_ABUSE_NONE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct frames frames = begin();
+        uint8_t bytes[9 + 5];
+        put(bytes, DATA, 0, 1, 5);
+        memcpy(bytes + 10, cases[i].length, 4);
+        cr_assert_eq(feed(&frames, bytes, 10 + cases[i].cut, NOW_MS), RPC_ABUSE_NONE);
+        cr_assert_eq(feed(&frames, bytes + 10 + cases[i].cut, 4 - cases[i].cut, NOW_MS), cases[i].abuse, "case %zu", i);
+        frames_deinit(&frames);
+    }
+}
+
+Test(frames, a_message_is_counted_until_it_is_complete_or_its_stream_ends) {
+    struct frames frames = begin();
+    cr_assert_eq(send_message(&frames, 0, 1, 2000, 1500), RPC_ABUSE_NONE);
+    cr_assert_eq(send_message(&frames, 0, 3, 2000, 400), RPC_ABUSE_NONE);
+    cr_assert_eq(send_message(&frames, 0, 5, 2000, 100), RPC_ABUSE_NONE);
+    cr_assert_eq(send_message(&frames, END_STREAM, 7, 2000, 100), RPC_ABUSE_NONE);
+    cr_assert_eq(frames.unfinished, 2000);
+    cr_assert_eq(send_on(&frames, DATA, 0, 1, 500, NOW_MS), RPC_ABUSE_NONE);
+    cr_assert_eq(frames.unfinished, 500);
+    cr_assert_eq(send_on(&frames, RST_STREAM, 0, 3, 4, NOW_MS), RPC_ABUSE_NONE);
+    cr_assert_eq(frames.unfinished, 100);
+    cr_assert_eq(send_on(&frames, DATA, END_STREAM, 5, 0, NOW_MS), RPC_ABUSE_NONE);
+    cr_assert_eq(frames.unfinished, 0);
+    cr_assert_eq(frames.n_uploads, 0);
+    frames_deinit(&frames);
+}
+
+Test(frames, messages_that_never_become_complete_are_limited_by_bytes_and_by_number) {
+    static const struct {
+        size_t len;
+        int most;
+    } cases[] = {{1000, UNFINISHED_MAX / 1000}, {0, 2048}};
+    for (size_t i = 0; i < 2; i++) {
+        struct frames frames = begin();
+        enum rpc_abuse abuse = RPC_ABUSE_NONE;
+        int n = -1;
+        for (uint32_t stream = 1; abuse == RPC_ABUSE_NONE; stream += 2, n++)
+            abuse = send_message(&frames, 0, stream, 2000, cases[i].len);
+        cr_assert_eq(abuse, RPC_ABUSE_MESSAGES);
+        cr_assert_eq(n, cases[i].most);
+        frames_deinit(&frames);
+    }
+}
+
+Test(frames, any_number_of_messages_may_come_in_pieces_of_pieces) {
+    static uint8_t bytes[400000];
+    for (unsigned seed = 1; seed <= 20; seed++) {
+        srand(seed);
+        struct frames frames = begin();
+        /* On each of some streams: messages one after another, in frames of any length. */
+        uint8_t message[5 + 100] = {0, 0, 0, 0, 100};
+        size_t sent[20] = {0}, len = 0, whole = 30 * sizeof message;
+        for (uint32_t left = 20; left > 0 && len + 300 < sizeof bytes;) {
+            uint32_t stream = (uint32_t)rand() % 20;
+            size_t n = (size_t)rand() % 250;
+            n = n < whole - sent[stream] ? n : whole - sent[stream];
+            if (sent[stream] == whole || n == 0)
+                continue;
+            size_t end = len + put(bytes + len, DATA, 0, 2 * stream + 1, n);
+            for (len += 9; len < end; len++)
+                bytes[len] = message[sent[stream]++ % sizeof message];
+            left -= sent[stream] == whole;
+        }
+        for (size_t at = 0, cut; at < len; at += cut) {
+            cut = 1 + (size_t)rand() % (seed * 20);
+            cut = cut < len - at ? cut : len - at;
+            cr_assert_eq(feed(&frames, bytes + at, cut, NOW_MS), RPC_ABUSE_NONE, "seed %u at %zu", seed, at);
+        }
+        cr_assert_eq(frames.unfinished, 0, "seed %u", seed);
+        cr_assert_eq(frames.n_uploads, 0, "seed %u", seed);
+        frames_deinit(&frames);
+    }
 }
