@@ -159,6 +159,8 @@ int door_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) 
         by_level = *event;
         by_level.events &= ~(uint32_t)EPOLLET;
         event = &by_level;
+    } else if (operation == EPOLL_CTL_ADD) {
+        guard_watched(fd, epoll, event);
     }
     return (int)syscall(SYS_epoll_ctl, epoll, operation, fd, event);
 }

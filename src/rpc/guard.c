@@ -5,9 +5,12 @@
  * - Who connects again and again, or went too far just now, is not let in for a while; addresses.c knows.
  * - What is read is judged by frames.c. Without TLS, one who goes too far finds the connection closed. With TLS, the
  *   core reads noise from then on, finds it to be no HTTP/2, and closes the connection itself.
+ * - The core reads a connection for as long as there is something to read, before it does anything else on that
+ *   thread. Here it is made to believe, after some, that there is no more; and is told again, after what else there is.
  *
  * Any thread; a connection is read by one at a time. */
 #include <dlfcn.h>
+#include <errno.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +23,8 @@
 
 /* No more than so many connections are guarded: those that memory is set aside for. */
 #define GUARDED_MAX (1 << 20)
+/* Bytes. */
+#define READ_AT_ONCE (32 << 10)
 /* A header block may take more bytes than its metadata: an odd encoding, and what is refused one by one. */
 #define BLOCK_SHARE 4
 
@@ -35,7 +40,10 @@
 struct connection {
     atomic_bool is_client; /* orders the rest between the threads that accept, read and close */
     atomic_bool has_called;
-    uint64_t address; /* as address_key has it */
+    uint64_t address;    /* as address_key has it */
+    size_t read_at_once; /* bytes since it was last told that there are no more */
+    int epoll;           /* that watches it; -1: none that is known */
+    struct epoll_event event;
     struct frames frames;
 };
 
@@ -148,6 +156,8 @@ bool guard_let_in(int fd, const struct sockaddr *address, socklen_t len) {
     }
     (void)atomic_load(&connection->is_client);
     connection->address = key;
+    connection->read_at_once = 0;
+    connection->epoll = -1;
     atomic_store(&connection->has_called, false);
     frames_init(&connection->frames, offences);
     atomic_fetch_add(&n_clients, 1);
@@ -182,11 +192,33 @@ static struct connection *client_of(int fd) {
     return connection && atomic_load_explicit(&connection->is_client, memory_order_acquire) ? connection : NULL;
 }
 
+void guard_watched(int fd, int epoll, const struct epoll_event *event) {
+    struct connection *connection = client_of(fd);
+    if (!connection)
+        return;
+    connection->event = *event;
+    connection->epoll = epoll;
+}
+
+/* Whether it is somebody else's turn; then there will be an event for it. */
+static bool ends_turn(struct connection *connection, int fd) {
+    if (connection->read_at_once < READ_AT_ONCE || connection->epoll < 0)
+        return false;
+    connection->read_at_once = 0;
+    return epoll_ctl(connection->epoll, EPOLL_CTL_MOD, fd, &connection->event) == 0;
+}
+
 ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) {
     struct connection *connection = client_of(fd);
     if (connection && connection->frames.is_cut)
         return 0;
+    if (connection && ends_turn(connection, fd)) {
+        errno = EAGAIN;
+        return -1;
+    }
     ssize_t n = syscall(SYS_recvmsg, fd, message, flags);
+    if (connection)
+        connection->read_at_once = n > 0 ? connection->read_at_once + (size_t)n : 0;
     if (!connection || n <= 0 || flags != 0)
         return n;
     last_read = connection;

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/arena.h"
@@ -313,6 +314,8 @@ int64_t door_refused(void);
 void guard_limit(int max_fds, size_t max_metadata_bytes, size_t max_message_bytes);
 /* Of a connection that was accepted, by its descriptor; false: it is not wanted. */
 bool guard_let_in(int fd, const struct sockaddr *address, socklen_t len);
+/* Its descriptor is watched from now on. */
+void guard_watched(int fd, int epoll, const struct epoll_event *event);
 /* Connections cut off, by reason. */
 int64_t guard_cut(enum rpc_abuse why);
 

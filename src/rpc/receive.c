@@ -7,7 +7,7 @@
 #include "base/clock.h"
 
 /* A bidi stream whose client sends without reading what it gets: no more is received until it has. */
-#define PENDING_WRITES_MAX 64
+#define PENDING_WRITES_MAX 16
 #define METHOD_TEXT_MAX    200  /* bytes of an unknown method's name that are told */
 #define RETRY_MS           1000 /* unless the service says it */
 

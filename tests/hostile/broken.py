@@ -19,13 +19,15 @@ PATHS = [floods.GET_COUPON, floods.CREATE_COUPON, floods.REFLECTION, "/coupon.v1
 
 
 def throw(address, make, seed):
-    """COUNT times make(random), on a connection each, of which half are cut off at once."""
+    """COUNT times make(random), on a connection each, of which half are cut off at once. Each comes from an address of its
+    own, so that the server looks at all of them."""
     generator = random.Random(f"{seed} {make.__name__}")
     deadline = time.monotonic() + SECONDS_MAX
     host, port = address.rsplit(":", 1)
     closed = count = 0
     while count < COUNT and time.monotonic() < deadline:
-        with socket.create_connection((host, int(port)), 5, (h2.ATTACKER, 0)) as connection:
+        own_address = f"127.{generator.randrange(1, 255)}.{generator.randrange(256)}.{generator.randrange(1, 255)}"
+        with socket.create_connection((host, int(port)), 5, (own_address, 0)) as connection:
             try:
                 connection.sendall(make(generator))
                 if generator.randrange(2):

@@ -152,8 +152,11 @@ class Connection:
     def __init__(self, address, preface=PREFACE + settings(), seconds=5):
         host, port = address.rsplit(":", 1)
         self.seconds = seconds
-        self.socket = socket.create_connection((host, int(port)), seconds, (ATTACKER, 0))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self.socket = socket.create_connection((host, int(port)), seconds, (ATTACKER, 0))
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except ConnectionError as error:
+            raise Closed from error
         self.headers = HeaderReader()
         self.buffer = b""
         self.stream = -1

@@ -125,6 +125,8 @@ class Hostile(Scenario):
 class Broken(Hostile):
     def throw(self, kind):
         self.attack(broken.throw, kind, SEED)
+        for reason in ("offender", "connects"):
+            self.assertEqual(self.server.metric("couponsd_rpc_connections_cut_total", reason=reason), 0, "not looked at")
 
     def test_bytes_that_are_not_http2(self):
         self.throw(broken.not_http2)

@@ -76,9 +76,11 @@ class Couponsd:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def metric(self, name):
-        """The sum over all label sets."""
-        values = re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", self.get("/metrics")[1], re.M)
+    def metric(self, name, **labels):
+        """The sum over all label sets that have these."""
+        having = "".join(f'(?=[^}}]*{key}="{value}")' for key, value in labels.items())
+        values = re.findall(rf"^{name}(?:{{{having}[^}}]*}}){'' if labels else '?'} (\S+)$", self.get("/metrics")[1],
+                            re.M)
         return sum(float(value) for value in values)
 
     def check_log(self):
