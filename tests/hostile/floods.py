@@ -8,6 +8,7 @@ import errno
 import resource
 import select
 import socket
+import ssl
 import struct
 import time
 
@@ -41,7 +42,7 @@ def pour(connection, chunks, deadline, reads, bytes_max):
                 if writable:
                     n = connection.socket.send(rest)
                     sent, rest = sent + n, rest[n:]
-            except BlockingIOError:
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 pass
             except OSError:
                 return count, sent, True
@@ -372,6 +373,16 @@ def come_and_go(address):
                 refused += 1
         count += 1
     return f"{count} connections one after another, {refused} of them reset by the server before anything was sent"
+
+
+def calls_one_by_one(address, count):
+    """Each on a connection of its own: no attack."""
+    body = h2.message(h2.field(1, 1))
+    for _ in range(count):
+        with h2.Connection(address) as connection:
+            told = connection.call(GET_COUPON, body)
+            assert told[0] == 5, told
+    return f"{count} calls answered"
 
 
 # --- as slowly as it goes ---

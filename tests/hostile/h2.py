@@ -15,6 +15,7 @@ END_STREAM = ACK = 0x1
 END_HEADERS = 0x4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 INITIAL_WINDOW_SIZE = 4  # the setting
+TLS = None  # an ssl.SSLContext: what connections use
 ATTACKER = "127.0.0.2"  # a server that knows its attackers by address must not take others for them
 
 STATIC_NAMES = """:authority :method :method :path :path :scheme :scheme :status :status :status :status :status :status
@@ -155,6 +156,8 @@ class Connection:
         try:
             self.socket = socket.create_connection((host, int(port)), seconds, (ATTACKER, 0))
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if TLS:
+                self.socket = TLS.wrap_socket(self.socket, server_hostname=host)
         except ConnectionError as error:
             raise Closed from error
         self.headers = HeaderReader()
@@ -187,7 +190,8 @@ class Connection:
                 if len(self.buffer) >= size:
                     payload, self.buffer = self.buffer[9:size], self.buffer[size:]
                     return kind, flags, stream, payload
-            if not select.select([self.socket], [], [], max(0, deadline - time.monotonic()))[0]:
+            decrypted = TLS and self.socket.pending()
+            if not decrypted and not select.select([self.socket], [], [], max(0, deadline - time.monotonic()))[0]:
                 return None
             try:
                 data = self.socket.recv(1 << 16)

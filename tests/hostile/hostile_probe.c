@@ -1,6 +1,6 @@
 /* hostile_probe: a well-behaved client that keeps calling while others attack the server.
  *
- *   hostile_probe HOST:PORT COUPON CALLS_PER_S
+ *   hostile_probe HOST:PORT COUPON CALLS_PER_S [CA]
  *
  * Calls GetCoupon and Health.Check in turn, one at a time, on one connection, and says "ready" after the first two.
  * For each line on stdin it tells what has been since the line before, in one of its own:
@@ -95,16 +95,17 @@ static bool wait_until_due(int64_t *due_us, int64_t every_us) {
 }
 
 int main(int argc, char **argv) {
-    int64_t calls_per_s = argc == 4 ? strtoll(argv[3], NULL, 10) : 0;
+    int64_t calls_per_s = argc == 4 || argc == 5 ? strtoll(argv[3], NULL, 10) : 0;
     if (calls_per_s < 1) {
-        fprintf(stderr, "usage: hostile_probe HOST:PORT COUPON CALLS_PER_S\n");
+        fprintf(stderr, "usage: hostile_probe HOST:PORT COUPON CALLS_PER_S [CA]\n");
         return 2;
     }
     coupon_id = strtoll(argv[2], NULL, 10);
     setvbuf(stdin, NULL, _IONBF, 0); /* what poll does not see must not be in a buffer */
     struct rpc_channel *channel;
     struct err err;
-    if (!rpc_channel_new(argv[1], &(struct rpc_channel_options){0}, &channel, &err)) {
+    const struct rpc_tls tls = {.ca = argv[4]};
+    if (!rpc_channel_new(argv[1], &(struct rpc_channel_options){.tls = tls.ca ? &tls : NULL}, &channel, &err)) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }

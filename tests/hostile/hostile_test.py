@@ -8,8 +8,11 @@ import gzip
 import json
 import multiprocessing
 import os
+import shutil
+import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -19,6 +22,7 @@ sys.path.append(os.path.join(HERE, "..", "scenario"))
 import broken
 import floods
 import h2
+from certificates import Authority
 from harness import BUILD, PATIENCE, SANITIZED, Scenario, wait_until
 
 SEED = int(os.environ.get("HOSTILE_SEED", 20240229))
@@ -31,8 +35,8 @@ ESTABLISHED, CLOSE_WAIT = "01", "08"  # in /proc/PID/net/tcp
 
 
 class Probe:
-    def __init__(self, server, coupon):
-        self.process = subprocess.Popen([f"{BUILD}/hostile_probe", server.grpc, str(coupon), str(PROBE_CALLS_PER_S)],
+    def __init__(self, server, coupon, *ca):
+        self.process = subprocess.Popen([f"{BUILD}/hostile_probe", server.grpc, str(coupon), str(PROBE_CALLS_PER_S), *ca],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         assert line == "ready\n", line
@@ -58,6 +62,8 @@ def run(attack, arguments, pipe):
 
 
 class Hostile(Scenario):
+    tls = []  # for couponctl
+
     def proc(self, name):
         return f"/proc/{self.server.process.pid}/{name}"
 
@@ -81,8 +87,8 @@ class Hostile(Scenario):
 
     def begin(self, command=None, **settings):
         self.server = self.start(command=command, **settings)
-        self.coupon = self.create(self.server, 1_000_000)
-        self.probe = Probe(self.server, self.coupon)
+        self.coupon = self.create(self.server, 1_000_000, *self.tls)
+        self.probe = Probe(self.server, self.coupon, *self.tls[1:])
         self.addCleanup(self.probe.stop)
 
     def attack(self, attack, *arguments, seconds=30):
@@ -109,7 +115,7 @@ class Hostile(Scenario):
         attacker.join()
         self.assertIsNone(self.server.process.poll(), f"the server has ended: {self.server.text()[-3000:]}")
         wait_until(lambda: self.connections() == 1, 15, what="the attacker's connections are closed")
-        self.assertEqual(self.ctl(self.server, "get", self.coupon)[0]["id"], self.coupon)  # by a new connection
+        self.assertEqual(self.ctl(self.server, "get", self.coupon, *self.tls)[0]["id"], self.coupon)  # by a new connection
         print(f"\n| {self._testMethodName[5:].replace('_', ' ')} | {before['p99_us'] / 1000:.1f} | "
               f"{during['p99_us'] / 1000:.1f} ms | {rss} | {peak} | {self.memory_mib('VmRSS')} MiB | "
               f"CPU {cpu:.1f} s of {took:.1f} | {told} |", file=sys.stderr)
@@ -288,11 +294,62 @@ class Connections(Hostile):
     def test_come_and_go(self):
         self.attack(floods.come_and_go)
 
+    def test_calls_on_one_connection_after_another(self):
+        """Who calls may connect as often as he likes."""
+        self.attack(floods.calls_one_by_one, 1500)
+        self.assertEqual(self.server.metric("couponsd_rpc_connections_cut_total", reason="connects"), 0)
+
     def test_a_preface_that_comes_byte_by_byte_ends_with_the_handshake_time(self):
         self.assertIn(" 0 open", self.attack(floods.slow_preface))
 
     def test_headers_that_come_byte_by_byte(self):
         self.attack(floods.slow_headers)
+
+
+class Tls(Hostile):
+    """What is seen without TLS must be seen with it."""
+
+    def begin(self):
+        folder = tempfile.mkdtemp(dir=os.environ.get("TEST_DIR"))
+        self.addCleanup(shutil.rmtree, folder)
+        authority = Authority(folder)
+        certificate, key = authority.sign("server", "IP:127.0.0.1")
+        self.tls = ["--ca", authority.certificate]
+        h2.TLS = ssl.create_default_context(cafile=authority.certificate)
+        h2.TLS.set_alpn_protocols(["h2"])
+        self.addCleanup(setattr, h2, "TLS", None)
+        super().begin(grpc__tls_certificate=certificate, grpc__tls_key=key)
+
+    def cut(self, reason):
+        return self.server.metric("couponsd_rpc_connections_cut_total", reason=reason)
+
+    def test_pings(self):
+        self.attack(floods.pings)
+        self.assertGreater(self.cut("pings"), 0)
+
+    def test_rapid_reset(self):
+        self.attack(floods.rapid_reset)
+        self.assertGreater(self.cut("resets"), 0)
+
+    def test_a_header_block_that_never_ends(self):
+        self.attack(floods.continuations)
+        self.assertGreater(self.cut("endless_headers"), 0)
+
+    def test_ten_messages_of_100_mb_at_a_time(self):
+        self.assertIn("status 8", self.attack(floods.large_message, 10))
+
+    def test_messages_that_never_become_complete(self):
+        self.attack(floods.large_messages_on_many_streams)
+
+    def test_ten_thousand_that_never_shake_hands(self):
+        told = self.attack(floods.half_open)
+        self.assertIn(" 0 still open", told)
+        self.assertGreater(self.cut("connects"), 0)
+
+    def test_calls_on_one_connection_after_another(self):
+        """Who calls may connect as often as he likes."""
+        self.attack(floods.calls_one_by_one, 1500)
+        self.assertEqual(self.cut("connects"), 0)
 
 
 if __name__ == "__main__":
