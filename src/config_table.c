@@ -76,7 +76,7 @@ const struct setting settings[] = {
      AT(flow_lanes)},
     {"flow.queue_size", TYPE_INT, "items", 16, 1048576, "16384",
      "what each stage lets wait; beyond it a request is refused as OVERLOADED", AT(flow_queue_size)},
-    {"flow.patience_ms", TYPE_INT, "ms", 0, 60000, "200",
+    {"flow.patience_ms", TYPE_INT, "ms", 0, 60000, "100",
      "what would wait longer for a stage is refused as OVERLOADED; 0: no limit", AT(flow_patience_ms)},
     {"gate.batch_max", TYPE_INT, "items", 1, 65536, "2048", "requests looked up in Redis at once", AT(gate_batch_max)},
     {"gate.cache_ms", TYPE_INT, "ms", 0, 200, "100", "how long an instance trusts a flag it has read",

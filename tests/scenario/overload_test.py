@@ -14,10 +14,12 @@ from harness import SANITIZED, Scenario, wait_until
 
 SECONDS = float(os.environ.get("OVERLOAD_SECONDS", 4))
 COMMIT_US = 20000
-BATCH = 100  # so about 100 / 25 ms
-GUESS_PER_S = 3500
-CLOSED = (256, 512)  # in flight, to find the best with
+BATCH = 50  # so about 50 / 25 ms
+GUESS_PER_S = 1900
+CLOSED = (128, 256)  # in flight, to find the best with
+FULL = 1.1  # times that: so that there is always something to do
 TIMES = 3
+MODEST_SHARE_MIN = 0.98  # a hiccup of the disk may cost even him something
 
 GOODPUT_SHARE_MIN = 0.9
 SERVED_P99_MAX = 2.0  # times the p99 at full load
@@ -51,8 +53,8 @@ class Overload(Scenario):
 
     def pair(self, server, capacity):
         """Full load, then three times that. What falls short in the second, if anything."""
-        full = self.ask(server, capacity)
-        self.show(f"{capacity} asked a second", full, server)
+        full = self.ask(server, int(FULL * capacity))
+        self.show(f"{int(FULL * capacity)} asked a second", full, server)
         before = self.memory(server)
         over = self.ask(server, TIMES * capacity)
         self.show(f"{TIMES * capacity} asked a second", over, server)
@@ -91,7 +93,7 @@ class Overload(Scenario):
                 tokens.write(f"caller,admin {hashlib.sha256(name.encode()).hexdigest()}\n")
         greedy, modest = (self.token_file(name) for name in names)
         server = self.start(admit__batch_max=BATCH, access__tokens=tokens.name,
-                            grpc__caller_requests_per_s=GUESS_PER_S // 2)
+                            grpc__caller_requests_per_s=GUESS_PER_S // 3)
         coupon = self.ctl(server, *greedy, "create", "--quantity", 1_000_000)[0]["id"]
 
         def bench(who, rate, seconds, first_user):
@@ -103,7 +105,7 @@ class Overload(Scenario):
         calm = self.ctl(server, *bench(modest, 200, SECONDS, 10_000_000))[-1]
         self.show("beside a greedy caller", calm, server)
         flood.communicate(timeout=60)
-        self.assertEqual(set(calm["answers"]), {"ACCEPTED"})
+        self.assertGreaterEqual(calm["answers"]["ACCEPTED"], MODEST_SHARE_MIN * 200 * SECONDS, calm)
 
     def token_file(self, token):
         with tempfile.NamedTemporaryFile("w", dir=os.environ.get("TEST_DIR"), delete=False) as file:
