@@ -45,24 +45,24 @@ enum {
  * that is an attack. */
 #define PRICE_WINDOW_UPDATE 1
 #define PRICE_USELESS       20 /* a reset; priorities, empty data, what the core doesn't know */
-#define PRICE_PING          100
+#define PRICE_PING          200
 #define PRICE_SETTINGS      100
 #define PRICE_QUICK_RESET   400
-#define INCOME_PER_WRITE    100
 #define INCOME_PER_OPEN     240
 #define INCOME_PER_MS       20
 #define PURSE_MAX           (10000 * PRICE_USELESS)
+#define FREE_PINGS_MAX      1000
 #define QUICK_MS            100
 /* Opened before the server's settings are acknowledged, until which the core keeps to no limit. Clients of gRPC wait
  * for them. */
-#define EARLY_STREAMS_MAX 1000
+#define EARLY_STREAMS_MAX 256
 
 /* Frames of one header block. */
 #define BLOCK_FRAMES_MAX 64
 
 /* Messages of one connection that have come in part. A place may be taken from one of which nothing came for a while:
  * its call has ended early, most likely. Its bytes go on counting, for it may not have. */
-#define UPLOADS_MAX   2048
+#define UPLOADS_MAX   1024
 #define UPLOAD_OLD_MS 10000
 #define PREFIX_LEN    5 /* whether it is compressed, and its length */
 
@@ -98,9 +98,15 @@ static bool pay(struct frames *frames, int price, int64_t now_ms) {
     if (frames->paid_ms != 0 && now_ms > frames->paid_ms)
         earn(frames, (now_ms - frames->paid_ms) * INCOME_PER_MS);
     frames->paid_ms = now_ms;
-    earn(frames, (int64_t)INCOME_PER_WRITE * atomic_exchange_explicit(&frames->n_writes, 0, memory_order_relaxed));
     frames->purse -= price;
     return frames->purse >= 0;
+}
+
+static bool is_free_ping(struct frames *frames) {
+    frames->free_pings += atomic_exchange_explicit(&frames->n_writes, 0, memory_order_relaxed);
+    if (frames->free_pings > FREE_PINGS_MAX)
+        frames->free_pings = FREE_PINGS_MAX;
+    return frames->free_pings > 0 && frames->free_pings-- > 0;
 }
 
 /* Streams are numbered as they are opened, so two numbers tell which are older than QUICK_MS (and less than twice
@@ -267,7 +273,7 @@ static enum rpc_abuse judge(struct frames *frames, size_t block_max, int64_t now
         abuse = RPC_ABUSE_RESETS;
         break;
     case TYPE_PING:
-        price = PRICE_PING;
+        price = is_free_ping(frames) ? 0 : PRICE_PING;
         abuse = RPC_ABUSE_PINGS;
         break;
     case TYPE_SETTINGS:

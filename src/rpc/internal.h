@@ -247,6 +247,7 @@ struct frames {
     uint32_t payload_left;              /* bytes of the current frame that are to come */
     uint32_t block_bytes, block_frames; /* of the current header block */
     _Atomic uint32_t n_writes;          /* that have not been counted yet */
+    uint32_t free_pings;
     int purse;
     int64_t paid_ms;
     /* the newest stream, the newest at the window's begin, the newest of those that are no longer new */

@@ -14,8 +14,6 @@
 /* For the calls on a connection that has reached its age; then they are cut, and clients try again elsewhere. */
 #define CONNECTION_AGE_GRACE_MS 60000
 /* A client may send keepalive pings this often; one that does so oftener three times is cut off. */
-#define PING_INTERVAL_MIN_MS 10000
-#define PING_STRIKES_MAX     2
 /* How often stop looks at `hurry`, which nobody signals. */
 #define STOP_TICK_MS 10
 /* With no call left, how long the last answers have for their way before the connections are cut. */
@@ -117,8 +115,8 @@ static grpc_server *create_core(const struct rpc_server_options *options) {
     add_arg(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int64_t)options->max_message_bytes);
     add_arg(&args, GRPC_ARG_MAX_METADATA_SIZE, (int64_t)options->max_metadata_bytes);
     add_arg(&args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS);
-    add_arg(&args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, PING_INTERVAL_MIN_MS);
-    add_arg(&args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, PING_STRIKES_MAX);
+    /* The core's own rule counts no offence against who comes back; frames.c has one. */
+    add_arg(&args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
     if (options->max_concurrent_streams > 0)
         add_arg(&args, GRPC_ARG_MAX_CONCURRENT_STREAMS, options->max_concurrent_streams);
     if (options->max_connection_age_ms > 0) {

@@ -16,6 +16,8 @@ import h2
 from h2 import CONTINUATION, DATA, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame
 
 SECONDS = 2
+# With the acknowledgement of settings that may not have come yet: who is that far may open more streams.
+BEGINNING = PREFACE + h2.settings() + frame(SETTINGS, h2.ACK)
 GET_COUPON = "/coupon.v1.CouponAdminService/GetCoupon"
 CREATE_COUPON = "/coupon.v1.CouponAdminService/CreateCoupon"
 WATCH_STATUS = "/coupon.v1.CouponService/WatchStatus"
@@ -50,7 +52,7 @@ def pour(connection, chunks, deadline, reads, bytes_max):
     return count, sent, False
 
 
-def flood(address, chunks, what="frames", preface=PREFACE + h2.settings(), reads=True, bytes_max=1 << 40,
+def flood(address, chunks, what="frames", preface=BEGINNING, reads=True, bytes_max=1 << 40,
           seconds=SECONDS):
     """`chunks` makes a generator for each connection; where the server closes one, there is another."""
     start = time.monotonic()
@@ -190,6 +192,12 @@ def indexed_bomb(address):
                  "header blocks of 48 MB each", seconds=4)
 
 
+def streams_before_settings(address):
+    block = h2.request_block(CREATE_COUPON)
+    return flood(address, streams(lambda stream: frame(HEADERS, h2.END_HEADERS, stream, block)), "streams",
+                 preface=PREFACE + h2.settings())
+
+
 def large_message_at_once(address):
     """100 MB in a message that says so, whatever the server lets in."""
     opened = frame(HEADERS, h2.END_HEADERS, 1, h2.request_block(CREATE_COUPON))
@@ -261,7 +269,7 @@ def calls_without_message(address):
 
 def never_reading(address, make, what, count, frames_each=1):
     """One connection whose streams have a window of nothing."""
-    with h2.Connection(address, PREFACE + h2.settings(s4=0)) as connection:
+    with h2.Connection(address, PREFACE + h2.settings(s4=0) + frame(SETTINGS, h2.ACK)) as connection:
         def chunks():
             for stream in range(1, 2 * count, 2):
                 yield frames_each, make(stream)

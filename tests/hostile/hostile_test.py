@@ -237,7 +237,13 @@ class Floods(Hostile):
     def test_calls_of_methods_that_do_not_exist(self):
         self.attack(floods.unknown_methods)
 
+    def test_streams_before_the_settings_are_acknowledged(self):
+        self.attack(floods.streams_before_settings)
+        self.assertGreater(self.server.metric("couponsd_rpc_connections_cut_total", reason="streams"), 0)
+
     def test_calls_whose_message_never_comes(self):
+        # When a connection breaks, the core ends its calls one after another and does nothing else meanwhile: 25 us each.
+        self.begin(grpc__max_concurrent_streams=2000)
         self.attack(floods.calls_without_message)
 
 

@@ -9,7 +9,7 @@
 #define BLOCK_MAX      1000
 #define MESSAGE_MAX    3000
 #define UNFINISHED_MAX 100000
-#define EARLY_MAX      1000
+#define EARLY_MAX      256
 #define NOW_MS         1000
 
 enum { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION };
@@ -140,7 +140,7 @@ Test(frames, pings_are_paid_for_by_what_the_server_sends) {
         cr_assert_eq(send_one(&frames, PING, 0, 8, NOW_MS), RPC_ABUSE_NONE);
     }
     enum rpc_abuse abuse;
-    cr_assert_lt(send_many(&frames, PING, 0, 8, 10000, &abuse), 2001);
+    cr_assert_lt(send_many(&frames, PING, 0, 8, 10000, &abuse), 1001);
     cr_assert_eq(abuse, RPC_ABUSE_PINGS);
 }
 
@@ -175,7 +175,7 @@ Test(frames, what_was_spent_comes_back_with_time_and_no_more_than_that) {
     enum rpc_abuse abuse;
     cr_assert_eq(send_many(&frames, RST_STREAM, 0, 4, 10000, &abuse), 10000);
     cr_assert_eq(send_one(&frames, HEADERS, END_HEADERS, 60, 86400000), RPC_ABUSE_NONE);
-    cr_assert_eq(send_one(&frames, PING, 0, 8, 86400000), RPC_ABUSE_NONE);
+    cr_assert_eq(send_one(&frames, PRIORITY, 0, 5, 86400000), RPC_ABUSE_NONE);
     int more = 0;
     while (more < 100000 && send_one(&frames, RST_STREAM, 0, 4, 86400000) == RPC_ABUSE_NONE)
         more++;
@@ -197,7 +197,7 @@ Test(frames, floods_of_every_kind_are_told_by_name) {
         enum rpc_abuse abuse = RPC_ABUSE_NONE;
         int n = send_many(&frames, floods[i].type, floods[i].flags, floods[i].len, 1000000, &abuse);
         cr_assert_eq(abuse, floods[i].abuse, "type %d: %s after %d", floods[i].type, rpc_abuse_name(abuse), n);
-        cr_assert_gt(n, 1000, "type %d", floods[i].type);
+        cr_assert_geq(n, 1000, "type %d", floods[i].type);
     }
 }
 
@@ -302,7 +302,7 @@ Test(frames, messages_that_never_become_complete_are_limited_by_bytes_and_by_num
     static const struct {
         size_t len;
         int most;
-    } cases[] = {{1000, UNFINISHED_MAX / 1000}, {0, 2048}};
+    } cases[] = {{1000, UNFINISHED_MAX / 1000}, {0, 1024}};
     for (size_t i = 0; i < 2; i++) {
         struct frames frames = begin();
         enum rpc_abuse abuse = RPC_ABUSE_NONE;
