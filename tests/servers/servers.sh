@@ -44,16 +44,18 @@ servers_running() {
   running "$dir" postgres && running "$dir" redis && running "$dir" kafka
 } >/dev/null
 
-wait_for() { # args: name, log, pid, condition...
-  local name=$1 log=$2 pid=$3 end=$((SECONDS + 60))
-  shift 3
+comes_up() { # args: seconds, pid, condition...; fails when the process has ended, or the time is up
+  local end=$((SECONDS + $1)) pid=$2
+  shift 2
   until "$@" >/dev/null 2>&1; do
-    if ! kill -0 "$pid" 2>/dev/null || ((SECONDS >= end)); then
-      tail -n 20 "$log" >&2 || true
-      die "$name did not start; its log is $log"
-    fi
+    if ! kill -0 "$pid" 2>/dev/null || ((SECONDS >= end)); then return 1; fi
     sleep 0.1
   done
+}
+
+did_not_start() { # args: name, log
+  tail -n 20 "$2" >&2 || true
+  die "$1 did not start; its log is $2"
 }
 
 stop() { # args: DIR, postgres|redis|kafka, signal, signal if it does not end in time
@@ -159,7 +161,7 @@ start_redis() { # args: DIR
   setsid redis-server --bind 127.0.0.1 --port "$port" --save '' --appendonly no --databases 1024 \
     >"$log" 2>&1 </dev/null &
   echo $! >"$1/redis.pid"
-  wait_for Redis "$log" $! grep -q 'Ready to accept connections' "$log"
+  comes_up 60 $! grep -q 'Ready to accept connections' "$log" || did_not_start Redis "$log"
   note "Redis is up on port $port"
 }
 
@@ -191,7 +193,7 @@ make_certificate() { # args: DIR; its key and itself in cert.pem, and itself in 
 }
 
 start_kafka() { # args: DIR
-  local dir=$1/kafka port controller secure
+  local dir=$1/kafka port controller secure try
   port=$(cat "$1/kafka.port")
   controller=$(cat "$1/controller.port")
   secure=$(cat "$1/kafka_secure.port")
@@ -237,11 +239,21 @@ EOF
       >"$dir/format.log" 2>&1 ||
       { tail -n 20 "$dir/format.log" >&2; die "formatting Kafka's storage failed"; }
   fi
-  rm -f "$dir/server.log"
-  setsid "${java[@]}" kafka.Kafka "$dir/server.properties" >"$dir/out.log" 2>&1 </dev/null &
-  echo $! >"$1/kafka.pid"
-  wait_for Kafka "$dir/server.log" $! grep -q 'Kafka Server started' "$dir/server.log"
-  note "Kafka is up on port $port"
+  # Once in a while a broker meets its own controller half made (ControllerServer.raftManager() is null) and hangs.
+  for try in 1 2 3; do
+    rm -f "$dir/server.log"
+    setsid "${java[@]}" kafka.Kafka "$dir/server.properties" >"$dir/out.log" 2>&1 </dev/null &
+    echo $! >"$1/kafka.pid"
+    if comes_up $((30 + 10 * try)) $! grep -q 'Kafka Server started' "$dir/server.log"; then
+      note "Kafka is up on port $port"
+      return
+    fi
+    stop "$1" kafka TERM KILL
+    wait $! 2>/dev/null || true
+    cat "$dir/out.log" "$dir/server.log" >"$dir/failed-$try.log" 2>/dev/null || true
+    note "Kafka did not start; its log is $dir/failed-$try.log"
+  done
+  did_not_start Kafka "$dir/failed-3.log"
 }
 
 # --- all of them ---
