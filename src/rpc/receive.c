@@ -9,6 +9,7 @@
 /* A bidi stream whose client sends without reading what it gets: no more is received until it has. */
 #define PENDING_WRITES_MAX 16
 #define METHOD_TEXT_MAX    200  /* bytes of an unknown method's name that are told */
+#define HEADER_OVERHEAD    32   /* HTTP/2's, of each header */
 #define RETRY_MS           1000 /* unless the service says it */
 
 static op_fn on_accepted;
@@ -198,12 +199,25 @@ static bool is_one_too_many(const struct rpc_call *call) {
     return max > 0 && (call->is_own ? own : atomic_load(&server->in_flight) - own) > max;
 }
 
+/* The core does not look at it until the client has acknowledged its settings, and at each frame by itself. */
+static bool has_too_much_metadata(const struct rpc_call *call) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < call->metadata.count; i++)
+        bytes += GRPC_SLICE_LENGTH(call->metadata.metadata[i].key) +
+                 GRPC_SLICE_LENGTH(call->metadata.metadata[i].value) + HEADER_OVERHEAD;
+    return bytes > call->server->options.max_metadata_bytes;
+}
+
 /* Whether the call may go on; it has been refused otherwise. */
 static bool let_in(struct rpc_call *call) {
     struct rpc_server *server = call->server;
     const struct rpc_server_options *options = &server->options;
     if (is_one_too_many(call)) {
         refuse_overload(call);
+        return false;
+    }
+    if (has_too_much_metadata(call)) {
+        call_refuse(call, RPC_RESOURCE_EXHAUSTED, "the metadata is larger than %zu bytes", options->max_metadata_bytes);
         return false;
     }
     if (options->allow && !options->allow(options->allow_arg, call, call_service_name(call), call_method_name(call))) {

@@ -182,6 +182,20 @@ class Broken(Hostile):
             *((publish, request(request_id), (), 3, "request_id") for request_id in (b"\0", b"\x80abc")),
             (floods.CREATE_COUPON, create("ü€😀".encode()), (), 0, ""))
 
+    def test_headers_that_made_some_versions_of_the_core_abort(self):
+        """CVE-2023-1428: one of these, and more than the limit behind it. Before and after settings are acknowledged."""
+        self.begin()
+        small = [(f"x{number}", "abcd") for number in range(500)]  # 32 bytes more are counted for each
+        for name, value in (("te", "x"), ("grpclb_client_stats", "x"), ("grpc-timeout", "x"), ("grpc-encoding", "x")):
+            for acknowledges in (False, True):
+                with self.subTest(name=name, acknowledges=acknowledges), h2.Connection(self.server.grpc) as connection:
+                    if acknowledges:
+                        connection.frame()
+                        connection.send(h2.frame(h2.SETTINGS, h2.ACK))
+                    told = connection.call(floods.GET_COUPON, h2.message(h2.field(1, 1)), (name, value), *small)
+                    self.assertIn(told[0], (8, 2), told)
+                    self.assertIsNone(self.server.process.poll())
+
     def test_messages_that_are_not_what_they_say_are_refused(self):
         gzip_encoding = (("grpc-encoding", "gzip"),)
         fine = h2.field(1, 1)

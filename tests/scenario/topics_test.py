@@ -72,7 +72,7 @@ class PerCoupon(CrowdScenario):
         names = wait_until(retired, what="drained")
         own = [self.topic(f"{stream}.{coupon}") for stream in (REQUESTED, PUBLISHED)]
         self.assertEqual(names, [topic.name for topic in own])
-        self.assertEqual([topic.partitions() for topic in own], [0, 0])
+        wait_until(lambda: [topic.partitions() for topic in own] == [0, 0], 5, what="the broker has forgotten them")
         self.assertEqual(self.sql(f"select count(*) from consumer_offset where topic like '%.v1.{coupon}'"), [["0"]])
         self.assertEqual(self.refusal(server, "topics", "retire", coupon)["reason"], "TOPIC_NOT_FOUND")
         other = self.create(server, 2)  # life goes on
