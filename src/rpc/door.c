@@ -82,7 +82,7 @@ int door_accept4(int listener, struct sockaddr *address, socklen_t *len, int fla
 int door_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) __asm__("epoll_ctl");
 
 static int port_of(int listener) {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;
     if (getsockname(listener, (struct sockaddr *)&address, &len) != 0)
         return 0;

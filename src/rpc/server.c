@@ -209,7 +209,7 @@ static void destroy_core(struct rpc_server *server) {
 }
 
 static int port_of(const struct rpc_server *server) {
-    return atoi(strrchr(server->address, ':') + 1);
+    return (int)strtol(strrchr(server->address, ':') + 1, NULL, 10);
 }
 
 bool rpc_server_start(struct rpc_server *server, struct err *err) {

@@ -224,8 +224,8 @@ static bool ping_pong(void) {
     open_stream(&watched, FULL_DUPLEX_CALL);
     for (size_t i = 0; i < SIZES; i++) {
         EXPECT(&watched, write_output(&watched, request_sizes[i], response_sizes[i], NULL));
-        watched_wait_for_messages(&watched, i + 1);
-        EXPECT(&watched, watched.n == i + 1 && watched.sizes[i] == (size_t)response_sizes[i]);
+        size_t n = watched_wait_for_messages(&watched, i + 1);
+        EXPECT(&watched, n == i + 1 && watched.sizes[i] == (size_t)response_sizes[i]);
     }
     rpc_client_call_half_close(&watched.call);
     watched_wait(&watched);

@@ -91,12 +91,14 @@ static struct timespec patience(void) {
     return until;
 }
 
-void watched_wait_for_messages(struct watched *watched, size_t n) {
+size_t watched_wait_for_messages(struct watched *watched, size_t n) {
     struct timespec until = patience();
     pthread_mutex_lock(&watched->lock);
     while (watched->n < n && !watched->is_done)
         wait_for_change(watched, &until);
+    n = watched->n;
     pthread_mutex_unlock(&watched->lock);
+    return n;
 }
 
 void watched_wait(struct watched *watched) {

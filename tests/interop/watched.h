@@ -29,6 +29,7 @@ void watched_on_simple(const Grpc__Testing__SimpleResponse *response, void *watc
 void watched_on_empty(const Grpc__Testing__Empty *response, void *watched);
 void watched_on_input(const Grpc__Testing__StreamingInputCallResponse *response, void *watched);
 void watched_on_output(const Grpc__Testing__StreamingOutputCallResponse *response, void *watched);
-/* Until `n` messages have come, or the call has ended; until it has ended. Ends the program after a minute. */
-void watched_wait_for_messages(struct watched *watched, size_t n);
+/* Until `n` messages have come, or the call has ended; how many have. Until it has ended. Both end the program after a
+ * minute. */
+size_t watched_wait_for_messages(struct watched *watched, size_t n);
 void watched_wait(struct watched *watched);
