@@ -10,9 +10,9 @@ import os
 import tempfile
 import unittest
 
-from harness import SANITIZED, Scenario, wait_until
+from harness import PATIENCE, SANITIZED, Scenario, wait_until
 
-SECONDS = float(os.environ.get("OVERLOAD_SECONDS", 4))
+SECONDS = float(os.environ.get("OVERLOAD_SECONDS", 1 if SANITIZED else 4))
 COMMIT_US = 20000
 BATCH = 50  # so about 50 / 25 ms
 GUESS_PER_S = 1900
@@ -104,8 +104,9 @@ class Overload(Scenario):
         wait_until(lambda: server.metric("couponsd_rpc_total") > GUESS_PER_S, what="the flood has used up its burst")
         calm = self.ctl(server, *bench(modest, 200, SECONDS, 10_000_000))[-1]
         self.show("beside a greedy caller", calm, server)
-        flood.communicate(timeout=60)
-        self.assertGreaterEqual(calm["answers"]["ACCEPTED"], MODEST_SHARE_MIN * 200 * SECONDS, calm)
+        flood.communicate(timeout=60 * PATIENCE)
+        if not SANITIZED:
+            self.assertGreaterEqual(calm["answers"]["ACCEPTED"], MODEST_SHARE_MIN * 200 * SECONDS, calm)
 
     def token_file(self, token):
         with tempfile.NamedTemporaryFile("w", dir=os.environ.get("TEST_DIR"), delete=False) as file:
