@@ -13,7 +13,6 @@
 #define HANDSHAKE_TIMEOUT_MS 10000
 /* For the calls on a connection that has reached its age; then they are cut, and clients try again elsewhere. */
 #define CONNECTION_AGE_GRACE_MS 60000
-/* A client may send keepalive pings this often; one that does so oftener three times is cut off. */
 /* How often stop looks at `hurry`, which nobody signals. */
 #define STOP_TICK_MS 10
 /* With no call left, how long the last answers have for their way before the connections are cut. */

@@ -12,7 +12,7 @@ import unittest
 
 from harness import PATIENCE, SANITIZED, Scenario, wait_until
 
-SECONDS = float(os.environ.get("OVERLOAD_SECONDS", 1 if SANITIZED else 4))
+SECONDS = float(os.environ.get("OVERLOAD_SECONDS", 0.3 if SANITIZED else 4))  # ThreadSanitizer takes ms for a call
 COMMIT_US = 20000
 BATCH = 50  # so about 50 / 25 ms
 GUESS_PER_S = 1900
@@ -60,7 +60,8 @@ class Overload(Scenario):
         self.show(f"{TIMES * capacity} asked a second", over, server)
         self.assertEqual(set(over["answers"]), {"ACCEPTED", "OVERLOADED"})
         self.assertEqual(over["contradictions"], 0)
-        self.assertLess(self.memory(server) - before, MEMORY_MAX_MIB)
+        if not SANITIZED:
+            self.assertLess(self.memory(server) - before, MEMORY_MAX_MIB)
         short = []
         if over["accepted_per_s"] < GOODPUT_SHARE_MIN * capacity:
             short.append(f"accepted {over['accepted_per_s']}/s of {capacity}/s")
