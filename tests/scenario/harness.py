@@ -249,7 +249,8 @@ class Scenario(unittest.TestCase):
         self.assertEqual(strangers, [["0"]], "ledger and coupons held must agree")
 
     def wait_for_issued(self, coupon, count):
-        wait_until(lambda: self.sql(f"select count(*) from user_coupon where coupon_id = {coupon}") == [[str(count)]],
+        """Longer than reconcile.stale_ms, after which what is missing is sent again."""
+        wait_until(lambda: self.sql(f"select count(*) from user_coupon where coupon_id = {coupon}") == [[str(count)]], 60,
                    what=f"{count} issued")
 
     def read_answers(self, path):
