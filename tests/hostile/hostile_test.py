@@ -85,6 +85,10 @@ class Hostile(Scenario):
                 rows += [line.split() for line in lines][1:]
         return sum(row[1].endswith(f":{port:04X}") and row[3] in (ESTABLISHED, CLOSE_WAIT) for row in rows)
 
+    def cut(self, reason):
+        """Connections cut off for that."""
+        return self.server.metric("couponsd_rpc_connections_cut_total", reason=reason)
+
     def begin(self, command=None, **settings):
         self.server = self.start(command=command, **settings)
         self.coupon = self.create(self.server, 1_000_000, *self.tls)
@@ -132,7 +136,7 @@ class Broken(Hostile):
     def throw(self, kind):
         self.attack(broken.throw, kind, SEED)
         for reason in ("offender", "connects"):
-            self.assertEqual(self.server.metric("couponsd_rpc_connections_cut_total", reason=reason), 0, "not looked at")
+            self.assertEqual(self.cut(reason), 0, "not looked at")
 
     def test_bytes_that_are_not_http2(self):
         self.throw(broken.not_http2)
@@ -253,7 +257,7 @@ class Floods(Hostile):
 
     def test_streams_before_the_settings_are_acknowledged(self):
         self.attack(floods.streams_before_settings)
-        self.assertGreater(self.server.metric("couponsd_rpc_connections_cut_total", reason="streams"), 0)
+        self.assertGreater(self.cut("streams"), 0)
 
     def test_calls_whose_message_never_comes(self):
         # When a connection breaks, the core ends its calls one after another and does nothing else meanwhile: 25 us each.
@@ -317,7 +321,7 @@ class Connections(Hostile):
     def test_calls_on_one_connection_after_another(self):
         """Who calls may connect as often as he likes."""
         self.attack(floods.calls_one_by_one, 1500)
-        self.assertEqual(self.server.metric("couponsd_rpc_connections_cut_total", reason="connects"), 0)
+        self.assertEqual(self.cut("connects"), 0)
 
     def test_a_preface_that_comes_byte_by_byte_ends_with_the_handshake_time(self):
         self.assertIn(" 0 open", self.attack(floods.slow_preface))
@@ -339,9 +343,6 @@ class Tls(Hostile):
         h2.TLS.set_alpn_protocols(["h2"])
         self.addCleanup(setattr, h2, "TLS", None)
         super().begin(grpc__tls_certificate=certificate, grpc__tls_key=key)
-
-    def cut(self, reason):
-        return self.server.metric("couponsd_rpc_connections_cut_total", reason=reason)
 
     def test_pings(self):
         self.attack(floods.pings)

@@ -248,10 +248,9 @@ class Scenario(unittest.TestCase):
             where coupon_id = {coupon} and (u.user_id is distinct from p.user_id)""")
         self.assertEqual(strangers, [["0"]], "ledger and coupons held must agree")
 
-    def wait_for_issued(self, coupon, count):
-        """Longer than reconcile.stale_ms, after which what is missing is sent again."""
-        wait_until(lambda: self.sql(f"select count(*) from user_coupon where coupon_id = {coupon}") == [[str(count)]], 60,
-                   what=f"{count} issued")
+    def wait_for_issued(self, coupon, count, seconds=30):
+        wait_until(lambda: self.sql(f"select count(*) from user_coupon where coupon_id = {coupon}") == [[str(count)]],
+                   seconds, what=f"{count} issued")
 
     def read_answers(self, path):
         """couponctl bench --log: what each request was told."""

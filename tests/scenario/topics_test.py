@@ -213,7 +213,8 @@ class Grown(CrowdScenario):
             out, err = process.communicate(timeout=300 * PATIENCE)
             self.assertEqual(process.returncode, 0, f"{out} {err}")
         for coupon in coupons:
-            self.wait_for_issued(coupon, 400)
+            # Longer than reconcile.stale_ms: what got lost on the way to a new partition is sent again then.
+            self.wait_for_issued(coupon, 400, 60)
             self.assert_issued_exactly(coupon, 400)
         told = [line for line in server.text().splitlines() if "event=topics.grown" in line]
         self.assertEqual(len(told), 2, told)
