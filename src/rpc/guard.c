@@ -1,10 +1,11 @@
-/* Stands between clients and gRPC's core, where what they send can be seen: in libc's recvmsg, sendmsg and close, and
- * OpenSSL's SSL_read and SSL_write, which the core calls through the dynamic linker. The functions here take their
+/* Stands between clients and gRPC's core, where what they send can be seen: in libc's recvmsg, sendmsg, shutdown and
+ * close, and OpenSSL's SSL_read and SSL_write, which the core calls through the dynamic linker. The functions here take their
  * places in the whole process, and do the same but for the connections that door.c asked about:
  *
  * - Who connects again and again, or went too far just now, is not let in for a while; addresses.c knows.
  * - What is read is judged by frames.c. Without TLS, one who goes too far finds the connection closed. With TLS, the
  *   core reads noise from then on, finds it to be no HTTP/2, and closes the connection itself.
+ * - What is sent goes through cork.c.
  * - The core reads a connection for as long as there is something to read, before it does anything else on that
  *   thread. Here it is made to believe, after some, that there is no more; and is told again, after what else there is.
  *
@@ -47,6 +48,7 @@ struct connection {
     int epoll;           /* that watches it; -1: none that is known */
     struct epoll_event event;
     struct frames frames;
+    struct cork cork;
 };
 
 /* With TLS. */
@@ -171,6 +173,7 @@ bool guard_let_in(int fd, const struct sockaddr *address, socklen_t len) {
 /* Their types differ from the ones in libc's headers by qualifiers that C takes seriously, hence names of their own. */
 ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) __asm__("recvmsg");
 ssize_t guarded_sendmsg(int fd, const struct msghdr *message, int flags) __asm__("sendmsg");
+int guarded_shutdown(int fd, int how) __asm__("shutdown");
 int guarded_close(int fd) __asm__("close");
 int guarded_ssl_read(SSL *ssl, void *bytes, int size) __asm__("SSL_read");
 int guarded_ssl_write(SSL *ssl, const void *bytes, int size) __asm__("SSL_write");
@@ -256,9 +259,17 @@ ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) {
 
 ssize_t guarded_sendmsg(int fd, const struct msghdr *message, int flags) {
     struct connection *connection = client_of(fd);
+    if (!connection)
+        return syscall(SYS_sendmsg, fd, message, flags);
+    frames_wrote(&connection->frames);
+    return cork_send(&connection->cork, fd, message, flags);
+}
+
+int guarded_shutdown(int fd, int how) {
+    struct connection *connection = client_of(fd);
     if (connection)
-        frames_wrote(&connection->frames);
-    return syscall(SYS_sendmsg, fd, message, flags);
+        cork_push(&connection->cork, fd);
+    return (int)syscall(SYS_shutdown, fd, how);
 }
 
 int guarded_close(int fd) {
@@ -266,6 +277,7 @@ int guarded_close(int fd) {
     if (connection) {
         if (!atomic_load(&connection->has_called))
             address_leaves(connection->address, clock_mono_us() / US_PER_MS);
+        cork_end(&connection->cork, fd);
         forget_frames(&connection->frames);
         atomic_fetch_sub(&n_clients, 1);
         atomic_store_explicit(&connection->is_client, false, memory_order_release);

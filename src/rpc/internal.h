@@ -309,6 +309,26 @@ int door_limit(int max_connections);
 /* Connections closed as there were too many. */
 int64_t door_refused(void);
 
+/* --- cork.c --- */
+
+/* What is held back of a connection; zeroed at first, and never freed. */
+struct cork {
+    uint8_t *bytes;
+    size_t len, capacity;
+    int fd;
+    bool is_listed;
+    struct cork *next;
+};
+
+/* sendmsg, but what is sent within a batch goes out at its end. */
+ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int flags);
+/* Sends what is held back, as far as the client takes it. */
+void cork_push(struct cork *cork, int fd);
+/* The connection is about to be closed. */
+void cork_end(struct cork *cork, int fd);
+/* Tries again what clients did not take. False: they still don't. */
+bool cork_retry(void);
+
 /* --- guard.c --- */
 
 /* For all of the process; of sizes the highest holds. max_fds: clients' descriptors are below that. */

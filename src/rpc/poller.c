@@ -4,17 +4,43 @@
 
 #include "rpc/internal.h"
 
+/* Events that are worked on before what has been answered goes out, should there be no end of them. */
+#define EVENTS_AT_ONCE 256
+/* How long clients that do not read are left alone. */
+#define STUCK_RETRY_MS 5
+
+/* Waits for an event, however long it takes. */
+static grpc_event wait_for_event(struct poller *poller) {
+    for (;;) {
+        gpr_timespec until = cork_retry()
+                                 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
+                                 : gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                                gpr_time_from_millis(STUCK_RETRY_MS, GPR_TIMESPAN));
+        grpc_event event = grpc_completion_queue_next(poller->queue, until, NULL);
+        if (event.type != GRPC_QUEUE_TIMEOUT)
+            return event;
+    }
+}
+
+/* Works on this event and on those that are there without waiting, as one batch. False: there will be no more. */
+static bool work_on(struct poller *poller, grpc_event event) {
+    rpc_batch_begin();
+    for (int i = 0; event.type == GRPC_OP_COMPLETE; i++) {
+        struct op *op = event.tag;
+        atomic_load_explicit(&op->fn, memory_order_acquire)(op, event.success != 0);
+        if (i == EVENTS_AT_ONCE)
+            break;
+        event = grpc_completion_queue_next(poller->queue, gpr_inf_past(GPR_CLOCK_MONOTONIC), NULL);
+    }
+    rpc_batch_end();
+    return event.type != GRPC_QUEUE_SHUTDOWN;
+}
+
 static void *run(void *arg) {
     struct poller *poller = arg;
-    for (;;) {
-        grpc_event event = grpc_completion_queue_next(poller->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-        if (event.type == GRPC_QUEUE_SHUTDOWN)
-            return NULL;
-        if (event.type == GRPC_OP_COMPLETE) {
-            struct op *op = event.tag;
-            atomic_load_explicit(&op->fn, memory_order_acquire)(op, event.success != 0);
-        }
-    }
+    while (work_on(poller, wait_for_event(poller)))
+        ;
+    return NULL;
 }
 
 void poller_init(struct poller *poller) {

@@ -1,6 +1,7 @@
 /* Codes, statuses, and the core's life. Any thread. */
 #include "rpc/rpc.h"
 
+#include <dlfcn.h>
 #include <grpc/support/log.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +33,24 @@ static void log_assertions(gpr_log_func_args *args) {
         fprintf(stderr, "gRPC core: %s:%d: %s\n", args->file, args->line, args->message);
 }
 
+/* Debian builds Abseil with its search for deadlocks, which keeps a graph of all locks of all threads under a lock of its
+ * own: an eighth of what the core costs. It is C++, so it is called by its name in the library, which holds Abseil's
+ * version; where there is no such function, nothing is searched for either. */
+#define SEARCH_NAME "_ZN4absl7debian329SetMutexDeadlockDetectionModeENS0_15OnDeadlockCycleE"
+extern void set_deadlock_search(int mode) __asm__(SEARCH_NAME) __attribute__((weak));
+
+static void stop_searching_for_deadlocks(void) {
+    enum { ON_DEADLOCK_IGNORE = 0 };
+    void (*set_mode)(int) = set_deadlock_search; /* there, where it is linked in */
+    void *found = set_mode ? NULL : dlsym(RTLD_DEFAULT, SEARCH_NAME);
+    if (found)
+        memcpy(&set_mode, &found, sizeof set_mode);
+    if (set_mode)
+        set_mode(ON_DEADLOCK_IGNORE);
+}
+
 void core_init(void) {
+    stop_searching_for_deadlocks();
     grpc_init();
     if (!getenv("GRPC_VERBOSITY"))
         gpr_set_log_function(log_assertions);

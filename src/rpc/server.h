@@ -202,6 +202,12 @@ void *rpc_call_alloc(struct rpc_call *call, size_t size);
 void rpc_call_ref(struct rpc_call *call);
 void rpc_call_unref(struct rpc_call *call);
 
+/* What is answered between these two, on any connection, goes out together at the end: a system call for each connection
+ * instead of one for each answer. For whoever answers many calls one after the other; in between nobody shall wait for
+ * anything. Any thread, pairs may overlap with those of others. */
+void rpc_batch_begin(void);
+void rpc_batch_end(void);
+
 /* --- services that come with the bridge; before rpc_server_start --- */
 
 /* grpc.health.v1.Health with Check and Watch. Owned by the server. "" is NOT_SERVING until set. */
