@@ -63,12 +63,15 @@ struct config {
     int64_t status_batch_max;
     int64_t watch_poll_ms;
     int64_t watch_max;
+    bool relay_run;
     int64_t relay_batch_max;
     int64_t relay_in_flight_max;
     int64_t relay_poll_ms;
     int64_t outbox_rotate_ms;
+    bool issue_run;
     int64_t issue_workers;
     int64_t issue_batch_max;
+    bool complete_run;
     int64_t complete_batch_max;
     int64_t reconcile_interval_ms;
     int64_t reconcile_stale_ms; /* an accepted ticket unissued for longer is an alarm */

@@ -147,11 +147,13 @@ static bool start_stages(struct server *server, struct err *err) {
     server->winners = winners_start(config, &server->hot);
     server->watch = watch_start(config, &server->hot);
     server->status = status_start(config, &server->hot);
-    for (int stream = 0; stream < STREAMS; stream++)
+    for (int stream = 0; stream < STREAMS && config->relay_run; stream++)
         server->relays[stream] =
             relay_start(config, &server->hot, &server->kafka, server->kafka_admin, (enum stream)stream);
     server->admit = admit_start(config, &server->hot, server->known, server->status, server->relays[STREAM_REQUESTED]);
-    server->issue = issue_start(config, &server->hot, &server->kafka, server->relays[STREAM_PUBLISHED], server->watch);
+    if (config->issue_run)
+        server->issue =
+            issue_start(config, &server->hot, &server->kafka, server->relays[STREAM_PUBLISHED], server->watch);
     server->gate = gate_start(config, &server->hot, server->known, server->winners, server->admit, server->status, err);
     if (!server->gate)
         return false;
@@ -159,9 +161,11 @@ static bool start_stages(struct server *server, struct err *err) {
     if (!server->admin)
         return false;
     server->topics = topics_start(config, &server->cold, &server->kafka, server->kafka_admin);
-    server->complete = complete_start(config, &server->hot, &server->kafka, server->known, server->watch, err);
-    if (!server->complete)
-        return false;
+    if (config->complete_run) {
+        server->complete = complete_start(config, &server->hot, &server->kafka, server->known, server->watch, err);
+        if (!server->complete)
+            return false;
+    }
     server->reconcile = reconcile_start(config, &server->cold, server->relays[STREAM_REQUESTED], err);
     return server->reconcile != NULL;
 }

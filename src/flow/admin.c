@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
 #include "flow/answer.h"
+#include "flow/events.h"
 #include "flow/known.h"
 #include "flow/page.h"
 #include "flow/request.h"

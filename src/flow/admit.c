@@ -2,6 +2,7 @@
 #include "flow/admit.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/murmur2.h"
@@ -18,12 +19,15 @@
 
 /* Between two tries of an interrupted batch. */
 #define RETRY_PAUSE_US (50 * US_PER_MS)
+/* After the last one in which somebody was in the ledger already. */
+#define CAREFUL_BATCHES 100
 
 struct worker {
     struct admit *admit;
     struct stage *stage;
     struct pg *pg;
     struct arena arena;
+    int n_careful; /* batches to come before which the ledger is read */
     struct outage outage;
 };
 
@@ -93,6 +97,21 @@ static void batch_init(struct batch *batch, struct arena *arena, void **items, s
     batch->answers = ARENA_ARRAY(arena, struct admit_answer, n);
 }
 
+/* Who is refused may be in the ledger nevertheless, and then has a right to the first answer. */
+static bool find_known_among_refused(struct worker *worker, struct batch *batch, struct err *err) {
+    struct admission_batch *rows = &batch->rows;
+    size_t *asks = ARENA_ARRAY(&worker->arena, size_t, batch->n), n = 0;
+    for (size_t i = 0; i < batch->n; i++)
+        if (batch->answers[i].verdict == ADMIT_REFUSED && batch->answers[i].refusal != REFUSAL_COUPON_NOT_FOUND)
+            asks[n++] = i;
+    if (n > 0 && !admission_look_up(worker->pg, &worker->arena, rows, asks, n, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (rows->in_ledger[asks[i]])
+            batch->answers[asks[i]].verdict = ADMIT_KNOWN;
+    return true;
+}
+
 static void decide(struct batch *batch, struct arena *arena) {
     struct admission_batch *rows = &batch->rows;
     for (size_t i = 0; i < batch->n; i++)
@@ -104,6 +123,23 @@ static void decide(struct batch *batch, struct arena *arena) {
     admit_decide(arena, rows->coupons, batch->asks, batch->n, rows->now_us, batch->answers);
 }
 
+static void put_event(struct outbox_batch *outbox, int lanes, const struct request *request, int64_t ticket,
+                      int64_t accept_us) {
+    const struct event event = {
+        .coupon_id = request->coupon_id,
+        .user_id = request->user_id,
+        .ticket = ticket,
+        .request_id = request->request_id,
+        .request_id_len = strlen(request->request_id),
+        .accept_us = accept_us,
+        .traceparent = request->traceparent,
+        .traceparent_len = request->traceparent ? strlen(request->traceparent) : 0,
+    };
+    uint8_t bytes[EVENT_MAX];
+    outbox_put(outbox, murmur2_slot_of_id(request->coupon_id, lanes), request->coupon_id, ticket, event.traceparent,
+               event.traceparent_len, bytes, event_write(STREAM_REQUESTED, &event, bytes));
+}
+
 static bool write_accepted(struct worker *worker, struct batch *batch, struct err *err) {
     struct arena *arena = &worker->arena;
     struct admission_rows ledger = {
@@ -112,26 +148,19 @@ static bool write_accepted(struct worker *worker, struct batch *batch, struct er
         .ticket = ARENA_ARRAY(arena, int64_t, batch->n),
         .request_id = ARENA_ARRAY(arena, const char *, batch->n),
     };
-    struct outbox_rows outbox;
-    outbox_rows_init(&outbox, arena, batch->n);
+    struct outbox_batch outbox;
+    outbox_batch_init(&outbox, arena, &batch->rows.heads);
     for (size_t i = 0; i < batch->n; i++) {
         if (batch->answers[i].verdict != ADMIT_ACCEPTED)
             continue;
         const struct request *request = batch->requests[i];
         size_t at = ledger.n++;
-        int64_t ticket = batch->answers[i].ticket;
-        int32_t lane = murmur2_slot_of_id(request->coupon_id, worker->admit->lanes);
-        ledger.coupon_id[at] = outbox.coupon_id[at] = request->coupon_id;
+        ledger.coupon_id[at] = request->coupon_id;
         ledger.user_id[at] = request->user_id;
-        ledger.ticket[at] = outbox.ticket[at] = ticket;
+        ledger.ticket[at] = batch->answers[i].ticket;
         ledger.request_id[at] = request->request_id;
-        outbox.lane[at] = lane;
-        outbox.id[at] = outbox_heads_next(&batch->rows.heads, lane);
-        outbox.traceparent[at] = request->traceparent;
-        outbox.payload[at] = event_requested(arena, request->coupon_id, request->user_id, request->request_id, ticket,
-                                             batch->rows.now_us);
+        put_event(&outbox, worker->admit->lanes, request, batch->answers[i].ticket, batch->rows.now_us);
     }
-    outbox.n = ledger.n;
     if (ledger.n == 0) {
         admission_abandon(worker->pg);
         return true;
@@ -140,14 +169,33 @@ static bool write_accepted(struct worker *worker, struct batch *batch, struct er
 }
 
 /* The whole transaction, from locking the lanes to the commit. Sets *began once something may have reached Postgres. */
-static bool transact(struct worker *worker, struct batch *batch, bool *began, struct err *err) {
+static bool transact(struct worker *worker, struct batch *batch, bool with_ledger, bool *began, struct err *err) {
     if (!pg_connect(worker->pg, err))
         return false;
     *began = true;
-    if (!admission_read(worker->pg, &worker->arena, worker->admit->lanes, &batch->rows, err))
+    if (!admission_read(worker->pg, &worker->arena, worker->admit->lanes, &batch->rows, with_ledger, err))
         return false;
     decide(batch, &worker->arena);
-    return write_accepted(worker, batch, err);
+    return (with_ledger || find_known_among_refused(worker, batch, err)) && write_accepted(worker, batch, err);
+}
+
+/* Reads the ledger first where people come again, which is found out by the ledger's key: at first, and after a while
+ * without any. */
+static bool admit_batch(struct worker *worker, struct batch *batch, bool *began, struct err *err) {
+    if (worker->n_careful == 0) {
+        if (transact(worker, batch, false, began, err))
+            return true;
+        if (!*began || !admission_was_known(err))
+            return false;
+        worker->n_careful = CAREFUL_BATCHES;
+    }
+    if (!transact(worker, batch, true, began, err))
+        return false;
+    worker->n_careful--;
+    for (size_t i = 0; i < batch->n; i++)
+        if (batch->answers[i].verdict == ADMIT_KNOWN)
+            worker->n_careful = CAREFUL_BATCHES;
+    return true;
 }
 
 static void answer_accepted(struct request *request, int64_t ticket, int64_t accept_us) {
@@ -167,6 +215,7 @@ static void answer_accepted(struct request *request, int64_t ticket, int64_t acc
 
 static void answer_batch(struct worker *worker, struct batch *batch) {
     int64_t accepted = 0;
+    rpc_batch_begin();
     for (size_t i = 0; i < batch->n; i++) {
         struct request *request = batch->requests[i];
         const struct admit_answer *answer = &batch->answers[i];
@@ -185,6 +234,7 @@ static void answer_batch(struct worker *worker, struct batch *batch) {
             break;
         }
     }
+    rpc_batch_end();
     totals_accepted(accepted);
 }
 
@@ -194,12 +244,12 @@ static void run(void *arg, void **items, size_t n) {
     struct err err;
     int64_t give_up_us = clock_mono_us() + worker->admit->retry_us;
     batch_init(&batch, &worker->arena, items, n);
-    bool began = false, done = batch.n == 0 || transact(worker, &batch, &began, &err);
+    bool began = false, done = batch.n == 0 || admit_batch(worker, &batch, &began, &err);
     /* Not even begun: say so at once. Begun: what became of it can be found out, if Postgres comes back soon. */
     while (!done && began && err.retriable && clock_mono_us() < give_up_us) {
         trouble_failed(&worker->outage, "admit", &err);
         clock_sleep_us(RETRY_PAUSE_US);
-        done = transact(worker, &batch, &began, &err);
+        done = admit_batch(worker, &batch, &began, &err);
     }
     if (done && batch.n) {
         trouble_over(&worker->outage, "admit");

@@ -36,9 +36,6 @@ void answer_stopping(struct rpc_call *call);
 /* The client no longer waits. */
 void answer_dropped(struct rpc_call *call);
 
-/* request_id's longest, in bytes. */
-#define REQUEST_ID_MAX 128
-
 /* INVALID_FIELD with every bad field. */
 struct bad_field {
     const char *field, *problem;

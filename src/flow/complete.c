@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pairs.h"
-#include "coupon/v1/events.pb-c.h"
+#include "flow/events.h"
 #include "flow/known.h"
 #include "flow/stage.h"
 #include "flow/trouble.h"
@@ -43,17 +43,15 @@ static size_t coupons_of(struct complete *complete, struct coupon_row *ret_coupo
     pairs_init(&seen, &complete->arena, complete->held);
     size_t n = 0;
     for (size_t i = 0; i < complete->held; i++) {
-        Coupon__V1__Published *event =
-            coupon__v1__published__unpack(NULL, complete->messages[i].value_len, complete->messages[i].value);
-        if (!event) {
+        struct event event;
+        if (!event_read(STREAM_PUBLISHED, complete->messages[i].value, complete->messages[i].value_len, &event)) {
             log_warn("complete.undecodable", LOG_STR("topic", complete->messages[i].place.topic),
                      LOG_INT("partition", complete->messages[i].place.partition),
                      LOG_INT("offset", complete->messages[i].offset));
             continue;
         }
-        if (pairs_add(&seen, event->coupon_id, 0))
-            ret_coupons[n++] = (struct coupon_row){.id = event->coupon_id};
-        coupon__v1__published__free_unpacked(event, NULL);
+        if (pairs_add(&seen, event.coupon_id, 0))
+            ret_coupons[n++] = (struct coupon_row){.id = event.coupon_id};
     }
     return n;
 }

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/murmur2.h"
-#include "coupon/v1/events.pb-c.h"
 #include "flow/events.h"
 #include "flow/issue_decide.h"
 
@@ -17,29 +16,10 @@ struct taken {
     size_t n;
     const struct kafka_message **messages;
     struct issuance_event *events;
+    const struct event **texts;
     size_t *coupon_of;
     const char **dead_reason; /* not NULL: a dead letter before any decision */
 };
-
-static void *arena_malloc(void *arena, size_t size) {
-    return arena_alloc(arena, size);
-}
-
-static void arena_no_free(void *arena, void *pointer) {
-    (void)arena;
-    (void)pointer;
-}
-
-static bool decode(struct arena *arena, const struct kafka_message *message, struct issuance_event *ret_event) {
-    ProtobufCAllocator allocator = {.alloc = arena_malloc, .free = arena_no_free, .allocator_data = arena};
-    Coupon__V1__PublishRequested *event =
-        coupon__v1__publish_requested__unpack(&allocator, message->value_len, message->value);
-    if (!event)
-        return false;
-    *ret_event =
-        (struct issuance_event){.coupon_id = event->coupon_id, .user_id = event->user_id, .ticket = event->ticket};
-    return true;
-}
 
 static int by_id(const void *a, const void *b) {
     const struct coupon_row *x = a, *y = b;
@@ -52,7 +32,7 @@ static int by_place(const void *a, const void *b) {
 
 /* What the batch asks Postgres for: its places, its coupons, its events (one per message, decoded or not). */
 static void prepare(struct arena *arena, const struct kafka_message *messages, size_t n, struct issuance_batch *batch,
-                    const char **dead_reason) {
+                    struct event *texts, const char **dead_reason) {
     *batch = (struct issuance_batch){
         .places = ARENA_ARRAY(arena, struct kafka_place, n),
         .next_offset = ARENA_ARRAY(arena, int64_t, n),
@@ -62,19 +42,24 @@ static void prepare(struct arena *arena, const struct kafka_message *messages, s
     };
     struct kafka_place *places = ARENA_ARRAY(arena, struct kafka_place, n);
     struct coupon_row *coupons = ARENA_ARRAY(arena, struct coupon_row, n);
-    size_t n_coupons = 0;
+    size_t n_coupons = 0, n_places = 0;
     for (size_t i = 0; i < n; i++) {
-        places[i] = messages[i].place;
+        if (i == 0 || by_place(&messages[i].place, &messages[i - 1].place) != 0)
+            places[n_places++] = messages[i].place;
         dead_reason[i] = NULL;
-        if (decode(arena, &messages[i], &batch->events[i]))
-            coupons[n_coupons++] = (struct coupon_row){.id = batch->events[i].coupon_id};
-        else {
-            batch->events[i] = (struct issuance_event){0};
+        batch->events[i] = (struct issuance_event){0};
+        if (event_read(STREAM_REQUESTED, messages[i].value, messages[i].value_len, &texts[i])) {
+            batch->events[i].coupon_id = texts[i].coupon_id;
+            batch->events[i].user_id = texts[i].user_id;
+            batch->events[i].ticket = texts[i].ticket;
+            if (n_coupons == 0 || coupons[n_coupons - 1].id != texts[i].coupon_id)
+                coupons[n_coupons++] = (struct coupon_row){.id = texts[i].coupon_id};
+        } else {
             dead_reason[i] = "the value can't be decoded as coupon.v1.PublishRequested";
         }
     }
-    qsort(places, n, sizeof *places, by_place);
-    for (size_t i = 0; i < n; i++)
+    qsort(places, n_places, sizeof *places, by_place);
+    for (size_t i = 0; i < n_places; i++)
         if (i == 0 || by_place(&places[i], &places[i - 1]) != 0)
             batch->places[batch->n_places++] = places[i];
     for (size_t i = 0; i < batch->n_places; i++)
@@ -98,12 +83,13 @@ static size_t index_of_coupon(const struct issuance_batch *batch, int64_t id) {
 
 /* Moves batch->next_offset over what is taken; older messages are skipped, a place with a gap is left there. */
 static void take(struct arena *arena, struct issuance_batch *batch, const struct kafka_message *messages,
-                 const char *const *dead_reason, const struct accepted_gap *accepted_gap, struct taken *taken,
-                 struct issue_batch_result *result) {
+                 const struct event *texts, const char *const *dead_reason, const struct accepted_gap *accepted_gap,
+                 struct taken *taken, struct issue_batch_result *result) {
     size_t n = batch->n_events;
     *taken = (struct taken){
         .messages = ARENA_ARRAY(arena, const struct kafka_message *, n),
         .events = ARENA_ARRAY(arena, struct issuance_event, n),
+        .texts = ARENA_ARRAY(arena, const struct event *, n),
         .coupon_of = ARENA_ARRAY(arena, size_t, n),
         .dead_reason = ARENA_ARRAY(arena, const char *, n),
     };
@@ -126,19 +112,41 @@ static void take(struct arena *arena, struct issuance_batch *batch, const struct
         size_t at = taken->n++;
         taken->messages[at] = &messages[i];
         taken->events[at] = batch->events[i];
+        taken->texts[at] = &texts[i];
         taken->dead_reason[at] = dead_reason[i];
         taken->coupon_of[at] = dead_reason[i] ? 0 : index_of_coupon(batch, batch->events[i].coupon_id);
     }
+}
+
+/* --- what was decided before --- */
+
+/* Fills held_ticket and ticket_rejected: by the coupon's counters where these tell, else (of all, if `careful`) by looking
+ * it up. */
+static bool find_decided(struct pg *pg, struct arena *arena, const struct issuance_batch *batch, struct taken *taken,
+                         bool careful, struct err *err) {
+    struct issuance_event **unsure = ARENA_ARRAY(arena, struct issuance_event *, taken->n);
+    size_t n_unsure = 0;
+    for (size_t i = 0; i < taken->n; i++) {
+        if (taken->dead_reason[i])
+            continue;
+        struct issuance_event *event = &taken->events[i];
+        enum issue_before before = issue_before(&batch->coupons[taken->coupon_of[i]], event->ticket);
+        if (careful || before == ISSUE_UNSURE)
+            unsure[n_unsure++] = event;
+        else if (before == ISSUE_BEFORE)
+            event->held_ticket = event->ticket;
+    }
+    return n_unsure == 0 || issuance_look_up(pg, arena, unsure, n_unsure, err);
 }
 
 /* --- what is to be written --- */
 
 struct writes {
     struct issuance_rows rows;
-    struct outbox_rows outbox;
+    struct outbox_batch outbox;
 };
 
-static void writes_init(struct writes *writes, struct arena *arena, size_t n) {
+static void writes_init(struct writes *writes, struct arena *arena, struct issuance_batch *batch, size_t n) {
     writes->rows = (struct issuance_rows){
         .issued_coupon_id = ARENA_ARRAY(arena, int64_t, n),
         .issued_user_id = ARENA_ARRAY(arena, int64_t, n),
@@ -152,24 +160,30 @@ static void writes_init(struct writes *writes, struct arena *arena, size_t n) {
         .dead_value = ARENA_ARRAY(arena, struct pg_bytes, n),
         .dead_reason = ARENA_ARRAY(arena, const char *, n),
     };
-    outbox_rows_init(&writes->outbox, arena, n);
+    outbox_batch_init(&writes->outbox, arena, &batch->heads);
 }
 
-static void write_issued(struct writes *writes, struct arena *arena, struct issuance_batch *batch, int lanes,
-                         const struct issuance_event *event, const char *traceparent) {
+static void write_issued(struct writes *writes, const struct issuance_batch *batch, int lanes,
+                         const struct issuance_event *ledger, const struct event *text) {
     struct issuance_rows *rows = &writes->rows;
-    struct outbox_rows *outbox = &writes->outbox;
     size_t at = rows->n_issued++;
-    int32_t lane = murmur2_slot_of_id(event->coupon_id, lanes);
-    outbox->n = rows->n_issued;
-    rows->issued_coupon_id[at] = outbox->coupon_id[at] = event->coupon_id;
-    rows->issued_user_id[at] = event->user_id;
-    rows->issued_ticket[at] = outbox->ticket[at] = event->ticket;
-    outbox->lane[at] = lane;
-    outbox->id[at] = outbox_heads_next(&batch->heads, lane);
-    outbox->traceparent[at] = traceparent && traceparent_is_fine(traceparent, strlen(traceparent)) ? traceparent : NULL;
-    outbox->payload[at] = event_published(arena, event->coupon_id, event->user_id, event->request_id, event->ticket,
-                                          event->accept_us, batch->now_us);
+    rows->issued_coupon_id[at] = ledger->coupon_id;
+    rows->issued_user_id[at] = ledger->user_id;
+    rows->issued_ticket[at] = ledger->ticket;
+    bool is_traced = traceparent_is_fine(text->traceparent, text->traceparent_len);
+    const struct event event = {
+        .coupon_id = ledger->coupon_id,
+        .user_id = ledger->user_id,
+        .ticket = ledger->ticket,
+        .request_id = ledger->request_id,
+        .request_id_len = ledger->request_id_len,
+        .accept_us = ledger->accept_us,
+        .issue_us = batch->now_us,
+    };
+    uint8_t bytes[EVENT_MAX];
+    outbox_put(&writes->outbox, murmur2_slot_of_id(event.coupon_id, lanes), event.coupon_id, event.ticket,
+               text->traceparent, is_traced ? text->traceparent_len : 0, bytes,
+               event_write(STREAM_PUBLISHED, &event, bytes));
 }
 
 static void write_dead(struct writes *writes, const struct kafka_message *message, const char *reason) {
@@ -195,7 +209,7 @@ static void decide(struct arena *arena, struct issuance_batch *batch, int lanes,
         if (taken->dead_reason[i] || answer->verdict == ISSUE_DEAD) {
             write_dead(writes, taken->messages[i], taken->dead_reason[i] ? taken->dead_reason[i] : answer->dead_reason);
         } else if (answer->verdict == ISSUE_ISSUED) {
-            write_issued(writes, arena, batch, lanes, &taken->events[i], taken->messages[i]->traceparent);
+            write_issued(writes, batch, lanes, &taken->events[i], taken->texts[i]);
         } else if (answer->verdict == ISSUE_REJECTED) {
             size_t at = writes->rows.n_rejected++;
             writes->rows.rejected_coupon_id[at] = taken->events[i].coupon_id;
@@ -207,20 +221,24 @@ static void decide(struct arena *arena, struct issuance_batch *batch, int lanes,
     }
 }
 
-/* One transaction. `force_dead`: everything in it becomes a dead letter for this reason. */
+/* One transaction. `careful`: nothing is taken from counters that can be looked up. `force_dead`: everything in it
+ * becomes a dead letter for this reason. */
 static bool transact(struct pg *pg, struct arena *arena, int lanes, const struct kafka_message *messages, size_t n,
-                     const struct accepted_gap *accepted_gap, const char *force_dead, struct issue_batch_result *ret,
-                     struct err *err) {
+                     const struct accepted_gap *accepted_gap, bool careful, const char *force_dead,
+                     struct issue_batch_result *ret, struct err *err) {
     struct issuance_batch batch;
     struct taken taken;
     struct writes writes;
     struct issue_batch_result result = {0};
     const char **dead_reason = ARENA_ARRAY(arena, const char *, n);
-    prepare(arena, messages, n, &batch, dead_reason);
+    struct event *texts = ARENA_ARRAY(arena, struct event, n);
+    prepare(arena, messages, n, &batch, texts, dead_reason);
     if (!issuance_read(pg, arena, lanes, &batch, err))
         return false;
-    take(arena, &batch, messages, dead_reason, accepted_gap, &taken, &result);
-    writes_init(&writes, arena, taken.n);
+    take(arena, &batch, messages, texts, dead_reason, accepted_gap, &taken, &result);
+    if (!force_dead && !find_decided(pg, arena, &batch, &taken, careful, err))
+        return false;
+    writes_init(&writes, arena, &batch, taken.n);
     decide(arena, &batch, lanes, &taken, force_dead, &writes, &result);
     if (taken.n == 0)
         issuance_abandon(pg);
@@ -240,8 +258,16 @@ static bool transact(struct pg *pg, struct arena *arena, int lanes, const struct
 static bool isolate(struct pg *pg, struct arena *arena, int lanes, const struct kafka_message *messages, size_t n,
                     const struct accepted_gap *accepted_gap, const char *why, struct issue_batch_result *ret,
                     struct err *err) {
-    if (n == 1)
-        return transact(pg, arena, lanes, messages, 1, accepted_gap, arena_strdup(arena, why), ret, err);
+    if (n == 1) {
+        struct err cause;
+        if (transact(pg, arena, lanes, messages, 1, accepted_gap, true, NULL, ret, &cause))
+            return true;
+        if (cause.retriable || !pg_is_connected(pg)) {
+            *err = cause;
+            return false;
+        }
+        return transact(pg, arena, lanes, messages, 1, accepted_gap, true, arena_strdup(arena, why), ret, err);
+    }
     struct issue_batch_result first, second;
     size_t half = n / 2;
     if (!issue_batch_run(pg, arena, lanes, messages, half, accepted_gap, &first, err) ||
@@ -266,7 +292,7 @@ static bool isolate(struct pg *pg, struct arena *arena, int lanes, const struct 
 bool issue_batch_run(struct pg *pg, struct arena *arena, int lanes, const struct kafka_message *messages, size_t n,
                      const struct accepted_gap *accepted_gap, struct issue_batch_result *ret, struct err *err) {
     struct err cause;
-    if (transact(pg, arena, lanes, messages, n, accepted_gap, NULL, ret, &cause))
+    if (transact(pg, arena, lanes, messages, n, accepted_gap, false, NULL, ret, &cause))
         return true;
     if (!cause.retriable && pg_is_connected(pg))
         return isolate(pg, arena, lanes, messages, n, accepted_gap, cause.text, ret, err);

@@ -10,6 +10,12 @@ static struct issue_answer rejected(enum reject_reason reason) {
     return (struct issue_answer){.verdict = ISSUE_REJECTED, .reject_reason = reason};
 }
 
+enum issue_before issue_before(const struct coupon_row *coupon, int64_t ticket) {
+    if (ticket > coupon->highest)
+        return ISSUE_NEVER;
+    return coupon->issued + coupon->rejected == coupon->highest ? ISSUE_BEFORE : ISSUE_UNSURE;
+}
+
 static struct issue_answer decide_one(const struct coupon_row *coupon, const struct issuance_event *event) {
     if (!coupon->exists)
         return dead("there is no such coupon");
@@ -44,6 +50,8 @@ void issue_decide(struct arena *arena, struct coupon_row *coupons, const struct 
             answer = (struct issue_answer){.verdict = ISSUE_DUPLICATE};
         coupon->issued += answer.verdict == ISSUE_ISSUED;
         coupon->rejected += answer.verdict == ISSUE_REJECTED;
+        if ((answer.verdict == ISSUE_ISSUED || answer.verdict == ISSUE_REJECTED) && events[i].ticket > coupon->highest)
+            coupon->highest = events[i].ticket;
         ret_answers[i] = answer;
     }
 }

@@ -17,6 +17,14 @@ struct issue_answer {
     const char *dead_reason; /* a literal */
 };
 
-/* `coupon_of[i]`: index of event i's coupon. Raises coupons[].issued and .rejected. */
+/* What a coupon's counters say of a ticket. */
+enum issue_before {
+    ISSUE_NEVER,  /* it was not decided before: it is above all that were */
+    ISSUE_BEFORE, /* it was: all up to the highest were */
+    ISSUE_UNSURE, /* some below the highest were not, so it has to be looked up */
+};
+enum issue_before issue_before(const struct coupon_row *coupon, int64_t ticket);
+
+/* `coupon_of[i]`: index of event i's coupon. Raises coupons[].issued, .rejected and .highest. */
 void issue_decide(struct arena *arena, struct coupon_row *coupons, const struct issuance_event *events,
                   const size_t *coupon_of, size_t n_events, struct issue_answer *ret_answers);

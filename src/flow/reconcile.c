@@ -115,10 +115,24 @@ static bool audit(struct reconcile *reconcile, const struct coupon_row *coupon, 
     return coupon_freeze(reconcile->pg, &reconcile->arena, reconcile->lanes, coupon->id, err) != COUPON_FAILED;
 }
 
+static struct outbox_event event_again(struct reconcile *reconcile, const struct status_row *row) {
+    uint8_t *bytes = arena_alloc(&reconcile->arena, EVENT_MAX);
+    const struct event event = {
+        .coupon_id = row->coupon_id,
+        .user_id = row->user_id,
+        .ticket = row->ticket,
+        .request_id = row->request_id,
+        .request_id_len = strlen(row->request_id),
+        .accept_us = row->accept_us,
+    };
+    return (struct outbox_event){
+        row->coupon_id, row->ticket, {bytes, event_write(STREAM_REQUESTED, &event, bytes)}};
+}
+
 /* Tickets that have become nothing although nothing has moved for long: told, and sent again. */
 static bool resend(struct reconcile *reconcile, const struct coupon_row *coupon, struct err *err) {
     struct status_row *rows = ARENA_ARRAY(&reconcile->arena, struct status_row, RESEND_MAX);
-    struct outbox_rows outbox;
+    struct outbox_event *events = ARENA_ARRAY(&reconcile->arena, struct outbox_event, RESEND_MAX);
     size_t n;
     int64_t waiting;
     if (!outbox_lag(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, &waiting, err))
@@ -132,16 +146,9 @@ static bool resend(struct reconcile *reconcile, const struct coupon_row *coupon,
         return true;
     log_error("reconcile.unissued", LOG_INT("coupon_id", coupon->id), LOG_INT("tickets", n),
               LOG_INT("first_ticket", rows[0].ticket), LOG_STR("then", "sent again"));
-    outbox_rows_init(&outbox, &reconcile->arena, n);
-    for (size_t i = 0; i < n; i++) {
-        outbox.coupon_id[i] = coupon->id;
-        outbox.ticket[i] = rows[i].ticket;
-        outbox.traceparent[i] = NULL;
-        outbox.payload[i] = event_requested(&reconcile->arena, coupon->id, rows[i].user_id, rows[i].request_id,
-                                            rows[i].ticket, rows[i].accept_us);
-    }
-    outbox.n = n;
-    if (!outbox_append(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, reconcile->lanes, &outbox, err))
+    for (size_t i = 0; i < n; i++)
+        events[i] = event_again(reconcile, &rows[i]);
+    if (!outbox_append(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, reconcile->lanes, events, n, err))
         return false;
     metric_add(reconcile->resent, (int64_t)n);
     relay_wake(reconcile->relay);

@@ -330,9 +330,10 @@ static bool read_and_send(struct relay *relay, struct err *err) {
         return true;
     struct outbox_entry *entries;
     PGresult *results[2];
+    bool more;
     int64_t start_us = clock_mono_us();
     if (!outbox_read(relay->pg, &relay->arena, relay->stream, lanes, after, n, relay->batch_max, &entries, &n_entries,
-                     results, err))
+                     &more, results, err))
         return false;
     if (relay->coupon_partitions && !ensure_coupon_topics(relay, entries, n_entries, err)) {
         pg_clear(results, 2);
@@ -340,7 +341,7 @@ static bool read_and_send(struct relay *relay, struct err *err) {
     }
     size_t sent = send_entries(relay, entries, n_entries);
     pg_clear(results, 2);
-    relay->behind = sent < n_entries || n_entries >= (size_t)relay->batch_max;
+    relay->behind = more || sent < n_entries;
     if (n_entries)
         batch_metrics_observe(&relay->metrics, n_entries, clock_mono_us() - start_us);
     return true;
@@ -477,7 +478,7 @@ struct relay *relay_start(const struct config *config, const struct pg_options *
 
 void relay_wake(struct relay *relay) {
     static const uint64_t one = 1;
-    if (!atomic_exchange(&relay->woken, true) && write(relay->wake_fd, &one, sizeof one) < 0)
+    if (relay && !atomic_exchange(&relay->woken, true) && write(relay->wake_fd, &one, sizeof one) < 0)
         return; /* full: it is awake */
 }
 

@@ -18,7 +18,7 @@ struct relay;
 
 struct relay *relay_start(const struct config *config, const struct pg_options *postgres,
                           const struct kafka_options *kafka, struct kafka_admin *admin, enum stream stream);
-/* Rows may have been appended. Any thread; cheap. */
+/* Rows may have been appended. Any thread; cheap. NULL: other processes relay. */
 void relay_wake(struct relay *relay);
 /* Waits for outstanding acknowledgements (shortly) and moves the cursors a last time. */
 void relay_stop(struct relay *relay);

@@ -1,39 +1,69 @@
 #include "store/admission.h"
 
+#include <string.h>
+
 #include "store/lookup.h"
 
-bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admission_batch *batch, struct err *err) {
+static void send_ledger(struct pg *pg, struct arena *arena, const int64_t *coupon_ids, const int64_t *user_ids,
+                        size_t n) {
     static const struct pg_statement ledger = {
         "select i.n from unnest($1::bigint[], $2::bigint[]) with ordinality i(coupon_id, user_id, n) cross join lateral"
         " (select 1 from publish_request where coupon_id = i.coupon_id and user_id = i.user_id limit 1) p"};
+    struct pg_args args = {0};
+    pg_arg_int8s(&args, arena, coupon_ids, n);
+    pg_arg_int8s(&args, arena, user_ids, n);
+    pg_send(pg, &ledger, &args);
+}
+
+bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admission_batch *batch, bool with_ledger,
+                    struct err *err) {
     int64_t *ids = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
     for (size_t i = 0; i < batch->n_coupons; i++)
         ids[i] = batch->coupons[i].id;
     outbox_heads_init(&batch->heads, arena, ids, batch->n_coupons, lanes);
 
-    struct pg_args ledger_args = {0};
-    pg_arg_int8s(&ledger_args, arena, batch->coupon_id, batch->n_asks);
-    pg_arg_int8s(&ledger_args, arena, batch->user_id, batch->n_asks);
     enum { LOCK = 1, COUPONS = LOCK + OUTBOX_LOCK_STATEMENTS, LEDGER, STATEMENTS };
+    int n = with_ledger ? STATEMENTS : LEDGER;
     pg_send(pg, &pg_begin, NULL);
     outbox_send_lock(pg, arena, STREAM_REQUESTED, &batch->heads);
     coupons_send_read(pg, arena, ids, batch->n_coupons);
-    pg_send(pg, &ledger, &ledger_args);
+    if (with_ledger)
+        send_ledger(pg, arena, batch->coupon_id, batch->user_id, batch->n_asks);
     PGresult *results[STATEMENTS];
-    if (!pg_collect(pg, results, STATEMENTS, err))
+    if (!pg_collect(pg, results, n, err))
         return false;
     outbox_read_lock(&results[LOCK], &batch->heads, &batch->segment, &batch->now_us);
     coupons_read(results[COUPONS], batch->coupons);
-    for (size_t i = 0; i < batch->n_asks; i++)
-        batch->in_ledger[i] = false;
-    for (int row = 0; row < PQntuples(results[LEDGER]); row++)
+    memset(batch->in_ledger, 0, batch->n_asks * sizeof *batch->in_ledger);
+    for (int row = 0; with_ledger && row < PQntuples(results[LEDGER]); row++)
         batch->in_ledger[pg_int8(results[LEDGER], row, 0) - 1] = true;
-    pg_clear(results, STATEMENTS);
+    pg_clear(results, n);
     return true;
 }
 
+bool admission_look_up(struct pg *pg, struct arena *arena, struct admission_batch *batch, const size_t *asks, size_t n,
+                       struct err *err) {
+    int64_t *coupon_ids = ARENA_ARRAY(arena, int64_t, n), *user_ids = ARENA_ARRAY(arena, int64_t, n);
+    for (size_t i = 0; i < n; i++) {
+        coupon_ids[i] = batch->coupon_id[asks[i]];
+        user_ids[i] = batch->user_id[asks[i]];
+    }
+    PGresult *result;
+    send_ledger(pg, arena, coupon_ids, user_ids, n);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    for (int row = 0; row < PQntuples(result); row++)
+        batch->in_ledger[asks[pg_int8(result, row, 0) - 1]] = true;
+    pg_clear(&result, 1);
+    return true;
+}
+
+bool admission_was_known(const struct err *err) {
+    return strcmp(err->sqlstate, "23505") == 0; /* unique_violation */
+}
+
 bool admission_write(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
-                     const struct admission_rows *rows, const struct outbox_rows *outbox, struct err *err) {
+                     const struct admission_rows *rows, const struct outbox_batch *outbox, struct err *err) {
     static const struct pg_statement count = {
         "update admission a set accepted = i.accepted from unnest($1::bigint[], $2::bigint[]) i(coupon_id, accepted)"
         " where a.coupon_id = i.coupon_id and a.accepted <> i.accepted"};
@@ -57,7 +87,7 @@ bool admission_write(struct pg *pg, struct arena *arena, const struct admission_
     pg_arg_texts(&insert_args, arena, rows->request_id, rows->n);
     pg_arg_time(&insert_args, arena, batch->now_us);
     pg_send(pg, &insert, &insert_args);
-    outbox_send_append(pg, arena, STREAM_REQUESTED, batch->segment, outbox, &batch->heads, batch->now_us);
+    outbox_send_append(pg, arena, STREAM_REQUESTED, batch->segment, outbox, batch->now_us);
     pg_send(pg, &count, &count_args);
     pg_send(pg, &pg_commit, NULL);
     PGresult *results[3 + OUTBOX_APPEND_STATEMENTS];

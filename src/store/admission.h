@@ -1,7 +1,11 @@
 /* What admit asks of Postgres: one transaction per batch, in two round trips.
  *
- *   read    begin, lock the lanes, then what the decision needs: coupons and who is in the ledger already
- *   write   ledger, counters, outbox, commit                              (or nothing to write: roll back) */
+ *   read       begin, lock the lanes, then what the decision needs: the coupons and, on demand, who is in the ledger
+ *   look up    who is in the ledger, of some                              (where it matters and was not read)
+ *   write      ledger, counters, outbox, commit                           (or nothing to write: roll back)
+ *
+ * That nobody of a batch is in the ledger yet is what is to be expected, and its primary key finds out anyway. So the
+ * ledger need not be read: the write then fails where somebody is, and is done again with reading. */
 #pragma once
 
 #include "store/outbox.h"
@@ -12,10 +16,10 @@ struct admission_batch {
     /* in: distinct coupons; filled by admission_read but for the id */
     size_t n_coupons;
     struct coupon_row *coupons;
-    /* in: what is asked; in_ledger is filled by admission_read */
+    /* in: what is asked */
     size_t n_asks;
     const int64_t *coupon_id, *user_id;
-    bool *in_ledger;
+    bool *in_ledger; /* filled by admission_read; false where the ledger was not read */
     /* filled by admission_read */
     struct outbox_heads heads;
     int segment;
@@ -30,10 +34,16 @@ struct admission_rows {
 };
 
 /* On success the transaction is open: admission_write or admission_abandon must follow. On failure it is not. */
-bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admission_batch *batch, struct err *err);
+bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admission_batch *batch, bool with_ledger,
+                    struct err *err);
+/* Within the transaction: fills in_ledger of these asks. On failure the transaction is closed. */
+bool admission_look_up(struct pg *pg, struct arena *arena, struct admission_batch *batch, const size_t *asks, size_t n,
+                       struct err *err);
 
-/* Writes the rows, the coupons' new `accepted`, the outbox rows and heads, and commits. Where it fails and the
- * connection is lost, the commit may have happened: reading again under the lock tells. */
+/* Writes the rows, the coupons' new `accepted`, the outbox, and commits. Where it fails and the connection is lost, the
+ * commit may have happened: reading again under the lock tells. admission_was_known: it failed, and has changed nothing,
+ * because somebody is in the ledger already. */
 bool admission_write(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
-                     const struct admission_rows *rows, const struct outbox_rows *outbox, struct err *err);
+                     const struct admission_rows *rows, const struct outbox_batch *outbox, struct err *err);
+bool admission_was_known(const struct err *err);
 void admission_abandon(struct pg *pg);

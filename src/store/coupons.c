@@ -7,7 +7,7 @@
 
 #define DETAIL_COLUMNS                                                                                                 \
     "c.id, c.status, c.frozen, c.open_time, c.expire_time, c.version, a.quantity, a.accepted, s.issued, s.rejected,"   \
-    " c.name, c.discount_rate, c.create_time"
+    " s.highest, c.name, c.discount_rate, c.create_time"
 #define DETAIL_FROM " from coupon c join admission a on a.coupon_id = c.id join issuance s on s.coupon_id = c.id"
 
 static bool query(struct pg *pg, const struct pg_statement *statement, const struct pg_args *args,
@@ -30,9 +30,9 @@ static bool run(struct pg *pg, const struct pg_statement *statement, const struc
 static void read_detail(const PGresult *result, int row, struct arena *arena, struct coupon_detail *ret) {
     *ret = (struct coupon_detail){
         .row = coupon_row_read(result, row, pg_int8(result, row, 0)),
-        .name = arena_strdup(arena, PQgetvalue(result, row, 10)),
-        .discount_rate = pg_float8(result, row, 11),
-        .create_us = pg_time(result, row, 12, 0),
+        .name = arena_strdup(arena, PQgetvalue(result, row, 11)),
+        .discount_rate = pg_float8(result, row, 12),
+        .create_us = pg_time(result, row, 13, 0),
     };
 }
 

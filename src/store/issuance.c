@@ -63,44 +63,65 @@ static void send_lock_offsets(struct pg *pg, struct arena *arena, const struct i
     pg_send(pg, &lock, &args);
 }
 
-static void send_read_events(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
+static void send_read_ledger(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
     static const struct pg_statement read = {
-        "select i.n, p.ticket, p.accept_time, p.request_id, u.ticket, r.reason"
+        "select i.n, p.ticket, p.accept_time, p.request_id"
+        " from unnest($1::bigint[], $2::bigint[]) with ordinality i(coupon_id, user_id, n)"
+        " cross join lateral (select ticket, accept_time, request_id from publish_request"
+        "  where coupon_id = i.coupon_id and user_id = i.user_id limit 1) p"};
+    size_t n = batch->n_events;
+    int64_t *coupon_id = ARENA_ARRAY(arena, int64_t, n), *user_id = ARENA_ARRAY(arena, int64_t, n);
+    for (size_t i = 0; i < n; i++) {
+        coupon_id[i] = batch->events[i].coupon_id;
+        user_id[i] = batch->events[i].user_id;
+    }
+    struct pg_args args = {0};
+    pg_arg_int8s(&args, arena, coupon_id, n);
+    pg_arg_int8s(&args, arena, user_id, n);
+    pg_send(pg, &read, &args);
+}
+
+static void read_ledger(const PGresult *result, struct arena *arena, struct issuance_event *events) {
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct issuance_event *event = &events[pg_int8(result, row, 0) - 1];
+        event->ledger_ticket = pg_int8(result, row, 1);
+        event->accept_us = pg_time(result, row, 2, 0);
+        event->request_id = arena_strdup(arena, PQgetvalue(result, row, 3));
+        event->request_id_len = (size_t)PQgetlength(result, row, 3);
+    }
+}
+
+bool issuance_look_up(struct pg *pg, struct arena *arena, struct issuance_event *const *events, size_t n,
+                      struct err *err) {
+    static const struct pg_statement look_up = {
+        "select i.n, u.ticket, r.reason"
         " from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality i(coupon_id, user_id, ticket, n)"
-        " left join lateral (select ticket, accept_time, request_id from publish_request"
-        "  where coupon_id = i.coupon_id and user_id = i.user_id limit 1) p on true"
         " left join lateral (select ticket from user_coupon"
         "  where user_id = i.user_id and coupon_id = i.coupon_id limit 1) u on true"
         " left join lateral (select reason from rejection"
         "  where coupon_id = i.coupon_id and ticket = i.ticket limit 1) r on true"};
-    size_t n = batch->n_events;
     int64_t *coupon_id = ARENA_ARRAY(arena, int64_t, n), *user_id = ARENA_ARRAY(arena, int64_t, n);
     int64_t *ticket = ARENA_ARRAY(arena, int64_t, n);
     for (size_t i = 0; i < n; i++) {
-        coupon_id[i] = batch->events[i].coupon_id;
-        user_id[i] = batch->events[i].user_id;
-        ticket[i] = batch->events[i].ticket;
+        coupon_id[i] = events[i]->coupon_id;
+        user_id[i] = events[i]->user_id;
+        ticket[i] = events[i]->ticket;
     }
     struct pg_args args = {0};
     pg_arg_int8s(&args, arena, coupon_id, n);
     pg_arg_int8s(&args, arena, user_id, n);
     pg_arg_int8s(&args, arena, ticket, n);
-    pg_send(pg, &read, &args);
-}
-
-static void read_events(const PGresult *result, struct arena *arena, struct issuance_event *events) {
+    PGresult *result;
+    pg_send(pg, &look_up, &args);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
     for (int row = 0; row < PQntuples(result); row++) {
-        struct issuance_event *event = &events[pg_int8(result, row, 0) - 1];
-        if (PQgetisnull(result, row, 1)) {
-            event->ledger_ticket = 0;
-        } else {
-            event->ledger_ticket = pg_int8(result, row, 1);
-            event->accept_us = pg_time(result, row, 2, 0);
-            event->request_id = arena_strdup(arena, PQgetvalue(result, row, 3));
-        }
-        event->held_ticket = PQgetisnull(result, row, 4) ? 0 : pg_int8(result, row, 4);
-        event->ticket_rejected = !PQgetisnull(result, row, 5);
+        struct issuance_event *event = events[pg_int8(result, row, 0) - 1];
+        event->held_ticket = PQgetisnull(result, row, 1) ? 0 : pg_int8(result, row, 1);
+        event->ticket_rejected = !PQgetisnull(result, row, 2);
     }
+    pg_clear(&result, 1);
+    return true;
 }
 
 bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuance_batch *batch, struct err *err) {
@@ -108,12 +129,12 @@ bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuanc
     for (size_t i = 0; i < batch->n_coupons; i++)
         ids[i] = batch->coupons[i].id;
     outbox_heads_init(&batch->heads, arena, ids, batch->n_coupons, lanes);
-    enum { OFFSETS = 1, LOCK, COUPONS = LOCK + OUTBOX_LOCK_STATEMENTS, EVENTS, STATEMENTS };
+    enum { OFFSETS = 1, LOCK, COUPONS = LOCK + OUTBOX_LOCK_STATEMENTS, LEDGER, STATEMENTS };
     pg_send(pg, &pg_begin, NULL);
     send_lock_offsets(pg, arena, batch);
     outbox_send_lock(pg, arena, STREAM_PUBLISHED, &batch->heads);
     coupons_send_read(pg, arena, ids, batch->n_coupons);
-    send_read_events(pg, arena, batch);
+    send_read_ledger(pg, arena, batch);
     PGresult *results[STATEMENTS];
     if (!pg_collect(pg, results, STATEMENTS, err))
         return false;
@@ -122,28 +143,31 @@ bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuanc
     if (batch->heads.n)
         outbox_read_lock(&results[LOCK], &batch->heads, &batch->segment, &batch->now_us);
     coupons_read(results[COUPONS], batch->coupons);
-    read_events(results[EVENTS], arena, batch->events);
+    read_ledger(results[LEDGER], arena, batch->events);
     pg_clear(results, STATEMENTS);
     return true;
 }
 
 static int send_counts(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
     static const struct pg_statement count = {
-        "update issuance s set issued = i.issued, rejected = i.rejected"
-        " from unnest($1::bigint[], $2::bigint[], $3::bigint[]) i(coupon_id, issued, rejected)"
+        "update issuance s set issued = i.issued, rejected = i.rejected, highest = i.highest"
+        " from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) i(coupon_id, issued, rejected, highest)"
         " where s.coupon_id = i.coupon_id and (s.issued, s.rejected) <> (i.issued, i.rejected)"};
     int64_t *ids = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
     int64_t *issued = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
     int64_t *rejected = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
+    int64_t *highest = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
     for (size_t i = 0; i < batch->n_coupons; i++) {
         ids[i] = batch->coupons[i].id;
         issued[i] = batch->coupons[i].issued;
         rejected[i] = batch->coupons[i].rejected;
+        highest[i] = batch->coupons[i].highest;
     }
     struct pg_args args = {0};
     pg_arg_int8s(&args, arena, ids, batch->n_coupons);
     pg_arg_int8s(&args, arena, issued, batch->n_coupons);
     pg_arg_int8s(&args, arena, rejected, batch->n_coupons);
+    pg_arg_int8s(&args, arena, highest, batch->n_coupons);
     pg_send(pg, &count, &args);
     return 1;
 }
@@ -190,7 +214,7 @@ static int send_dead(struct pg *pg, struct arena *arena, const struct issuance_r
 }
 
 bool issuance_write(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
-                    const struct issuance_rows *rows, const struct outbox_rows *outbox, struct err *err) {
+                    const struct issuance_rows *rows, const struct outbox_batch *outbox, struct err *err) {
     static const struct pg_statement offsets = {"update consumer_offset o set next_offset = i.next_offset"
                                                 " from unnest($1::text[], $2::integer[], $3::bigint[])"
                                                 " i(topic, partition, next_offset)"
@@ -202,7 +226,7 @@ bool issuance_write(struct pg *pg, struct arena *arena, const struct issuance_ba
     pg_send(pg, &offsets, &args);
     if (rows->n_issued) {
         n += send_issued(pg, arena, rows, batch->now_us);
-        outbox_send_append(pg, arena, STREAM_PUBLISHED, batch->segment, outbox, &batch->heads, batch->now_us);
+        outbox_send_append(pg, arena, STREAM_PUBLISHED, batch->segment, outbox, batch->now_us);
         n += OUTBOX_APPEND_STATEMENTS;
     }
     if (rows->n_issued || rows->n_rejected)

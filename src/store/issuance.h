@@ -1,7 +1,8 @@
 /* What issue asks of Postgres: one transaction per batch of events, in two round trips.
  *
- *   read    begin, the stored offsets (locked), the lanes, then coupons, ledger, coupons held, rejections
- *   write   offsets, user_coupon, counters, outbox, rejections, dead letters, commit */
+ *   read      begin, the stored offsets (locked), the lanes, then coupons and ledger
+ *   look up   whether tickets were decided before, of those where the coupon's counters don't tell
+ *   write     offsets, user_coupon, counters, outbox, rejections, dead letters, commit */
 #pragma once
 
 #include "store/kafka.h"
@@ -16,7 +17,9 @@ struct issuance_event {
     int64_t ledger_ticket; /* 0: no ledger row for (coupon, user) */
     int64_t accept_us;
     const char *request_id; /* the ledger's; in the arena */
-    int64_t held_ticket;    /* 0: the user holds none of this coupon */
+    size_t request_id_len;
+    /* filled by issuance_look_up */
+    int64_t held_ticket; /* 0: the user holds none of this coupon */
     bool ticket_rejected;
 };
 
@@ -60,8 +63,11 @@ bool issuance_restart(struct pg *pg, struct arena *arena, const struct kafka_pla
 
 /* On success the transaction is open: issuance_write or issuance_abandon must follow. */
 bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuance_batch *batch, struct err *err);
-/* batch->next_offset, the coupons' issued and rejected are what they should become. Where it fails and the connection
+/* Within the transaction: what there is of these events' users and tickets. On failure the transaction is closed. */
+bool issuance_look_up(struct pg *pg, struct arena *arena, struct issuance_event *const *events, size_t n,
+                      struct err *err);
+/* batch->next_offset, the coupons' issued, rejected and highest are what they should become. Where it fails and the connection
  * is lost, the commit may have happened: the stored offsets tell, and reading again is enough. */
 bool issuance_write(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
-                    const struct issuance_rows *rows, const struct outbox_rows *outbox, struct err *err);
+                    const struct issuance_rows *rows, const struct outbox_batch *outbox, struct err *err);
 void issuance_abandon(struct pg *pg);

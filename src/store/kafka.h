@@ -128,7 +128,6 @@ struct kafka_message {
     int64_t offset;
     const void *key, *value;
     size_t key_len, value_len;
-    const char *traceparent; /* the header's value as it came, NULL where there is none */
     void *handle;
 };
 

@@ -298,16 +298,6 @@ void kafka_consumer_free(struct kafka_consumer *consumer) {
 
 /* --- consuming --- */
 
-static const char *traceparent_of(const rd_kafka_message_t *message) {
-    rd_kafka_headers_t *headers;
-    const void *value;
-    size_t len;
-    /* librdkafka puts a NUL behind each header's value. */
-    if (rd_kafka_message_headers(message, &headers) || rd_kafka_header_get_last(headers, "traceparent", &value, &len))
-        return NULL;
-    return value;
-}
-
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max) {
     size_t n = 0;
     send_commits(consumer);
@@ -328,7 +318,6 @@ size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_
             .key_len = message->key_len,
             .value = message->payload,
             .value_len = message->len,
-            .traceparent = traceparent_of(message),
             .handle = message,
         };
     }

@@ -127,17 +127,16 @@ static void add_header(rd_kafka_headers_t *headers, const char *name, const char
 
 static rd_kafka_headers_t *headers_of(enum stream stream, const struct outbox_entry *entry) {
     static const char *const types[STREAMS] = {"coupon.v1.PublishRequested", "coupon.v1.Published"};
-    char id[48], time[28];
+    char id[48];
     snprintf(id, sizeof id, "%lld-%lld", (long long)entry->coupon_id, (long long)entry->ticket);
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(7);
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(6);
     add_header(headers, "ce_specversion", "1.0");
     add_header(headers, "ce_id", id);
     add_header(headers, "ce_type", types[stream]);
     add_header(headers, "ce_source", "/couponsd");
-    add_header(headers, "ce_time", clock_format(entry->append_us, time));
     add_header(headers, "content-type", "application/protobuf");
-    if (entry->traceparent)
-        add_header(headers, "traceparent", entry->traceparent);
+    if (entry->traceparent_len)
+        rd_kafka_header_add(headers, "traceparent", -1, entry->traceparent, (ssize_t)entry->traceparent_len);
     return headers;
 }
 

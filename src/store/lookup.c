@@ -2,7 +2,7 @@
 
 static const struct pg_statement read_coupons = {
     "select i.n, c.status, c.frozen, c.open_time, c.expire_time, c.version, a.quantity, a.accepted, s.issued, "
-    "s.rejected"
+    "s.rejected, s.highest"
     " from unnest($1::bigint[]) with ordinality i(id, n)"
     " cross join lateral (select * from coupon where id = i.id limit 1) c"
     " cross join lateral (select * from admission where coupon_id = i.id limit 1) a"
@@ -27,6 +27,7 @@ struct coupon_row coupon_row_read(const PGresult *result, int row, int64_t id) {
         .accepted = pg_int8(result, row, 7),
         .issued = pg_int8(result, row, 8),
         .rejected = pg_int8(result, row, 9),
+        .highest = pg_int8(result, row, 10),
     };
 }
 

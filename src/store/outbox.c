@@ -1,28 +1,30 @@
 #include "store/outbox.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/murmur2.h"
 
-#define COLUMNS "lane, id, coupon_id, ticket, append_time, traceparent, payload"
+#define COLUMNS "lane, id, first_id, append_time, events"
+
+/* Bytes of events in a row: with its other columns and headers it fills a page of Postgres. */
+#define ROW_BYTES 8000
+/* Before each event in it: coupon_id, ticket, two lengths. */
+#define EVENT_HEADER 20
 
 static const char *const stream_names[STREAMS] = {"requested", "published"};
 
 /* --- appending --- */
 
-void outbox_rows_init(struct outbox_rows *rows, struct arena *arena, size_t cap) {
-    *rows = (struct outbox_rows){
-        .cap = cap,
-        .lane = ARENA_ARRAY(arena, int32_t, cap),
-        .id = ARENA_ARRAY(arena, int64_t, cap),
-        .coupon_id = ARENA_ARRAY(arena, int64_t, cap),
-        .ticket = ARENA_ARRAY(arena, int64_t, cap),
-        .traceparent = ARENA_ARRAY(arena, const char *, cap),
-        .payload = ARENA_ARRAY(arena, struct pg_bytes, cap),
-    };
-}
+struct outbox_row {
+    struct outbox_row *next;
+    int32_t lane;
+    int64_t first_id, last_id;
+    size_t len;
+    uint8_t bytes[ROW_BYTES];
+};
 
 void outbox_heads_init(struct outbox_heads *heads, struct arena *arena, const int64_t *coupon_ids, size_t n,
                        int lanes) {
@@ -41,7 +43,7 @@ void outbox_heads_init(struct outbox_heads *heads, struct arena *arena, const in
             heads->lane[heads->n++] = lane;
 }
 
-int64_t outbox_heads_next(struct outbox_heads *heads, int32_t lane) {
+static size_t index_of_lane(const struct outbox_heads *heads, int32_t lane) {
     size_t low = 0, high = heads->n;
     while (high - low > 1) {
         size_t middle = (low + high) / 2;
@@ -50,7 +52,54 @@ int64_t outbox_heads_next(struct outbox_heads *heads, int32_t lane) {
         else
             high = middle;
     }
-    return ++heads->last_id[low];
+    return low;
+}
+
+void outbox_batch_init(struct outbox_batch *batch, struct arena *arena, struct outbox_heads *heads) {
+    *batch = (struct outbox_batch){.arena = arena, .heads = heads};
+    batch->link = &batch->first;
+    batch->open = arena_zalloc(arena, heads->n * sizeof *batch->open);
+}
+
+static struct outbox_row *begin_row(struct outbox_batch *batch, int32_t lane, int64_t first_id) {
+    struct outbox_row *row = arena_alloc(batch->arena, sizeof *row);
+    row->next = NULL;
+    row->lane = lane;
+    row->first_id = first_id;
+    row->len = 0;
+    *batch->link = row;
+    batch->link = &row->next;
+    batch->n_rows++;
+    return row;
+}
+
+static uint8_t *put_bytes(uint8_t *at, const void *bytes, size_t len) {
+    if (len)
+        memcpy(at, bytes, len);
+    return at + len;
+}
+
+static uint8_t *put_number(uint8_t *at, uint64_t value, int bytes) {
+    value = htobe64(value);
+    return put_bytes(at, (const uint8_t *)&value + sizeof value - bytes, (size_t)bytes);
+}
+
+void outbox_put(struct outbox_batch *batch, int32_t lane, int64_t coupon_id, int64_t ticket, const char *traceparent,
+                size_t traceparent_len, const void *payload, size_t payload_len) {
+    size_t size = EVENT_HEADER + traceparent_len + payload_len, index = index_of_lane(batch->heads, lane);
+    if (size > ROW_BYTES)
+        abort(); /* events are bounded: flow/events.h */
+    int64_t id = ++batch->heads->last_id[index];
+    struct outbox_row *row = batch->open[index];
+    if (!row || row->len + size > ROW_BYTES)
+        row = batch->open[index] = begin_row(batch, lane, id);
+    uint8_t *at = row->bytes + row->len;
+    at = put_number(put_number(at, (uint64_t)coupon_id, 8), (uint64_t)ticket, 8);
+    at = put_number(put_number(at, traceparent_len, 2), payload_len, 2);
+    put_bytes(put_bytes(at, traceparent, traceparent_len), payload, payload_len);
+    row->len += size;
+    row->last_id = id;
+    batch->n_events++;
 }
 
 void outbox_send_lock(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_heads *heads) {
@@ -81,12 +130,11 @@ void outbox_read_lock(PGresult *const *results, struct outbox_heads *heads, int 
 }
 
 void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, int segment,
-                        const struct outbox_rows *rows, const struct outbox_heads *heads, int64_t now_us) {
+                        const struct outbox_batch *batch, int64_t now_us) {
 #define INSERT_INTO(table)                                                                                             \
     {                                                                                                                  \
-        "insert into " table " (" COLUMNS ") select i.lane, i.id, i.coupon_id, i.ticket, $5, i.traceparent, i.payload" \
-        " from unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[], $6::text[], $7::bytea[])"               \
-        " i(lane, id, coupon_id, ticket, traceparent, payload)"                                                        \
+        "insert into " table " (" COLUMNS ") select i.lane, i.id, i.first_id, $4, i.events"                            \
+        " from unnest($1::integer[], $2::bigint[], $3::bigint[], $5::bytea[]) i(lane, id, first_id, events)"           \
     }
     static const struct pg_statement insert[STREAMS][2] = {
         {INSERT_INTO("outbox_requested_0"), INSERT_INTO("outbox_requested_1")},
@@ -95,40 +143,51 @@ void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, 
 #undef INSERT_INTO
     static const struct pg_statement move = {
         "update outbox_head h set last_id = i.last_id from unnest($2::integer[], $3::bigint[]) i(lane, last_id)"
-        " where h.stream = $1 and h.lane = i.lane"};
+        " where h.stream = $1 and h.lane = i.lane and h.last_id <> i.last_id"};
+    size_t n = batch->n_rows, i = 0;
+    int32_t *lane = ARENA_ARRAY(arena, int32_t, n);
+    int64_t *id = ARENA_ARRAY(arena, int64_t, n), *first_id = ARENA_ARRAY(arena, int64_t, n);
+    struct pg_bytes *events = ARENA_ARRAY(arena, struct pg_bytes, n);
+    for (const struct outbox_row *row = batch->first; row; row = row->next, i++) {
+        lane[i] = row->lane;
+        id[i] = row->last_id;
+        first_id[i] = row->first_id;
+        events[i] = (struct pg_bytes){row->bytes, row->len};
+    }
     struct pg_args rows_args = {0}, heads_args = {0};
-    pg_arg_int4s(&rows_args, arena, rows->lane, rows->n);
-    pg_arg_int8s(&rows_args, arena, rows->id, rows->n);
-    pg_arg_int8s(&rows_args, arena, rows->coupon_id, rows->n);
-    pg_arg_int8s(&rows_args, arena, rows->ticket, rows->n);
+    pg_arg_int4s(&rows_args, arena, lane, n);
+    pg_arg_int8s(&rows_args, arena, id, n);
+    pg_arg_int8s(&rows_args, arena, first_id, n);
     pg_arg_time(&rows_args, arena, now_us);
-    pg_arg_texts(&rows_args, arena, rows->traceparent, rows->n);
-    pg_arg_byteas(&rows_args, arena, rows->payload, rows->n);
+    pg_arg_byteas(&rows_args, arena, events, n);
     pg_send(pg, &insert[stream][segment], &rows_args);
     pg_arg_int2(&heads_args, arena, (int16_t)stream);
-    pg_arg_int4s(&heads_args, arena, heads->lane, heads->n);
-    pg_arg_int8s(&heads_args, arena, heads->last_id, heads->n);
+    pg_arg_int4s(&heads_args, arena, batch->heads->lane, batch->heads->n);
+    pg_arg_int8s(&heads_args, arena, batch->heads->last_id, batch->heads->n);
     pg_send(pg, &move, &heads_args);
 }
 
-bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes, struct outbox_rows *rows,
-                   struct err *err) {
+bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes, const struct outbox_event *events,
+                   size_t n, struct err *err) {
     struct outbox_heads heads;
+    struct outbox_batch batch;
     int segment;
-    int64_t now_us;
+    int64_t now_us, *coupon_ids = ARENA_ARRAY(arena, int64_t, n);
     PGresult *results[1 + OUTBOX_LOCK_STATEMENTS];
-    outbox_heads_init(&heads, arena, rows->coupon_id, rows->n, lanes);
+    for (size_t i = 0; i < n; i++)
+        coupon_ids[i] = events[i].coupon_id;
+    outbox_heads_init(&heads, arena, coupon_ids, n, lanes);
     pg_send(pg, &pg_begin, NULL);
     outbox_send_lock(pg, arena, stream, &heads);
     if (!pg_collect(pg, results, 1 + OUTBOX_LOCK_STATEMENTS, err))
         return false;
     outbox_read_lock(&results[1], &heads, &segment, &now_us);
     pg_clear(results, 1 + OUTBOX_LOCK_STATEMENTS);
-    for (size_t i = 0; i < rows->n; i++) {
-        rows->lane[i] = murmur2_slot_of_id(rows->coupon_id[i], lanes);
-        rows->id[i] = outbox_heads_next(&heads, rows->lane[i]);
-    }
-    outbox_send_append(pg, arena, stream, segment, rows, &heads, now_us);
+    outbox_batch_init(&batch, arena, &heads);
+    for (size_t i = 0; i < n; i++)
+        outbox_put(&batch, murmur2_slot_of_id(events[i].coupon_id, lanes), events[i].coupon_id, events[i].ticket, NULL,
+                   0, events[i].payload.data, events[i].payload.len);
+    outbox_send_append(pg, arena, stream, segment, &batch, now_us);
     pg_send(pg, &pg_commit, NULL);
     if (!pg_collect(pg, results, OUTBOX_APPEND_STATEMENTS + 1, err))
         return false;
@@ -173,39 +232,76 @@ bool outbox_take_lanes(struct pg *pg, enum stream stream, const int32_t *lanes, 
     return ok;
 }
 
-struct place {
+/* A row as it was read. */
+struct packed {
     size_t lane_index;
-    struct outbox_entry entry;
+    int32_t lane;
+    int64_t id, first_id, append_us;
+    const uint8_t *bytes;
+    size_t len;
 };
 
 static int by_lane_then_id(const void *a, const void *b) {
-    const struct place *x = a, *y = b;
+    const struct packed *x = a, *y = b;
     if (x->lane_index != y->lane_index)
         return x->lane_index < y->lane_index ? -1 : 1;
-    return x->entry.id < y->entry.id ? -1 : x->entry.id > y->entry.id;
+    return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static void place_rows(const PGresult *result, struct place *places) {
-    for (int row = 0; row < PQntuples(result); row++)
-        places[row] = (struct place){
-            .lane_index = (size_t)pg_int8(result, row, 7) - 1,
-            .entry =
-                {
-                    .lane = pg_int4(result, row, 0),
-                    .id = pg_int8(result, row, 1),
-                    .coupon_id = pg_int8(result, row, 2),
-                    .ticket = pg_int8(result, row, 3),
-                    .append_us = pg_time(result, row, 4, 0),
-                    .traceparent = PQgetisnull(result, row, 5) ? NULL : PQgetvalue(result, row, 5),
-                    .payload = PQgetvalue(result, row, 6),
-                    .payload_len = (size_t)PQgetlength(result, row, 6),
-                },
+/* Returns how many events they have at most. */
+static size_t read_rows(const PGresult *result, struct packed *rows) {
+    size_t n_events = 0;
+    for (int i = 0; i < PQntuples(result); i++) {
+        rows[i] = (struct packed){
+            .lane = pg_int4(result, i, 0),
+            .id = pg_int8(result, i, 1),
+            .first_id = pg_int8(result, i, 2),
+            .append_us = pg_time(result, i, 3, 0),
+            .bytes = (const uint8_t *)PQgetvalue(result, i, 4),
+            .len = (size_t)PQgetlength(result, i, 4),
+            .lane_index = (size_t)pg_int8(result, i, 5) - 1,
         };
+        n_events += rows[i].len / EVENT_HEADER;
+    }
+    return n_events;
+}
+
+static uint64_t get_number(const uint8_t *at, int bytes) {
+    uint64_t value = 0;
+    for (int i = 0; i < bytes; i++)
+        value = value << 8 | at[i];
+    return value;
+}
+
+/* The row's events from id `from` on. Returns how many. */
+static size_t unpack(const struct packed *row, int64_t from, struct outbox_entry *entries) {
+    size_t n = 0;
+    const uint8_t *at = row->bytes, *end = at + row->len;
+    for (int64_t id = row->first_id; id <= row->id && end - at >= EVENT_HEADER; id++) {
+        size_t traceparent_len = get_number(at + 16, 2), payload_len = get_number(at + 18, 2);
+        const uint8_t *body = at + EVENT_HEADER;
+        if ((size_t)(end - body) < traceparent_len + payload_len)
+            break;
+        if (id >= from)
+            entries[n++] = (struct outbox_entry){
+                .lane = row->lane,
+                .id = id,
+                .coupon_id = (int64_t)get_number(at, 8),
+                .ticket = (int64_t)get_number(at + 8, 8),
+                .append_us = row->append_us,
+                .traceparent = (const char *)body,
+                .traceparent_len = traceparent_len,
+                .payload = body + traceparent_len,
+                .payload_len = payload_len,
+            };
+        at = body + traceparent_len + payload_len;
+    }
+    return n;
 }
 
 bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, const int32_t *lanes, const int64_t *after,
-                 size_t n, int max, struct outbox_entry **ret_entries, size_t *ret_n, PGresult **ret_results,
-                 struct err *err) {
+                 size_t n, int max_rows, struct outbox_entry **ret_entries, size_t *ret_n, bool *ret_more,
+                 PGresult **ret_results, struct err *err) {
 #define READ_FROM(table)                                                                                               \
     {                                                                                                                  \
         "select o.*, i.n from unnest($1::integer[], $2::bigint[]) with ordinality i(lane, after, n) cross join "       \
@@ -220,33 +316,32 @@ bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, const i
     struct pg_args args = {0};
     pg_arg_int4s(&args, arena, lanes, n);
     pg_arg_int8s(&args, arena, after, n);
-    pg_arg_int8(&args, arena, max);
+    pg_arg_int8(&args, arena, max_rows);
     pg_send(pg, &read[stream][0], &args);
     pg_send(pg, &read[stream][1], &args);
     if (!pg_collect(pg, ret_results, 2, err))
         return false;
     size_t first = (size_t)PQntuples(ret_results[0]), total = first + (size_t)PQntuples(ret_results[1]);
-    struct place *places = ARENA_ARRAY(arena, struct place, total + 1);
-    place_rows(ret_results[0], places);
-    place_rows(ret_results[1], places + first);
+    struct packed *rows = ARENA_ARRAY(arena, struct packed, total + 1);
+    size_t n_events = read_rows(ret_results[0], rows) + read_rows(ret_results[1], rows + first);
     if (first > 0 && total > first) /* one segment alone comes in order */
-        qsort(places, total, sizeof *places, by_lane_then_id);
-    struct outbox_entry *entries = ARENA_ARRAY(arena, struct outbox_entry, total + 1);
-    size_t count = 0, lane_index = 0;
+        qsort(rows, total, sizeof *rows, by_lane_then_id);
+    struct outbox_entry *entries = ARENA_ARRAY(arena, struct outbox_entry, n_events + 1);
+    size_t count = 0;
     int64_t expected = 0;
     for (size_t i = 0; i < total; i++) {
-        if (i == 0 || places[i].lane_index != lane_index) {
-            lane_index = places[i].lane_index;
-            expected = after[lane_index] + 1;
-        }
+        if (i == 0 || rows[i].lane_index != rows[i - 1].lane_index)
+            expected = after[rows[i].lane_index] + 1;
         /* What follows a gap belongs behind rows of the other segment that did not fit into this read. */
-        if (places[i].entry.id == expected) {
-            entries[count++] = places[i].entry;
-            expected++;
-        }
+        if (rows[i].first_id > expected)
+            continue;
+        size_t got = unpack(&rows[i], expected, entries + count);
+        count += got;
+        expected += (int64_t)got;
     }
     *ret_entries = entries;
     *ret_n = count;
+    *ret_more = total >= (size_t)max_rows;
     return true;
 }
 
@@ -271,7 +366,7 @@ bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream,
     return true;
 }
 
-bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t *ret_rows, struct err *err) {
+bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t *ret_events, struct err *err) {
     static const struct pg_statement lag = {"select coalesce(sum(h.last_id - c.last_id), 0)::bigint from outbox_head h"
                                             " join relay_cursor c using (stream, lane) where h.stream = $1"};
     struct pg_args args = {0};
@@ -280,7 +375,7 @@ bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t 
     pg_send(pg, &lag, &args);
     if (!pg_collect(pg, &result, 1, err))
         return false;
-    *ret_rows = pg_int8(result, 0, 0);
+    *ret_events = pg_int8(result, 0, 0);
     pg_clear(&result, 1);
     return true;
 }

@@ -1,5 +1,7 @@
-/* The outbox: per stream and lane an append-only log in Postgres, in two segments (tables) that take turns.
+/* The outbox: per stream and lane an append-only log of events in Postgres, in two segments (tables) that take turns.
  *
+ *   id       of an event: 1, 2, 3, … in its lane, without gaps
+ *   row      events that were appended together: as many of a lane as fit in a page, so that an event costs its bytes
  *   head     the last id given in a lane; moved by the transaction that appends, which holds the lane's lock
  *   cursor   the last id that Kafka has acknowledged; moved by the relay that owns the lane
  *   segment  which of the two tables new rows go to; the other is drained, then truncated
@@ -12,17 +14,6 @@
 
 /* --- appending: within the caller's transaction, which holds the lanes' locks --- */
 
-/* One round trip's worth of rows, in lane order then id order or any other; arrays of `n`. */
-struct outbox_rows {
-    size_t n, cap;
-    int32_t *lane;
-    int64_t *id, *coupon_id, *ticket;
-    const char **traceparent; /* NULL where there is none */
-    struct pg_bytes *payload;
-};
-/* Room for `cap` rows in the arena. */
-void outbox_rows_init(struct outbox_rows *rows, struct arena *arena, size_t cap);
-
 /* The heads of the lanes that a batch touches. `last_id` is read, then moved by the caller for each row it appends. */
 struct outbox_heads {
     size_t n;
@@ -31,8 +22,21 @@ struct outbox_heads {
 };
 /* The distinct lanes of `coupon_ids`, ascending; last_id zeroed. */
 void outbox_heads_init(struct outbox_heads *heads, struct arena *arena, const int64_t *coupon_ids, size_t n, int lanes);
-/* The next id of a lane. */
-int64_t outbox_heads_next(struct outbox_heads *heads, int32_t lane);
+
+/* What a batch appends; in an arena. */
+struct outbox_row;
+struct outbox_batch {
+    struct arena *arena;
+    struct outbox_heads *heads;
+    size_t n_rows, n_events;
+    struct outbox_row *first, **link; /* in the order they were begun */
+    struct outbox_row **open;         /* of each lane of the heads: the one that takes its next event */
+};
+/* `heads` as read under the lock: they are moved by what is put. */
+void outbox_batch_init(struct outbox_batch *batch, struct arena *arena, struct outbox_heads *heads);
+/* Copies. The event gets its lane's next id. `traceparent` of length 0: none. */
+void outbox_put(struct outbox_batch *batch, int32_t lane, int64_t coupon_id, int64_t ticket, const char *traceparent,
+                size_t traceparent_len, const void *payload, size_t payload_len);
 
 /* Sends two statements: taking the lanes' locks, and (a statement of its own, so that it sees what the lock waited for)
  * reading clock, segment and heads. */
@@ -44,11 +48,16 @@ void outbox_read_lock(PGresult *const *results, struct outbox_heads *heads, int 
 /* Sends two statements: the rows into the segment, and the heads. */
 #define OUTBOX_APPEND_STATEMENTS 2
 void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, int segment,
-                        const struct outbox_rows *rows, const struct outbox_heads *heads, int64_t now_us);
+                        const struct outbox_batch *batch, int64_t now_us);
 
-/* The rows (coupon_id, ticket, traceparent, payload given; lane and id are set) in a transaction of their own. */
-bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes, struct outbox_rows *rows,
-                   struct err *err);
+/* An event that is yet to be put. */
+struct outbox_event {
+    int64_t coupon_id, ticket;
+    struct pg_bytes payload;
+};
+/* These events in a transaction of their own. */
+bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes, const struct outbox_event *events,
+                   size_t n, struct err *err);
 
 /* --- relaying: on a connection that holds the lane's session lock --- */
 
@@ -61,21 +70,23 @@ struct outbox_entry {
     int32_t lane;
     int64_t id, coupon_id, ticket;
     int64_t append_us;
-    const char *traceparent; /* NULL where there is none */
+    const char *traceparent;
+    size_t traceparent_len; /* 0: there is none */
     const void *payload;
     size_t payload_len;
 };
-/* Up to `max` rows of each lane behind after[i], by lane in the order given, then id; only as far as ids follow one
- * another. The entries point into *ret_results, which the caller frees with pg_clear(ret_results, 2). */
+/* The events of up to `max_rows` rows of each lane behind after[i], by lane in the order given, then id; only as far as
+ * ids follow one another. *ret_more: there may be more than that. The entries point into *ret_results, which the caller
+ * frees with pg_clear(ret_results, 2). */
 bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, const int32_t *lanes, const int64_t *after,
-                 size_t n, int max, struct outbox_entry **ret_entries, size_t *ret_n, PGresult **ret_results,
-                 struct err *err);
+                 size_t n, int max_rows, struct outbox_entry **ret_entries, size_t *ret_n, bool *ret_more,
+                 PGresult **ret_results, struct err *err);
 /* Moves cursors. Without waiting for the disk: a cursor lost in a crash only means sending again. */
 bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream, const int32_t *lanes,
                          const int64_t *last_ids, size_t n, struct err *err);
 
-/* Rows not yet acknowledged, in all lanes. */
-bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t *ret_rows, struct err *err);
+/* Events not yet acknowledged, in all lanes. */
+bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t *ret_events, struct err *err);
 
 /* Lets the segments take turns, if they have not for `age_ms` and the one to be written next holds nothing that a
  * cursor has not passed: truncates it and points new rows to it. *ret_rotated says whether it did. */

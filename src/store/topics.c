@@ -166,7 +166,7 @@ bool topics_forget(struct pg *pg, const char *const *topics, size_t n, int versi
 bool topics_coupon_waiting(struct pg *pg, int64_t coupon_id, int64_t *ret_rows, struct err *err) {
 #define WAITING(table, stream)                                                                                         \
     "select 1 from " table " o join relay_cursor k on k.stream = " stream                                              \
-    " and k.lane = o.lane where o.coupon_id = $1 and o.id > k.last_id"
+    " and k.lane = o.lane where o.id > k.last_id and position(int8send($1) in o.events) > 0"
     static const struct pg_statement count = {
         "select count(*) from (" WAITING("outbox_requested_0", "0") " union all " WAITING(
             "outbox_requested_1", "0") " union all " WAITING("outbox_published_0",

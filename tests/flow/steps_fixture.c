@@ -158,16 +158,27 @@ void fixture_ledger(struct fixture *fixture, int64_t ticket) {
                 (long long)ticket, (long long)fixture->coupon_id);
 }
 
+struct pg_bytes fixture_event(struct fixture *fixture, enum stream stream, int64_t user_id, int64_t ticket) {
+    static const char traceparent[] = FIXTURE_TRACEPARENT;
+    uint8_t *bytes = arena_alloc(&fixture->arena, EVENT_MAX);
+    const struct event event = {
+        .coupon_id = fixture->coupon_id,
+        .user_id = user_id,
+        .ticket = ticket,
+        .request_id = "r",
+        .request_id_len = 1,
+        .accept_us = clock_wall_us(),
+        .issue_us = clock_wall_us(),
+        .traceparent = traceparent,
+        .traceparent_len = strlen(traceparent),
+    };
+    return (struct pg_bytes){bytes, event_write(stream, &event, bytes)};
+}
+
 void fixture_outbox(struct fixture *fixture, int64_t user_id, int64_t ticket) {
-    struct outbox_rows rows;
     struct err err;
-    outbox_rows_init(&rows, &fixture->arena, 1);
-    rows.n = 1;
-    rows.coupon_id[0] = fixture->coupon_id;
-    rows.ticket[0] = ticket;
-    rows.traceparent[0] = NULL;
-    rows.payload[0] = event_requested(&fixture->arena, fixture->coupon_id, user_id, "r", ticket, clock_wall_us());
-    must(outbox_append(fixture->pg, &fixture->arena, STREAM_REQUESTED, (int)fixture->config.flow_lanes, &rows, &err),
+    struct outbox_event event = {fixture->coupon_id, ticket, fixture_event(fixture, STREAM_REQUESTED, user_id, ticket)};
+    must(outbox_append(fixture->pg, &fixture->arena, STREAM_REQUESTED, (int)fixture->config.flow_lanes, &event, 1, &err),
          &err);
 }
 
@@ -181,7 +192,7 @@ void fixture_produce(struct fixture *fixture, enum stream stream, const void *va
     struct err err;
     int acked = 0, fd = eventfd(0, EFD_NONBLOCK);
     struct outbox_entry entry = {
-        .coupon_id = fixture->coupon_id, .traceparent = FIXTURE_TRACEPARENT, .payload = value, .payload_len = len};
+        .coupon_id = fixture->coupon_id, .payload = value, .payload_len = len};
     must(kafka_producer_new(&fixture->kafka, stream, on_ack, &acked, fd, &producer, &err), &err);
     must(kafka_produce(producer, &entry, 1, 0, &err), &err);
     cr_assert(kafka_producer_flush(producer, 30000));

@@ -34,10 +34,12 @@ void fixture_wait_for(struct fixture *fixture, int64_t number, const char *forma
     __attribute__((format(printf, 3, 4)));
 /* A ledger row (user = 1000 + ticket, request id "r<ticket>") as admit would have written it, without outbox. */
 void fixture_ledger(struct fixture *fixture, int64_t ticket);
+/* An event in the fixture's arena; PublishRequested has a traceparent. */
+#define FIXTURE_TRACEPARENT "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+struct pg_bytes fixture_event(struct fixture *fixture, enum stream stream, int64_t user_id, int64_t ticket);
 /* Appends a PublishRequested event to the outbox, as the ledger has it or forged. */
 void fixture_outbox(struct fixture *fixture, int64_t user_id, int64_t ticket);
-/* Produces one message with this traceparent to a stream's topic; waits for the acknowledgement. */
-#define FIXTURE_TRACEPARENT "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+/* Produces one message to a stream's topic; waits for the acknowledgement. */
 void fixture_produce(struct fixture *fixture, enum stream stream, const void *value, size_t len);
 /* The flag in Redis. */
 struct flag fixture_flag(struct fixture *fixture);

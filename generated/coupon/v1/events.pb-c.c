@@ -97,7 +97,7 @@ void   coupon__v1__published__free_unpacked
   assert(message->base.descriptor == &coupon__v1__published__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor coupon__v1__publish_requested__field_descriptors[5] =
+static const ProtobufCFieldDescriptor coupon__v1__publish_requested__field_descriptors[6] =
 {
   {
     "coupon_id",
@@ -159,18 +159,31 @@ static const ProtobufCFieldDescriptor coupon__v1__publish_requested__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "traceparent",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Coupon__V1__PublishRequested, traceparent),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned coupon__v1__publish_requested__field_indices_by_name[] = {
   4,   /* field[4] = accept_time */
   0,   /* field[0] = coupon_id */
   2,   /* field[2] = request_id */
   3,   /* field[3] = ticket */
+  5,   /* field[5] = traceparent */
   1,   /* field[1] = user_id */
 };
 static const ProtobufCIntRange coupon__v1__publish_requested__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor coupon__v1__publish_requested__descriptor =
 {
@@ -180,7 +193,7 @@ const ProtobufCMessageDescriptor coupon__v1__publish_requested__descriptor =
   "Coupon__V1__PublishRequested",
   "coupon.v1",
   sizeof(Coupon__V1__PublishRequested),
-  5,
+  6,
   coupon__v1__publish_requested__field_descriptors,
   coupon__v1__publish_requested__field_indices_by_name,
   1,  coupon__v1__publish_requested__number_ranges,

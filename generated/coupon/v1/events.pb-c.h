@@ -36,10 +36,14 @@ struct  Coupon__V1__PublishRequested
   char *request_id;
   int64_t ticket;
   Google__Protobuf__Timestamp *accept_time;
+  /*
+   * The request's trace context (W3C), where it carried one; as in the header of that name.
+   */
+  char *traceparent;
 };
 #define COUPON__V1__PUBLISH_REQUESTED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&coupon__v1__publish_requested__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, 0, NULL }
+    , 0, 0, (char *)protobuf_c_empty_string, 0, NULL, (char *)protobuf_c_empty_string }
 
 
 /*
