@@ -53,8 +53,12 @@ void batch_queue_free(struct batch_queue *queue) {
 }
 
 bool batch_queue_push(struct batch_queue *queue, void *item) {
+    return batch_queue_push_within(queue, item, SIZE_MAX);
+}
+
+bool batch_queue_push_within(struct batch_queue *queue, void *item, size_t limit) {
     pthread_mutex_lock(&queue->lock);
-    bool fits = !queue->closed && queue->count < queue->capacity;
+    bool fits = !queue->closed && queue->count < queue->capacity && queue->count < limit;
     if (fits) {
         size_t tail = queue->head + queue->count;
         queue->items[tail < queue->capacity ? tail : tail - queue->capacity] = item;

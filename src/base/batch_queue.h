@@ -17,6 +17,8 @@ void batch_queue_free(struct batch_queue *queue);
 
 /* False when full or closed: the item stays the caller's. Wakes a taker only if one waits. */
 bool batch_queue_push(struct batch_queue *queue, void *item);
+/* The same, but full is when `limit` items wait (or as many as there is room for). */
+bool batch_queue_push_within(struct batch_queue *queue, void *item, size_t limit);
 
 /* Moves up to `max` waiting items, oldest first, into `items` and returns how many. Waits for the first one for up to
  * `wait_us` (negative: until there is one or the queue is closed or batch_queue_wake is called). 0 means that none

@@ -2,8 +2,7 @@
  * whatever the machine, and all arithmetic wraps at 32 bits. */
 #include "base/murmur2.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include "base/decimal.h"
 
 #define SEED       0x9747b28cu
 #define MULTIPLIER 0x5bd1e995u
@@ -37,7 +36,6 @@ int32_t murmur2_slot(const void *data, size_t len, int32_t n) {
 }
 
 int32_t murmur2_slot_of_id(int64_t id, int32_t n) {
-    char text[24];
-    int len = snprintf(text, sizeof text, "%" PRId64, id);
-    return murmur2_slot(text, (size_t)len, n);
+    char text[DECIMAL_MAX];
+    return murmur2_slot(text, decimal_write(id, text), n);
 }

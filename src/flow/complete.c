@@ -149,6 +149,7 @@ struct complete *complete_start(const struct config *config, const struct pg_opt
     complete->completed = metrics_counter("couponsd_completed_total", "Flags set to false since nothing was left.", "");
     if (pthread_create(&complete->thread, NULL, work, complete))
         abort();
+    pthread_setname_np(complete->thread, "complete");
     return complete;
 }
 

@@ -1,5 +1,5 @@
-/* One thread. What is known (flow/known.h) is shared with admit; Redis and Postgres connections are the thread's own.
- */
+/* One thread, for what has to be asked; what is known is decided on the thread that comes with it. What is known
+ * (flow/known.h) is shared with admit; Redis and Postgres connections are the thread's own. */
 #include "flow/gate.h"
 
 #include <stdlib.h>
@@ -181,10 +181,18 @@ struct gate *gate_start(const struct config *config, const struct pg_options *po
     return gate;
 }
 
-/* Where admit is behind, the refusal comes from here, at once: what the server spends on those whom it can't serve is
- * missed by those whom it can. */
+/* What is known decides at once, on the caller's thread; the rest waits for the gate's. Where admit is behind, the refusal
+ * comes from here: what the server spends on those whom it can't serve is missed by those whom it can. */
 bool gate_push(struct gate *gate, struct request *request) {
-    return admit_has_room(gate->admit, request->coupon_id) && stage_push(gate->stage, request);
+    switch (known_judge(gate->known, request->coupon_id, &request->refusal, &request->coupon)) {
+    case JUDGE_OPEN:
+        return admit_push(gate->admit, request);
+    case JUDGE_REFUSED:
+        refuse(gate, request);
+        return true;
+    default:
+        return admit_has_room(gate->admit, request->coupon_id) && stage_push(gate->stage, request);
+    }
 }
 
 void gate_stop(struct gate *gate) {

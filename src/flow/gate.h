@@ -17,6 +17,6 @@ struct winners;
 
 struct gate *gate_start(const struct config *config, const struct pg_options *postgres, struct known *known,
                         struct winners *winners, struct admit *admit, struct status *status, struct err *err);
-/* False: full. Any thread. */
+/* Answers the request, or hands it on. False: full. Any thread. */
 bool gate_push(struct gate *gate, struct request *request);
 void gate_stop(struct gate *gate);

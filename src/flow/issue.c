@@ -259,6 +259,7 @@ static void worker_start(struct issue *issue, struct worker *worker, const struc
     }
     if (pthread_create(&worker->thread, NULL, work, worker))
         abort();
+    pthread_setname_np(worker->thread, "issue");
 }
 
 struct issue *issue_start(const struct config *config, const struct pg_options *postgres,

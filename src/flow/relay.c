@@ -65,7 +65,7 @@ struct relay {
     int64_t lanes_tried_us, read_us, cursors_us, move_us;
     struct arena arena;
     struct batch_metrics metrics;
-    char stage[32];
+    char stage[16]; /* names the thread, too, which takes no more */
     struct outage outage;
     struct metric *lag_rows, *lag_seconds, *lanes_owned, *sent_total, *rewinds;
     int wake_fd;
@@ -473,6 +473,7 @@ struct relay *relay_start(const struct config *config, const struct pg_options *
     register_metrics(relay);
     if (pthread_create(&relay->thread, NULL, work, relay))
         abort();
+    pthread_setname_np(relay->thread, relay->stage);
     return relay;
 }
 

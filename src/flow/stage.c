@@ -96,11 +96,12 @@ struct stage *stage_start(const char *name, const struct stage_options *options,
     metrics_gauge_fn(DEPTH_METRIC, "Items waiting.", stage->labels, depth, stage->queue);
     if (pthread_create(&stage->thread, NULL, work, stage))
         abort();
+    pthread_setname_np(stage->thread, name);
     return stage;
 }
 
 bool stage_push(struct stage *stage, void *item) {
-    return stage_has_room(stage) && batch_queue_push(stage->queue, item);
+    return batch_queue_push_within(stage->queue, item, atomic_load(&stage->waiting_max));
 }
 
 bool stage_has_room(struct stage *stage) {

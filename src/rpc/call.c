@@ -20,6 +20,9 @@
 /* A client whose deadline passes cancels the call in the same moment as our core does: either may come first. */
 #define DEADLINE_SLACK_US 10000
 
+/* A unary call that has no answer by then is watched. Until then nobody here knows that it was cancelled. */
+#define WATCH_AFTER_MS 25
+
 static op_fn on_sent;
 
 /* --- life --- */
@@ -71,7 +74,7 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     call->received_bytes = 0;
     atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
     atomic_store_explicit(&call->pending_writes, 0, memory_order_relaxed);
-    call->ended = call->sending = call->status_sent = call->broken = false;
+    call->ended = call->sending = call->status_sent = call->broken = call->is_unwatched = call->closes = false;
     call->headers_wanted = call->headers_sent = call->reading_held = call->receive_paused = false;
     call->outgoing = (struct write){0};
     call->compression = RPC_COMPRESSION_NONE;
@@ -83,9 +86,22 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     return call;
 }
 
+static void unlist(struct rpc_call *call) {
+    struct server_poller *poller = call->poller;
+    pthread_mutex_lock(&poller->lock);
+    if (call->is_enlisted) {
+        *(call->older ? &call->older->younger : &poller->oldest) = call->younger;
+        *(call->younger ? &call->younger->older : &poller->youngest) = call->older;
+        call->is_enlisted = false;
+    }
+    pthread_mutex_unlock(&poller->lock);
+}
+
 /* Gives back what the call holds, then the call to the pool. The caller's thread may be any. */
 static void call_recycle(struct rpc_call *call) {
     struct server_poller *poller = call->poller;
+    if (call->is_unwatched) /* the core would not take its answer */
+        unlist(call);
     if (call->caller)
         callers_leave(call->server->callers, call->caller);
     if (call->core)
@@ -196,10 +212,26 @@ static grpc_op status_op(struct rpc_call *call) {
     return op;
 }
 
+static grpc_op close_op(struct rpc_call *call) {
+    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+    op.data.recv_close_on_server.cancelled = &call->was_cancelled;
+    return op;
+}
+
+/* Watches it if that was left for later. Lock held. */
+static void watch_now(struct rpc_call *call) {
+    if (!call->is_unwatched)
+        return;
+    call->is_unwatched = false;
+    unlist(call);
+    call_watch(call);
+}
+
 /* Starts the next batch of sends if there is something to send and none is on its way. Lock held. */
 static void call_pump(struct rpc_call *call) {
     if (call->broken || atomic_load_explicit(&call->cancelled, memory_order_relaxed)) {
         drop_writes(call);
+        watch_now(call); /* who ends it meanwhile is told by nothing else */
         return;
     }
     bool message = call->writes.count > 0;
@@ -207,7 +239,7 @@ static void call_pump(struct rpc_call *call) {
     bool headers = call->headers_wanted && !call->headers_sent;
     if (call->sending || call->status_sent || !(message || status || headers))
         return;
-    grpc_op ops[3];
+    grpc_op ops[4];
     size_t n = 0;
     if (!call->headers_sent)
         ops[n++] = headers_op(call);
@@ -217,6 +249,12 @@ static void call_pump(struct rpc_call *call) {
     }
     if (status)
         ops[n++] = status_op(call);
+    if (status && call->is_unwatched) {
+        call->is_unwatched = false;
+        call->closes = true;
+        unlist(call);
+        ops[n++] = close_op(call);
+    }
     call->headers_sent = true;
     call->status_sent = status;
     call->sending = true;
@@ -225,6 +263,8 @@ static void call_pump(struct rpc_call *call) {
         call->broken = true;
     }
 }
+
+static void closed(struct rpc_call *call);
 
 /* A failed send is normal: the client went away, and the close batch says so. */
 static void on_sent(struct op *op, bool ok) {
@@ -240,6 +280,7 @@ static void on_sent(struct op *op, bool ok) {
         call->broken = true;
         atomic_store(&call->cancelled, true); /* for who writes on and on; the close batch will tell the rest */
     }
+    bool closes = call->closes;
     call_pump(call);
     call_resume_receiving(call);
     bool is_drained = !call->sending && !call->ended && !call->broken;
@@ -248,6 +289,8 @@ static void on_sent(struct op *op, bool ok) {
     pthread_mutex_unlock(&call->lock);
     if (fn)
         fn(arg);
+    if (closes)
+        closed(call);
     rpc_call_unref(call);
 }
 
@@ -291,9 +334,7 @@ static bool run_on_cancel(struct rpc_call *call) {
 }
 
 /* The core is through with the call: its status is out, or it was cancelled, whatever the service says now. */
-static void on_closed(struct op *op, bool ok) {
-    (void)ok;
-    struct rpc_call *call = OWNER_OF(op, struct rpc_call, close_op);
+static void closed(struct rpc_call *call) {
     const struct rpc_server_options *options = &call->server->options;
     int64_t now_us = clock_mono_us();
     leave_own_streams(call);
@@ -311,13 +352,57 @@ static void on_closed(struct op *op, bool ok) {
     if (options->on_call_end)
         options->on_call_end(options->on_call_end_arg, call_service_name(call), call_method_name(call), code,
                              end_us - call->start_us);
+}
+
+static void on_closed(struct op *op, bool ok) {
+    (void)ok;
+    struct rpc_call *call = OWNER_OF(op, struct rpc_call, close_op);
+    closed(call);
     rpc_call_unref(call);
 }
 
-void call_watch_close(struct rpc_call *call) {
-    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
-    op.data.recv_close_on_server.cancelled = &call->was_cancelled;
+void call_watch(struct rpc_call *call) {
+    grpc_op op = close_op(call);
     call_start(call, &op, 1, &call->close_op, on_closed);
+}
+
+void call_watch_later(struct rpc_call *call) {
+    struct server_poller *poller = call->poller;
+    call->is_unwatched = true; /* nobody else has the call yet */
+    pthread_mutex_lock(&poller->lock);
+    call->is_enlisted = true;
+    call->younger = NULL;
+    call->older = poller->youngest;
+    *(call->older ? &call->older->younger : &poller->oldest) = call;
+    poller->youngest = call;
+    pthread_mutex_unlock(&poller->lock);
+}
+
+/* The oldest one that is unwatched, if it has waited for long; with a reference, since its answer may come any time. */
+static struct rpc_call *take_slow(struct server_poller *poller, int64_t before_us, int64_t *ret_wait_us) {
+    pthread_mutex_lock(&poller->lock);
+    struct rpc_call *call = poller->oldest;
+    *ret_wait_us = call ? call->start_us - before_us : -1;
+    if (call && *ret_wait_us <= 0)
+        rpc_call_ref(call);
+    else
+        call = NULL;
+    pthread_mutex_unlock(&poller->lock);
+    return call;
+}
+
+int call_watch_slow(struct poller *base) {
+    struct server_poller *poller = OWNER_OF(base, struct server_poller, base);
+    struct rpc_call *call;
+    int64_t wait_us, now_us = clock_mono_us();
+    while ((call = take_slow(poller, now_us - WATCH_AFTER_MS * US_PER_MS, &wait_us))) {
+        pthread_mutex_lock(&call->lock);
+        watch_now(call);
+        pthread_mutex_unlock(&call->lock);
+        unlist(call); /* it may have been answered just now */
+        rpc_call_unref(call);
+    }
+    return wait_us < 0 ? -1 : (int)(wait_us / US_PER_MS) + 1;
 }
 
 /* For rpc_server_stop: the own services' streams end as if their client had cancelled them, but are told why. */
@@ -392,7 +477,7 @@ void call_respond(const ProtobufCMessage *message, void *closure_data) {
         call_refuse(call, RPC_INTERNAL, "the service gave no %s", descriptor->output->name);
         return;
     }
-    grpc_byte_buffer *packed = rpc_call_is_cancelled(call) ? NULL : message_pack(message);
+    grpc_byte_buffer *packed = atomic_load(&call->cancelled) ? NULL : message_pack(message);
     if (shape_gives_one(call->method->shape))
         call_end(call, RPC_OK, grpc_empty_slice(), NULL, packed);
     else
@@ -440,7 +525,8 @@ bool call_has_ended(struct rpc_call *call) {
 }
 
 bool rpc_call_is_cancelled(const struct rpc_call *call) {
-    return atomic_load(&call->cancelled);
+    return atomic_load(&call->cancelled) ||
+           (call->deadline_us != INT64_MAX && clock_mono_us() >= call->deadline_us);
 }
 
 int64_t rpc_call_deadline_us(const struct rpc_call *call) {
@@ -451,6 +537,8 @@ bool call_on_cancel(struct rpc_call *call, void (*fn)(void *arg), void *arg) {
     pthread_mutex_lock(&call->lock);
     bool ended = call->ended;
     bool now = !ended && atomic_load(&call->cancelled);
+    if (!ended)
+        watch_now(call);
     if (!ended && !now) {
         call->on_cancel = fn;
         call->on_cancel_arg = arg;

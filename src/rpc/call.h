@@ -4,8 +4,12 @@
  * Life. A call object belongs to a poller for good and is used again and again. It is armed (waits in the core for a
  * client), accepted (counts as in flight), ended (its answer was given: the first of respond, finish, fail), and
  * released when its last reference goes: back to the pool. References: one of the service from accept to end, one of
- * each batch the core works on, those of rpc_call_ref. The close batch is there from accept until the core is through
- * with the call, so on the poller's thread an accepted call can't vanish before it.
+ * each batch the core works on, those of rpc_call_ref.
+ *
+ * Watching. That the core is through with a call, or has cancelled it, is told by a batch of its own (the close batch),
+ * which costs a tenth of a call. Most unary calls are answered before anybody would cancel them: these are unwatched at
+ * first, and their close is part of the batch with their answer. Who takes longer than WATCH_AFTER_MS, or sets a cancel
+ * function, is watched from then on; the poller looks at those it has enlisted.
  *
  * Threads. All ops of a call run on its poller's thread. Answers come from any thread. `lock` guards the fields said
  * below and is held while sends are started, which keeps them in order; it is never held while foreign code runs.
@@ -26,6 +30,8 @@ struct rpc_call {
     struct arena message_arena; /* the current message of a client or bidi stream */
 
     struct rpc_call *next_idle;
+    struct rpc_call *older, *younger; /* of those unwatched; guarded by the poller's lock, as is is_enlisted */
+    bool is_enlisted;
     atomic_int refs;
 
     /* of the accept; then read-only */
@@ -55,6 +61,8 @@ struct rpc_call {
 
     pthread_mutex_t lock; /* guards what follows */
     bool ended;
+    bool is_unwatched;   /* the close batch was not started yet */
+    bool closes;         /* the batch of sends on its way is the close batch, too */
     bool sending;        /* a batch of sends is on its way */
     bool headers_wanted; /* before there is a message */
     bool headers_sent;   /* or on their way */
@@ -88,8 +96,12 @@ void call_abandon(struct rpc_call *call);
 /* Starts a batch that holds a reference until its op has run. False when the core refuses, which it does only for
  * defects of ours. */
 bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *op, op_fn *fn);
-/* Starts waiting for the end of an accepted call. */
-void call_watch_close(struct rpc_call *call);
+/* Starts waiting for the end of an accepted call: now, or with its answer, or when it turns out to take long. */
+void call_watch(struct rpc_call *call);
+void call_watch_later(struct rpc_call *call);
+/* The poller's tick: watches those that take long. Returns after how many ms it wants to be called again; -1: when there
+ * was an event. */
+int call_watch_slow(struct poller *poller);
 /* Ends the call with a text; formatted as printf does. */
 void call_refuse(struct rpc_call *call, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The closure that service functions get; closure_data is the call. */

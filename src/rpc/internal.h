@@ -49,11 +49,15 @@ static inline void *op_arm(struct op *op, op_fn *fn) {
 }
 
 struct poller {
+    /* Between events; returns after how many ms it wants to be called again at the latest, -1: after the next event. May be
+     * NULL. */
+    int (*tick)(struct poller *poller);
     grpc_completion_queue *queue;
     pthread_t thread;
     bool running;
 };
 
+/* Zeroed but for `tick`. */
 void poller_init(struct poller *poller);
 bool poller_start(struct poller *poller, struct err *err);
 /* Nothing may be started on the queue from now on. Returns when what was started has been handed to its op; without a
@@ -345,9 +349,10 @@ int64_t guard_cut(enum rpc_abuse why);
 struct server_poller {
     struct poller base;
     struct rpc_server *server;
-    pthread_mutex_t lock; /* guards the pool of calls that are not in use */
-    struct rpc_call *idle;
+    pthread_mutex_t lock; /* guards what follows */
+    struct rpc_call *idle; /* not in use */
     size_t n_idle;
+    struct rpc_call *oldest, *youngest; /* unwatched */
 };
 
 struct rpc_server {

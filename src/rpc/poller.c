@@ -9,13 +9,18 @@
 /* How long clients that do not read are left alone. */
 #define STUCK_RETRY_MS 5
 
+static gpr_timespec time_in(int ms) {
+    return ms < 0 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
+                  : gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
+}
+
 /* Waits for an event, however long it takes. */
 static grpc_event wait_for_event(struct poller *poller) {
     for (;;) {
-        gpr_timespec until = cork_retry()
-                                 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
-                                 : gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                                gpr_time_from_millis(STUCK_RETRY_MS, GPR_TIMESPAN));
+        int ms = poller->tick ? poller->tick(poller) : -1;
+        if (!cork_retry() && (ms < 0 || ms > STUCK_RETRY_MS))
+            ms = STUCK_RETRY_MS;
+        gpr_timespec until = time_in(ms);
         grpc_event event = grpc_completion_queue_next(poller->queue, until, NULL);
         if (event.type != GRPC_QUEUE_TIMEOUT)
             return event;
@@ -44,7 +49,7 @@ static void *run(void *arg) {
 }
 
 void poller_init(struct poller *poller) {
-    *poller = (struct poller){.queue = grpc_completion_queue_create_for_next(NULL)};
+    *poller = (struct poller){.tick = poller->tick, .queue = grpc_completion_queue_create_for_next(NULL)};
 }
 
 bool poller_start(struct poller *poller, struct err *err) {

@@ -243,25 +243,9 @@ static void refuse_late(struct rpc_call *call) {
     call_refuse(call, RPC_UNAVAILABLE, "the server is stopping");
 }
 
-static void on_accepted(struct op *op, bool ok) {
-    struct rpc_call *call = OWNER_OF(op, struct rpc_call, accept_op);
-    if (!ok) { /* the server is shutting down */
-        call_abandon(call);
-        return;
-    }
-    struct rpc_server *server = call->server;
-    /* First: from now on the queue and the server stay. */
-    atomic_fetch_add(&server->in_flight, 1);
-    call->is_own = call->method && call->method->service->own;
-    if (call->is_own)
-        atomic_fetch_add(&server->own_in_flight, 1);
-    if (!atomic_load(&server->stopping))
-        call_arm(call->poller, call->method);
-    call->start_us = clock_mono_us();
-    call->deadline_us = deadline_to_us(call->method ? call->deadline : call->details.deadline);
-    call_watch_close(call);
+static void receive(struct rpc_call *call) {
     /* Own services answer at once, and say themselves that the server stops. */
-    if (atomic_load(&server->draining) && !call->is_own) {
+    if (atomic_load(&call->server->draining) && !call->is_own) {
         refuse_late(call);
         return;
     }
@@ -278,3 +262,29 @@ static void on_accepted(struct op *op, bool ok) {
     else /* the client half-closed without a request, or the core found it too large and has answered that itself */
         call_refuse(call, RPC_INTERNAL, "no request came");
 }
+
+static void on_accepted(struct op *op, bool ok) {
+    struct rpc_call *call = OWNER_OF(op, struct rpc_call, accept_op);
+    if (!ok) { /* the server is shutting down */
+        call_abandon(call);
+        return;
+    }
+    struct rpc_server *server = call->server;
+    /* First: from now on the queue and the server stay. */
+    atomic_fetch_add(&server->in_flight, 1);
+    call->is_own = call->method && call->method->service->own;
+    if (call->is_own)
+        atomic_fetch_add(&server->own_in_flight, 1);
+    if (!atomic_load(&server->stopping))
+        call_arm(call->poller, call->method);
+    call->start_us = clock_mono_us();
+    call->deadline_us = deadline_to_us(call->method ? call->deadline : call->details.deadline);
+    rpc_call_ref(call); /* an answer, however soon, does not end it here */
+    if (!call->method || call->method->shape == RPC_UNARY)
+        call_watch_later(call);
+    else
+        call_watch(call);
+    receive(call);
+    rpc_call_unref(call);
+}
+

@@ -202,11 +202,14 @@ static bool configure(struct kafka_consumer *consumer, enum stream stream, const
         /* Also how soon a member hears of a rebalance. */
         {"heartbeat.interval.ms", "500"},
         {"max.poll.interval.ms", "300000"},
-        {"fetch.wait.max.ms", "100"},
         {"fetch.error.backoff.ms", "50"},
         {"queued.max.messages.kbytes", "16384"},
         {"queued.min.messages", "20000"},
     };
+    /* What was requested is waited for; what was published is not, and fewer fetches are cheaper for all. */
+    if (!kafka_set(conf, "fetch.wait.max.ms", stream == STREAM_REQUESTED ? "100" : "50", err) ||
+        !kafka_set(conf, "fetch.min.bytes", stream == STREAM_REQUESTED ? "1" : "262144", err))
+        return false;
     char group[KAFKA_TOPIC_MAX];
     kafka_group_name(&consumer->options, stream, group);
     if (other_group)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "base/decimal.h"
 #include "base/pairs.h"
 #include "store/kafka_internal.h"
 
@@ -49,15 +49,15 @@ static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, st
         {"acks", "all"},
         /* An outage is waited out: the cursor stands still meanwhile. */
         {"message.timeout.ms", "0"},
-        /* At 0 librdkafka's broker thread spins and sends tiny requests, which cost us and the broker a third of the
-         * throughput; half a millisecond is enough to stop that. */
-        {"linger.ms", "0.5"},
         /* Keys as Java's default partitioner has it; what has no key stays on one partition for some ms, then goes to
          * another. */
         {"partitioner", "murmur2_random"},
         {"compression.type", "none"},
         {"queue.buffering.max.kbytes", "65536"},
     };
+    /* XXX */
+    const char *linger = producer->stream == STREAM_REQUESTED ? (getenv("LINGER") ? getenv("LINGER") : "0.5") : (getenv("LINGER2") ? getenv("LINGER2") : "5");
+    if (!kafka_set(conf, "linger.ms", linger, err)) return false;
     char messages[16];
     snprintf(messages, sizeof messages, "%d", producer->options.in_flight_max);
     rd_kafka_conf_set_opaque(conf, producer);
@@ -121,22 +121,24 @@ void kafka_producer_free(struct kafka_producer *producer) {
         free(producer);
 }
 
-static void add_header(rd_kafka_headers_t *headers, const char *name, const char *value) {
-    rd_kafka_header_add(headers, name, -1, value, -1);
+static void add_header(rd_kafka_headers_t *headers, const char *name, const char *value, size_t len) {
+    rd_kafka_header_add(headers, name, -1, value, (ssize_t)len);
 }
 
 static rd_kafka_headers_t *headers_of(enum stream stream, const struct outbox_entry *entry) {
     static const char *const types[STREAMS] = {"coupon.v1.PublishRequested", "coupon.v1.Published"};
-    char id[48];
-    snprintf(id, sizeof id, "%lld-%lld", (long long)entry->coupon_id, (long long)entry->ticket);
+    char id[2 * DECIMAL_MAX + 1];
+    size_t id_len = decimal_write(entry->coupon_id, id);
+    id[id_len++] = '-';
+    id_len += decimal_write(entry->ticket, id + id_len);
     rd_kafka_headers_t *headers = rd_kafka_headers_new(6);
-    add_header(headers, "ce_specversion", "1.0");
-    add_header(headers, "ce_id", id);
-    add_header(headers, "ce_type", types[stream]);
-    add_header(headers, "ce_source", "/couponsd");
-    add_header(headers, "content-type", "application/protobuf");
+    add_header(headers, "ce_specversion", "1.0", 3);
+    add_header(headers, "ce_id", id, id_len);
+    add_header(headers, "ce_type", types[stream], strlen(types[stream]));
+    add_header(headers, "ce_source", "/couponsd", 9);
+    add_header(headers, "content-type", "application/protobuf", 20);
     if (entry->traceparent_len)
-        rd_kafka_header_add(headers, "traceparent", -1, entry->traceparent, (ssize_t)entry->traceparent_len);
+        add_header(headers, "traceparent", entry->traceparent, entry->traceparent_len);
     return headers;
 }
 
@@ -190,14 +192,14 @@ bool kafka_produce(struct kafka_producer *producer, const struct outbox_entry *e
     rd_kafka_topic_t *topic = topic_of(producer, version, entry->coupon_id);
     if (!topic)
         return err_set(err, ERR_INVALID, BACKEND_KAFKA, "%s", rd_kafka_err2str(rd_kafka_last_error()));
-    char key[24];
-    int key_len = snprintf(key, sizeof key, "%lld", (long long)entry->coupon_id);
+    char key[DECIMAL_MAX];
+    size_t key_len = decimal_write(entry->coupon_id, key);
     rd_kafka_headers_t *headers = headers_of(producer->stream, entry);
     /* librdkafka wants non-const pointers and copies what they point to. */
     const rd_kafka_vu_t message[] = {
         {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {version ? key : NULL, version ? (size_t)key_len : 0}},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {version ? key : NULL, version ? key_len : 0}},
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)(uintptr_t)entry->payload, entry->payload_len}},
         {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)tag},

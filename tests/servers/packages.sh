@@ -7,7 +7,7 @@
 
 build_packages=(build-essential cmake ninja-build pkg-config libgrpc-dev libprotobuf-c-dev protobuf-c-compiler
   protobuf-compiler libprotobuf-dev librdkafka-dev libhiredis-dev libpq-dev libmicrohttpd-dev libinih-dev zlib1g-dev libssl-dev
-  libcriterion-dev libnghttp2-dev)
+  libcriterion-dev libnghttp2-dev libjemalloc-dev)
 package_packages=(dpkg-dev file)
 server_packages=(postgresql-15 redis-server openjdk-17-jre-headless maven openssl python3)
 lint_packages=(clang clang-format clang-tidy shellcheck)
