@@ -208,3 +208,40 @@ Test(issue_decide, in_whatever_order_and_however_often_events_come_each_ticket_h
     for (uint64_t seed = 1; seed <= 3000; seed++)
         run_history(seed * UINT64_C(0x9e3779b97f4a7c15));
 }
+
+Test(issue_decide, a_ticket_above_all_that_were_decided_is_new_whatever_the_others_are) {
+    struct coupon_row coupon = open_coupon(10);
+    coupon.issued = 2;
+    coupon.rejected = 1;
+    coupon.highest = 5; /* two below it are not decided */
+    cr_assert_eq(issue_before(&coupon, 6), ISSUE_NEVER);
+    cr_assert_eq(issue_before(&coupon, 9), ISSUE_NEVER);
+    cr_assert_eq(issue_before(&coupon, 5), ISSUE_UNSURE);
+    cr_assert_eq(issue_before(&coupon, 1), ISSUE_UNSURE);
+}
+
+Test(issue_decide, a_ticket_below_the_highest_was_decided_when_all_were) {
+    struct coupon_row coupon = open_coupon(10);
+    coupon.issued = 4;
+    coupon.rejected = 1;
+    coupon.highest = 5;
+    for (int64_t ticket = 1; ticket <= 5; ticket++)
+        cr_assert_eq(issue_before(&coupon, ticket), ISSUE_BEFORE);
+    cr_assert_eq(issue_before(&coupon, 6), ISSUE_NEVER);
+}
+
+Test(issue_decide, the_highest_decided_ticket_is_kept) {
+    struct coupon_row coupon = open_coupon(10);
+    decide_one(&coupon, promised(1, 3));
+    cr_assert_eq(coupon.highest, 3);
+    decide_one(&coupon, promised(2, 1));
+    cr_assert_eq(coupon.highest, 3);
+    struct issuance_event late = promised(3, 7);
+    coupon.expire_us = late.accept_us;
+    decide_one(&coupon, late);
+    cr_assert_eq(coupon.highest, 7, "one that was rejected counts");
+    struct issuance_event forged = promised(4, 9);
+    forged.ledger_ticket = 8;
+    decide_one(&coupon, forged);
+    cr_assert_eq(coupon.highest, 7);
+}
