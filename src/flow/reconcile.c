@@ -23,6 +23,8 @@
 #define RESEND_MAX 1000
 /* A coupon with more ledger rows is not audited here: the scan would hurt others. */
 #define AUDIT_ROWS_MAX 2000000
+/* What audits may take of each sweep, which is once a second by default; one that was begun is finished. */
+#define AUDIT_BUDGET_US (20 * US_PER_MS)
 
 struct seen {
     int64_t coupon_id; /* 0: free */
@@ -41,6 +43,7 @@ struct reconcile {
     struct arena arena;
     struct seen *seen;
     size_t seen_mask, seen_count;
+    int64_t audit_us; /* left of this sweep's budget */
     struct batch_metrics metrics;
     struct outage redis_outage, postgres_outage;
     struct metric *flags_mended, *stale, *resent, *violations, *rotations;
@@ -159,10 +162,13 @@ static bool check(struct reconcile *reconcile, const struct coupon_row *coupon, 
     struct seen *seen = seen_of(reconcile, coupon->id);
     if (!at_rest(seen, coupon))
         return true;
-    if (!seen->audited && coupon->accepted <= AUDIT_ROWS_MAX) {
+    if (!seen->audited && coupon->accepted <= AUDIT_ROWS_MAX && reconcile->audit_us > 0) {
+        int64_t start_us = clock_mono_us();
         if (!audit(reconcile, coupon, err))
             return false;
         seen->audited = true;
+        /* A long one is made up for by the next sweeps. */
+        reconcile->audit_us -= clock_mono_us() - start_us;
     }
     bool unissued = coupon->accepted > coupon->issued + coupon->rejected && !coupon->frozen;
     if (!unissued || clock_mono_us() - seen->since_us < reconcile->stale_ms * US_PER_MS)
@@ -209,6 +215,9 @@ static bool sweep(struct reconcile *reconcile, struct err *err) {
     int64_t after = 0, now_us;
     size_t n = 0;
     bool own, redis = true;
+    reconcile->audit_us += AUDIT_BUDGET_US;
+    if (reconcile->audit_us > AUDIT_BUDGET_US)
+        reconcile->audit_us = AUDIT_BUDGET_US;
     if (!pg_connect(reconcile->pg, err) || !audit_take_lock(reconcile->pg, &own, err))
         return false;
     if (!own)

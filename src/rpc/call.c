@@ -21,7 +21,7 @@
 #define DEADLINE_SLACK_US 10000
 
 /* A unary call that has no answer by then is watched. Until then nobody here knows that it was cancelled. */
-#define WATCH_AFTER_MS 25
+#define WATCH_AFTER_MS 50
 
 static op_fn on_sent;
 

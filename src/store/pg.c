@@ -155,7 +155,7 @@ static bool prepare_session(struct pg *pg, struct err *err) {
     /* idle_in_transaction: a stopped process must not hold a lane for longer than others can wait. */
     snprintf(sql, sizeof sql,
              "set statement_timeout = %d; set idle_in_transaction_session_timeout = %d; set jit = off;"
-             "set synchronous_commit = on; set client_min_messages = warning;%s",
+             "set synchronous_commit = on; set client_min_messages = warning; set max_parallel_workers_per_gather = 0;%s",
              pg->options.statement_timeout_ms, pg->options.statement_timeout_ms,
              pg->options.hot ? "set plan_cache_mode = force_generic_plan; set enable_seqscan = off;"
                                "set enable_hashjoin = off; set enable_mergejoin = off; set enable_bitmapscan = off;"

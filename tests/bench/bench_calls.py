@@ -1,0 +1,156 @@
+"""The way in: unary calls answered by the bare gRPC core (echo, the ceiling), by the bridge with nothing behind it
+(null), and by couponsd once a coupon is sold out. In turns, each server a new process in each round; what counts is the
+ratio within a round, since the machine's speed changes.
+
+For sold out it is counted, too, what couponsd asked of Redis and Postgres meanwhile.
+"""
+
+import contextlib
+import time
+
+from bench_servers import BUILD, Stand, Wrong, load, own_cpu, say, serving
+from harness import wait_until
+
+# A session of Postgres tells its counters when it ends, or once it was idle for so long.
+TELLS_WHEN_IDLE_S, TELLS_AFTER_END_S = 11, 1
+WARM_SHARE = 0.25  # of the time that is measured
+FIRST_LOSER, LATER_LOSER = 1000, 10**6
+CACHE_S = 0.1  # gate.cache_ms: a coupon's flag is not looked up more often
+# Commands of people and programs that look on.
+NOT_OURS = ("info", "ping", "config", "client", "command", "hello", "select")
+
+
+class Server:
+    """What is asked, at `address` of the process."""
+
+    def __init__(self, process, address, *what):
+        self.process, self.address, self.what = process, address, what
+
+    def before(self):
+        pass
+
+    def after(self, result):
+        pass
+
+
+class SoldOut(Server):
+    """couponsd with a coupon of which nothing is left."""
+
+    def __init__(self, stand, coupon):
+        self.stand, self.server = stand, stand.start()
+        super().__init__(self.server.process, self.server.grpc, coupon)
+
+    def counted(self):
+        calls = self.stand.redis("info", "commandstats")
+        stats = (line.split(":") for line in calls.splitlines() if line.startswith("cmdstat_"))
+        return {
+            "redis_commands": sum(int(value.split(",")[0].split("=")[1]) for name, value in stats
+                                  if not name.removeprefix("cmdstat_").startswith(NOT_OURS)),
+            "gate_redis_reads": self.server.metric("couponsd_gate_redis_reads_total"),
+            "gate_postgres_reads": self.server.metric("couponsd_gate_postgres_reads_total"),
+            "admit_batches": self.server.metric("couponsd_stage_batch_seconds_count", stage="admit"),
+            "status_batches": self.server.metric("couponsd_stage_batch_seconds_count", stage="status"),
+        }
+
+    def before(self):
+        self.start = self.counted()
+
+    def after(self, result):
+        """Nothing but the flag, now and then; no SQL at all."""
+        n = result["answers"]
+        if result["outcomes"] != {"SOLD_OUT": n}:
+            raise Wrong(f"not all were told SOLD_OUT: {result['outcomes']}")
+        self.used = {name: value - self.start[name] for name, value in self.counted().items()}
+        sql = {name: value for name, value in self.used.items() if "redis" not in name and value}
+        if sql or self.used["gate_redis_reads"] > result["seconds"] / CACHE_S + 2:
+            raise Wrong(f"{n} refusals took SQL, or Redis more than a command each {CACHE_S} s: {self.used}")
+
+
+@contextlib.contextmanager
+def sold_out(stand, coupon):
+    server = SoldOut(stand, coupon)
+    yield server
+    stand.stop(server.server)
+
+
+@contextlib.contextmanager
+def program(what, *command):
+    with serving(*command) as (process, address):
+        yield Server(process, address, what)
+
+
+def warm_up(server, options):
+    load(server.address, *server.what, seconds=WARM_SHARE * options.call_seconds, first_user=FIRST_LOSER,
+         options=options)
+
+
+def round_of(server, options):
+    """Calls per second, and the server's CPU for a call."""
+    warm_up(server, options)
+    server.before()
+    before = own_cpu(server.process.pid)
+    result = load(server.address, *server.what, seconds=options.call_seconds, first_user=LATER_LOSER, options=options)
+    cpu = own_cpu(server.process.pid) - before
+    server.after(result)
+    return {"per_s": result["answers"] / result["seconds"], "cpu_us": cpu * 1e6 / result["answers"],
+            "p99_us": result["latency_us"]["p99"], "answers": result["answers"]}
+
+
+def sell_out(stand):
+    """A coupon of quantity 1, and who has it."""
+    server = stand.start()
+    what = stand.create_some(server, 1, 1)
+    coupon = what.split(":")[0]
+    stand.ctl(server, "request", coupon, 1)
+    stand.wait_for_issued(coupon, 1)
+    wait_until(lambda: stand.redis("get", f"coupon:available:{coupon}") == "false", what="its flag is false")
+    stand.stop(server)
+    return what
+
+
+def ledger_scans(stand):
+    """Looks into the ledger so far, that sessions have told of."""
+    return stand.number(f"""
+        select coalesce(idx_scan, 0) + seq_scan from pg_stat_user_tables
+        where schemaname = '{stand.schema}' and relname = 'publish_request'""")
+
+
+def one_of(turn, options):
+    with turn() as server:
+        one = round_of(server, options)
+        if isinstance(server, SoldOut):
+            one["used"] = server.used
+    return one
+
+
+def by_statistics(stand, coupon, options):
+    """How often Postgres' sessions looked into the ledger, by their own account and not by couponsd's."""
+    with sold_out(stand, coupon) as server:
+        warm_up(server, options)
+        time.sleep(TELLS_WHEN_IDLE_S)
+        before = ledger_scans(stand)
+        result = load(server.address, *server.what, seconds=options.call_seconds, first_user=LATER_LOSER,
+                      options=options)
+    time.sleep(TELLS_AFTER_END_S)
+    return {"answers": result["answers"], "ledger_scans": ledger_scans(stand) - before}
+
+
+def measure(options, wanted):
+    """wanted: some of echo, null, sold_out. name → rounds; "statistics" goes with sold_out."""
+    results = {name: [] for name in ("echo", "null", "sold_out") if name in wanted or name == "echo"}
+    with contextlib.ExitStack() as stack:
+        stand = coupon = None
+        if "sold_out" in results:
+            stand = stack.enter_context(Stand())
+            coupon = sell_out(stand)
+        turns = {"echo": lambda: program("--echo", f"{BUILD}/rpc_echo_raw", "--watch"),
+                 "null": lambda: program("1:1", f"{BUILD}/bench_null"),
+                 "sold_out": lambda: sold_out(stand, coupon)}
+        for number in range(options.rounds):
+            for name, rounds in results.items():
+                rounds.append(one_of(turns[name], options))
+            say(f"calls, round {number + 1} of {options.rounds}: " + ", ".join(
+                f"{name} {rounds[-1]['per_s']:,.0f}/s" for name, rounds in results.items()))
+        if "sold_out" in results:
+            results["statistics"] = [by_statistics(stand, coupon, options)]
+    return results

@@ -1,0 +1,200 @@
+"""What ./dev bench has measured, as rows: a figure (the median of its rounds, with the least and the greatest), its
+ceiling, what it should be, and whether it is. The rows are what the table shows and the JSON holds.
+"""
+
+import dataclasses
+import statistics
+
+from bench_servers import Wrong
+from bench_stages import SHAPES
+from bench_whole import buffers
+
+MIB_KIB = 1024
+CEILINGS = {"accept": "bare libpq", "relay": "bare librdkafka", "issue": "bare libpq"}
+SHARES = {"accept": 0.7, "relay": 0.5, "issue": 0.7}
+CALL_SHARES = {"null": 0.8, "sold_out": 0.6}
+CALLS = {"echo": "echo of the bare gRPC core", "null": "the bridge, nothing behind it", "sold_out": "sold out"}
+REFUSAL_COSTS = {"redis_commands": "all commands of Redis", "gate_redis_reads": "the gate's looks at flags",
+                 "gate_postgres_reads": "the gate's queries", "admit_batches": "admit's transactions",
+                 "status_batches": "status' queries"}
+COUPONS_PER_S = 60000
+CPU_US = {"all": 33, "couponsd": 15, "postgres": 12}
+PERCENTILES = {"p50": "p50", "p99": "p99", "p999": "p99.9"}
+PROCESSES = ("couponsd", "postgres", "kafka", "redis", "load")
+ABOVE_BUFFERS_MIB = 64
+
+
+@dataclasses.dataclass
+class Row:
+    key: str
+    what: str
+    value: float
+    unit: str = ""
+    low: float = None
+    high: float = None
+    ceiling: float = None
+    ceiling_is: str = ""
+    ratio: float = None
+    target: str = ""
+    ok: bool = None
+    percentiles: dict = None  # value is the one that is judged
+
+    def need(self, at_least=None, at_most=None, of_ceiling=None):
+        """Sets what it should be."""
+        if of_ceiling:
+            self.target, self.ok = f">= {of_ceiling:g} of it", self.ratio >= of_ceiling
+        elif at_least:
+            self.target, self.ok = f">= {at_least:,g}", self.value >= at_least
+        else:
+            self.target, self.ok = f"<= {at_most:,g}", self.value <= at_most
+        return self
+
+
+def spread(key, what, values, unit, **more):
+    return Row(key, what, statistics.median(values), unit, min(values), max(values), **more)
+
+
+def beside(key, what, pairs, unit, ceiling_is):
+    """Rounds of (value, ceiling): the ratio is the median of those of the rounds."""
+    row = spread(key, what, [value for value, _ in pairs], unit)
+    row.ceiling = statistics.median(ceiling for _, ceiling in pairs)
+    row.ceiling_is = ceiling_is
+    row.ratio = statistics.median(value / ceiling for value, ceiling in pairs)
+    return row
+
+
+# --- from what was measured to rows ---
+
+def of_calls(results):
+    for name in filter(results.get, CALLS):
+        speeds = [one["per_s"] for one in results[name]]
+        if name == "echo":
+            yield spread("echo.per_s", f"{CALLS[name]}, calls", speeds, "/s")
+        else:
+            pairs = list(zip(speeds, (one["per_s"] for one in results["echo"])))
+            yield beside(f"{name}.per_s", f"{CALLS[name]}, answers", pairs, "/s", "echo").need(
+                of_ceiling=CALL_SHARES[name])
+        yield spread(f"{name}.cpu_us", "the same: server's CPU a call", [one["cpu_us"] for one in results[name]], "us")
+    for name, label in REFUSAL_COSTS.items() if "sold_out" in results else ():
+        yield spread(f"sold_out.{name}", f"the same: {label}, of 100,000 refusals",
+                     [one["used"][name] * 1e5 / one["answers"] for one in results["sold_out"]], "")
+    for one in results.get("statistics", []):
+        yield Row("sold_out.ledger_scans", "the same: looks into the ledger, by Postgres, of 100,000 refusals",
+                  one["ledger_scans"] * 1e5 / one["answers"])
+
+
+def of_stages(results):
+    for name, pairs in results.items():
+        stage, shape = name.split(", ")
+        row = beside(name.replace(", ", ".").replace(" ", "_"), name, pairs, "rows/s", CEILINGS[stage])
+        yield row if shape not in SHAPES else row.need(of_ceiling=SHARES[stage])
+
+
+def of_end_to_end(results):
+    for shape, rounds in results.items():
+        key = f"end_to_end.{shape.replace(' ', '_')}"
+        yield spread(f"{key}.per_s", f"end to end, {shape}", [one["per_s"] for one in rounds], "coupons/s").need(
+            at_least=COUPONS_PER_S)
+        yield spread(f"{key}.accepted_per_s", "the same: accepted", [one["accepted_per_s"] for one in rounds], "/s")
+        for name in ("all", *PROCESSES):
+            values = [sum(one["cpu_us"].values()) if name == "all" else one["cpu_us"][name] for one in rounds]
+            row = spread(f"{key}.cpu_us.{name}", f"the same: CPU a coupon, {name}", values, "us")
+            yield row.need(at_most=CPU_US[name]) if name in CPU_US else row
+
+
+def percentiles(key, what, values, judged="p99", at_most=None):
+    row = Row(key, what, values[judged], "ms", percentiles=values)
+    if at_most:
+        row.need(at_most=at_most)
+        row.target = f"{PERCENTILES[judged]} {row.target}"
+    return row
+
+
+def of_latency(results, idle):
+    limits = {"idle": ({}, {"judged": "p50", "at_most": 5}), "50 %": ({"at_most": 20}, {"at_most": 50})}
+    for share, one in {"idle": idle, **results}.items():
+        key = f"latency.{share.replace(' %', '')}"
+        of_answer, of_issued = limits.get(share, ({}, {}))
+        issued = one["ledger_to_issued_ms"]
+        yield percentiles(f"{key}.answer_ms", f"{share}, {one['asked_per_s']:,.0f}/s: answer", one["answer_ms"],
+                          **of_answer)
+        yield percentiles(f"{key}.issued_ms", "the same: from the ledger to issued", issued, **of_issued)
+        yield percentiles(f"{key}.issued_bound_ms", "the same: that and the answer, added",
+                          {name: issued[name] + one["answer_ms"][name] for name in issued})
+        yield Row(f"{key}.overloaded", "the same: refused as OVERLOADED",
+                  100 * one["outcomes"].get("OVERLOADED", 0) / one["requests"], "%")
+
+
+def of_outbox(idle):
+    yield percentiles("relay.idle_ms", "relay, idle: from the outbox to Kafka", idle["outbox_to_kafka_ms"],
+                      judged="p50", at_most=3)
+
+
+def of_memory(starts, whole, users):
+    yield spread("memory.first_start_ms", "start: exec to ready, an empty database and no topics",
+                 [1000 * value for value in starts["first_start_s"]], "ms")
+    yield spread("memory.start_ms", "start: exec to ready", [1000 * value for value in starts["start_s"]], "ms")
+    yield spread("memory.rss_mib", "couponsd's memory: RSS after the start",
+                 [value / MIB_KIB for value in starts["rss_kib"]], "MiB")
+    if whole:
+        room = sum(buffers(users).values()) / (1 << 20)
+        peaks = [one["peak_kib"] / MIB_KIB for rounds in whole.values() for one in rounds]
+        yield spread("memory.peak_mib", "couponsd's memory: VmHWM, end to end", peaks, "MiB", ceiling=room,
+                     ceiling_is="of buffers").need(at_most=round(room + ABOVE_BUFFERS_MIB))
+
+
+def rows_of(results, options):
+    """Of all that was measured, in the order of the way of a coupon."""
+    rows = []
+    if "calls" in results:
+        rows += of_calls(results["calls"])
+    if "stages" in results:
+        rows += of_stages(results["stages"])
+    if "idle" in results and "relay" in options.only:
+        rows += of_outbox(results["idle"])
+    if "end_to_end" in results and "end_to_end" in options.only:
+        rows += of_end_to_end(results["end_to_end"])
+    if "latency" in results:
+        rows += of_latency(results["latency"], results["idle"])
+    if "memory" in results:
+        rows += of_memory(results["memory"], results.get("end_to_end"), options.n)
+    broken = [row.key for row in rows if not isinstance(row.value, (int, float)) or row.value != row.value]
+    if broken:
+        raise Wrong(f"nothing came of {', '.join(broken)}")
+    return rows
+
+
+# --- the table ---
+
+def number(value):
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def cells(row):
+    figure = f"{number(row.value)} {row.unit}".strip()
+    if row.percentiles:
+        figure = ", ".join(f"{PERCENTILES[name]} {number(value)}" for name, value in row.percentiles.items()) + " ms"
+    elif row.low != row.high:
+        figure += f" ({number(row.low)} to {number(row.high)})"
+    return [row.what, figure, f"{number(row.ceiling)} {row.ceiling_is}".strip(),
+            "" if row.ratio is None else f"{row.ratio:.2f}", row.target,
+            "" if row.ok is None else "ok" if row.ok else "short"]
+
+
+NOTES = """
+Figures are medians (least to greatest) of the rounds, ratios medians of the rounds' ratios. CPU includes the load's.
+Closed loops are run with flow.patience_ms = 0; all other settings are as they are by default.
+Latencies are in an open loop: an answer counts from when its request was due. "From the ledger to issued" counts, for
+all requests, from accept_time, when the batch began that took the request down, to issue_time, when the batch began
+that issued it; what lies before is within the answer's latency. Kafka's time is in whole ms, to which 0.5 is added.
+The buffers that memory is measured beside: relay.in_flight_max events of 700 bytes for each stream, 16 MiB of fetched
+messages for each of issue.workers and for complete, 8 bytes for each winner."""
+
+
+def table(rows):
+    lines = [["", "figure", "ceiling", "ratio", "should be", ""], *map(cells, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths))} |" for line in lines)

@@ -1,0 +1,41 @@
+"""Whether ./dev bench works: small and short, without a judgement of speed."""
+
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+BENCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench.py")
+ONLY = ("accept", "relay", "issue", "end_to_end", "sold_out")
+ENDS = {
+    "accept": ("one_coupon", "100_coupons", "a_transaction_each"),
+    "relay": ("one_coupon", "100_coupons", "idle_ms"),
+    "issue": ("one_coupon", "100_coupons"),
+    "end_to_end": [f"{shape}.{figure}" for shape in ("one_coupon", "100_coupons")
+                   for figure in ("per_s", "accepted_per_s", *(f"cpu_us.{name}" for name in (
+                       "all", "couponsd", "postgres", "kafka", "redis", "load")))],
+    "sold_out": ("per_s", "cpu_us", "redis_commands", "gate_redis_reads", "gate_postgres_reads", "admit_batches",
+                 "status_batches", "ledger_scans"),
+    "echo": ("per_s", "cpu_us"),
+}
+
+
+class Quick(unittest.TestCase):
+    def test_a_quick_bench_checks_what_was_issued_and_tells_each_figure_beside_its_ceiling(self):
+        done = subprocess.run([sys.executable, BENCH, "--quick", "--only", ",".join(ONLY), "--json", "-"],
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        whole = json.loads(done.stdout)
+        figures = {figure["key"]: figure for figure in whole["figures"]}
+        self.assertEqual(sorted(figures), sorted(f"{name}.{end}" for name, ends in ENDS.items() for end in ends))
+        for key, figure in figures.items():
+            self.assertGreaterEqual(figure["value"], 0, key)
+            if key.startswith(("accept.", "issue.")) or key in ("relay.one_coupon", "sold_out.per_s"):
+                self.assertGreater(figure["ceiling"], 0, key)
+                self.assertGreater(figure["ratio"], 0, key)
+        self.assertEqual(len(whole["rounds"]["end_to_end"]["one coupon"]), whole["options"]["rounds"])
+
+
+if __name__ == "__main__":
+    unittest.main()

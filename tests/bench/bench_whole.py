@@ -1,0 +1,174 @@
+"""All of couponsd at once: from the first request until the last coupon is issued, as fast as it goes (end_to_end) and
+by a timetable (latency); and what one process takes (memory).
+
+Request to issued counts, by Postgres' clock, from when the ledger took a request down to when its coupon was issued:
+both are the times at which the transactions began. What lies before, on the way in, is within the answer's latency,
+which bench_load measures from the time that a request was due.
+"""
+
+import argparse
+import time
+
+from bench_servers import (PARTITIONS, PATIENT, Stand, Watch, Wrong, cpu_now, expect_accepted, load, memory_kib, say,
+                           settings)
+from bench_stages import SHAPES, each, ids
+from harness import Topic
+
+ISSUED_S = 120
+WARM_IN_FLIGHT = 256  # nobody is refused for having to wait
+IDLE_PER_S = 20
+OPEN_CONNECTIONS = 4  # each may have 10,000 calls, couponsd's default
+PATIENT_S = 600
+REQUESTED = "outside.coupon.publish.requested.v1"
+
+
+def issued_of(what):
+    return f"select coalesce(sum(issued), 0)::bigint from issuance where {ids(what)}"
+
+
+def warm_up(stand, server, options):
+    """Pools, plans, the broker's JVM. Returns how many were issued."""
+    what = stand.create_some(server, 1, options.warm)
+    calm = argparse.Namespace(**{**vars(options), "in_flight": min(WARM_IN_FLIGHT, options.in_flight)})
+    expect_accepted(load(server.grpc, what, requests=options.warm, options=calm), options.warm)
+    with Watch(stand, issued_of(what)) as watch:
+        watch.wait_for(options.warm, ISSUED_S)
+    return options.warm
+
+
+# --- end to end ---
+
+def end_to_end(options, coupons):
+    """One run of a process of its own."""
+    n = each(options.n, coupons)
+    with Stand() as stand:
+        server = stand.start(**PATIENT)
+        warm = warm_up(stand, server, options)
+        what = stand.create_some(server, coupons, n // coupons)
+        with Watch(stand, issued_of(what)) as watch:
+            before = cpu_now(server, watch)
+            result = load(server.grpc, what, requests=n, options=options)
+            done = watch.wait_for(n, ISSUED_S)
+            cpu = {name: value - before[name] for name, value in cpu_now(server, watch).items()}
+        peak = memory_kib(server.process, "VmHWM")
+        stand.stop(server)
+        expect_accepted(result, n)
+        stand.check_accepted(n + warm)
+        stand.check_issued(n + warm)
+    cpu["load"] = result["cpu_s"]
+    return {"per_s": n / (done - result["begin_us"] / 1e6), "accepted_per_s": n / result["seconds"],
+            "cpu_us": {name: value * 1e6 / n for name, value in cpu.items()}, "peak_kib": peak,
+            "answer_us": result["latency_us"]}
+
+
+def measure(options):
+    """shape → rounds"""
+    results = {shape: [] for shape in SHAPES}
+    for number in range(options.rounds):
+        for shape, coupons in SHAPES.items():
+            one = end_to_end(options, coupons)
+            results[shape].append(one)
+            say(f"end to end, {shape}, round {number + 1} of {options.rounds}: {one['per_s']:,.0f} coupons/s, CPU us "
+                + ", ".join(f"{name} {value:.1f}" for name, value in one["cpu_us"].items()))
+    return results
+
+
+# --- latency ---
+
+def ledger_to_issued(stand, what):
+    """ms"""
+    (p50, p99, p999), = stand.sql(f"""
+        select p[1], p[2], p[3] from (
+            select percentile_disc(array[0.5, 0.99, 0.999]) within group
+                   (order by 1000 * extract(epoch from u.issue_time - r.accept_time)) p
+            from user_coupon u join publish_request r using (coupon_id, ticket) where {ids(what)}) q""")
+    return {"p50": float(p50), "p99": float(p99), "p999": float(p999)}
+
+
+def outbox_to_kafka(stand, topic, what):
+    """How many are there, and ms from when a row was appended to the outbox (by the transaction's time, which is the
+    ledger's too) to when the broker had it: whole ms there, so half of one is added."""
+    appended = {int(ticket): float(ms) for ticket, ms in stand.sql(
+        f"select ticket, 1000 * extract(epoch from accept_time) from publish_request where {ids(what)}")}
+    first = int(what.split(":")[0])
+    delays = sorted(message["timestamp"] + 0.5 - appended[message["ticket"]]
+                    for message in topic.messages() if message["coupon"] == first)
+    return len(delays), {"p50": delays[len(delays) // 2], "p99": delays[int(0.99 * len(delays))]}
+
+
+def by_timetable(options, per_s, seconds, quiet=False):
+    """An open loop against a process of its own. `quiet`: almost nothing to do, and the topic tells when the broker had
+    each message."""
+    n = max(int(per_s * seconds), 1)
+    with Stand() as stand:
+        topic = Topic(f"{stand.schema}.{REQUESTED}")
+        if quiet:
+            stand.create_topic(topic.name, PARTITIONS, "message.timestamp.type=LogAppendTime")
+        server = stand.start()
+        warm = warm_up(stand, server, options)
+        what = stand.create_some(server, 1, n)
+        result = load(server.grpc, what, requests=n, rate=per_s, connections=1 if quiet else OPEN_CONNECTIONS,
+                      deadline=PATIENT_S, options=options, **({"gather_us": 0} if quiet else {}))
+        accepted = result["accepted"]
+        if not accepted or set(result["outcomes"]) - {"OK", "OVERLOADED"} or quiet and accepted != n:
+            raise Wrong(f"of {n} requests by a timetable {accepted} were accepted: {result['outcomes']}")
+        with Watch(stand, issued_of(what)) as watch:
+            watch.wait_for(accepted, ISSUED_S)
+        stand.stop(server)
+        stand.check_accepted(accepted + warm)
+        stand.check_issued(accepted + warm)
+        one = {"asked_per_s": per_s, "requests": n, "accepted": accepted, "outcomes": result["outcomes"],
+               "answer_ms": {name: result["accepted_latency_us"][name] / 1000 for name in ("p50", "p99", "p999")},
+               "ledger_to_issued_ms": ledger_to_issued(stand, what)}
+        if quiet:
+            seen, one["outbox_to_kafka_ms"] = outbox_to_kafka(stand, topic, what)
+            if seen != n:
+                raise Wrong(f"of {n} requests {seen} are in Kafka")
+    say(f"{per_s:,.0f}/s by a timetable: answer p99 {one['answer_ms']['p99']:.1f} ms, from the ledger to issued p99 "
+        f"{one['ledger_to_issued_ms']['p99']:.1f} ms")
+    return one
+
+
+def idle(options):
+    return by_timetable(options, IDLE_PER_S, options.idle_seconds, quiet=True)
+
+
+def latency(options, capacity_per_s):
+    return {"50 %": by_timetable(options, capacity_per_s * 0.5, options.latency_seconds),
+            "90 %": by_timetable(options, capacity_per_s * 0.9, options.latency_seconds)}
+
+
+# --- memory ---
+
+# What librdkafka keeps of a message with its headers.
+MESSAGE_BYTES = 700
+# queued.max.messages.kbytes of a consumer; kafka_consumer.c sets it.
+FETCHED_BYTES = 16 << 20
+STREAMS = 2
+SETTLED_S = 1
+
+
+def buffers(users):
+    """Bytes that the settings let it fill: events handed to Kafka and not acknowledged (relay.in_flight_max, for each
+    of two streams), events fetched ahead (by each of issue.workers, and by complete), and the winners of coupons that
+    are used up (8 bytes a user, up to gate.winners_max)."""
+    have = settings()
+    return {"sent": STREAMS * int(have["relay.in_flight_max"]) * MESSAGE_BYTES,
+            "fetched": (int(have["issue.workers"]) + 1) * FETCHED_BYTES,
+            "winners": 8 * min(int(have["gate.winners_max"]), users)}
+
+
+def memory(options):
+    """A process after its start, without a request."""
+    result = {"first_start_s": [], "start_s": [], "rss_kib": []}
+    for _ in range(options.rounds):
+        with Stand() as stand:
+            server = stand.start()
+            result["first_start_s"].append(server.start_s)
+            stand.stop(server)
+            server = stand.start()
+            result["start_s"].append(server.start_s)
+            time.sleep(SETTLED_S)
+            result["rss_kib"].append(memory_kib(server.process, "VmRSS"))
+            stand.stop(server)
+    return result

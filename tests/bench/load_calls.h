@@ -1,0 +1,54 @@
+/* What bench_load asks, whether what is answered agrees with it, and what is counted of it.
+ *
+ * Request i is one for coupon first_coupon + i % n_coupons, of user first_user + i / n_coupons, with the id
+ * "RUN-COUPON-USER": nothing of a request has to be kept to know what its answer must say. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "histogram.h"
+#include "load_h2.h"
+
+#define CALLS_RUN_MAX      64 /* bytes of a run's name */
+#define CALLS_OUTCOMES_MAX 64
+#define CALLS_COUPONS_MAX  1000000
+#define CALLS_PATH_PUBLISH "/coupon.v1.CouponService/RequestPublish"
+#define CALLS_PATH_ECHO    "/toy.v1.Toy/Echo"
+
+struct calls_outcome {
+    char name[HPACK_REASON_SIZE];
+    int64_t n;
+};
+
+/* Which tickets of a coupon were given. */
+struct calls_tickets {
+    uint64_t *bits;
+    size_t n_words;
+};
+
+struct calls {
+    bool is_echo; /* the same message each time, which must come back; else: */
+    int64_t first_coupon, n_coupons, first_user;
+    const char *run; /* up to CALLS_RUN_MAX bytes */
+    FILE *log;       /* NULL: none; a line per answer: coupon user request_id outcome ticket */
+
+    int64_t n_answers, n_accepted, n_bad;
+    int64_t max_ticket, last_us; /* of the last answer */
+    char contradiction[256];     /* the first */
+    struct calls_outcome outcomes[CALLS_OUTCOMES_MAX];
+    size_t n_outcomes;
+    struct histogram all, accepted; /* microseconds */
+    struct calls_tickets *tickets;
+};
+
+/* What is to be asked is set; makes ready what counts. */
+void calls_init(struct calls *calls);
+void calls_deinit(struct calls *calls);
+
+/* Writes request `number`, up to H2_REQUEST_MAX bytes; returns how many. */
+size_t calls_write(const struct calls *calls, int64_t number, uint8_t *out);
+void calls_on_message(const struct calls *calls, struct h2_call *call, const uint8_t *message, size_t n);
+void calls_on_answer(struct calls *calls, const struct h2_call *call, const struct h2_answer *answer, int64_t now_us);
