@@ -120,8 +120,7 @@ static void take(struct arena *arena, struct issuance_batch *batch, const struct
 
 /* --- what was decided before --- */
 
-/* Fills held_ticket and ticket_rejected: by the coupon's counters where these tell, else (of all, if `careful`) by looking
- * it up. */
+/* Fills is_decided: by the coupon's counters where these tell, else (of all, if `careful`) by looking it up. */
 static bool find_decided(struct pg *pg, struct arena *arena, const struct issuance_batch *batch, struct taken *taken,
                          bool careful, struct err *err) {
     struct issuance_event **unsure = ARENA_ARRAY(arena, struct issuance_event *, taken->n);
@@ -133,8 +132,8 @@ static bool find_decided(struct pg *pg, struct arena *arena, const struct issuan
         enum issue_before before = issue_before(&batch->coupons[taken->coupon_of[i]], event->ticket);
         if (careful || before == ISSUE_UNSURE)
             unsure[n_unsure++] = event;
-        else if (before == ISSUE_BEFORE)
-            event->held_ticket = event->ticket;
+        else
+            event->is_decided = before == ISSUE_BEFORE;
     }
     return n_unsure == 0 || issuance_look_up(pg, arena, unsure, n_unsure, err);
 }
@@ -149,7 +148,6 @@ struct writes {
 static void writes_init(struct writes *writes, struct arena *arena, struct issuance_batch *batch, size_t n) {
     writes->rows = (struct issuance_rows){
         .issued_coupon_id = ARENA_ARRAY(arena, int64_t, n),
-        .issued_user_id = ARENA_ARRAY(arena, int64_t, n),
         .issued_ticket = ARENA_ARRAY(arena, int64_t, n),
         .rejected_coupon_id = ARENA_ARRAY(arena, int64_t, n),
         .rejected_ticket = ARENA_ARRAY(arena, int64_t, n),
@@ -168,7 +166,6 @@ static void write_issued(struct writes *writes, const struct issuance_batch *bat
     struct issuance_rows *rows = &writes->rows;
     size_t at = rows->n_issued++;
     rows->issued_coupon_id[at] = ledger->coupon_id;
-    rows->issued_user_id[at] = ledger->user_id;
     rows->issued_ticket[at] = ledger->ticket;
     bool is_traced = traceparent_is_fine(text->traceparent, text->traceparent_len);
     const struct event event = {

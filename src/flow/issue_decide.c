@@ -19,16 +19,14 @@ enum issue_before issue_before(const struct coupon_row *coupon, int64_t ticket) 
 static struct issue_answer decide_one(const struct coupon_row *coupon, const struct issuance_event *event) {
     if (!coupon->exists)
         return dead("there is no such coupon");
-    if (event->ledger_ticket == 0)
-        return dead("the ledger has no row for this coupon and user");
-    if (event->ledger_ticket != event->ticket)
-        return dead("the ledger has another ticket for this coupon and user");
-    if (event->held_ticket == event->ticket || event->ticket_rejected)
+    if (event->ledger_user_id == 0)
+        return dead("the ledger has no such ticket of this coupon");
+    if (event->ledger_user_id != event->user_id)
+        return dead("the ledger has another user for this ticket");
+    if (event->is_decided)
         return (struct issue_answer){.verdict = ISSUE_DUPLICATE};
     if (coupon->frozen)
         return dead("the coupon is frozen");
-    if (event->held_ticket != 0)
-        return rejected(REJECT_ALREADY_ISSUED);
     if (event->ticket > coupon->quantity || coupon->issued >= coupon->quantity)
         return rejected(REJECT_SOLD_OUT);
     if (event->accept_us >= coupon->expire_us)

@@ -2,7 +2,8 @@
 
 bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct audit *ret, struct err *err) {
     static const struct pg_statement count = {
-        "select count(*), coalesce(max(ticket), 0), (select count(*) from user_coupon where coupon_id = $1)"
+        "select count(*), coalesce(max(ticket), 0), "
+        " (select coalesce(sum(last_ticket - first_ticket + 1), 0)::bigint from issued where coupon_id = $1)"
         " from publish_request where coupon_id = $1"};
     /* Of all coupons' rows those of one are few, whatever the statistics say of a table that grows. */
     static const struct pg_statement by_index = {"set local enable_seqscan = off"};
@@ -27,7 +28,8 @@ bool audit_unissued(struct pg *pg, struct arena *arena, int64_t coupon_id, int64
     static const struct pg_statement find = {
         "select user_id, ticket, request_id, accept_time from publish_request p where coupon_id = $1"
         " and accept_time < clock_timestamp() - $2::bigint * interval '1 millisecond'"
-        " and not exists (select 1 from user_coupon u where u.coupon_id = p.coupon_id and u.ticket = p.ticket)"
+        " and not exists (select 1 from (select last_ticket from issued i where i.coupon_id = p.coupon_id"
+        "  and i.first_ticket <= p.ticket order by i.first_ticket desc limit 1) i where i.last_ticket >= p.ticket)"
         " and not exists (select 1 from rejection r where r.coupon_id = p.coupon_id and r.ticket = p.ticket)"
         " order by ticket limit $3"};
     struct pg_args args = {0};

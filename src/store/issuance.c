@@ -1,5 +1,8 @@
 #include "store/issuance.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "store/lookup.h"
 
 static void arg_places(struct pg_args *args, struct arena *arena, const struct kafka_place *places, size_t n) {
@@ -63,63 +66,131 @@ static void send_lock_offsets(struct pg *pg, struct arena *arena, const struct i
     pg_send(pg, &lock, &args);
 }
 
-static void send_read_ledger(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
-    static const struct pg_statement read = {
-        "select i.n, p.ticket, p.accept_time, p.request_id"
-        " from unnest($1::bigint[], $2::bigint[]) with ordinality i(coupon_id, user_id, n)"
-        " cross join lateral (select ticket, accept_time, request_id from publish_request"
-        "  where coupon_id = i.coupon_id and user_id = i.user_id limit 1) p"};
-    size_t n = batch->n_events;
-    int64_t *coupon_id = ARENA_ARRAY(arena, int64_t, n), *user_id = ARENA_ARRAY(arena, int64_t, n);
+/* Tickets of a coupon that follow one another. */
+struct runs {
+    size_t n;
+    int64_t *coupon_id, *first_ticket, *last_ticket;
+};
+
+struct ticket {
+    int64_t coupon_id, ticket;
+};
+
+static int by_ticket(const void *a, const void *b) {
+    const struct ticket *x = a, *y = b;
+    if (x->coupon_id != y->coupon_id)
+        return x->coupon_id < y->coupon_id ? -1 : 1;
+    return x->ticket < y->ticket ? -1 : x->ticket > y->ticket;
+}
+
+/* Sorts the tickets, by coupon, and makes runs of them, in that order. */
+static struct runs runs_of(struct arena *arena, struct ticket *tickets, size_t n) {
+    struct runs runs = {
+        .coupon_id = ARENA_ARRAY(arena, int64_t, n),
+        .first_ticket = ARENA_ARRAY(arena, int64_t, n),
+        .last_ticket = ARENA_ARRAY(arena, int64_t, n),
+    };
+    bool is_sorted = true;
+    for (size_t i = 1; i < n && is_sorted; i++)
+        is_sorted = by_ticket(&tickets[i - 1], &tickets[i]) <= 0;
+    if (!is_sorted)
+        qsort(tickets, n, sizeof *tickets, by_ticket);
     for (size_t i = 0; i < n; i++) {
-        coupon_id[i] = batch->events[i].coupon_id;
-        user_id[i] = batch->events[i].user_id;
+        const struct ticket *ticket = &tickets[i];
+        size_t last = runs.n - 1;
+        if (runs.n > 0 && runs.coupon_id[last] == ticket->coupon_id && ticket->ticket <= runs.last_ticket[last] + 1) {
+            runs.last_ticket[last] = ticket->ticket;
+            continue;
+        }
+        runs.coupon_id[runs.n] = ticket->coupon_id;
+        runs.first_ticket[runs.n] = runs.last_ticket[runs.n] = ticket->ticket;
+        runs.n++;
     }
+    return runs;
+}
+
+static void arg_runs(struct pg_args *args, struct arena *arena, const struct runs *runs) {
+    pg_arg_int8s(args, arena, runs->coupon_id, runs->n);
+    pg_arg_int8s(args, arena, runs->first_ticket, runs->n);
+    pg_arg_int8s(args, arena, runs->last_ticket, runs->n);
+}
+
+static void send_read_ledger(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
+    /* In the order of the runs, and of tickets within each. */
+    static const struct pg_statement read = {
+        "select i.coupon_id, p.* from unnest($1::bigint[], $2::bigint[], $3::bigint[]) i(coupon_id, first, last)"
+        " cross join lateral (select ticket, user_id, accept_time, request_id from publish_request"
+        "  where coupon_id = i.coupon_id and ticket between i.first and i.last order by ticket) p"};
+    struct ticket *tickets = ARENA_ARRAY(arena, struct ticket, batch->n_events);
+    size_t n = 0;
+    for (size_t i = 0; i < batch->n_events; i++)
+        if (batch->events[i].coupon_id) /* could be decoded */
+            tickets[n++] = (struct ticket){batch->events[i].coupon_id, batch->events[i].ticket};
+    struct runs runs = runs_of(arena, tickets, n);
     struct pg_args args = {0};
-    pg_arg_int8s(&args, arena, coupon_id, n);
-    pg_arg_int8s(&args, arena, user_id, n);
+    arg_runs(&args, arena, &runs);
     pg_send(pg, &read, &args);
 }
 
-static void read_ledger(const PGresult *result, struct arena *arena, struct issuance_event *events) {
-    for (int row = 0; row < PQntuples(result); row++) {
-        struct issuance_event *event = &events[pg_int8(result, row, 0) - 1];
-        event->ledger_ticket = pg_int8(result, row, 1);
-        event->accept_us = pg_time(result, row, 2, 0);
-        event->request_id = arena_strdup(arena, PQgetvalue(result, row, 3));
-        event->request_id_len = (size_t)PQgetlength(result, row, 3);
+/* The row of this ticket, or the place where it would be. Events come in the rows' order most of the time, so the search
+ * begins behind the last one found. */
+static int find_row(const PGresult *rows, int guess, const struct ticket *wanted) {
+    int n = PQntuples(rows), low = 0, high = n;
+    for (int at = guess; at < n && at <= guess + 1; at++) {
+        const struct ticket ticket = {pg_int8(rows, at, 0), pg_int8(rows, at, 1)};
+        if (by_ticket(&ticket, wanted) == 0)
+            return at;
+    }
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        const struct ticket ticket = {pg_int8(rows, middle, 0), pg_int8(rows, middle, 1)};
+        if (by_ticket(&ticket, wanted) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void read_ledger(const PGresult *rows, struct arena *arena, struct issuance_event *events, size_t n) {
+    int row = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct issuance_event *event = &events[i];
+        const struct ticket wanted = {event->coupon_id, event->ticket};
+        row = find_row(rows, row, &wanted);
+        if (row == PQntuples(rows) || pg_int8(rows, row, 0) != wanted.coupon_id || pg_int8(rows, row, 1) != wanted.ticket)
+            continue;
+        event->ledger_user_id = pg_int8(rows, row, 2);
+        event->accept_us = pg_time(rows, row, 3, 0);
+        event->request_id_len = (size_t)PQgetlength(rows, row, 4);
+        event->request_id = memcpy(arena_alloc(arena, event->request_id_len), PQgetvalue(rows, row, 4),
+                                   event->request_id_len);
     }
 }
 
 bool issuance_look_up(struct pg *pg, struct arena *arena, struct issuance_event *const *events, size_t n,
                       struct err *err) {
     static const struct pg_statement look_up = {
-        "select i.n, u.ticket, r.reason"
-        " from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality i(coupon_id, user_id, ticket, n)"
-        " left join lateral (select ticket from user_coupon"
-        "  where user_id = i.user_id and coupon_id = i.coupon_id limit 1) u on true"
+        "select i.n, coalesce(d.last_ticket >= i.ticket, false) or r.reason is not null"
+        " from unnest($1::bigint[], $2::bigint[]) with ordinality i(coupon_id, ticket, n)"
+        " left join lateral (select last_ticket from issued where coupon_id = i.coupon_id and first_ticket <= i.ticket"
+        "  order by first_ticket desc limit 1) d on true"
         " left join lateral (select reason from rejection"
         "  where coupon_id = i.coupon_id and ticket = i.ticket limit 1) r on true"};
-    int64_t *coupon_id = ARENA_ARRAY(arena, int64_t, n), *user_id = ARENA_ARRAY(arena, int64_t, n);
-    int64_t *ticket = ARENA_ARRAY(arena, int64_t, n);
+    int64_t *coupon_id = ARENA_ARRAY(arena, int64_t, n), *ticket = ARENA_ARRAY(arena, int64_t, n);
     for (size_t i = 0; i < n; i++) {
         coupon_id[i] = events[i]->coupon_id;
-        user_id[i] = events[i]->user_id;
         ticket[i] = events[i]->ticket;
     }
     struct pg_args args = {0};
     pg_arg_int8s(&args, arena, coupon_id, n);
-    pg_arg_int8s(&args, arena, user_id, n);
     pg_arg_int8s(&args, arena, ticket, n);
     PGresult *result;
     pg_send(pg, &look_up, &args);
     if (!pg_collect(pg, &result, 1, err))
         return false;
-    for (int row = 0; row < PQntuples(result); row++) {
-        struct issuance_event *event = events[pg_int8(result, row, 0) - 1];
-        event->held_ticket = PQgetisnull(result, row, 1) ? 0 : pg_int8(result, row, 1);
-        event->ticket_rejected = !PQgetisnull(result, row, 2);
-    }
+    for (int row = 0; row < PQntuples(result); row++)
+        events[pg_int8(result, row, 0) - 1]->is_decided = pg_bool(result, row, 1);
     pg_clear(&result, 1);
     return true;
 }
@@ -143,7 +214,7 @@ bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuanc
     if (batch->heads.n)
         outbox_read_lock(&results[LOCK], &batch->heads, &batch->segment, &batch->now_us);
     coupons_read(results[COUPONS], batch->coupons);
-    read_ledger(results[LEDGER], arena, batch->events);
+    read_ledger(results[LEDGER], arena, batch->events, batch->n_events);
     pg_clear(results, STATEMENTS);
     return true;
 }
@@ -174,12 +245,14 @@ static int send_counts(struct pg *pg, struct arena *arena, const struct issuance
 
 static int send_issued(struct pg *pg, struct arena *arena, const struct issuance_rows *rows, int64_t now_us) {
     static const struct pg_statement insert = {
-        "insert into user_coupon (coupon_id, user_id, ticket, issue_time)"
+        "insert into issued (coupon_id, first_ticket, last_ticket, issue_time)"
         " select i.*, $4 from unnest($1::bigint[], $2::bigint[], $3::bigint[]) i"};
+    struct ticket *tickets = ARENA_ARRAY(arena, struct ticket, rows->n_issued);
+    for (size_t i = 0; i < rows->n_issued; i++)
+        tickets[i] = (struct ticket){rows->issued_coupon_id[i], rows->issued_ticket[i]};
+    struct runs runs = runs_of(arena, tickets, rows->n_issued);
     struct pg_args args = {0};
-    pg_arg_int8s(&args, arena, rows->issued_coupon_id, rows->n_issued);
-    pg_arg_int8s(&args, arena, rows->issued_user_id, rows->n_issued);
-    pg_arg_int8s(&args, arena, rows->issued_ticket, rows->n_issued);
+    arg_runs(&args, arena, &runs);
     pg_arg_time(&args, arena, now_us);
     pg_send(pg, &insert, &args);
     return 1;

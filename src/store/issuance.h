@@ -2,7 +2,10 @@
  *
  *   read      begin, the stored offsets (locked), the lanes, then coupons and ledger
  *   look up   whether tickets were decided before, of those where the coupon's counters don't tell
- *   write     offsets, user_coupon, counters, outbox, rejections, dead letters, commit */
+ *   write     offsets, what is issued, counters, outbox, rejections, dead letters, commit
+ *
+ * Tickets come in runs, one behind the other, most of the time: a run is read from the ledger, and written as issued, at
+ * once. */
 #pragma once
 
 #include "store/kafka.h"
@@ -13,14 +16,13 @@
 struct issuance_event {
     /* in */
     int64_t coupon_id, user_id, ticket;
-    /* filled by issuance_read */
-    int64_t ledger_ticket; /* 0: no ledger row for (coupon, user) */
+    /* filled by issuance_read: the ledger's row of this ticket */
+    int64_t ledger_user_id; /* 0: there is none */
     int64_t accept_us;
-    const char *request_id; /* the ledger's; in the arena */
+    const char *request_id; /* in the arena */
     size_t request_id_len;
-    /* filled by issuance_look_up */
-    int64_t held_ticket; /* 0: the user holds none of this coupon */
-    bool ticket_rejected;
+    /* filled by issuance_look_up, or known without it */
+    bool is_decided; /* issued or rejected before */
 };
 
 struct issuance_batch {
@@ -42,7 +44,7 @@ struct issuance_batch {
 
 struct issuance_rows {
     size_t n_issued;
-    int64_t *issued_coupon_id, *issued_user_id, *issued_ticket;
+    int64_t *issued_coupon_id, *issued_ticket; /* in any order */
     size_t n_rejected;
     int64_t *rejected_coupon_id, *rejected_ticket;
     int32_t *rejected_reason;
@@ -63,7 +65,7 @@ bool issuance_restart(struct pg *pg, struct arena *arena, const struct kafka_pla
 
 /* On success the transaction is open: issuance_write or issuance_abandon must follow. */
 bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuance_batch *batch, struct err *err);
-/* Within the transaction: what there is of these events' users and tickets. On failure the transaction is closed. */
+/* Within the transaction: which of these were decided before. On failure the transaction is closed. */
 bool issuance_look_up(struct pg *pg, struct arena *arena, struct issuance_event *const *events, size_t n,
                       struct err *err);
 /* batch->next_offset, the coupons' issued, rejected and highest are what they should become. Where it fails and the connection

@@ -63,8 +63,8 @@ bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows
         " from unnest($1::bigint[], $2::bigint[]) with ordinality i(coupon_id, user_id, n)"
         " cross join lateral (select * from publish_request"
         "  where coupon_id = i.coupon_id and user_id = i.user_id limit 1) p"
-        " left join lateral (select issue_time from user_coupon"
-        "  where user_id = i.user_id and coupon_id = i.coupon_id and ticket = p.ticket limit 1) u on true"
+        " left join lateral (select case when last_ticket >= p.ticket then issue_time end as issue_time from issued"
+        "  where coupon_id = i.coupon_id and first_ticket <= p.ticket order by first_ticket desc limit 1) u on true"
         " left join lateral (select reason from rejection"
         "  where coupon_id = i.coupon_id and ticket = p.ticket limit 1) r on true"};
     int64_t *coupon_ids = ARENA_ARRAY(arena, int64_t, n), *user_ids = ARENA_ARRAY(arena, int64_t, n);
@@ -93,13 +93,13 @@ bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows
     return true;
 }
 
-bool lookup_ledger_users(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t after, int max,
+bool lookup_ledger_users(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t *after, int max,
                          int64_t *ret_users, size_t *ret_n, struct err *err) {
     static const struct pg_statement read = {
-        "select user_id from publish_request where coupon_id = $1 and user_id > $2 order by user_id limit $3"};
+        "select user_id, ticket from publish_request where coupon_id = $1 and ticket > $2 order by ticket limit $3"};
     struct pg_args args = {0};
     pg_arg_int8(&args, arena, coupon_id);
-    pg_arg_int8(&args, arena, after);
+    pg_arg_int8(&args, arena, *after);
     pg_arg_int8(&args, arena, max);
     PGresult *result;
     pg_send(pg, &read, &args);
@@ -108,6 +108,8 @@ bool lookup_ledger_users(struct pg *pg, struct arena *arena, int64_t coupon_id, 
     *ret_n = (size_t)PQntuples(result);
     for (int i = 0; i < PQntuples(result); i++)
         ret_users[i] = pg_int8(result, i, 0);
+    if (*ret_n > 0)
+        *after = pg_int8(result, (int)*ret_n - 1, 1);
     pg_clear(&result, 1);
     return true;
 }

@@ -20,8 +20,8 @@ bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon_row *coupo
 /* Where the requests of rows[i].(coupon_id, user_id) stand: fills the rest. Strings live in the arena. */
 bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows, size_t n, struct err *err);
 
-/* Up to `max` users in the coupon's ledger with an id above `after`, ascending. */
-bool lookup_ledger_users(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t after, int max,
+/* Up to `max` users in the coupon's ledger with tickets above *after, by ticket; moves *after behind them. */
+bool lookup_ledger_users(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t *after, int max,
                          int64_t *ret_users, size_t *ret_n, struct err *err);
 
 /* Up to `max` coupons of the user with an id above `after`, by coupon id: fills rows (coupon_id, user_id, ticket,

@@ -146,7 +146,7 @@ class Grpcurl(Scenario):
                              self.server.grpc, f"{USER}/WatchStatus")
         # Nothing can be issued while somebody else holds this lock; reading goes on.
         with lock:
-            lock.stdin.write("begin; lock table user_coupon in share row exclusive mode; select 'locked';\n")
+            lock.stdin.write("begin; lock table issued in share row exclusive mode; select 'locked';\n")
             lock.stdin.flush()
             self.assertEqual(lock.stdout.readline(), "locked\n")
             self.request(coupon, 42)
