@@ -1,7 +1,8 @@
 /* A call's life, its answers, and sending them; see call.h for vocabulary and rules.
  *
  * Sending. What the service says is put into the call (messages into `writes`, the end into `ended` and the status
- * fields), then call_pump makes the next batch of it unless one is on its way, whose op pumps again. So a unary answer
+ * fields), then call_pump, on the poller's thread, makes the next batch of it unless one is on its way, whose op pumps
+ * again. So a unary answer
  * is one batch (headers, message, status), a refusal is one batch (headers, status: trailers-only on the wire), and the
  * last message of a stream shares its batch with the status where they come together. */
 #include "rpc/call.h"
@@ -74,7 +75,7 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     call->received_bytes = 0;
     atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
     atomic_store_explicit(&call->pending_writes, 0, memory_order_relaxed);
-    call->ended = call->sending = call->status_sent = call->broken = call->is_unwatched = call->closes = false;
+    call->ended = call->sending = call->status_sent = call->broken = call->is_unwatched = call->closes = call->is_pump_due = false;
     call->headers_wanted = call->headers_sent = call->reading_held = call->receive_paused = false;
     call->outgoing = (struct write){0};
     call->compression = RPC_COMPRESSION_NONE;
@@ -266,6 +267,90 @@ static void call_pump(struct rpc_call *call) {
 
 static void closed(struct rpc_call *call);
 
+/* --- sending from other threads --- */
+
+/* Pollers that this thread has given something, to be woken at the end of its batch; each with a call that keeps it from
+ * going away. */
+#define TO_WAKE_MAX 16
+static _Thread_local struct {
+    int depth; /* of rpc_batch_begin */
+    int n;
+    struct rpc_call *calls[TO_WAKE_MAX];
+} batch;
+
+static bool will_be_woken(const struct server_poller *poller) {
+    for (int i = 0; i < batch.n; i++)
+        if (batch.calls[i]->poller == poller)
+            return true;
+    return false;
+}
+
+/* call_pump, by the poller's thread; `call` has a reference of the caller's, or more. Lock held. Returns whether the poller
+ * is to be woken once the lock is released, by wake. */
+static bool pump_soon(struct rpc_call *call) {
+    struct server_poller *poller = call->poller;
+    if (poller_is_here(&poller->base)) {
+        call_pump(call);
+        return false;
+    }
+    if (call->is_pump_due)
+        return false;
+    call->is_pump_due = true;
+    rpc_call_ref(call);
+    pthread_mutex_lock(&poller->lock);
+    call->next_pump = NULL;
+    *poller->last_pump = call;
+    poller->last_pump = &call->next_pump;
+    pthread_mutex_unlock(&poller->lock);
+    return !will_be_woken(poller);
+}
+
+/* The call must have a reference of the caller's: it keeps the poller. */
+static void wake(struct rpc_call *call) {
+    if (batch.depth == 0 || batch.n == TO_WAKE_MAX) {
+        poller_wake(&call->poller->base);
+    } else {
+        rpc_call_ref(call);
+        batch.calls[batch.n++] = call;
+    }
+}
+
+void rpc_batch_begin(void) {
+    batch.depth++;
+}
+
+void rpc_batch_end(void) {
+    if (--batch.depth > 0)
+        return;
+    while (batch.n > 0) {
+        struct rpc_call *call = batch.calls[--batch.n];
+        poller_wake(&call->poller->base);
+        rpc_call_unref(call);
+    }
+}
+
+bool call_pump_all(struct poller *base) {
+    struct server_poller *poller = OWNER_OF(base, struct server_poller, base);
+    pthread_mutex_lock(&poller->lock);
+    struct rpc_call *call = poller->first_pump;
+    poller->first_pump = NULL;
+    poller->last_pump = &poller->first_pump;
+    pthread_mutex_unlock(&poller->lock);
+    bool any = call != NULL;
+    while (call) {
+        struct rpc_call *next = call->next_pump;
+        pthread_mutex_lock(&call->lock);
+        call->is_pump_due = false;
+        call_pump(call);
+        pthread_mutex_unlock(&call->lock);
+        rpc_call_unref(call);
+        call = next;
+    }
+    return any;
+}
+
+/* --- what the core says of it --- */
+
 /* A failed send is normal: the client went away, and the close batch says so. */
 static void on_sent(struct op *op, bool ok) {
     struct rpc_call *call = OWNER_OF(op, struct rpc_call, send_op);
@@ -391,9 +476,12 @@ static struct rpc_call *take_slow(struct server_poller *poller, int64_t before_u
     return call;
 }
 
-int call_watch_slow(struct poller *base) {
+int call_tick(struct poller *base) {
     struct server_poller *poller = OWNER_OF(base, struct server_poller, base);
     struct rpc_call *call;
+    pthread_mutex_lock(&poller->lock);
+    bool is_pump_due = poller->first_pump != NULL;
+    pthread_mutex_unlock(&poller->lock);
     int64_t wait_us, now_us = clock_mono_us();
     while ((call = take_slow(poller, now_us - WATCH_AFTER_MS * US_PER_MS, &wait_us))) {
         pthread_mutex_lock(&call->lock);
@@ -402,6 +490,8 @@ int call_watch_slow(struct poller *base) {
         unlist(call); /* it may have been answered just now */
         rpc_call_unref(call);
     }
+    if (is_pump_due)
+        return 0;
     return wait_us < 0 ? -1 : (int)(wait_us / US_PER_MS) + 1;
 }
 
@@ -451,21 +541,25 @@ static void call_end(struct rpc_call *call, int code, grpc_slice text, const grp
         writes_push(&call->writes, message, call->compress);
         atomic_fetch_add(&call->pending_writes, 1);
     }
-    call_pump(call);
+    bool is_to_wake = pump_soon(call);
     pthread_mutex_unlock(&call->lock);
+    if (is_to_wake)
+        wake(call);
     rpc_call_unref(call); /* the service's */
 }
 
 /* `message` is NULL when there is nobody to read it. */
 static void call_write(struct rpc_call *call, grpc_byte_buffer *message) {
     pthread_mutex_lock(&call->lock);
-    bool take = message && !call->ended && !call->broken;
+    bool take = message && !call->ended && !call->broken, is_to_wake = false;
     if (take) {
         writes_push(&call->writes, message, call->compress);
         atomic_fetch_add(&call->pending_writes, 1);
-        call_pump(call);
+        is_to_wake = pump_soon(call);
     }
     pthread_mutex_unlock(&call->lock);
+    if (is_to_wake)
+        wake(call);
     if (message && !take)
         grpc_byte_buffer_destroy(message);
 }
@@ -605,8 +699,10 @@ bool rpc_call_add_trailer(struct rpc_call *call, const struct rpc_metadatum *tra
 void rpc_call_send_headers(struct rpc_call *call) {
     pthread_mutex_lock(&call->lock);
     call->headers_wanted = true;
-    call_pump(call);
+    bool is_to_wake = pump_soon(call);
     pthread_mutex_unlock(&call->lock);
+    if (is_to_wake)
+        wake(call);
 }
 
 void rpc_call_set_compression(struct rpc_call *call, enum rpc_compression compression) {

@@ -11,8 +11,10 @@
  * first, and their close is part of the batch with their answer. Who takes longer than WATCH_AFTER_MS, or sets a cancel
  * function, is watched from then on; the poller looks at those it has enlisted.
  *
- * Threads. All ops of a call run on its poller's thread. Answers come from any thread. `lock` guards the fields said
- * below and is held while sends are started, which keeps them in order; it is never held while foreign code runs.
+ * Threads. All ops of a call run on its poller's thread. Answers come from any thread, and are given to the core by the
+ * poller's: the core, with its locks, is then used by one thread, and answers of a batch lie together. `lock` guards the
+ * fields said below and is held while sends are started, which keeps them in order; it is never held while foreign code
+ * runs.
  *
  * Cancelling. The core tells it through the close batch: then nothing is sent any more, and the service's cancel
  * function runs if the call has not ended yet. An answer may be given on another thread while it runs, or just before
@@ -32,6 +34,7 @@ struct rpc_call {
     struct rpc_call *next_idle;
     struct rpc_call *older, *younger; /* of those unwatched; guarded by the poller's lock, as is is_enlisted */
     bool is_enlisted;
+    struct rpc_call *next_pump; /* guarded by the poller's lock */
     atomic_int refs;
 
     /* of the accept; then read-only */
@@ -63,6 +66,7 @@ struct rpc_call {
     bool ended;
     bool is_unwatched;   /* the close batch was not started yet */
     bool closes;         /* the batch of sends on its way is the close batch, too */
+    bool is_pump_due;    /* the poller will call_pump, and holds a reference until then */
     bool sending;        /* a batch of sends is on its way */
     bool headers_wanted; /* before there is a message */
     bool headers_sent;   /* or on their way */
@@ -99,9 +103,10 @@ bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *
 /* Starts waiting for the end of an accepted call: now, or with its answer, or when it turns out to take long. */
 void call_watch(struct rpc_call *call);
 void call_watch_later(struct rpc_call *call);
-/* The poller's tick: watches those that take long. Returns after how many ms it wants to be called again; -1: when there
- * was an event. */
-int call_watch_slow(struct poller *poller);
+/* A poller's work: sends what other threads have given to calls. */
+bool call_pump_all(struct poller *poller);
+/* A poller's tick: watches those that take long. */
+int call_tick(struct poller *poller);
 /* Ends the call with a text; formatted as printf does. */
 void call_refuse(struct rpc_call *call, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The closure that service functions get; closure_data is the call. */

@@ -1,9 +1,9 @@
 /* Holds back for a moment what the core sends to clients, so that many answers go out in one piece.
  *
  * The core makes a system call for each answer, since each is started by itself. Those of a batch belong together: while
- * anybody is within rpc_batch_begin and rpc_batch_end, what the core sends is copied and the core told that it was sent;
- * the end of a batch sends all of it, a system call for each connection. Pollers are within a batch for as long as there
- * are events to work on (poller.c).
+ * anybody is within cork_begin and cork_end, what the core sends is copied and the core told that it was sent; the end of
+ * a batch sends all of it, a system call for each connection. Pollers are within a batch for as long as there are events
+ * to work on (poller.c).
  *
  *   cork    what is held back of a connection
  *   listed  said of a cork that whoever ends a batch will see
@@ -182,7 +182,7 @@ void cork_push(struct cork *cork, int fd) {
     pthread_mutex_unlock(lock_of(fd));
 }
 
-void cork_end(struct cork *cork, int fd) {
+void cork_close(struct cork *cork, int fd) {
     pthread_mutex_lock(lock_of(fd));
     if (cork->len > 0)
         push(cork, fd);
@@ -211,11 +211,11 @@ bool cork_retry(void) {
     return !atomic_load(&any_stuck);
 }
 
-void rpc_batch_begin(void) {
+void cork_begin(void) {
     atomic_fetch_add(&n_open, 1);
 }
 
-void rpc_batch_end(void) {
+void cork_end(void) {
     atomic_fetch_sub(&n_open, 1);
     struct cork *cork;
     while ((cork = take_listed()))

@@ -277,7 +277,7 @@ int guarded_close(int fd) {
     if (connection) {
         if (!atomic_load(&connection->has_called))
             address_leaves(connection->address, clock_mono_us() / US_PER_MS);
-        cork_end(&connection->cork, fd);
+        cork_close(&connection->cork, fd);
         forget_frames(&connection->frames);
         atomic_fetch_sub(&n_clients, 1);
         atomic_store_explicit(&connection->is_client, false, memory_order_release);

@@ -49,17 +49,27 @@ static inline void *op_arm(struct op *op, op_fn *fn) {
 }
 
 struct poller {
-    /* Between events; returns after how many ms it wants to be called again at the latest, -1: after the next event. May be
-     * NULL. */
+    /* What there is to do besides events; both may be NULL. `work` does what there is, and returns whether there was any.
+     * `tick` comes before waiting, and returns for how many ms at most: 0 where there is work, -1 for ever. */
+    bool (*work)(struct poller *poller);
     int (*tick)(struct poller *poller);
     grpc_completion_queue *queue;
     pthread_t thread;
     bool running;
+    struct op wake_op;
+    grpc_channel *alarm; /* leads nowhere: that it does not change until now is an event at once */
+    pthread_mutex_t lock; /* guards what follows */
+    bool is_waiting;      /* or about to: there may be work that it has not seen */
+    bool is_waking;       /* an event that ends the wait is on its way */
 };
 
-/* Zeroed but for `tick`. */
+/* Zeroed but for `work` and `tick`. */
 void poller_init(struct poller *poller);
 bool poller_start(struct poller *poller, struct err *err);
+/* There is work for it. Any thread; the poller must stay until this returns. */
+void poller_wake(struct poller *poller);
+/* Whether this thread is its. */
+bool poller_is_here(const struct poller *poller);
 /* Nothing may be started on the queue from now on. Returns when what was started has been handed to its op; without a
  * running thread the caller's is used. */
 void poller_drain(struct poller *poller);
@@ -324,12 +334,15 @@ struct cork {
     struct cork *next;
 };
 
-/* sendmsg, but what is sent within a batch goes out at its end. */
+/* From the first of these to the second, on any threads, what is sent is held back. */
+void cork_begin(void);
+void cork_end(void);
+/* sendmsg, but what is sent meanwhile goes out at the end. */
 ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int flags);
 /* Sends what is held back, as far as the client takes it. */
 void cork_push(struct cork *cork, int fd);
 /* The connection is about to be closed. */
-void cork_end(struct cork *cork, int fd);
+void cork_close(struct cork *cork, int fd);
 /* Tries again what clients did not take. False: they still don't. */
 bool cork_retry(void);
 
@@ -353,6 +366,7 @@ struct server_poller {
     struct rpc_call *idle; /* not in use */
     size_t n_idle;
     struct rpc_call *oldest, *youngest; /* unwatched */
+    struct rpc_call *first_pump, **last_pump; /* have something to send that other threads have given them */
 };
 
 struct rpc_server {

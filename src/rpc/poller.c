@@ -14,42 +14,84 @@ static gpr_timespec time_in(int ms) {
                   : gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
 }
 
-/* Waits for an event, however long it takes. */
-static grpc_event wait_for_event(struct poller *poller) {
-    for (;;) {
-        int ms = poller->tick ? poller->tick(poller) : -1;
-        if (!cork_retry() && (ms < 0 || ms > STUCK_RETRY_MS))
-            ms = STUCK_RETRY_MS;
-        gpr_timespec until = time_in(ms);
-        grpc_event event = grpc_completion_queue_next(poller->queue, until, NULL);
-        if (event.type != GRPC_QUEUE_TIMEOUT)
-            return event;
-    }
+static _Thread_local const struct poller *here;
+
+bool poller_is_here(const struct poller *poller) {
+    return here == poller;
 }
 
-/* Works on this event and on those that are there without waiting, as one batch. False: there will be no more. */
+static void on_woken(struct op *op, bool ok) {
+    struct poller *poller = OWNER_OF(op, struct poller, wake_op);
+    (void)ok;
+    pthread_mutex_lock(&poller->lock);
+    poller->is_waking = false;
+    pthread_mutex_unlock(&poller->lock);
+}
+
+void poller_wake(struct poller *poller) {
+    pthread_mutex_lock(&poller->lock);
+    bool wake = poller->is_waiting && !poller->is_waking;
+    if (wake)
+        poller->is_waking = true;
+    pthread_mutex_unlock(&poller->lock);
+    if (wake)
+        grpc_channel_watch_connectivity_state(poller->alarm, GRPC_CHANNEL_TRANSIENT_FAILURE,
+                                              gpr_now(GPR_CLOCK_MONOTONIC), poller->queue,
+                                              op_arm(&poller->wake_op, on_woken));
+}
+
+static void set_waiting(struct poller *poller, bool is_waiting) {
+    pthread_mutex_lock(&poller->lock);
+    poller->is_waiting = is_waiting;
+    pthread_mutex_unlock(&poller->lock);
+}
+
+/* Waits for an event, or for work, which shows as a time-out. */
+static grpc_event wait_for_event(struct poller *poller) {
+    set_waiting(poller, true);
+    int ms = poller->tick ? poller->tick(poller) : -1;
+    if (!cork_retry() && (ms < 0 || ms > STUCK_RETRY_MS))
+        ms = STUCK_RETRY_MS;
+    grpc_event event = grpc_completion_queue_next(poller->queue, time_in(ms), NULL);
+    set_waiting(poller, false);
+    return event;
+}
+
+/* False: there is nothing to do. */
+static bool work_on_event(struct poller *poller, grpc_event event) {
+    if (event.type != GRPC_OP_COMPLETE)
+        return poller->work && poller->work(poller);
+    struct op *op = event.tag;
+    atomic_load_explicit(&op->fn, memory_order_acquire)(op, event.success != 0);
+    return true;
+}
+
+/* Works on this event and on what else there is without waiting, as one batch. False: there will be no more. */
 static bool work_on(struct poller *poller, grpc_event event) {
-    rpc_batch_begin();
-    for (int i = 0; event.type == GRPC_OP_COMPLETE; i++) {
-        struct op *op = event.tag;
-        atomic_load_explicit(&op->fn, memory_order_acquire)(op, event.success != 0);
-        if (i == EVENTS_AT_ONCE)
-            break;
+    cork_begin();
+    for (int i = 0; event.type != GRPC_QUEUE_SHUTDOWN && work_on_event(poller, event) && i < EVENTS_AT_ONCE; i++)
         event = grpc_completion_queue_next(poller->queue, gpr_inf_past(GPR_CLOCK_MONOTONIC), NULL);
-    }
-    rpc_batch_end();
+    cork_end();
     return event.type != GRPC_QUEUE_SHUTDOWN;
 }
 
 static void *run(void *arg) {
     struct poller *poller = arg;
+    here = poller;
     while (work_on(poller, wait_for_event(poller)))
         ;
+    here = NULL;
     return NULL;
 }
 
 void poller_init(struct poller *poller) {
-    *poller = (struct poller){.tick = poller->tick, .queue = grpc_completion_queue_create_for_next(NULL)};
+    *poller = (struct poller){
+        .work = poller->work,
+        .tick = poller->tick,
+        .queue = grpc_completion_queue_create_for_next(NULL),
+        .alarm = grpc_lame_client_channel_create("", GRPC_STATUS_UNAVAILABLE, ""),
+    };
+    pthread_mutex_init(&poller->lock, NULL);
 }
 
 bool poller_start(struct poller *poller, struct err *err) {
@@ -71,5 +113,7 @@ void poller_drain(struct poller *poller) {
 }
 
 void poller_deinit(struct poller *poller) {
+    grpc_channel_destroy(poller->alarm);
+    pthread_mutex_destroy(&poller->lock);
     grpc_completion_queue_destroy(poller->queue);
 }

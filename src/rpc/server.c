@@ -168,7 +168,9 @@ static bool create_pollers(struct rpc_server *server, struct err *err) {
         struct server_poller *poller = &server->pollers[i];
         poller->server = server;
         pthread_mutex_init(&poller->lock, NULL);
-        poller->base.tick = call_watch_slow;
+        poller->base.work = call_pump_all;
+        poller->base.tick = call_tick;
+        poller->last_pump = &poller->first_pump;
         poller_init(&poller->base);
         grpc_server_register_completion_queue(server->core, poller->base.queue, NULL);
     }

@@ -202,9 +202,8 @@ void *rpc_call_alloc(struct rpc_call *call, size_t size);
 void rpc_call_ref(struct rpc_call *call);
 void rpc_call_unref(struct rpc_call *call);
 
-/* What is answered between these two, on any connection, goes out together at the end: a system call for each connection
- * instead of one for each answer. For whoever answers many calls one after the other; in between nobody shall wait for
- * anything. Any thread, pairs may overlap with those of others. */
+/* What is answered between these two goes out together: pollers are woken once, at the end. For whoever answers many
+ * calls one after the other; in between he shall not wait for anything. Pairs may be nested; both on the same thread. */
 void rpc_batch_begin(void);
 void rpc_batch_end(void);
 
