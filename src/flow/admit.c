@@ -26,6 +26,7 @@ struct worker {
     struct admit *admit;
     struct stage *stage;
     struct pg *pg;
+    struct coupon_cache *cache;
     struct arena arena;
     int n_careful; /* batches to come before which the ledger is read */
     struct outage outage;
@@ -67,7 +68,8 @@ static size_t index_of(const struct coupon_row *coupons, size_t n, int64_t id) {
 }
 
 /* Leaves out those who no longer wait, and finds the distinct coupons. */
-static void batch_init(struct batch *batch, struct arena *arena, void **items, size_t n) {
+static void batch_init(struct batch *batch, struct worker *worker, void **items, size_t n) {
+    struct arena *arena = &worker->arena;
     *batch = (struct batch){.requests = ARENA_ARRAY(arena, struct request *, n)};
     for (size_t i = 0; i < n; i++)
         if (!request_is_dropped(items[i]))
@@ -86,6 +88,7 @@ static void batch_init(struct batch *batch, struct arena *arena, void **items, s
         if (i == 0 || sorted[i] != sorted[i - 1])
             coupons[n_coupons++] = (struct coupon_row){.id = sorted[i]};
     batch->rows = (struct admission_batch){
+        .cache = worker->cache,
         .n_coupons = n_coupons,
         .coupons = coupons,
         .n_asks = n,
@@ -162,7 +165,7 @@ static bool write_accepted(struct worker *worker, struct batch *batch, struct er
         put_event(&outbox, worker->admit->lanes, request, batch->answers[i].ticket, batch->rows.now_us);
     }
     if (ledger.n == 0) {
-        admission_abandon(worker->pg);
+        admission_abandon(worker->pg, &batch->rows);
         return true;
     }
     return admission_write(worker->pg, arena, &batch->rows, &ledger, &outbox, err);
@@ -243,7 +246,7 @@ static void run(void *arg, void **items, size_t n) {
     struct batch batch;
     struct err err;
     int64_t give_up_us = clock_mono_us() + worker->admit->retry_us;
-    batch_init(&batch, &worker->arena, items, n);
+    batch_init(&batch, worker, items, n);
     bool began = false, done = batch.n == 0 || admit_batch(worker, &batch, &began, &err);
     /* Not even begun: say so at once. Begun: what became of it can be found out, if Postgres comes back soon. */
     while (!done && began && err.retriable && clock_mono_us() < give_up_us) {
@@ -282,7 +285,7 @@ struct admit *admit_start(const struct config *config, const struct pg_options *
         abort();
     for (int i = 0; i < admit->n_workers; i++) {
         struct worker *worker = &admit->workers[i];
-        *worker = (struct worker){.admit = admit, .pg = pg_new(postgres)};
+        *worker = (struct worker){.admit = admit, .pg = pg_new(postgres), .cache = coupon_cache_new(admit->lanes)};
         arena_init(&worker->arena, 1024 * 1024);
         worker->stage = stage_start("admit",
                                     &(struct stage_options){.queue_size = (size_t)config->flow_queue_size,
@@ -312,6 +315,7 @@ void admit_stop(struct admit *admit) {
     for (int i = 0; i < admit->n_workers; i++) {
         stage_stop(admit->workers[i].stage);
         pg_free(admit->workers[i].pg);
+        coupon_cache_free(admit->workers[i].cache);
         arena_deinit(&admit->workers[i].arena);
     }
     free(admit->workers);

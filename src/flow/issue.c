@@ -27,6 +27,7 @@ struct worker {
     pthread_t thread;
     struct pg *pg;
     struct kafka_consumer *consumer;
+    struct coupon_cache *cache;
     struct arena arena;
     struct kafka_message *messages;
     /* What is assigned to us. */
@@ -189,8 +190,8 @@ static void work_on(struct worker *worker, size_t n) {
     struct accepted_gap accepted = worker->gap;
     if (worker->gap_seeks < GAP_SEEKS_MAX)
         accepted.place = (struct kafka_place){"", 0}; /* none */
-    if (pg_connect(worker->pg, &err) &&
-        issue_batch_run(worker->pg, &worker->arena, issue->lanes, worker->messages, n, &accepted, &result, &err)) {
+    const struct issue_means means = {worker->pg, &worker->arena, worker->cache, issue->lanes};
+    if (pg_connect(worker->pg, &err) && issue_batch_run(&means, worker->messages, n, &accepted, &result, &err)) {
         trouble_over(&worker->outage, "issue");
         after_commit(worker, &result);
         batch_metrics_observe(&issue->metrics, n, clock_mono_us() - start_us);
@@ -246,6 +247,7 @@ static double lag(void *arg) {
 static void worker_start(struct issue *issue, struct worker *worker, const struct pg_options *postgres) {
     worker->issue = issue;
     worker->pg = pg_new(postgres);
+    worker->cache = coupon_cache_new(issue->lanes);
     worker->messages = calloc(issue->batch_max, sizeof *worker->messages);
     if (!worker->messages)
         abort();
@@ -297,6 +299,7 @@ void issue_stop(struct issue *issue) {
         pthread_join(worker->thread, NULL);
         kafka_consumer_free(worker->consumer);
         pg_free(worker->pg);
+        coupon_cache_free(worker->cache);
         arena_deinit(&worker->arena);
         free(worker->messages);
         free(worker->assigned);

@@ -121,9 +121,9 @@ static void take(struct arena *arena, struct issuance_batch *batch, const struct
 /* --- what was decided before --- */
 
 /* Fills is_decided: by the coupon's counters where these tell, else (of all, if `careful`) by looking it up. */
-static bool find_decided(struct pg *pg, struct arena *arena, const struct issuance_batch *batch, struct taken *taken,
+static bool find_decided(const struct issue_means *means, const struct issuance_batch *batch, struct taken *taken,
                          bool careful, struct err *err) {
-    struct issuance_event **unsure = ARENA_ARRAY(arena, struct issuance_event *, taken->n);
+    struct issuance_event **unsure = ARENA_ARRAY(means->arena, struct issuance_event *, taken->n);
     size_t n_unsure = 0;
     for (size_t i = 0; i < taken->n; i++) {
         if (taken->dead_reason[i])
@@ -135,7 +135,7 @@ static bool find_decided(struct pg *pg, struct arena *arena, const struct issuan
         else
             event->is_decided = before == ISSUE_BEFORE;
     }
-    return n_unsure == 0 || issuance_look_up(pg, arena, unsure, n_unsure, err);
+    return n_unsure == 0 || issuance_look_up(means->pg, means->arena, batch, unsure, n_unsure, err);
 }
 
 /* --- what is to be written --- */
@@ -220,9 +220,11 @@ static void decide(struct arena *arena, struct issuance_batch *batch, int lanes,
 
 /* One transaction. `careful`: nothing is taken from counters that can be looked up. `force_dead`: everything in it
  * becomes a dead letter for this reason. */
-static bool transact(struct pg *pg, struct arena *arena, int lanes, const struct kafka_message *messages, size_t n,
+static bool transact(const struct issue_means *means, const struct kafka_message *messages, size_t n,
                      const struct accepted_gap *accepted_gap, bool careful, const char *force_dead,
                      struct issue_batch_result *ret, struct err *err) {
+    struct pg *pg = means->pg;
+    struct arena *arena = means->arena;
     struct issuance_batch batch;
     struct taken taken;
     struct writes writes;
@@ -230,15 +232,16 @@ static bool transact(struct pg *pg, struct arena *arena, int lanes, const struct
     const char **dead_reason = ARENA_ARRAY(arena, const char *, n);
     struct event *texts = ARENA_ARRAY(arena, struct event, n);
     prepare(arena, messages, n, &batch, texts, dead_reason);
-    if (!issuance_read(pg, arena, lanes, &batch, err))
+    batch.cache = means->cache;
+    if (!issuance_read(pg, arena, means->lanes, &batch, err))
         return false;
     take(arena, &batch, messages, texts, dead_reason, accepted_gap, &taken, &result);
-    if (!force_dead && !find_decided(pg, arena, &batch, &taken, careful, err))
+    if (!force_dead && !find_decided(means, &batch, &taken, careful, err))
         return false;
     writes_init(&writes, arena, &batch, taken.n);
-    decide(arena, &batch, lanes, &taken, force_dead, &writes, &result);
+    decide(arena, &batch, means->lanes, &taken, force_dead, &writes, &result);
     if (taken.n == 0)
-        issuance_abandon(pg);
+        issuance_abandon(pg, &batch);
     else if (!issuance_write(pg, arena, &batch, &writes.rows, &writes.outbox, err))
         return false;
     result.issued = writes.rows.n_issued;
@@ -252,23 +255,23 @@ static bool transact(struct pg *pg, struct arena *arena, int lanes, const struct
 }
 
 /* The message that Postgres refuses is found by halving, and put aside with what Postgres said. */
-static bool isolate(struct pg *pg, struct arena *arena, int lanes, const struct kafka_message *messages, size_t n,
+static bool isolate(const struct issue_means *means, const struct kafka_message *messages, size_t n,
                     const struct accepted_gap *accepted_gap, const char *why, struct issue_batch_result *ret,
                     struct err *err) {
     if (n == 1) {
         struct err cause;
-        if (transact(pg, arena, lanes, messages, 1, accepted_gap, true, NULL, ret, &cause))
+        if (transact(means, messages, 1, accepted_gap, true, NULL, ret, &cause))
             return true;
-        if (cause.retriable || !pg_is_connected(pg)) {
+        if (cause.retriable || !pg_is_connected(means->pg)) {
             *err = cause;
             return false;
         }
-        return transact(pg, arena, lanes, messages, 1, accepted_gap, true, arena_strdup(arena, why), ret, err);
+        return transact(means, messages, 1, accepted_gap, true, arena_strdup(means->arena, why), ret, err);
     }
     struct issue_batch_result first, second;
     size_t half = n / 2;
-    if (!issue_batch_run(pg, arena, lanes, messages, half, accepted_gap, &first, err) ||
-        !issue_batch_run(pg, arena, lanes, messages + half, n - half, accepted_gap, &second, err))
+    if (!issue_batch_run(means, messages, half, accepted_gap, &first, err) ||
+        !issue_batch_run(means, messages + half, n - half, accepted_gap, &second, err))
         return false;
     /* The second half's offsets are the newer ones; a place that ended in the first is committed with the next
      * batch, or read from Postgres at the next assignment. */
@@ -286,13 +289,13 @@ static bool isolate(struct pg *pg, struct arena *arena, int lanes, const struct 
     return true;
 }
 
-bool issue_batch_run(struct pg *pg, struct arena *arena, int lanes, const struct kafka_message *messages, size_t n,
+bool issue_batch_run(const struct issue_means *means, const struct kafka_message *messages, size_t n,
                      const struct accepted_gap *accepted_gap, struct issue_batch_result *ret, struct err *err) {
     struct err cause;
-    if (transact(pg, arena, lanes, messages, n, accepted_gap, false, NULL, ret, &cause))
+    if (transact(means, messages, n, accepted_gap, false, NULL, ret, &cause))
         return true;
-    if (!cause.retriable && pg_is_connected(pg))
-        return isolate(pg, arena, lanes, messages, n, accepted_gap, cause.text, ret, err);
+    if (!cause.retriable && pg_is_connected(means->pg))
+        return isolate(means, messages, n, accepted_gap, cause.text, ret, err);
     *err = cause;
     return false;
 }

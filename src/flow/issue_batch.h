@@ -24,8 +24,15 @@ struct accepted_gap {
     int64_t next_offset;
 };
 
-/* A batch that Postgres refuses is
- * cut in halves until the message that it refuses stands alone, which becomes a dead letter. False: *err is retriable.
- */
-bool issue_batch_run(struct pg *pg, struct arena *arena, int lanes, const struct kafka_message *messages, size_t n,
+/* What a worker has. */
+struct issue_means {
+    struct pg *pg;
+    struct arena *arena;
+    struct coupon_cache *cache; /* may be NULL */
+    int lanes;
+};
+
+/* A batch that Postgres refuses is cut in halves until the message that it refuses stands alone, which becomes a dead
+ * letter. False: *err is retriable. */
+bool issue_batch_run(const struct issue_means *means, const struct kafka_message *messages, size_t n,
                      const struct accepted_gap *accepted_gap, struct issue_batch_result *ret, struct err *err);

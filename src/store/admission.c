@@ -15,6 +15,12 @@ static void send_ledger(struct pg *pg, struct arena *arena, const int64_t *coupo
     pg_send(pg, &ledger, &args);
 }
 
+/* What follows a failure: nothing is known any more. */
+static bool failed(const struct admission_batch *batch) {
+    coupon_cache_forget(batch->cache);
+    return false;
+}
+
 bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admission_batch *batch, bool with_ledger,
                     struct err *err) {
     int64_t *ids = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
@@ -22,23 +28,24 @@ bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admiss
         ids[i] = batch->coupons[i].id;
     outbox_heads_init(&batch->heads, arena, ids, batch->n_coupons, lanes);
 
-    enum { LOCK = 1, COUPONS = LOCK + OUTBOX_LOCK_STATEMENTS, LEDGER, STATEMENTS };
-    int n = with_ledger ? STATEMENTS : LEDGER;
+    enum { LOCK = 1, COUPONS = LOCK + OUTBOX_LOCK_STATEMENTS, STATEMENTS = COUPONS + 2 };
     pg_send(pg, &pg_begin, NULL);
     outbox_send_lock(pg, arena, STREAM_REQUESTED, &batch->heads);
-    coupons_send_read(pg, arena, ids, batch->n_coupons);
+    int ledger = COUPONS + coupon_cache_send_read(batch->cache, pg, arena, batch->coupons, batch->n_coupons);
     if (with_ledger)
         send_ledger(pg, arena, batch->coupon_id, batch->user_id, batch->n_asks);
     PGresult *results[STATEMENTS];
+    int n = ledger + with_ledger;
     if (!pg_collect(pg, results, n, err))
-        return false;
+        return failed(batch);
     outbox_read_lock(&results[LOCK], &batch->heads, &batch->segment, &batch->now_us);
-    coupons_read(results[COUPONS], batch->coupons);
     memset(batch->in_ledger, 0, batch->n_asks * sizeof *batch->in_ledger);
-    for (int row = 0; with_ledger && row < PQntuples(results[LEDGER]); row++)
-        batch->in_ledger[pg_int8(results[LEDGER], row, 0) - 1] = true;
+    for (int row = 0; with_ledger && row < PQntuples(results[ledger]); row++)
+        batch->in_ledger[pg_int8(results[ledger], row, 0) - 1] = true;
+    bool ok = coupon_cache_read(batch->cache, pg, arena, results[COUPONS], &batch->heads, batch->coupons,
+                                batch->n_coupons, err);
     pg_clear(results, n);
-    return true;
+    return ok || failed(batch);
 }
 
 bool admission_look_up(struct pg *pg, struct arena *arena, struct admission_batch *batch, const size_t *asks, size_t n,
@@ -51,7 +58,7 @@ bool admission_look_up(struct pg *pg, struct arena *arena, struct admission_batc
     PGresult *result;
     send_ledger(pg, arena, coupon_ids, user_ids, n);
     if (!pg_collect(pg, &result, 1, err))
-        return false;
+        return failed(batch);
     for (int row = 0; row < PQntuples(result); row++)
         batch->in_ledger[asks[pg_int8(result, row, 0) - 1]] = true;
     pg_clear(&result, 1);
@@ -92,14 +99,19 @@ bool admission_write(struct pg *pg, struct arena *arena, const struct admission_
     pg_send(pg, &pg_commit, NULL);
     PGresult *results[3 + OUTBOX_APPEND_STATEMENTS];
     if (!pg_collect(pg, results, 3 + OUTBOX_APPEND_STATEMENTS, err))
-        return false;
+        return failed(batch);
     pg_clear(results, 3 + OUTBOX_APPEND_STATEMENTS);
+    coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
     return true;
 }
 
-void admission_abandon(struct pg *pg) {
+void admission_abandon(struct pg *pg, const struct admission_batch *batch) {
     PGresult *result;
     pg_send(pg, &pg_rollback, NULL);
-    if (pg_collect(pg, &result, 1, NULL))
-        pg_clear(&result, 1);
+    if (!pg_collect(pg, &result, 1, NULL)) {
+        coupon_cache_forget(batch->cache);
+        return;
+    }
+    pg_clear(&result, 1);
+    coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
 }

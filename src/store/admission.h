@@ -8,11 +8,13 @@
  * ledger need not be read: the write then fails where somebody is, and is done again with reading. */
 #pragma once
 
+#include "store/coupon_cache.h"
 #include "store/outbox.h"
 #include "store/pg.h"
 #include "store/rows.h"
 
 struct admission_batch {
+    struct coupon_cache *cache; /* in: the worker's; may be NULL */
     /* in: distinct coupons; filled by admission_read but for the id */
     size_t n_coupons;
     struct coupon_row *coupons;
@@ -46,4 +48,5 @@ bool admission_look_up(struct pg *pg, struct arena *arena, struct admission_batc
 bool admission_write(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
                      const struct admission_rows *rows, const struct outbox_batch *outbox, struct err *err);
 bool admission_was_known(const struct err *err);
-void admission_abandon(struct pg *pg);
+/* There is nothing to write. */
+void admission_abandon(struct pg *pg, const struct admission_batch *batch);

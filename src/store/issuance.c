@@ -168,8 +168,14 @@ static void read_ledger(const PGresult *rows, struct arena *arena, struct issuan
     }
 }
 
-bool issuance_look_up(struct pg *pg, struct arena *arena, struct issuance_event *const *events, size_t n,
-                      struct err *err) {
+/* What follows a failure: nothing is known any more. */
+static bool failed(const struct issuance_batch *batch) {
+    coupon_cache_forget(batch->cache);
+    return false;
+}
+
+bool issuance_look_up(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
+                      struct issuance_event *const *events, size_t n, struct err *err) {
     static const struct pg_statement look_up = {
         "select i.n, coalesce(d.last_ticket >= i.ticket, false) or r.reason is not null"
         " from unnest($1::bigint[], $2::bigint[]) with ordinality i(coupon_id, ticket, n)"
@@ -188,7 +194,7 @@ bool issuance_look_up(struct pg *pg, struct arena *arena, struct issuance_event 
     PGresult *result;
     pg_send(pg, &look_up, &args);
     if (!pg_collect(pg, &result, 1, err))
-        return false;
+        return failed(batch);
     for (int row = 0; row < PQntuples(result); row++)
         events[pg_int8(result, row, 0) - 1]->is_decided = pg_bool(result, row, 1);
     pg_clear(&result, 1);
@@ -200,23 +206,24 @@ bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuanc
     for (size_t i = 0; i < batch->n_coupons; i++)
         ids[i] = batch->coupons[i].id;
     outbox_heads_init(&batch->heads, arena, ids, batch->n_coupons, lanes);
-    enum { OFFSETS = 1, LOCK, COUPONS = LOCK + OUTBOX_LOCK_STATEMENTS, LEDGER, STATEMENTS };
+    enum { OFFSETS = 1, LOCK, COUPONS = LOCK + OUTBOX_LOCK_STATEMENTS, STATEMENTS = COUPONS + 2 };
     pg_send(pg, &pg_begin, NULL);
     send_lock_offsets(pg, arena, batch);
     outbox_send_lock(pg, arena, STREAM_PUBLISHED, &batch->heads);
-    coupons_send_read(pg, arena, ids, batch->n_coupons);
+    int ledger = COUPONS + coupon_cache_send_read(batch->cache, pg, arena, batch->coupons, batch->n_coupons);
     send_read_ledger(pg, arena, batch);
     PGresult *results[STATEMENTS];
-    if (!pg_collect(pg, results, STATEMENTS, err))
-        return false;
+    if (!pg_collect(pg, results, ledger + 1, err))
+        return failed(batch);
     for (int row = 0; row < PQntuples(results[OFFSETS]); row++)
         batch->next_offset[pg_int8(results[OFFSETS], row, 0) - 1] = pg_int8(results[OFFSETS], row, 1);
     if (batch->heads.n)
         outbox_read_lock(&results[LOCK], &batch->heads, &batch->segment, &batch->now_us);
-    coupons_read(results[COUPONS], batch->coupons);
-    read_ledger(results[LEDGER], arena, batch->events, batch->n_events);
-    pg_clear(results, STATEMENTS);
-    return true;
+    read_ledger(results[ledger], arena, batch->events, batch->n_events);
+    bool ok = coupon_cache_read(batch->cache, pg, arena, results[COUPONS], &batch->heads, batch->coupons,
+                                batch->n_coupons, err);
+    pg_clear(results, ledger + 1);
+    return ok || failed(batch);
 }
 
 static int send_counts(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
@@ -286,7 +293,7 @@ static int send_dead(struct pg *pg, struct arena *arena, const struct issuance_r
     return 1;
 }
 
-bool issuance_write(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
+bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *batch,
                     const struct issuance_rows *rows, const struct outbox_batch *outbox, struct err *err) {
     static const struct pg_statement offsets = {"update consumer_offset o set next_offset = i.next_offset"
                                                 " from unnest($1::text[], $2::integer[], $3::bigint[])"
@@ -304,21 +311,29 @@ bool issuance_write(struct pg *pg, struct arena *arena, const struct issuance_ba
     }
     if (rows->n_issued || rows->n_rejected)
         n += send_counts(pg, arena, batch);
-    if (rows->n_rejected)
+    if (rows->n_rejected) {
         n += send_rejected(pg, arena, rows);
+        outbox_send_raise_epoch(pg, arena, STREAM_PUBLISHED, &batch->heads);
+        n++;
+    }
     if (rows->n_dead)
         n += send_dead(pg, arena, rows);
     pg_send(pg, &pg_commit, NULL);
-    PGresult *results[8 + OUTBOX_APPEND_STATEMENTS];
+    PGresult *results[9 + OUTBOX_APPEND_STATEMENTS];
     if (!pg_collect(pg, results, n, err))
-        return false;
+        return failed(batch);
     pg_clear(results, n);
+    coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
     return true;
 }
 
-void issuance_abandon(struct pg *pg) {
+void issuance_abandon(struct pg *pg, const struct issuance_batch *batch) {
     PGresult *result;
     pg_send(pg, &pg_rollback, NULL);
-    if (pg_collect(pg, &result, 1, NULL))
-        pg_clear(&result, 1);
+    if (!pg_collect(pg, &result, 1, NULL)) {
+        coupon_cache_forget(batch->cache);
+        return;
+    }
+    pg_clear(&result, 1);
+    coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
 }

@@ -8,6 +8,7 @@
  * once. */
 #pragma once
 
+#include "store/coupon_cache.h"
 #include "store/kafka.h"
 #include "store/outbox.h"
 #include "store/pg.h"
@@ -26,6 +27,7 @@ struct issuance_event {
 };
 
 struct issuance_batch {
+    struct coupon_cache *cache; /* in: the worker's; may be NULL */
     /* in: the distinct places of the batch, ascending; next_offset is filled */
     size_t n_places;
     struct kafka_place *places;
@@ -66,10 +68,11 @@ bool issuance_restart(struct pg *pg, struct arena *arena, const struct kafka_pla
 /* On success the transaction is open: issuance_write or issuance_abandon must follow. */
 bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuance_batch *batch, struct err *err);
 /* Within the transaction: which of these were decided before. On failure the transaction is closed. */
-bool issuance_look_up(struct pg *pg, struct arena *arena, struct issuance_event *const *events, size_t n,
-                      struct err *err);
+bool issuance_look_up(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
+                      struct issuance_event *const *events, size_t n, struct err *err);
 /* batch->next_offset, the coupons' issued, rejected and highest are what they should become. Where it fails and the connection
  * is lost, the commit may have happened: the stored offsets tell, and reading again is enough. */
-bool issuance_write(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
+bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *batch,
                     const struct issuance_rows *rows, const struct outbox_batch *outbox, struct err *err);
-void issuance_abandon(struct pg *pg);
+/* There is nothing to write. */
+void issuance_abandon(struct pg *pg, const struct issuance_batch *batch);

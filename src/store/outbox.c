@@ -38,6 +38,7 @@ void outbox_heads_init(struct outbox_heads *heads, struct arena *arena, const in
     heads->n = 0;
     heads->lane = ARENA_ARRAY(arena, int32_t, distinct);
     heads->last_id = arena_zalloc(arena, distinct * sizeof *heads->last_id);
+    heads->epoch = arena_zalloc(arena, distinct * sizeof *heads->epoch);
     for (int32_t lane = 0; lane < lanes; lane++)
         if (touched[lane])
             heads->lane[heads->n++] = lane;
@@ -105,10 +106,10 @@ void outbox_put(struct outbox_batch *batch, int32_t lane, int64_t coupon_id, int
 void outbox_send_lock(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_heads *heads) {
     static const struct pg_statement lock = {"select pg_advisory_xact_lock(k) from unnest($1::bigint[]) k"};
     static const struct pg_statement read = {
-        "select i.n, h.last_id, s.current, clock_timestamp()"
+        "select i.n, h.last_id, s.current, clock_timestamp(), h.epoch"
         " from (select current from outbox_segment where stream = $1 limit 1) s"
         " cross join unnest($2::integer[]) with ordinality i(lane, n)"
-        " cross join lateral (select last_id from outbox_head where stream = $1 and lane = i.lane limit 1) h"};
+        " cross join lateral (select last_id, epoch from outbox_head where stream = $1 and lane = i.lane limit 1) h"};
     enum pg_lock_stage stage = stream == STREAM_REQUESTED ? PG_LOCK_ADMIT : PG_LOCK_ISSUE;
     int64_t *keys = ARENA_ARRAY(arena, int64_t, heads->n);
     for (size_t i = 0; i < heads->n; i++)
@@ -123,8 +124,10 @@ void outbox_send_lock(struct pg *pg, struct arena *arena, enum stream stream, co
 
 void outbox_read_lock(PGresult *const *results, struct outbox_heads *heads, int *ret_segment, int64_t *ret_now_us) {
     const PGresult *read = results[1];
-    for (int row = 0; row < PQntuples(read); row++)
+    for (int row = 0; row < PQntuples(read); row++) {
         heads->last_id[pg_int8(read, row, 0) - 1] = pg_int8(read, row, 1);
+        heads->epoch[pg_int8(read, row, 0) - 1] = pg_int8(read, row, 4);
+    }
     *ret_segment = pg_int2(read, 0, 2);
     *ret_now_us = pg_time(read, 0, 3, 0);
 }
@@ -165,6 +168,17 @@ void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, 
     pg_arg_int4s(&heads_args, arena, batch->heads->lane, batch->heads->n);
     pg_arg_int8s(&heads_args, arena, batch->heads->last_id, batch->heads->n);
     pg_send(pg, &move, &heads_args);
+}
+
+void outbox_send_raise_epoch(struct pg *pg, struct arena *arena, enum stream stream, struct outbox_heads *heads) {
+    static const struct pg_statement raise = {
+        "update outbox_head set epoch = epoch + 1 where stream = $1 and lane = any ($2::integer[])"};
+    struct pg_args args = {0};
+    pg_arg_int2(&args, arena, (int16_t)stream);
+    pg_arg_int4s(&args, arena, heads->lane, heads->n);
+    pg_send(pg, &raise, &args);
+    for (size_t i = 0; i < heads->n; i++)
+        heads->epoch[i]++;
 }
 
 bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes, const struct outbox_event *events,

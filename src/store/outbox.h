@@ -19,8 +19,9 @@ struct outbox_heads {
     size_t n;
     int32_t *lane; /* ascending */
     int64_t *last_id;
+    int64_t *epoch; /* raised by whoever changes coupons of the lane without appending */
 };
-/* The distinct lanes of `coupon_ids`, ascending; last_id zeroed. */
+/* The distinct lanes of `coupon_ids`, ascending; last_id and epoch zeroed. */
 void outbox_heads_init(struct outbox_heads *heads, struct arena *arena, const int64_t *coupon_ids, size_t n, int lanes);
 
 /* What a batch appends; in an arena. */
@@ -49,6 +50,9 @@ void outbox_read_lock(PGresult *const *results, struct outbox_heads *heads, int 
 #define OUTBOX_APPEND_STATEMENTS 2
 void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, int segment,
                         const struct outbox_batch *batch, int64_t now_us);
+
+/* Sends a statement that raises the epochs, also in `heads`. */
+void outbox_send_raise_epoch(struct pg *pg, struct arena *arena, enum stream stream, struct outbox_heads *heads);
 
 /* An event that is yet to be put. */
 struct outbox_event {

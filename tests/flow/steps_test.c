@@ -45,8 +45,9 @@ struct admitting {
     int64_t first_user;
 };
 
-static void admit_batch(struct pg *pg, struct arena *arena, int lanes, int64_t coupon_id, int64_t first_user,
-                        bool with_ledger) {
+/* Returns how many of the batch were accepted. */
+static size_t admit_batch(struct pg *pg, struct arena *arena, struct coupon_cache *cache, int lanes, int64_t coupon_id,
+                          int64_t first_user, bool with_ledger) {
     struct coupon_row coupon = {.id = coupon_id};
     int64_t coupon_ids[BATCH], user_ids[BATCH], tickets[BATCH];
     const char *request_ids[BATCH];
@@ -59,7 +60,8 @@ static void admit_batch(struct pg *pg, struct arena *arena, int lanes, int64_t c
         user_ids[i] = first_user + i;
         request_ids[i] = "r";
     }
-    struct admission_batch batch = {.n_coupons = 1,
+    struct admission_batch batch = {.cache = cache,
+                                    .n_coupons = 1,
                                     .coupons = &coupon,
                                     .n_asks = BATCH,
                                     .coupon_id = coupon_ids,
@@ -82,10 +84,11 @@ static void admit_batch(struct pg *pg, struct arena *arena, int lanes, int64_t c
         outbox_put(&outbox, murmur2_slot_of_id(coupon_id, lanes), coupon_id, answers[i].ticket, NULL, 0, "x", 1);
     }
     if (rows.n == 0)
-        admission_abandon(pg);
+        admission_abandon(pg, &batch);
     else
         cr_assert(admission_write(pg, arena, &batch, &rows, &outbox, &err), "%s", err.text);
     arena_reset(arena);
+    return rows.n;
 }
 
 static void *admit_much(void *arg) {
@@ -96,9 +99,11 @@ static void *admit_much(void *arg) {
     struct pg *pg = pg_new(&fixture->hot);
     arena_init(&arena, 65536);
     cr_assert(pg_connect(pg, &err), "%s", err.text);
+    struct coupon_cache *cache = coupon_cache_new((int)fixture->config.flow_lanes);
     for (int i = 0; i < ROUNDS; i++)
-        admit_batch(pg, &arena, (int)fixture->config.flow_lanes, fixture->coupon_id, admitting->first_user + i * BATCH,
+        admit_batch(pg, &arena, cache, (int)fixture->config.flow_lanes, fixture->coupon_id, admitting->first_user + i * BATCH,
                     i % 2 == 0);
+    coupon_cache_free(cache);
     pg_free(pg);
     arena_deinit(&arena);
     return NULL;
@@ -129,6 +134,33 @@ Test(steps, admit_gives_tickets_without_gaps_to_many_at_once_and_no_more_than_th
         cr_assert_eq(entries[i].ticket, entries[i].id);
     }
     pg_clear(results, 2);
+    fixture_deinit(&fixture);
+}
+
+Test(steps, what_a_worker_remembers_of_a_coupon_ends_when_anybody_else_touches_it) {
+    struct fixture fixture;
+    struct err err;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 7 * BATCH);
+    struct coupon_cache *caches[2] = {coupon_cache_new(8), coupon_cache_new(8)};
+    int64_t user = 1;
+    for (int turn = 0; turn < 6; turn++, user += BATCH) /* twice each, in turns: A A B B A A */
+        cr_assert_eq(admit_batch(fixture.pg, &fixture.arena, caches[turn / 2 % 2], 8, fixture.coupon_id, user, false),
+                     BATCH);
+    cr_assert_eq(fixture_number(&fixture, "select max(ticket) from publish_request"), 6 * BATCH);
+    struct coupon_detail detail;
+    cr_assert_eq(coupon_set_status(fixture.pg, &fixture.arena, 8, fixture.coupon_id, COUPON_PAUSED, &detail, &err),
+                 COUPON_OK);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(admit_batch(fixture.pg, &fixture.arena, caches[i], 8, fixture.coupon_id, user, false), 0);
+    fixture_sql(&fixture, "update coupon set status = 1"); /* by hand */
+    cr_assert_eq(admit_batch(fixture.pg, &fixture.arena, caches[0], 8, fixture.coupon_id, user, false), BATCH);
+    cr_assert_eq(admit_batch(fixture.pg, &fixture.arena, caches[1], 8, fixture.coupon_id, user + BATCH, false), 0);
+    cr_assert_eq(coupon_add_quantity(fixture.pg, &fixture.arena, 8, fixture.coupon_id, 5, "", &detail, &err),
+                 COUPON_OK);
+    cr_assert_eq(admit_batch(fixture.pg, &fixture.arena, caches[1], 8, fixture.coupon_id, user + BATCH, false), 5);
+    coupon_cache_free(caches[0]);
+    coupon_cache_free(caches[1]);
     fixture_deinit(&fixture);
 }
 
@@ -193,14 +225,16 @@ static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     int64_t after = 0, next, now_us;
     size_t n;
     bool more;
-    admit_batch(fixture->pg, &fixture->arena, 8, fixture->coupon_id, first_user, true);
+    admit_batch(fixture->pg, &fixture->arena, NULL, 8, fixture->coupon_id, first_user, true);
+    const struct issue_means means = {fixture->pg, &fixture->arena, NULL, 8};
+    struct issuance_batch none = {0};
     struct issuance_event *unsure[] = {&(struct issuance_event){.coupon_id = fixture->coupon_id, .ticket = 1}};
-    cr_assert(issuance_look_up(fixture->pg, &fixture->arena, unsure, 1, &err), "%s", err.text);
+    cr_assert(issuance_look_up(fixture->pg, &fixture->arena, &none, unsure, 1, &err), "%s", err.text);
     cr_assert(issuance_offsets(fixture->pg, &fixture->arena, &place, &after, 1, &next, &err), "%s", err.text);
     struct pg_bytes bytes = fixture_event(fixture, STREAM_REQUESTED, first_user, next + 1);
     struct kafka_message message = {.place = place, .offset = next, .value = bytes.data, .value_len = bytes.len};
     cr_assert(
-        issue_batch_run(fixture->pg, &fixture->arena, 8, &message, 1, &(struct accepted_gap){place, -1}, &result, &err),
+        issue_batch_run(&means, &message, 1, &(struct accepted_gap){place, -1}, &result, &err),
         "%s", err.text);
     cr_assert(
         outbox_read(fixture->pg, &fixture->arena, STREAM_REQUESTED, &lane, &after, 1, 10, &entries, &n, &more, results,
@@ -449,12 +483,14 @@ Test(steps, a_gap_in_the_offsets_stops_a_partition_and_an_old_offset_is_passed_o
     fixture_init(&fixture);
     fixture_coupon(&fixture, 100);
     arena_init(&arena, 65536);
+    struct coupon_cache *cache = coupon_cache_new(8);
+    const struct issue_means means = {fixture.pg, &arena, cache, 8};
     for (int64_t ticket = 1; ticket <= 4; ticket++)
         fixture_ledger(&fixture, ticket);
     cr_assert(issuance_offsets(fixture.pg, &arena, &place, &start, 1, &next, &err), "%s", err.text);
     struct kafka_message messages[] = {message_of(&fixture, 4, 4), message_of(&fixture, 5, 1),
                                        message_of(&fixture, 7, 3)};
-    cr_assert(issue_batch_run(fixture.pg, &arena, 8, messages, 3, &(struct accepted_gap){place, -1}, &result, &err),
+    cr_assert(issue_batch_run(&means, messages, 3, &(struct accepted_gap){place, -1}, &result, &err),
               "%s", err.text);
     cr_assert_eq(result.issued, 1);
     cr_assert(result.gap);
@@ -462,11 +498,54 @@ Test(steps, a_gap_in_the_offsets_stops_a_partition_and_an_old_offset_is_passed_o
     cr_assert_eq(result.gap_found, 7);
     cr_assert_eq(result.next_offset[0], 6);
     /* Once it is known that offset 6 never comes. */
-    cr_assert(issue_batch_run(fixture.pg, &arena, 8, &messages[2], 1, &(struct accepted_gap){place, 6}, &result, &err),
+    cr_assert(issue_batch_run(&means, &messages[2], 1, &(struct accepted_gap){place, 6}, &result, &err),
               "%s", err.text);
     cr_assert_eq(result.issued, 1);
     cr_assert_eq(result.next_offset[0], 8);
+    coupon_cache_free(cache);
     arena_deinit(&arena);
+    fixture_deinit(&fixture);
+}
+
+static int64_t issue_ticket(struct fixture *fixture, struct coupon_cache *cache, int64_t ticket) {
+    static int64_t offset;
+    struct issue_batch_result result;
+    struct err err;
+    struct kafka_message message = message_of(fixture, offset++, ticket);
+    const struct issue_means means = {fixture->pg, &fixture->arena, cache, 8};
+    cr_assert(issue_batch_run(&means, &message, 1, &(struct accepted_gap){{"", 0}, -1}, &result, &err), "%s", err.text);
+    cr_assert_not(result.gap);
+    return (int64_t)(result.issued + 10 * result.rejected + 100 * result.duplicates);
+}
+
+Test(steps, what_an_issuer_remembers_ends_when_another_has_issued_or_only_rejected) {
+    struct fixture fixture;
+    struct err err;
+    struct kafka_place place = {"t", 0};
+    int64_t start = 0, next;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    struct coupon_cache *a = coupon_cache_new(8), *b = coupon_cache_new(8);
+    for (int64_t ticket = 1; ticket <= 6; ticket++)
+        fixture_ledger(&fixture, ticket);
+    fixture_sql(&fixture, "update publish_request set accept_time = '2001-01-01' where ticket = 3;"
+                          "update coupon set open_time = '2002-01-01'");
+    cr_assert(issuance_offsets(fixture.pg, &fixture.arena, &place, &start, 1, &next, &err), "%s", err.text);
+    cr_assert_eq(issue_ticket(&fixture, a, 1), 1);
+    cr_assert_eq(issue_ticket(&fixture, b, 2), 1);
+    cr_assert_eq(issue_ticket(&fixture, a, 2), 100);
+    cr_assert_eq(issue_ticket(&fixture, a, 3), 10);
+    cr_assert_eq(issue_ticket(&fixture, b, 3), 100);
+    cr_assert_eq(issue_ticket(&fixture, b, 5), 1, "out of order");
+    cr_assert_eq(issue_ticket(&fixture, a, 5), 100);
+    cr_assert_eq(issue_ticket(&fixture, a, 4), 1);
+    cr_assert_eq(issue_ticket(&fixture, b, 4), 100);
+    cr_assert_eq(issue_ticket(&fixture, b, 6), 1);
+    cr_assert_eq(fixture_number(&fixture, "select issued * 100 + rejected * 10 + highest from issuance"), 516);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon where ticket <> 3"), 5);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon"), 5);
+    coupon_cache_free(a);
+    coupon_cache_free(b);
     fixture_deinit(&fixture);
 }
 
@@ -481,19 +560,22 @@ Test(steps, a_message_that_postgres_refuses_is_put_aside_and_the_others_are_issu
     fixture_init(&fixture);
     fixture_coupon(&fixture, 100);
     arena_init(&arena, 65536);
+    struct coupon_cache *cache = coupon_cache_new(8);
+    const struct issue_means means = {fixture.pg, &arena, cache, 8};
     fixture_sql(&fixture, "alter table issued add check (not 6 between first_ticket and last_ticket)");
     for (int64_t ticket = 1; ticket <= 8; ticket++) {
         fixture_ledger(&fixture, ticket);
         messages[ticket - 1] = message_of(&fixture, ticket - 1, ticket);
     }
     cr_assert(issuance_offsets(fixture.pg, &arena, &place, &start, 1, &next, &err), "%s", err.text);
-    cr_assert(issue_batch_run(fixture.pg, &arena, 8, messages, 8, &(struct accepted_gap){place, -1}, &result, &err),
+    cr_assert(issue_batch_run(&means, messages, 8, &(struct accepted_gap){place, -1}, &result, &err),
               "%s", err.text);
     cr_assert_eq(result.issued, 7);
     cr_assert_eq(result.dead, 1);
     cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon where ticket <> 6"), 7);
     cr_assert_eq(fixture_number(&fixture, "select message_offset from dead_letter"), 5);
     cr_assert_eq(fixture_number(&fixture, "select next_offset from consumer_offset where topic = 't'"), 8);
+    coupon_cache_free(cache);
     arena_deinit(&arena);
     fixture_deinit(&fixture);
 }
