@@ -83,6 +83,11 @@ static int by_ticket(const void *a, const void *b) {
     return x->ticket < y->ticket ? -1 : x->ticket > y->ticket;
 }
 
+/* Or is the same, as with an event that came twice. Tickets may be any numbers, as events are. */
+static bool follows(int64_t last_ticket, int64_t ticket) {
+    return ticket == last_ticket || ticket - 1 == last_ticket;
+}
+
 /* Sorts the tickets, by coupon, and makes runs of them, in that order. */
 static struct runs runs_of(struct arena *arena, struct ticket *tickets, size_t n) {
     struct runs runs = {
@@ -98,7 +103,7 @@ static struct runs runs_of(struct arena *arena, struct ticket *tickets, size_t n
     for (size_t i = 0; i < n; i++) {
         const struct ticket *ticket = &tickets[i];
         size_t last = runs.n - 1;
-        if (runs.n > 0 && runs.coupon_id[last] == ticket->coupon_id && ticket->ticket <= runs.last_ticket[last] + 1) {
+        if (runs.n > 0 && runs.coupon_id[last] == ticket->coupon_id && follows(runs.last_ticket[last], ticket->ticket)) {
             runs.last_ticket[last] = ticket->ticket;
             continue;
         }
