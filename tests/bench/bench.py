@@ -8,24 +8,19 @@ too slow.
 
 import argparse
 import dataclasses
-import json
-import os
-import platform
-import shutil
-import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 
 import bench_calls
 import bench_report
+import bench_run
 import bench_stages
 import bench_whole
-from bench_servers import say
+from bench_servers import changed, say
 
 CALLS = ("echo", "null", "sold_out")
 WARM_N = 20000
+# For a stage by itself, and for all of them at once, each of which has a batch of its own.
+IN_FLIGHT, IN_FLIGHT_WHOLE = 1024, 2048
 NAMES = (*CALLS, *bench_stages.NEEDS, "end_to_end", "latency", "memory")
 
 
@@ -37,7 +32,7 @@ def read_arguments():
     parser.add_argument("--json", metavar="FILE", help="where to write all figures and rounds; -: instead of the table")
     parser.add_argument("--n", type=int, help="requests of a stage, and end to end (200000; quick: 20000)")
     parser.add_argument("--rounds", type=int, help="of each but the latencies (3; quick: 1)")
-    parser.add_argument("--in-flight", type=int, default=1024, help="calls at a time, in all")
+    parser.add_argument("--in-flight", type=int, help="calls at a time, in all (1024; end to end 2048)")
     parser.add_argument("--connections", type=int, default=2)
     options = parser.parse_args()
     options.only = tuple(options.only.split(","))
@@ -47,6 +42,8 @@ def read_arguments():
     options.n = options.n or (20000 if options.quick else 200000)
     if options.n < 1000:
         parser.error("--n must be 1000 at least")
+    options.whole_in_flight = options.in_flight or IN_FLIGHT_WHOLE
+    options.in_flight = options.in_flight or IN_FLIGHT
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.warm = min(WARM_N, options.n // 10)
     options.call_seconds = 0.5 if options.quick else 2
@@ -61,7 +58,7 @@ def measure(options, results):
     stages = wanted & set(bench_stages.NEEDS)
     if wanted - set(CALLS):
         say("warming up")
-        bench_whole.end_to_end(argparse.Namespace(**{**vars(options), "n": min(WARM_N, options.n)}), 1)
+        bench_whole.end_to_end(changed(options, n=min(WARM_N, options.n)), 1, options.whole_in_flight)
     if wanted & set(CALLS):
         results["calls"] = bench_calls.measure(options, wanted)
     if stages:
@@ -77,55 +74,22 @@ def measure(options, results):
         results["memory"] = bench_whole.memory(options)
 
 
-def machine():
-    with open("/proc/cpuinfo", encoding="utf-8") as lines:
-        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-    query = """
-        select name || ' ' || current_setting(name) from pg_settings
-        where name in ('server_version', 'fsync', 'synchronous_commit', 'full_page_writes', 'shared_buffers')"""
-    shown = subprocess.run(["psql", os.environ["POSTGRES_URL"], "-X", "-At", "-c", query], capture_output=True,
-                           text=True, check=True)
-    return {"cores": os.cpu_count(), "model": model, "kernel": platform.release(),
-            "postgres": shown.stdout.splitlines()}
-
-
 def show(options, results, wrong):
     rows = bench_report.rows_of(results, options)
     if not rows:
         return
-    whole = {"machine": machine(), "options": vars(options), "figures": [dataclasses.asdict(row) for row in rows],
-             "rounds": results, "wrong": wrong and str(wrong)}
+    whole = bench_run.whole_of(options, wrong, figures=[dataclasses.asdict(row) for row in rows], rounds=results)
     if options.json != "-":
-        print(f"{whole['machine']['cores']} cores ({whole['machine']['model']}); Postgres: "
-              f"{', '.join(whole['machine']['postgres'])}\n{options.n:,} requests, {options.in_flight:,} in flight on "
-              f"{options.connections} connections; rounds: {options.rounds}\n")
+        print(f"{bench_run.machine_text(whole)}\n{options.n:,} requests on {options.connections} connections, "
+              f"{options.in_flight:,} in flight, {options.whole_in_flight:,} end to end; rounds: {options.rounds}\n")
         print(bench_report.table(rows))
         print(bench_report.NOTES)
-    if options.json:
-        with sys.stdout if options.json == "-" else open(options.json, "w", encoding="utf-8") as file:
-            json.dump(whole, file, indent=1)
-            file.write("\n")
+    bench_run.write_json(options.json, whole)
 
 
 def main():
     options = read_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all is stopped
-    folder = None
-    if "TEST_DIR" not in os.environ:
-        folder = os.environ["TEST_DIR"] = tempfile.mkdtemp(prefix="couponsd-bench.")
-    results, wrong = {}, None
-    try:
-        measure(options, results)
-    except (AssertionError, OSError, subprocess.SubprocessError) as error:
-        wrong = error
-    except KeyboardInterrupt:
-        sys.exit(130)
-    finally:
-        if folder and not wrong:
-            shutil.rmtree(folder)
-    show(options, results, wrong)
-    if wrong:
-        sys.exit(f"bench.py: {wrong}; logs are in {os.environ['TEST_DIR']}")
+    bench_run.run(lambda results: measure(options, results), lambda results, wrong: show(options, results, wrong))
 
 
 if __name__ == "__main__":

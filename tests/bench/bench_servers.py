@@ -4,6 +4,7 @@ that serve or load, a number in Postgres as it changes, and the processor time o
 Everything that is started here is stopped by whoever has started it, by its pid, also when the bench is interrupted.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -18,7 +19,7 @@ import time
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "scenario"))
 
 from compare import TICKS, cpu_seconds, server_pid  # noqa: E402
-from harness import BUILD, Scenario, Topic  # noqa: E402
+from harness import BUILD, Scenario, Topic, wait_until  # noqa: E402
 
 # Short run names, and ids of ten digits: a request id then has about 20 bytes.
 RUN = "b"
@@ -30,6 +31,7 @@ PARTITIONS = 8  # kafka.partitions
 ALONE = {"relay__run": "false", "issue__run": "false", "complete__run": "false"}
 # In a closed loop nobody is to be refused because a slow machine lets him wait.
 PATIENT = {"flow__patience_ms": 0}
+CALIBRATION_N = 3_000_000
 
 began = time.monotonic()
 
@@ -40,6 +42,17 @@ class Wrong(AssertionError):
 
 def say(text):
     print(f"bench: {time.monotonic() - began:4.0f} s  {text}", file=sys.stderr, flush=True)
+
+
+def changed(options, **some):
+    return argparse.Namespace(**{**vars(options), **some})
+
+
+def calibrate():
+    """Seconds of CPU that a fixed piece of Python takes: the speed of the machine, which changes within minutes."""
+    began = time.thread_time()
+    sum(i * i for i in range(CALIBRATION_N))
+    return time.thread_time() - began
 
 
 def run_json(name, *arguments, timeout=600):
@@ -66,8 +79,8 @@ def settings():
     return values
 
 
-def load(address, *what, options, **settings):
-    """bench_load; a closed loop unless a rate is given."""
+def load_arguments(address, *what, options, **settings):
+    """bench_load's; a closed loop unless a rate is given."""
     given = {"connections": options.connections, "run": RUN, **settings}
     if what != ("--echo",):
         what = ("--coupons", *what)
@@ -75,11 +88,33 @@ def load(address, *what, options, **settings):
         del given["run"]
     if "rate" not in given:
         given.setdefault("in-flight", options.in_flight)
-    arguments = [word for key, value in given.items() for word in (f"--{key.replace('_', '-')}", value)]
-    result = run_json("bench_load", address, *what, *arguments)
+    return [address, *what, *(str(word) for key, value in given.items()
+                              for word in (f"--{key.replace('_', '-')}", value))]
+
+
+def check_load(result):
     if result["bad"] or result["answers"] != result["requests"]:
         raise Wrong(f"bench_load: {result}")
     return result
+
+
+def load(address, *what, options, **settings):
+    """What bench_load has counted."""
+    return check_load(run_json("bench_load", *load_arguments(address, *what, options=options, **settings)))
+
+
+@contextlib.contextmanager
+def loading(address, *what, options, **settings):
+    """bench_load while it runs: what its lines say, as they come. The last one is what it has counted."""
+    process = subprocess.Popen([f"{BUILD}/bench_load", *load_arguments(address, *what, options=options, **settings)],
+                               stdout=subprocess.PIPE, text=True)
+    try:
+        yield map(json.loads, process.stdout)
+        if process.wait():
+            raise Wrong(f"bench_load ended with {process.returncode}")
+    finally:
+        end(process)
+        process.stdout.close()
 
 
 def expect_accepted(result, n):
@@ -125,9 +160,9 @@ def own_cpu(pid):
         return sum(map(int, file.read().rpartition(")")[2].split()[11:13])) / TICKS
 
 
-def cpu_now(couponsd, watch):
-    """Seconds so far of each that has a part in a coupon; but for the backend by which we look on."""
-    return {"couponsd": own_cpu(couponsd.process.pid),
+def cpu_now(servers, watch):
+    """Seconds so far of each that has a part in a coupon; but for the backend by which we look on. servers: couponsd"""
+    return {"couponsd": sum(own_cpu(server.process.pid) for server in servers),
             "postgres": cpu_seconds(server_pid("postgres")) - own_cpu(watch.backend),
             "kafka": own_cpu(server_pid("kafka")), "redis": own_cpu(server_pid("redis"))}
 
@@ -266,27 +301,47 @@ class Stand(Scenario):
             self.create(server, quantity)
         return f"{first}:{n}"
 
+    def insert_some(self, n, quantity):
+        """The same by SQL, so that thousands are quick. They may be requested once the reconciler has set their flags,
+        which this waits for."""
+        first, last = self.next_id + 1, self.next_id + n
+        self.next_id = last
+        self.sql(f"""
+            begin;
+            insert into coupon (id, name, quantity, status, discount_rate, create_time)
+                select id, 'bench', {quantity}, 1, 0, clock_timestamp() from generate_series({first}, {last}) id;
+            insert into admission (coupon_id, quantity) select id, {quantity} from generate_series({first}, {last}) id;
+            insert into issuance (coupon_id, quantity) select id, {quantity} from generate_series({first}, {last}) id;
+            commit""")
+        for coupon in (first, last):
+            wait_until(lambda: self.redis("get", f"coupon:available:{coupon}") == "true", what="its flag is true")
+        return f"{first}:{n}"
+
     def number(self, query):
         return int(self.sql(query)[0][0])
 
-    def check_accepted(self, n):
+    def check_accepted(self, n, where="true"):
         """The ledger has n rows, and each coupon's tickets are 1, 2, 3, … to the last."""
-        self.expect(f"{n}|t", """
+        self.expect(f"{n}|t", f"""
             select coalesce(sum(rows), 0), bool_and(tickets = rows and first = 1 and last = rows and counted = rows)
             from (select coupon_id, count(*) rows, count(distinct ticket) tickets, min(ticket) first, max(ticket) last
-                  from publish_request group by coupon_id) l
+                  from publish_request where {where} group by coupon_id) l
             join (select coupon_id, accepted counted from admission) a using (coupon_id)""", "the ledger")
 
-    def check_issued(self, n):
-        """All n of the ledger are issued, each ticket to whom it was promised; nothing else is."""
-        self.expect(f"{n}|t", """
+    def check_issued(self, n, where="true"):
+        """All n of the ledger are issued, each ticket once; nothing else is. Who holds it is who was promised it: the
+        view takes that from the ledger."""
+        self.expect(f"{n}|t", f"""
+            set enable_memoize = off; -- it would purge its cache for each row
             select coalesce(sum(rows), 0), bool_and(first = 1 and last = rows and counted = rows)
             from (select coupon_id, count(*) rows, min(ticket) first, max(ticket) last
-                  from user_coupon group by coupon_id) u
+                  from user_coupon where {where} group by coupon_id) u
             join (select coupon_id, issued counted from issuance) i using (coupon_id)""", "what is issued")
-        self.expect("0|t", """
-            select count(*), true from user_coupon u full join publish_request p using (coupon_id, ticket)
-            where u.user_id is distinct from p.user_id""", "rows that differ between the ledger and what is issued")
+        self.expect(f"{n}|t", f"""
+            select coalesce(sum(last_ticket - first_ticket + 1), 0),
+                   coalesce(bool_and(first_ticket = before + 1), true)
+            from (select *, coalesce(lag(last_ticket) over (partition by coupon_id order by first_ticket), 0) before
+                  from issued where {where}) r""", "the ranges that are issued, none twice")
 
     def expect(self, should, query, what):
         row = "|".join(self.sql(query)[0])
@@ -294,23 +349,34 @@ class Stand(Scenario):
             raise Wrong(f"{what}: {row} and not {should}")
 
 
+# A row for each coupon that is issued, as it would be without ranges.
+ROWS_TABLE = """
+    create table user_coupon_rows (
+        coupon_id bigint not null, user_id bigint not null, ticket bigint not null check (ticket > 0),
+        issue_time timestamptz not null, primary key (coupon_id, ticket), unique (user_id, coupon_id))"""
+
+
 class Bare(Stand):
     """Tables that couponsd has made and nobody uses: where bench_bare_rows writes."""
+
+    WRITTEN = {"accept": "select count(*), true from publish_request",
+               "issue": "select sum(last_ticket - first_ticket + 1), true from issued",
+               "issue_by_row": "select count(*), true from user_coupon_rows"}
 
     def __enter__(self):
         super().__enter__()
         self.stop(self.start(**ALONE))
+        self.sql(ROWS_TABLE)
         return self
 
     def write(self, mode, rows, coupons, batch=1000):
         self.sql("""
             set client_min_messages = warning;
-            truncate coupon, admission, issuance, publish_request, user_coupon, consumer_offset, outbox_requested_0,
-                     outbox_published_0""")
+            truncate coupon, admission, issuance, publish_request, issued, user_coupon_rows, consumer_offset,
+                     outbox_requested_0, outbox_published_0""")
         result = run_json("bench_bare_rows", mode, self.postgres_url, "--rows", rows, "--coupons", coupons,
                           "--batch", batch)
-        table = "publish_request" if mode == "accept" else "user_coupon"
-        self.expect(f"{rows}|t", f"select count(*), true from {table}", table)
+        self.expect(f"{rows}|t", self.WRITTEN[mode], f"what {mode} has written")
         return result["per_s"]
 
     def produce(self, messages, coupons):

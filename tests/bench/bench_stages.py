@@ -10,7 +10,9 @@ from bench_servers import ALONE, PATIENT, Bare, Stand, Watch, Wrong, expect_acce
 
 SHAPES = {"one coupon": 1, "100 coupons": 100}
 NEEDS = {"accept": 0, "relay": 1, "issue": 2}
-UNBATCHED = {"accept": ["a transaction each"], "relay": [], "issue": []}
+# Issuing has two ceilings: the rows that it writes, which are ranges of tickets, and a row for each coupon.
+FIGURES = {"accept": ["accept"], "relay": ["relay"], "issue": ["issue", "issue_by_row"]}
+UNBATCHED = {"accept": ["a transaction each"], "relay": [], "issue": [], "issue_by_row": []}
 DRAIN_S = 120
 UNBATCHED_SHARE = 40  # a batch of one is so slow that fewer will do
 
@@ -74,7 +76,9 @@ def chain(bare, options, coupons, last):
         if last >= NEEDS["relay"]:
             rates["relay"] = (relay(stand, total), bare.produce(n, coupons))
         if last >= NEEDS["issue"]:
-            rates["issue"] = (issue(stand, total), bare.write("issue", n, coupons))
+            rate = issue(stand, total)
+            rates["issue"] = (rate, bare.write("issue", n, coupons))
+            rates["issue_by_row"] = (rate, bare.write("issue_by_row", n, coupons))
     return rates
 
 
@@ -89,13 +93,14 @@ def unbatched(bare, options):
 def measure(options, wanted):
     """wanted: some of NEEDS. name → rounds of (rate, ceiling)"""
     stages = [stage for stage in NEEDS if stage in wanted]
-    results = {f"{stage}, {shape}": [] for stage in stages for shape in (*SHAPES, *UNBATCHED[stage])}
+    figures = [figure for stage in stages for figure in FIGURES[stage]]
+    results = {f"{figure}, {shape}": [] for figure in figures for shape in (*SHAPES, *UNBATCHED[figure])}
     with Bare() as bare:
         for number in range(options.rounds):
             for shape, coupons in SHAPES.items():
                 rates = chain(bare, options, coupons, NEEDS[stages[-1]])
-                for stage in stages:
-                    results[f"{stage}, {shape}"].append(rates[stage])
+                for figure in figures:
+                    results[f"{figure}, {shape}"].append(rates[figure])
                 say(f"{shape}, round {number + 1} of {options.rounds}: " + ", ".join(
                     f"{stage} {rate:,.0f}/s of {ceiling:,.0f}/s" for stage, (rate, ceiling) in rates.items()))
             for shape in UNBATCHED[stages[0]]:

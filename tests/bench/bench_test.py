@@ -12,8 +12,9 @@ ENDS = {
     "accept": ("one_coupon", "100_coupons", "a_transaction_each"),
     "relay": ("one_coupon", "100_coupons", "idle_ms"),
     "issue": ("one_coupon", "100_coupons"),
+    "issue_by_row": ("one_coupon", "100_coupons"),
     "end_to_end": [f"{shape}.{figure}" for shape in ("one_coupon", "100_coupons")
-                   for figure in ("per_s", "accepted_per_s", *(f"cpu_us.{name}" for name in (
+                   for figure in ("per_s", "per_s_at_1024", "accepted_per_s", *(f"cpu_us.{name}" for name in (
                        "all", "couponsd", "postgres", "kafka", "redis", "load")))],
     "sold_out": ("per_s", "cpu_us", "redis_commands", "gate_redis_reads", "gate_postgres_reads", "admit_batches",
                  "status_batches", "ledger_scans"),
@@ -31,7 +32,9 @@ class Quick(unittest.TestCase):
         self.assertEqual(sorted(figures), sorted(f"{name}.{end}" for name, ends in ENDS.items() for end in ends))
         for key, figure in figures.items():
             self.assertGreaterEqual(figure["value"], 0, key)
-            if key.startswith(("accept.", "issue.")) or key in ("relay.one_coupon", "sold_out.per_s"):
+            if key.startswith("end_to_end."):
+                self.assertRegex(figure["note"], r"^calibration [\d.]+ to [\d.]+ s$")
+            if key.startswith(("accept.", "issue.", "issue_by_row.")) or key in ("relay.one_coupon", "sold_out.per_s"):
                 self.assertGreater(figure["ceiling"], 0, key)
                 self.assertGreater(figure["ratio"], 0, key)
         self.assertEqual(len(whole["rounds"]["end_to_end"]["one coupon"]), whole["options"]["rounds"])

@@ -6,15 +6,16 @@ both are the times at which the transactions began. What lies before, on the way
 which bench_load measures from the time that a request was due.
 """
 
-import argparse
+import concurrent.futures
 import time
 
-from bench_servers import (PARTITIONS, PATIENT, Stand, Watch, Wrong, cpu_now, expect_accepted, load, memory_kib, say,
-                           settings)
+from bench_servers import (PARTITIONS, PATIENT, Stand, Watch, Wrong, calibrate, changed, cpu_now, expect_accepted, load,
+                           memory_kib, say, settings)
 from bench_stages import SHAPES, each, ids
 from harness import Topic
 
 ISSUED_S = 120
+OTHER_IN_FLIGHT = 1024
 WARM_IN_FLIGHT = 256  # nobody is refused for having to wait
 IDLE_PER_S = 20
 OPEN_CONNECTIONS = 4  # each may have 10,000 calls, couponsd's default
@@ -29,7 +30,7 @@ def issued_of(what):
 def warm_up(stand, server, options):
     """Pools, plans, the broker's JVM. Returns how many were issued."""
     what = stand.create_some(server, 1, options.warm)
-    calm = argparse.Namespace(**{**vars(options), "in_flight": min(WARM_IN_FLIGHT, options.in_flight)})
+    calm = changed(options, in_flight=min(WARM_IN_FLIGHT, options.in_flight))
     expect_accepted(load(server.grpc, what, requests=options.warm, options=calm), options.warm)
     with Watch(stand, issued_of(what)) as watch:
         watch.wait_for(options.warm, ISSUED_S)
@@ -38,38 +39,63 @@ def warm_up(stand, server, options):
 
 # --- end to end ---
 
-def end_to_end(options, coupons):
+def load_all(servers, what, n, loads, options):
+    """n requests by so many processes at a time, each with its share of the users, on the servers by turns."""
+    coupons = int(what.split(":")[1])
+    users = [n // coupons * i // loads for i in range(loads + 1)]
+    part = changed(options, in_flight=options.in_flight // loads)
+    with concurrent.futures.ThreadPoolExecutor(loads) as pool:
+        return list(pool.map(lambda i: load(servers[i % len(servers)].grpc, what, first_user=users[i] + 1, options=part,
+                                            requests=(users[i + 1] - users[i]) * coupons), range(loads)))
+
+
+def as_fast_as_it_goes(stand, servers, what, n, options, loads=1):
+    """n requests for `what`, spread evenly, until all are issued. The answers' percentiles are those of the load that
+    had the greater ones."""
+    calibration_s = calibrate()
+    with Watch(stand, issued_of(what)) as watch:
+        before = cpu_now(servers, watch)
+        results = load_all(servers, what, n, loads, options)
+        done = watch.wait_for(n, ISSUED_S)
+        cpu = {name: value - before[name] for name, value in cpu_now(servers, watch).items()}
+    for result in results:
+        expect_accepted(result, result["requests"])
+    cpu["load"] = sum(result["cpu_s"] for result in results)
+    begin_us = min(result["begin_us"] for result in results)
+    accepted_us = max(result["end_us"] for result in results) - begin_us
+    return {"per_s": n / (done - begin_us / 1e6), "accepted_per_s": n * 1e6 / accepted_us,
+            "cpu_us": {name: value * 1e6 / n for name, value in cpu.items()},
+            "answer_us": {name: max(result["latency_us"][name] for result in results) for name in ("p50", "p99")},
+            "in_flight": options.in_flight, "calibration_s": calibration_s}
+
+
+def end_to_end(options, coupons, in_flight):
     """One run of a process of its own."""
     n = each(options.n, coupons)
     with Stand() as stand:
         server = stand.start(**PATIENT)
         warm = warm_up(stand, server, options)
         what = stand.create_some(server, coupons, n // coupons)
-        with Watch(stand, issued_of(what)) as watch:
-            before = cpu_now(server, watch)
-            result = load(server.grpc, what, requests=n, options=options)
-            done = watch.wait_for(n, ISSUED_S)
-            cpu = {name: value - before[name] for name, value in cpu_now(server, watch).items()}
-        peak = memory_kib(server.process, "VmHWM")
+        one = as_fast_as_it_goes(stand, [server], what, n, changed(options, in_flight=in_flight))
+        one["peak_kib"] = memory_kib(server.process, "VmHWM")
         stand.stop(server)
-        expect_accepted(result, n)
         stand.check_accepted(n + warm)
         stand.check_issued(n + warm)
-    cpu["load"] = result["cpu_s"]
-    return {"per_s": n / (done - result["begin_us"] / 1e6), "accepted_per_s": n / result["seconds"],
-            "cpu_us": {name: value * 1e6 / n for name, value in cpu.items()}, "peak_kib": peak,
-            "answer_us": result["latency_us"]}
+    return one
 
 
 def measure(options):
-    """shape → rounds"""
+    """shape → rounds; each may have an "other" one, with OTHER_IN_FLIGHT"""
     results = {shape: [] for shape in SHAPES}
     for number in range(options.rounds):
         for shape, coupons in SHAPES.items():
-            one = end_to_end(options, coupons)
+            one = end_to_end(options, coupons, options.whole_in_flight)
             results[shape].append(one)
+            if "end_to_end" in options.only and options.whole_in_flight != OTHER_IN_FLIGHT:
+                one["other"] = end_to_end(options, coupons, OTHER_IN_FLIGHT)
             say(f"end to end, {shape}, round {number + 1} of {options.rounds}: {one['per_s']:,.0f} coupons/s, CPU us "
-                + ", ".join(f"{name} {value:.1f}" for name, value in one["cpu_us"].items()))
+                + ", ".join(f"{name} {value:.1f}" for name, value in one["cpu_us"].items())
+                + f"; calibration {one['calibration_s']:.2f} s")
     return results
 
 
@@ -81,7 +107,9 @@ def ledger_to_issued(stand, what):
         select p[1], p[2], p[3] from (
             select percentile_disc(array[0.5, 0.99, 0.999]) within group
                    (order by 1000 * extract(epoch from u.issue_time - r.accept_time)) p
-            from user_coupon u join publish_request r using (coupon_id, ticket) where {ids(what)}) q""")
+            from issued u join publish_request r
+                 on r.coupon_id = u.coupon_id and r.ticket between u.first_ticket and u.last_ticket
+            where u.{ids(what)}) q""")
     return {"p50": float(p50), "p99": float(p99), "p999": float(p999)}
 
 

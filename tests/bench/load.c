@@ -48,6 +48,10 @@ struct load {
     int64_t n_sent;
     int64_t begin_us, begin_wall_us, stop_us, deadline_us; /* clock_mono_us(), but for the wall's */
     double begin_cpu_s;
+    struct interval {
+        struct histogram histogram;
+        int64_t end_us, n_sent, n_accepted; /* the counts at its begin */
+    } interval;                             /* only with --every */
     char failure[2 * H2_FAILURE_SIZE];
 };
 
@@ -166,6 +170,46 @@ static void disconnect(struct load *load) {
         close(load->epoll);
 }
 
+/* --- what it prints --- */
+
+static void print_latency(const char *name, const struct histogram *histogram) {
+    printf("\"%s\":{\"p50\":%lld,\"p90\":%lld,\"p99\":%lld,\"p999\":%lld,\"max\":%lld}", name,
+           (long long)histogram_quantile(histogram, 0.5), (long long)histogram_quantile(histogram, 0.9),
+           (long long)histogram_quantile(histogram, 0.99), (long long)histogram_quantile(histogram, 0.999),
+           (long long)histogram->max);
+}
+
+/* What was answered since the last such line, and when it was told: seconds after the begin. */
+static void print_interval(struct load *load, int64_t now_us) {
+    struct interval *interval = &load->interval;
+    printf("{\"at_s\":%.3f,\"sent\":%lld,\"answers\":%lld,\"accepted\":%lld,",
+           (double)(now_us - load->begin_us) / US_PER_S, (long long)(load->n_sent - interval->n_sent),
+           (long long)interval->histogram.count, (long long)(load->calls.n_accepted - interval->n_accepted));
+    print_latency("latency_us", &interval->histogram);
+    printf("}\n");
+    fflush(stdout);
+    *interval = (struct interval){.end_us = interval->end_us + (int64_t)(load->args.every_s * US_PER_S),
+                                  .n_sent = load->n_sent,
+                                  .n_accepted = load->calls.n_accepted};
+}
+
+static void print_result(const struct load *load, double cpu_s) {
+    const struct calls *calls = &load->calls;
+    int64_t us = calls->last_us - load->begin_us;
+    printf("{\"requests\":%lld,\"answers\":%lld,\"accepted\":%lld,\"outcomes\":{", (long long)load->n_sent,
+           (long long)calls->n_answers, (long long)calls->n_accepted);
+    for (size_t i = 0; i < calls->n_outcomes; i++)
+        printf("%s\"%s\":%lld", i ? "," : "", calls->outcomes[i].name, (long long)calls->outcomes[i].n);
+    printf("},\"bad\":%lld,\"seconds\":%.6f,\"per_s\":%.1f,\"begin_us\":%lld,\"end_us\":%lld,\"cpu_s\":%.6f,",
+           (long long)calls->n_bad, (double)us / US_PER_S,
+           us > 0 ? (double)calls->n_answers * US_PER_S / (double)us : 0, (long long)load->begin_wall_us,
+           (long long)(load->begin_wall_us + us), cpu_s);
+    print_latency("latency_us", &calls->all);
+    printf(",");
+    print_latency("accepted_latency_us", &calls->accepted);
+    printf(",\"max_ticket\":%lld}\n", (long long)calls->max_ticket);
+}
+
 /* --- the run --- */
 
 static double cpu_seconds(void) {
@@ -240,6 +284,8 @@ static bool any_has_room(const struct load *load) {
 /* When there is something to do even if no answer comes. */
 static int64_t next_us(const struct load *load, int64_t now_us) {
     int64_t next = load->deadline_us, other = load->stop_us;
+    if (load->interval.end_us < next)
+        next = load->interval.end_us;
     if (is_all_sent(load, now_us))
         return next;
     if (any_has_room(load))
@@ -273,6 +319,7 @@ static bool run(struct load *load) {
     load->begin_wall_us = clock_wall_us();
     load->begin_us = load->calls.last_us = clock_mono_us();
     load->deadline_us = load->begin_us + (int64_t)(load->args.deadline_s * US_PER_S);
+    load->interval.end_us = load->calls.lately ? load->begin_us + (int64_t)(load->args.every_s * US_PER_S) : INT64_MAX;
     load->stop_us = INT64_MAX;
     if (load->args.rate <= 0 && load->args.seconds > 0)
         load->stop_us = load->begin_us + (int64_t)(load->args.seconds * US_PER_S);
@@ -284,38 +331,14 @@ static bool run(struct load *load) {
             return true;
         if (now_us >= load->deadline_us)
             return fail_deadline(load, now_us);
+        if (now_us >= load->interval.end_us)
+            print_interval(load, now_us);
         gather(load, now_us);
         now_us = clock_mono_us();
         int64_t wait_us = next_us(load, now_us) - now_us;
         if (!read_some(load, wait_us > 0 ? wait_us : 0))
             return false;
     }
-}
-
-/* --- what it prints --- */
-
-static void print_latency(const char *name, const struct histogram *histogram) {
-    printf("\"%s\":{\"p50\":%lld,\"p90\":%lld,\"p99\":%lld,\"p999\":%lld,\"max\":%lld}", name,
-           (long long)histogram_quantile(histogram, 0.5), (long long)histogram_quantile(histogram, 0.9),
-           (long long)histogram_quantile(histogram, 0.99), (long long)histogram_quantile(histogram, 0.999),
-           (long long)histogram->max);
-}
-
-static void print_result(const struct load *load, double cpu_s) {
-    const struct calls *calls = &load->calls;
-    int64_t us = calls->last_us - load->begin_us;
-    printf("{\"requests\":%lld,\"answers\":%lld,\"accepted\":%lld,\"outcomes\":{", (long long)load->n_sent,
-           (long long)calls->n_answers, (long long)calls->n_accepted);
-    for (size_t i = 0; i < calls->n_outcomes; i++)
-        printf("%s\"%s\":%lld", i ? "," : "", calls->outcomes[i].name, (long long)calls->outcomes[i].n);
-    printf("},\"bad\":%lld,\"seconds\":%.6f,\"per_s\":%.1f,\"begin_us\":%lld,\"end_us\":%lld,\"cpu_s\":%.6f,",
-           (long long)calls->n_bad, (double)us / US_PER_S,
-           us > 0 ? (double)calls->n_answers * US_PER_S / (double)us : 0, (long long)load->begin_wall_us,
-           (long long)(load->begin_wall_us + us), cpu_s);
-    print_latency("latency_us", &calls->all);
-    printf(",");
-    print_latency("accepted_latency_us", &calls->accepted);
-    printf(",\"max_ticket\":%lld}\n", (long long)calls->max_ticket);
 }
 
 /* --- the program --- */
@@ -354,6 +377,7 @@ static void load_init(struct load *load, int argc, char **argv) {
                                  .n_coupons = args->n_coupons,
                                  .first_user = args->first_user,
                                  .run = args->run,
+                                 .lately = args->every_s > 0 ? &load->interval.histogram : NULL,
                                  .log = open_log(args->log_path)};
     calls_init(&load->calls);
     prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);

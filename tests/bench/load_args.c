@@ -44,6 +44,7 @@ static const struct option_spec {
     {{"run", required_argument, NULL, 'i'}, "NAME", "first part of the request ids (8 random hexadecimal digits)"},
     {{"timeout-ms", required_argument, NULL, 't'}, "MS", "grpc-timeout of each call (none)"},
     {{"deadline", required_argument, NULL, 'd'}, "S", "give up after so long (120)"},
+    {{"every", required_argument, NULL, 'v'}, "S", "a line of JSON, too, about each S seconds"},
     {{"log", required_argument, NULL, 'l'}, "FILE", "a line per answer: coupon user request_id outcome ticket"},
     {{"help", no_argument, NULL, 'h'}, "", "this"},
 };
@@ -149,6 +150,9 @@ static void read_option(struct load_args *args, int option, const char *name, co
         return;
     case 'd':
         args->deadline_s = read_double(name, text, 0.001, SECONDS_MAX);
+        return;
+    case 'v':
+        args->every_s = read_double(name, text, 0.001, SECONDS_MAX);
         return;
     case 'l':
         args->log_path = text;

@@ -21,6 +21,7 @@ struct load_args {
     double rate;        /* 0: closed loop */
     double seconds;     /* 0: not limited */
     double deadline_s;
+    double every_s; /* 0: nothing is told in between */
 };
 
 /* Ends the program where it is told nonsense, or asked for help. */

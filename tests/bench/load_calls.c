@@ -259,6 +259,8 @@ void calls_on_answer(struct calls *calls, const struct h2_call *call, const stru
     calls->n_answers++;
     calls->last_us = now_us;
     histogram_add(&calls->all, now_us - call->begin_us);
+    if (calls->lately)
+        histogram_add(calls->lately, now_us - call->begin_us);
     if (contradiction) {
         note_contradiction(calls, call, contradiction);
     } else if (strcmp(outcome, "OK") == 0) {

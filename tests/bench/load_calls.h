@@ -41,6 +41,7 @@ struct calls {
     struct calls_outcome outcomes[CALLS_OUTCOMES_MAX];
     size_t n_outcomes;
     struct histogram all, accepted; /* microseconds */
+    struct histogram *lately;       /* all since it was last emptied; NULL: not wanted */
     struct calls_tickets *tickets;
 };
 

@@ -21,9 +21,12 @@ alter table publish_request drop constraint publish_request_pkey;
 alter table publish_request add primary key (user_id, coupon_id);
 alter table publish_request add unique (coupon_id, ticket);
 
+-- A subquery and not a join: Postgres would keep the results of a join by ticket, of which no two are the same.
 create view user_coupon as
-    select p.coupon_id, p.user_id, p.ticket, i.issue_time
-    from publish_request p cross join lateral (
-        select issue_time, last_ticket from issued where coupon_id = p.coupon_id and first_ticket <= p.ticket
-        order by first_ticket desc limit 1) i
-    where i.last_ticket >= p.ticket;
+    select * from (
+        select coupon_id, user_id, ticket, (
+            select case when last_ticket >= p.ticket then issue_time end
+            from issued i where i.coupon_id = p.coupon_id and first_ticket <= p.ticket
+            order by first_ticket desc limit 1) as issue_time
+        from publish_request p) u
+    where issue_time is not null;

@@ -1,0 +1,65 @@
+"""How the programs of ./dev bench run: a folder for the logs of what they start, how they end, and the JSON with the
+machine that all of it was on.
+"""
+
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+    query = """
+        select name || ' ' || current_setting(name) from pg_settings
+        where name in ('server_version', 'fsync', 'synchronous_commit', 'full_page_writes', 'shared_buffers')"""
+    shown = subprocess.run(["psql", os.environ["POSTGRES_URL"], "-X", "-At", "-c", query], capture_output=True,
+                           text=True, check=True)
+    return {"cores": os.cpu_count(), "model": model, "kernel": platform.release(),
+            "postgres": shown.stdout.splitlines()}
+
+
+def machine_text(whole):
+    of = whole["machine"]
+    return f"{of['cores']} cores ({of['model']}); Postgres: {', '.join(of['postgres'])}"
+
+
+def whole_of(options, wrong, **figures):
+    """What the JSON holds."""
+    return {"machine": machine(), "options": vars(options), **figures, "wrong": wrong and str(wrong)}
+
+
+def write_json(path, whole):
+    """path: None: nowhere; -: to stdout"""
+    if not path:
+        return
+    with sys.stdout if path == "-" else open(path, "w", encoding="utf-8") as file:
+        json.dump(whole, file, indent=1)
+        file.write("\n")
+
+
+def run(measure, show):
+    """measure(results) fills results, one after the other, so that show(results, wrong) has what there is when a later
+    one fails. Ends the program where something is wrong; the logs are kept then."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all is stopped
+    folder = None
+    if "TEST_DIR" not in os.environ:
+        folder = os.environ["TEST_DIR"] = tempfile.mkdtemp(prefix="couponsd-bench.")
+    results, wrong = {}, None
+    try:
+        measure(results)
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
+        wrong = error
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        if folder and not wrong:
+            shutil.rmtree(folder)
+    show(results, wrong)
+    if wrong:
+        sys.exit(f"{os.path.basename(sys.argv[0])}: {wrong}; logs are in {os.environ['TEST_DIR']}")

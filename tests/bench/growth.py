@@ -1,0 +1,198 @@
+"""growth.py: what becomes of couponsd's speed when there is more of something: coupons issued before, coupons at a
+time, lanes, instances.
+
+Each comparison alternates between a baseline and a variant, each time with processes and a schema of its own; what
+counts is the ratio within a pair, since the machine's speed changes. Servers are those that POSTGRES_URL, REDIS_URL,
+KAFKA_BROKERS and SERVERS_DIR name. Prints a Markdown table, or JSON. The exit code is 1 where something is wrong, such
+as a ticket that is missing; not where a ratio is short.
+"""
+
+import argparse
+import dataclasses
+import statistics
+
+import bench_report
+import bench_run
+import bench_whole
+from bench_servers import ALONE, PATIENT, Stand, changed, say
+from bench_stages import each, ids
+
+WARM_N = 10000
+LIMIT = 0.2  # of the baseline
+OLD_QUANTITY = 100_000  # of a coupon that is issued already
+RANGE = 1000  # tickets in a row of issued
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """loads: processes that request."""
+    old_rows: int = 0
+    coupons: int = 100
+    lanes: int = 8
+    instances: int = 1
+    loads: int = 1
+
+
+# axis → the field of a case that varies, what it is called, the baseline, the variants
+AXES = {
+    "rows": ("old_rows", "issued before", Case(old_rows=10_000), [Case(old_rows=100_000), Case(old_rows=2_000_000)]),
+    "coupons": ("coupons", "coupons", Case(coupons=1), [Case(coupons=100), Case(coupons=10_000)]),
+    "lanes": ("lanes", "lanes", Case(), [Case(lanes=1), Case(lanes=32)]),
+    "instances": ("instances", "instances", Case(loads=2), [Case(loads=2, instances=2)]),
+}
+# figure → what it is of a run, and whether more is better
+FIGURES = {
+    "rate": (lambda one: one["per_s"], True),
+    "couponsd": (lambda one: one["cpu_us"]["couponsd"], False),
+    "postgres": (lambda one: one["cpu_us"]["postgres"], False),
+    "kafka": (lambda one: one["cpu_us"]["kafka"], False),
+    "p99": (lambda one: one["answer_us"]["p99"] / 1000, False),
+    "calibration": (lambda one: one["calibration_s"], None),
+}
+TEXTS = {"rate": ("coupons a second", "/s"), "couponsd": ("CPU a coupon, couponsd", "us"),
+         "postgres": ("CPU a coupon, Postgres", "us"), "kafka": ("CPU a coupon, Kafka", "us"),
+         "p99": ("p99 of the answer", "ms"), "calibration": ("calibration", "s")}
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(prog="./dev bench growth", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(AXES), metavar="NAME,...", help=f"some of {', '.join(AXES)}")
+    parser.add_argument("--quick", action="store_true", help="small and short: whether it works")
+    parser.add_argument("--json", metavar="FILE", help="where to write all runs; -: instead of the table")
+    parser.add_argument("--n", type=int, help="coupons that are issued in a run (100000; quick: 20000)")
+    parser.add_argument("--pairs", type=int, help="of runs, for each variant (3; quick: 1)")
+    parser.add_argument("--in-flight", type=int, default=2048, help="calls at a time, in all")
+    parser.add_argument("--connections", type=int, default=2, help="of each process that requests")
+    options = parser.parse_args()
+    options.only = tuple(options.only.split(","))
+    unknown = set(options.only) - set(AXES)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(AXES)}")
+    options.n = options.n or (20000 if options.quick else 100000)
+    if options.n < max(case.coupons * case.loads for *_, variants in AXES.values() for case in variants):
+        parser.error("--n must be 10000 at least")
+    options.pairs = options.pairs or (1 if options.quick else 3)
+    options.warm = min(WARM_N, options.n // 10)
+    return options
+
+
+# --- a run ---
+
+def without_indexes(stand, table, statement):
+    """Fills a table, and makes its keys anew afterwards, which is faster by much."""
+    keys = stand.sql(f"""
+        select conname, pg_get_constraintdef(oid) from pg_constraint
+        where conrelid = '{table}'::regclass and contype in ('p', 'u')""")
+    drop = ", ".join(f"drop constraint {name}" for name, _ in keys)
+    add = ", ".join(f"add constraint {name} {definition}" for name, definition in keys)
+    stand.sql(f"""
+        set synchronous_commit = off; set maintenance_work_mem = '128MB';
+        alter table {table} {drop}; {statement}; alter table {table} {add}""")
+
+
+def add_old(stand, rows):
+    """Coupons that were issued before: a coupon for each OLD_QUANTITY, all of it requested and issued. Users 1, 2, …
+    have one of each, as those of the run will."""
+    quantity = min(rows, OLD_QUANTITY)
+    first, last = stand.next_id + 1, stand.next_id + rows // quantity
+    stand.next_id = last
+    old = f"(select id, {quantity}::bigint quantity from generate_series({first}, {last}) id) old"
+    stand.sql(f"""
+        insert into coupon (id, name, quantity, status, discount_rate, create_time)
+            select id, 'old', quantity, 1, 0, clock_timestamp() from {old};
+        insert into admission (coupon_id, quantity, accepted) select id, quantity, quantity from {old};
+        insert into issuance (coupon_id, quantity, issued, highest) select id, quantity, quantity, quantity from {old};
+        insert into issued (coupon_id, first_ticket, last_ticket, issue_time)
+            select id, n, least(n + {RANGE} - 1, quantity), clock_timestamp()
+            from {old}, generate_series(1, quantity, {RANGE}) n""")
+    without_indexes(stand, "publish_request", f"""
+        insert into publish_request (coupon_id, user_id, ticket, request_id, accept_time)
+            select id, n, n, 'b-' || id || '-' || n, clock_timestamp() from {old}, generate_series(1, quantity) n""")
+    stand.sql("vacuum (analyze) publish_request")  # as it is by the time that there are so many
+    stand.check_accepted(rows)
+
+
+def run(case, options):
+    n = each(options.n, case.coupons * case.loads)
+    with Stand() as stand:
+        if case.old_rows:
+            stand.stop(stand.start(**ALONE, flow__lanes=case.lanes))
+            add_old(stand, case.old_rows)
+        servers = [stand.start(**PATIENT, flow__lanes=case.lanes) for _ in range(case.instances)]
+        for server in servers:
+            bench_whole.warm_up(stand, server, options)
+        what = stand.insert_some(case.coupons, n // case.coupons)
+        one = bench_whole.as_fast_as_it_goes(stand, servers, what, n, options, case.loads)
+        for server in servers:
+            stand.stop(server)
+        stand.check_accepted(n, ids(what))
+        stand.check_issued(n, ids(what))
+    return one
+
+
+def measure(options, results):
+    say("warming up")
+    run(Case(), changed(options, n=min(options.n, WARM_N)))
+    for field, label, baseline, variants in map(AXES.get, options.only):
+        for variant in variants:
+            name = f"{label}: {getattr(variant, field):,}, beside {getattr(baseline, field):,}"
+            pairs = results[name] = []
+            for number in range(options.pairs):
+                pairs.append((run(baseline, options), run(variant, options)))
+                rates = [one["per_s"] for one in pairs[-1]]
+                say(f"{name}, pair {number + 1} of {options.pairs}: {rates[1]:,.0f} coupons/s beside {rates[0]:,.0f}; "
+                    f"calibration {pairs[-1][1]['calibration_s']:.2f} s and {pairs[-1][0]['calibration_s']:.2f} s")
+
+
+# --- what it prints ---
+
+def figures_of(name, pairs):
+    for figure, (value_of, more_is_better) in FIGURES.items():
+        values = [(value_of(baseline), value_of(variant)) for baseline, variant in pairs]
+        ratios = [variant / baseline for baseline, variant in values]
+        ratio, ok = statistics.median(ratios), None
+        if more_is_better is not None:
+            ok = ratio >= 1 - LIMIT if more_is_better else ratio <= 1 + LIMIT
+        yield {"variant": name, "figure": figure, "baseline": statistics.median(baseline for baseline, _ in values),
+               "value": statistics.median(variant for _, variant in values), "ratio": ratio,
+               "least": min(ratios), "most": max(ratios), "ok": ok}
+
+
+def cells(figure):
+    what, unit = TEXTS[figure["figure"]]
+    number = bench_report.number
+    should = {"rate": f">= {1 - LIMIT:g}", "calibration": ""}.get(figure["figure"], f"<= {1 + LIMIT:g}")
+    return [figure["variant"] if figure["figure"] == "rate" else "", what, f"{number(figure['value'])} {unit}",
+            f"{number(figure['baseline'])} {unit}",
+            f"{figure['ratio']:.2f} ({figure['least']:.2f} to {figure['most']:.2f})", should,
+            "" if figure["ok"] is None else "ok" if figure["ok"] else "short"]
+
+
+NOTES = f"""
+Ratios are those of a pair: the median (least to greatest) of them; the other figures are medians. "ok" is what is
+within {LIMIT:.0%} of the baseline. Coupons are 100, lanes 8, instances 1 where nothing else is said. flow.patience_ms = 0.
+Calibration: CPU that the sum of 3,000,000 squares took in Python before a run; a ratio far from 1 says that the machine
+was not equally fast."""
+
+
+def show(options, results, wrong):
+    figures = [figure for name, pairs in results.items() if pairs for figure in figures_of(name, pairs)]
+    if not figures:
+        return
+    whole = bench_run.whole_of(options, wrong, figures=figures, runs=results)
+    if options.json != "-":
+        print(f"{bench_run.machine_text(whole)}\n{options.n:,} coupons in a run, {options.in_flight:,} in flight; "
+              f"pairs: {options.pairs}\n")
+        print(bench_report.grid([["", "", "figure", "baseline", "ratio", "should be", ""], *map(cells, figures)]))
+        print(NOTES)
+    bench_run.write_json(options.json, whole)
+
+
+def main():
+    options = read_arguments()
+    bench_run.run(lambda results: measure(options, results), lambda results, wrong: show(options, results, wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""soak.py: whether couponsd stays as it is when requests come for a long time: by a timetable, and each second what is
+accepted and issued, the answer's p99, memory, the tables' sizes, and what the outbox still has to send.
+
+Servers are those that POSTGRES_URL, REDIS_URL, KAFKA_BROKERS and SERVERS_DIR name. Prints a Markdown table, or JSON, and
+draws (--svg). The exit code is 1 where something is wrong, such as a ticket that is missing, or where memory, the
+outbox's tables or what is unsent grow.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import sys
+import time
+
+import bench_report
+import bench_run
+import bench_svg
+import bench_whole
+from bench_servers import Stand, Wrong, calibrate, check_load, loading, memory_kib, say
+from bench_whole import OPEN_CONNECTIONS
+
+WARM_N = 20000
+CAPACITY_N = 100000
+MIB = 1 << 20
+END_S = 60  # until all is sent and issued
+PATIENT_S = 600
+SAY_EVERY_S = 30
+# Of an event in one stream: 20 bytes before it, itself, its share of pages that are not full, and of the index.
+EVENT_BYTES = 128
+STREAMS = 2
+# A segment is written for outbox.rotate_ms (10 s), then drained for as long; and a sweep, or a slow one, comes between.
+OUTBOX_S = 30
+MEMORY_MORE = 1.1
+SAMPLE = """
+    select (select coalesce(sum(issued), 0)::bigint from issuance),
+           (select sum(pg_total_relation_size(c.oid))::bigint from pg_class c
+            where relnamespace = current_schema::regnamespace and relkind = 'r'
+                  and relname ~ '^outbox_(requested|published)_'),
+           pg_total_relation_size('publish_request') + pg_total_relation_size('issued'),
+           (select coalesce(sum(h.last_id - k.last_id), 0)::bigint
+            from outbox_head h join relay_cursor k using (stream, lane))"""
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(prog="./dev bench soak", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--rate", type=float, default=10000, metavar="R",
+                        help="requests per second (10000); up to 1: a share of what is measured first in a closed loop")
+    parser.add_argument("--coupons", type=int, default=1, help="that are requested by turns")
+    parser.add_argument("--svg", metavar="FILE", help="where to draw")
+    parser.add_argument("--json", metavar="FILE", help="where to write all samples; -: instead of the table")
+    options = parser.parse_args()
+    if options.minutes < 0.1 or options.rate <= 0 or options.coupons < 1:
+        parser.error("--minutes must be 0.1 at least, --rate above 0, --coupons 1 at least")
+    options.warm, options.n = WARM_N, CAPACITY_N
+    options.connections, options.in_flight = OPEN_CONNECTIONS, 2048
+    return options
+
+
+class Samples(list):
+    """What is seen each second, from when it is made."""
+
+    def __init__(self, stand, server):
+        self.stand, self.server, self.began = stand, server, time.time()
+        self.last = None
+        self.take({})
+        self.clear()  # that was only to compare with
+
+    def take(self, answered):
+        """answered: a line of bench_load's, or nothing"""
+        issued, outbox, ledger, lag = map(int, self.stand.sql(SAMPLE)[0])
+        now = time.time()
+        rotations = self.server.metric("couponsd_outbox_rotations_total")
+        before, self.last = self.last or (now - 1, issued, answered.get("at_s", 0), rotations), (
+            now, issued, answered.get("at_s", 0), rotations)
+        seconds = answered["at_s"] - before[2] if answered else 1
+        latency = answered.get("latency_us")
+        self.append({
+            "at_s": now - self.began, "accepted_per_s": answered.get("accepted", 0) / seconds,
+            "refused": answered.get("answers", 0) - answered.get("accepted", 0),
+            "issued_per_s": (issued - before[1]) / (now - before[0]), "issued": issued,
+            "p50_ms": latency and latency["p50"] / 1000, "p99_ms": latency and latency["p99"] / 1000,
+            "rss_mib": memory_kib(self.server.process, "VmRSS") / 1024, "outbox_mib": outbox / MIB,
+            "ledger_mib": ledger / MIB, "lag_rows": lag, "rotations": rotations - before[3], "loaded": bool(answered)})
+
+    def say(self):
+        now = self[-1]
+        say(f"{now['at_s']:.0f} s: {now['accepted_per_s']:,.0f} accepted/s, {now['issued_per_s']:,.0f} issued/s, p99 "
+            f"{now['p99_ms'] or 0:.1f} ms, couponsd {now['rss_mib']:.0f} MiB, outbox {now['outbox_mib']:.0f} MiB, "
+            f"{now['lag_rows']:,} unsent")
+
+
+def request(stand, server, options, results):
+    """Until all that was accepted is issued. How many were."""
+    n = int(options.rate * options.minutes * 60)
+    what = stand.create_some(server, options.coupons, n // options.coupons + 1)
+    samples = results["samples"] = Samples(stand, server)
+    should = samples.last[1]
+    with loading(server.grpc, what, requests=n, rate=options.rate, every=1, options=options,
+                 deadline=options.minutes * 60 + PATIENT_S) as lines:
+        for line in lines:
+            if "requests" in line:
+                results["load"] = check_load(line)
+                continue
+            samples.take(line)
+            if len(samples) % SAY_EVERY_S == 0:
+                samples.say()
+    if "load" not in results or set(results["load"]["outcomes"]) - {"OK", "OVERLOADED"}:
+        raise Wrong(f"requests by a timetable were answered: {results.get('load')}")
+    should += results["load"]["accepted"]
+    deadline = time.monotonic() + END_S
+    while True:
+        samples.take({})
+        if samples[-1]["issued"] >= should and samples[-1]["lag_rows"] == 0 or time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    samples.say()
+    return results["load"]["accepted"]
+
+
+def measure(options, results):
+    if options.rate <= 1:
+        options.rate *= bench_whole.end_to_end(options, 1, options.in_flight)["per_s"]
+        say(f"requests per second: {options.rate:,.0f}")
+    results["calibration_s"] = [calibrate()]
+    with Stand() as stand:
+        server = stand.start()
+        warm = bench_whole.warm_up(stand, server, options)
+        accepted = request(stand, server, options, results)
+        results["calibration_s"].append(calibrate())
+        results["violations"] = server.metric("couponsd_reconcile_violations_total")
+        stand.stop(server)
+        say("checking what was accepted and issued")
+        stand.check_accepted(accepted + warm)
+        stand.check_issued(accepted + warm)
+    results["checked"] = accepted + warm
+
+
+# --- what it prints ---
+
+def title(options):
+    return f"couponsd for {options.minutes:g} minutes at {options.rate:,.0f} requests a second"
+
+
+def bound_mib(options):
+    return OUTBOX_S * options.rate * EVENT_BYTES * STREAMS / MIB
+
+
+def third(samples, number, name):
+    """The median of a third of the time in which requests came."""
+    size = max(len(samples) // 3, 1)
+    return statistics.median(sample[name] for sample in samples[number * size:(number + 1) * size])
+
+
+def rows_of(results, options):
+    samples = results["samples"]
+    loaded = [sample for sample in samples if sample["loaded"]]
+    row, spread = bench_report.Row, bench_report.spread
+
+    def of(name):
+        return [sample[name] for sample in loaded]
+
+    yield spread("soak.accepted_per_s", "accepted", of("accepted_per_s"), "/s")
+    yield spread("soak.issued_per_s", "issued", of("issued_per_s"), "/s")
+    yield row("soak.refused", "refused as OVERLOADED", sum(of("refused")))
+    yield spread("soak.p50_ms", "answer, p50 of a second", of("p50_ms"), "ms")
+    yield spread("soak.p99_ms", "answer, p99 of a second", of("p99_ms"), "ms")
+    yield spread("soak.rss_mib", "couponsd's memory, RSS", of("rss_mib"), "MiB")
+    yield row("soak.rss_growth", "the same: last third beside the first",
+              third(loaded, 2, "rss_mib") / third(loaded, 0, "rss_mib")).need(at_most=MEMORY_MORE)
+    yield row("soak.outbox_mib", "outbox, all tables: the greatest", max(of("outbox_mib")), "MiB").need(
+        at_most=round(bound_mib(options)))
+    yield row("soak.rotations", "outbox: segments truncated", sum(sample["rotations"] for sample in samples))
+    yield row("soak.lag_rows", "outbox: unsent, the greatest", max(of("lag_rows")), "events")
+    yield row("soak.lag_end_rows", "the same: at the end", samples[-1]["lag_rows"], "events").need(at_most=0)
+    yield row("soak.ledger_bytes", "ledger and what is issued, growth a coupon",
+              (samples[-1]["ledger_mib"] - samples[0]["ledger_mib"]) * MIB /
+              max(samples[-1]["issued"] - samples[0]["issued"], 1), "bytes")
+    yield row("soak.violations", "violations that the reconciler has found", results.get("violations", 0)).need(
+        at_most=0)
+    correct = row("soak.checked", "coupons accepted, each issued once, without gaps", results.get("checked", 0))
+    correct.ok, correct.target = "checked" in results, "all"
+    yield correct
+
+
+NOTES = """
+Figures are medians (least to greatest) of the seconds. The outbox may take what {seconds} s of requests need, at
+{bytes} bytes for an event in each of two streams. Calibration: CPU that the sum of 3,000,000 squares took in Python:
+{first:.2f} s before and {last:.2f} s after."""
+
+
+def drawing(results, options):
+    samples = results["samples"]
+
+    def line(name):
+        return [(sample["at_s"], sample[name]) for sample in samples]
+
+    def rate(name):
+        return [(sample["at_s"], sample[name] if sample["loaded"] else None) for sample in samples]
+
+    rotated = [sample["at_s"] for sample in samples if sample["rotations"]]
+    panel = bench_svg.Panel
+    bound = bound_mib(options)
+    return bench_svg.draw(
+        title(options),
+        f"one process; coupons: {options.coupons:,}; a sample each second", "seconds since the first request", [
+            panel("Coupons", "per second", {"accepted": rate("accepted_per_s"), "issued": rate("issued_per_s")}),
+            panel("Answer, 99th percentile of each second", "ms", {"p99": line("p99_ms")}),
+            panel("Memory of couponsd, RSS", "MiB", {"RSS": line("rss_mib")}),
+            panel("Outbox, its four tables with indexes", "MiB", {"size": line("outbox_mib")},
+                  (bound, f"bound: {OUTBOX_S} s of requests, {bound:,.0f} MiB"), (rotated, "a segment truncated")),
+            panel("Ledger and what is issued, with indexes", "MiB", {"size": line("ledger_mib")}),
+            panel("Outbox, what Kafka has not acknowledged", "events", {"unsent": line("lag_rows")})])
+
+
+def show(options, results, wrong):
+    if not any(sample["loaded"] for sample in results.get("samples", [])):
+        return
+    rows = list(rows_of(results, options))
+    whole = bench_run.whole_of(options, wrong, figures=[dataclasses.asdict(row) for row in rows], rounds=results)
+    if options.json != "-":
+        print(f"{bench_run.machine_text(whole)}\n{title(options)}\n")
+        print(bench_report.table(rows))
+        print(NOTES.format(seconds=OUTBOX_S, bytes=EVENT_BYTES, first=results["calibration_s"][0],
+                           last=results["calibration_s"][-1]))
+    bench_run.write_json(options.json, whole)
+    if options.svg:
+        with open(options.svg, "w", encoding="utf-8") as file:
+            file.write(drawing(results, options))
+    short = [row.what for row in rows if row.ok is False]
+    if short and not wrong:
+        sys.exit(f"soak.py: not as it should be: {'; '.join(short)}")
+
+
+def main():
+    options = read_arguments()
+    bench_run.run(lambda results: measure(options, results), lambda results, wrong: show(options, results, wrong))
+
+
+if __name__ == "__main__":
+    main()
