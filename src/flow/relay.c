@@ -60,6 +60,7 @@ struct relay {
     struct lane *lanes;
     int64_t in_flight;
     bool behind; /* more is waiting than the last read took */
+    bool due;    /* there may be something to read */
     struct topic_target target;
     struct lane_move move;
     int64_t lanes_tried_us, read_us, cursors_us, move_us;
@@ -384,22 +385,24 @@ static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) 
         return false;
     /* Woken by an acknowledgement alone, there is nothing new to read. */
     int64_t now_us = clock_mono_us();
-    bool due = atomic_exchange(&relay->woken, false) || relay->behind || now_us - relay->read_us >= relay->poll_us;
+    bool late = now_us - relay->read_us >= relay->poll_us;
+    relay->due = atomic_exchange(&relay->woken, false) || relay->due || relay->behind || late;
     bool room = relay->in_flight <= relay->in_flight_max / 2;
-    if (due && room) {
+    /* While the last events are on their way, new ones gather: requests to Kafka get fewer as it gets busier. */
+    bool gathers = relay->in_flight > 0 && !relay->behind && !late;
+    if (relay->due && room && !gathers) {
         relay->read_us = now_us;
+        relay->due = false;
         if (!read_and_send(relay, err))
             return false;
         kafka_producer_poll(relay->producer);
-    } else if (due) {
-        relay->behind = true;
     }
     if (now_us - relay->cursors_us >= relay->poll_us) {
         relay->cursors_us = now_us;
         if (!store_cursors(relay, err))
             return false;
     }
-    *ret_idle = !relay->behind || !room;
+    *ret_idle = !room || gathers || !relay->behind;
     return true;
 }
 

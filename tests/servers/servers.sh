@@ -134,7 +134,7 @@ start_postgres() { # args: DIR
   cluster "$dir" >/dev/null || make_cluster "$dir"
   data=$(cluster "$dir")
   local settings="-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=''
-    -c max_connections=300 -c shared_buffers=256MB -c max_wal_size=4GB"
+    -c max_connections=300 -c shared_buffers=512MB -c max_wal_size=4GB"
   as_postgres truncate -s 0 "$data/server.log"
   as_postgres "$postgres_bin/pg_ctl" -D "$data" -l "$data/server.log" -o "${settings//$'\n'/}" -s -w -t 60 start \
     >/dev/null 2>&1 || { tail -n 20 "$data/server.log" >&2; die "Postgres did not start; its log is $data/server.log"; }
