@@ -135,7 +135,17 @@ static void send(struct rpc_call *call, const struct answer *answer) {
     free(bytes);
 }
 
-void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon_row *coupon) {
+/* A refusal while it is packed, or as it was packed last: in a stampede all are the same. */
+struct refused {
+    int64_t coupon_id, open_us;
+    enum refusal refusal; /* REFUSAL_NONE: free */
+    struct answer answer;
+    char id[24], message[80], open_time[28];
+    uint8_t bytes[320];
+    size_t len;
+};
+
+static void pack_refusal(struct refused *refused, int64_t coupon_id, enum refusal refusal, int64_t open_us) {
     static const struct {
         const char *reason, *before_id, *after_id;
     } texts[] = {
@@ -146,18 +156,34 @@ void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refus
         [REFUSAL_CLOSED] = {"CLOSED", "coupon ", " is closed"},
         [REFUSAL_EXPIRED] = {"EXPIRED", "coupon ", " has expired"},
     };
-    char id[24], message[80], open_time[28];
-    snprintf(id, sizeof id, "%" PRId64, coupon_id);
-    snprintf(message, sizeof message, "%s%s%s", texts[refusal].before_id, id, texts[refusal].after_id);
-    struct answer answer = {
+    refused->coupon_id = coupon_id;
+    refused->refusal = refusal;
+    refused->open_us = open_us;
+    snprintf(refused->id, sizeof refused->id, "%" PRId64, coupon_id);
+    snprintf(refused->message, sizeof refused->message, "%s%" PRId64 "%s", texts[refusal].before_id, coupon_id,
+             texts[refusal].after_id);
+    refused->answer = (struct answer){
         .code = refusal == REFUSAL_COUPON_NOT_FOUND ? RPC_NOT_FOUND : RPC_FAILED_PRECONDITION,
         .reason = texts[refusal].reason,
-        .message = message,
+        .message = refused->message,
     };
-    with(&answer, "coupon_id", id);
-    if (refusal == REFUSAL_NOT_OPEN && coupon)
-        with(&answer, "open_time", clock_format(coupon->open_us, open_time));
-    send(call, &answer);
+    with(&refused->answer, "coupon_id", refused->id);
+    if (refusal == REFUSAL_NOT_OPEN && open_us != TIME_OPEN_START)
+        with(&refused->answer, "open_time", clock_format(open_us, refused->open_time));
+    uint8_t *bytes = pack_status(&refused->answer, &refused->len);
+    if (refused->len > sizeof refused->bytes)
+        abort();
+    memcpy(refused->bytes, bytes, refused->len);
+    free(bytes);
+}
+
+void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon_row *coupon) {
+    static _Thread_local struct refused last[64]; /* of coupons, by id */
+    int64_t open_us = refusal == REFUSAL_NOT_OPEN && coupon ? coupon->open_us : TIME_OPEN_START;
+    struct refused *refused = &last[(uint64_t)coupon_id % (sizeof last / sizeof last[0])];
+    if (refused->coupon_id != coupon_id || refused->refusal != refusal || refused->open_us != open_us)
+        pack_refusal(refused, coupon_id, refusal, open_us);
+    fail(call, &refused->answer, refused->bytes, refused->len);
 }
 
 static const char *state_name(const struct status_row *row) {
