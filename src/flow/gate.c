@@ -181,8 +181,8 @@ struct gate *gate_start(const struct config *config, const struct pg_options *po
     return gate;
 }
 
-/* What is known decides at once, on the caller's thread; the rest waits for the gate's. Where admit is behind, the refusal
- * comes from here: what the server spends on those whom it can't serve is missed by those whom it can. */
+/* What is known decides at once, on the caller's thread; the rest waits for the gate's. Where admit is behind, the
+ * refusal comes from here: what the server spends on those whom it can't serve is missed by those whom it can. */
 bool gate_push(struct gate *gate, struct request *request) {
     switch (known_judge(gate->known, request->coupon_id, &request->refusal, &request->coupon)) {
     case JUDGE_OPEN:

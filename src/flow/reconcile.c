@@ -128,8 +128,7 @@ static struct outbox_event event_again(struct reconcile *reconcile, const struct
         .request_id_len = strlen(row->request_id),
         .accept_us = row->accept_us,
     };
-    return (struct outbox_event){
-        row->coupon_id, row->ticket, {bytes, event_write(STREAM_REQUESTED, &event, bytes)}};
+    return (struct outbox_event){row->coupon_id, row->ticket, {bytes, event_write(STREAM_REQUESTED, &event, bytes)}};
 }
 
 /* Tickets that have become nothing although nothing has moved for long: told, and sent again. */

@@ -121,8 +121,8 @@ static bool load(struct winners *winners, const struct job *job, int64_t **ret_u
     bool ok = pg_connect(winners->pg, err);
     do {
         got = 0;
-        ok = ok && lookup_ledger_users(winners->pg, &winners->arena, job->coupon_id, &after, CHUNK, users + n, &got,
-                                       err);
+        ok = ok &&
+             lookup_ledger_users(winners->pg, &winners->arena, job->coupon_id, &after, CHUNK, users + n, &got, err);
         n += got;
         arena_reset(&winners->arena);
     } while (ok && got == CHUNK && n + CHUNK <= cap);

@@ -75,7 +75,8 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     call->received_bytes = 0;
     atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
     atomic_store_explicit(&call->pending_writes, 0, memory_order_relaxed);
-    call->ended = call->sending = call->status_sent = call->broken = call->is_unwatched = call->closes = call->is_pump_due = false;
+    call->ended = call->sending = call->status_sent = call->broken = call->is_unwatched = call->closes =
+        call->is_pump_due = false;
     call->headers_wanted = call->headers_sent = call->reading_held = call->receive_paused = false;
     call->outgoing = (struct write){0};
     call->compression = RPC_COMPRESSION_NONE;
@@ -269,8 +270,8 @@ static void closed(struct rpc_call *call);
 
 /* --- sending from other threads --- */
 
-/* Pollers that this thread has given something, to be woken at the end of its batch; each with a call that keeps it from
- * going away. */
+/* Pollers that this thread has given something, to be woken at the end of its batch; each with a call that keeps it
+ * from going away. */
 #define TO_WAKE_MAX 16
 static _Thread_local struct {
     int depth; /* of rpc_batch_begin */
@@ -285,8 +286,8 @@ static bool will_be_woken(const struct server_poller *poller) {
     return false;
 }
 
-/* call_pump, by the poller's thread; `call` has a reference of the caller's, or more. Lock held. Returns whether the poller
- * is to be woken once the lock is released, by wake. */
+/* call_pump, by the poller's thread; `call` has a reference of the caller's, or more. Lock held. Returns whether the
+ * poller is to be woken once the lock is released, by wake. */
 static bool pump_soon(struct rpc_call *call) {
     struct server_poller *poller = call->poller;
     if (poller_is_here(&poller->base)) {
@@ -619,8 +620,7 @@ bool call_has_ended(struct rpc_call *call) {
 }
 
 bool rpc_call_is_cancelled(const struct rpc_call *call) {
-    return atomic_load(&call->cancelled) ||
-           (call->deadline_us != INT64_MAX && clock_mono_us() >= call->deadline_us);
+    return atomic_load(&call->cancelled) || (call->deadline_us != INT64_MAX && clock_mono_us() >= call->deadline_us);
 }
 
 int64_t rpc_call_deadline_us(const struct rpc_call *call) {

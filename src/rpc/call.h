@@ -12,9 +12,9 @@
  * function, is watched from then on; the poller looks at those it has enlisted.
  *
  * Threads. All ops of a call run on its poller's thread. Answers come from any thread, and are given to the core by the
- * poller's: the core, with its locks, is then used by one thread, and answers of a batch lie together. `lock` guards the
- * fields said below and is held while sends are started, which keeps them in order; it is never held while foreign code
- * runs.
+ * poller's: the core, with its locks, is then used by one thread, and answers of a batch lie together. `lock` guards
+ * the fields said below and is held while sends are started, which keeps them in order; it is never held while foreign
+ * code runs.
  *
  * Cancelling. The core tells it through the close batch: then nothing is sent any more, and the service's cancel
  * function runs if the call has not ended yet. An answer may be given on another thread while it runs, or just before

@@ -1,14 +1,14 @@
 /* Holds back for a moment what the core sends to clients, so that many answers go out in one piece.
  *
- * The core makes a system call for each answer, since each is started by itself. Those of a batch belong together: while
- * anybody is within cork_begin and cork_end, what the core sends is copied and the core told that it was sent; the end of
- * a batch sends all of it, a system call for each connection. Pollers are within a batch for as long as there are events
- * to work on (poller.c).
+ * The core makes a system call for each answer, since each is started by itself. Those of a batch belong together:
+ * while anybody is within cork_begin and cork_end, what the core sends is copied and the core told that it was sent;
+ * the end of a batch sends all of it, a system call for each connection. Pollers are within a batch for as long as
+ * there are events to work on (poller.c).
  *
  *   cork    what is held back of a connection
  *   listed  said of a cork that whoever ends a batch will see
- *   stuck   said of one whose client does not read: tried again by the pollers, who don't sleep for long meanwhile. More
- *           than some the core is not told to be sent: it then waits for the client as ever
+ *   stuck   said of one whose client does not read: tried again by the pollers, who don't sleep for long meanwhile.
+ * More than some the core is not told to be sent: it then waits for the client as ever
  *
  * Any thread. A cork is guarded by one of a few locks, by its descriptor; list_lock is taken inside of it. Whether a
  * batch is open is decided under list_lock, so that the end of a batch sees what was listed because of it. Corks are

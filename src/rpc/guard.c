@@ -1,6 +1,6 @@
 /* Stands between clients and gRPC's core, where what they send can be seen: in libc's recvmsg, sendmsg, shutdown and
- * close, and OpenSSL's SSL_read and SSL_write, which the core calls through the dynamic linker. The functions here take their
- * places in the whole process, and do the same but for the connections that door.c asked about:
+ * close, and OpenSSL's SSL_read and SSL_write, which the core calls through the dynamic linker. The functions here take
+ * their places in the whole process, and do the same but for the connections that door.c asked about:
  *
  * - Who connects again and again, or went too far just now, is not let in for a while; addresses.c knows.
  * - What is read is judged by frames.c. Without TLS, one who goes too far finds the connection closed. With TLS, the

@@ -49,15 +49,15 @@ static inline void *op_arm(struct op *op, op_fn *fn) {
 }
 
 struct poller {
-    /* What there is to do besides events; both may be NULL. `work` does what there is, and returns whether there was any.
-     * `tick` comes before waiting, and returns for how many ms at most: 0 where there is work, -1 for ever. */
+    /* What there is to do besides events; both may be NULL. `work` does what there is, and returns whether there was
+     * any. `tick` comes before waiting, and returns for how many ms at most: 0 where there is work, -1 for ever. */
     bool (*work)(struct poller *poller);
     int (*tick)(struct poller *poller);
     grpc_completion_queue *queue;
     pthread_t thread;
     bool running;
     struct op wake_op;
-    grpc_channel *alarm; /* leads nowhere: that it does not change until now is an event at once */
+    grpc_channel *alarm;  /* leads nowhere: that it does not change until now is an event at once */
     pthread_mutex_t lock; /* guards what follows */
     bool is_waiting;      /* or about to: there may be work that it has not seen */
     bool is_waking;       /* an event that ends the wait is on its way */
@@ -362,10 +362,10 @@ int64_t guard_cut(enum rpc_abuse why);
 struct server_poller {
     struct poller base;
     struct rpc_server *server;
-    pthread_mutex_t lock; /* guards what follows */
+    pthread_mutex_t lock;  /* guards what follows */
     struct rpc_call *idle; /* not in use */
     size_t n_idle;
-    struct rpc_call *oldest, *youngest; /* unwatched */
+    struct rpc_call *oldest, *youngest;       /* unwatched */
     struct rpc_call *first_pump, **last_pump; /* have something to send that other threads have given them */
 };
 

@@ -287,4 +287,3 @@ static void on_accepted(struct op *op, bool ok) {
     receive(call);
     rpc_call_unref(call);
 }
-

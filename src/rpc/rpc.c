@@ -33,9 +33,9 @@ static void log_assertions(gpr_log_func_args *args) {
         fprintf(stderr, "gRPC core: %s:%d: %s\n", args->file, args->line, args->message);
 }
 
-/* Debian builds Abseil with its search for deadlocks, which keeps a graph of all locks of all threads under a lock of its
- * own: an eighth of what the core costs. It is C++, so it is called by its name in the library, which holds Abseil's
- * version; where there is no such function, nothing is searched for either. */
+/* Debian builds Abseil with its search for deadlocks, which keeps a graph of all locks of all threads under a lock of
+ * its own: an eighth of what the core costs. It is C++, so it is called by its name in the library, which holds
+ * Abseil's version; where there is no such function, nothing is searched for either. */
 #define SEARCH_NAME "_ZN4absl7debian329SetMutexDeadlockDetectionModeENS0_15OnDeadlockCycleE"
 extern void set_deadlock_search(int mode) __asm__(SEARCH_NAME) __attribute__((weak));
 

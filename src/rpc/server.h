@@ -203,7 +203,8 @@ void rpc_call_ref(struct rpc_call *call);
 void rpc_call_unref(struct rpc_call *call);
 
 /* What is answered between these two goes out together: pollers are woken once, at the end. For whoever answers many
- * calls one after the other; in between he shall not wait for anything. Pairs may be nested; both on the same thread. */
+ * calls one after the other; in between he shall not wait for anything. Pairs may be nested; both on the same thread.
+ */
 void rpc_batch_begin(void);
 void rpc_batch_end(void);
 

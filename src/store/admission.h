@@ -43,8 +43,8 @@ bool admission_look_up(struct pg *pg, struct arena *arena, struct admission_batc
                        struct err *err);
 
 /* Writes the rows, the coupons' new `accepted`, the outbox, and commits. Where it fails and the connection is lost, the
- * commit may have happened: reading again under the lock tells. admission_was_known: it failed, and has changed nothing,
- * because somebody is in the ledger already. */
+ * commit may have happened: reading again under the lock tells. admission_was_known: it failed, and has changed
+ * nothing, because somebody is in the ledger already. */
 bool admission_write(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
                      const struct admission_rows *rows, const struct outbox_batch *outbox, struct err *err);
 bool admission_was_known(const struct err *err);

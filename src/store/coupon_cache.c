@@ -1,5 +1,5 @@
-/* A hash table by coupon id, at most half full; an entry counts as long as its lane's generation is the one it was put in
- * with. */
+/* A hash table by coupon id, at most half full; an entry counts as long as its lane's generation is the one it was put
+ * in with. */
 #include "store/coupon_cache.h"
 
 #include <stdlib.h>
@@ -36,8 +36,7 @@ struct coupon_cache *coupon_cache_new(int lanes) {
     struct coupon_cache *cache = calloc(1, sizeof *cache);
     if (!cache)
         abort();
-    *cache = (struct coupon_cache){
-        .n_lanes = lanes, .lanes = calloc((size_t)lanes, sizeof *cache->lanes), .mask = 255};
+    *cache = (struct coupon_cache){.n_lanes = lanes, .lanes = calloc((size_t)lanes, sizeof *cache->lanes), .mask = 255};
     cache->entries = calloc(cache->mask + 1, sizeof *cache->entries);
     if (!cache->lanes || !cache->entries)
         abort();

@@ -5,8 +5,8 @@
  *           whoever changes one raises the epoch: under the lane's lock, an unchanged stamp proves that all rows
  *           remembered of the lane are as they were
  *
- * Of what is remembered only that counts which the lane's lock of the stream guards: for admit what is accepted, for issue
- * what is issued and rejected. One thread. */
+ * Of what is remembered only that counts which the lane's lock of the stream guards: for admit what is accepted, for
+ * issue what is issued and rejected. One thread. */
 #pragma once
 
 #include "store/outbox.h"
@@ -17,12 +17,12 @@ struct coupon_cache;
 struct coupon_cache *coupon_cache_new(int lanes);
 void coupon_cache_free(struct coupon_cache *cache); /* NULL is fine */
 
-/* Sends what reads those that are not remembered, after outbox_send_lock. `cache` NULL: all. Returns how many statements it
- * has sent. */
+/* Sends what reads those that are not remembered, after outbox_send_lock. `cache` NULL: all. Returns how many
+ * statements it has sent. */
 int coupon_cache_send_read(struct coupon_cache *cache, struct pg *pg, struct arena *arena, struct coupon_row *coupons,
                            size_t n);
-/* Takes the result (of the one statement, if any was sent) and the heads as read under the lock: fills all of `coupons`.
- * Another round trip where a lane was touched by somebody else. */
+/* Takes the result (of the one statement, if any was sent) and the heads as read under the lock: fills all of
+ * `coupons`. Another round trip where a lane was touched by somebody else. */
 bool coupon_cache_read(struct coupon_cache *cache, struct pg *pg, struct arena *arena, const PGresult *result,
                        const struct outbox_heads *heads, struct coupon_row *coupons, size_t n, struct err *err);
 /* After the commit: the coupons and the heads as they are now. */

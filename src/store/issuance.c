@@ -103,7 +103,8 @@ static struct runs runs_of(struct arena *arena, struct ticket *tickets, size_t n
     for (size_t i = 0; i < n; i++) {
         const struct ticket *ticket = &tickets[i];
         size_t last = runs.n - 1;
-        if (runs.n > 0 && runs.coupon_id[last] == ticket->coupon_id && follows(runs.last_ticket[last], ticket->ticket)) {
+        if (runs.n > 0 && runs.coupon_id[last] == ticket->coupon_id &&
+            follows(runs.last_ticket[last], ticket->ticket)) {
             runs.last_ticket[last] = ticket->ticket;
             continue;
         }
@@ -137,8 +138,8 @@ static void send_read_ledger(struct pg *pg, struct arena *arena, const struct is
     pg_send(pg, &read, &args);
 }
 
-/* The row of this ticket, or the place where it would be. Events come in the rows' order most of the time, so the search
- * begins behind the last one found. */
+/* The row of this ticket, or the place where it would be. Events come in the rows' order most of the time, so the
+ * search begins behind the last one found. */
 static int find_row(const PGresult *rows, int guess, const struct ticket *wanted) {
     int n = PQntuples(rows), low = 0, high = n;
     for (int at = guess; at < n && at <= guess + 1; at++) {
@@ -163,13 +164,14 @@ static void read_ledger(const PGresult *rows, struct arena *arena, struct issuan
         struct issuance_event *event = &events[i];
         const struct ticket wanted = {event->coupon_id, event->ticket};
         row = find_row(rows, row, &wanted);
-        if (row == PQntuples(rows) || pg_int8(rows, row, 0) != wanted.coupon_id || pg_int8(rows, row, 1) != wanted.ticket)
+        if (row == PQntuples(rows) || pg_int8(rows, row, 0) != wanted.coupon_id ||
+            pg_int8(rows, row, 1) != wanted.ticket)
             continue;
         event->ledger_user_id = pg_int8(rows, row, 2);
         event->accept_us = pg_time(rows, row, 3, 0);
         event->request_id_len = (size_t)PQgetlength(rows, row, 4);
-        event->request_id = memcpy(arena_alloc(arena, event->request_id_len), PQgetvalue(rows, row, 4),
-                                   event->request_id_len);
+        event->request_id =
+            memcpy(arena_alloc(arena, event->request_id_len), PQgetvalue(rows, row, 4), event->request_id_len);
     }
 }
 
@@ -298,8 +300,8 @@ static int send_dead(struct pg *pg, struct arena *arena, const struct issuance_r
     return 1;
 }
 
-bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *batch,
-                    const struct issuance_rows *rows, const struct outbox_batch *outbox, struct err *err) {
+bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *batch, const struct issuance_rows *rows,
+                    const struct outbox_batch *outbox, struct err *err) {
     static const struct pg_statement offsets = {"update consumer_offset o set next_offset = i.next_offset"
                                                 " from unnest($1::text[], $2::integer[], $3::bigint[])"
                                                 " i(topic, partition, next_offset)"

@@ -4,8 +4,8 @@
  *   look up   whether tickets were decided before, of those where the coupon's counters don't tell
  *   write     offsets, what is issued, counters, outbox, rejections, dead letters, commit
  *
- * Tickets come in runs, one behind the other, most of the time: a run is read from the ledger, and written as issued, at
- * once. */
+ * Tickets come in runs, one behind the other, most of the time: a run is read from the ledger, and written as issued,
+ * at once. */
 #pragma once
 
 #include "store/coupon_cache.h"
@@ -70,9 +70,9 @@ bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuanc
 /* Within the transaction: which of these were decided before. On failure the transaction is closed. */
 bool issuance_look_up(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
                       struct issuance_event *const *events, size_t n, struct err *err);
-/* batch->next_offset, the coupons' issued, rejected and highest are what they should become. Where it fails and the connection
- * is lost, the commit may have happened: the stored offsets tell, and reading again is enough. */
-bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *batch,
-                    const struct issuance_rows *rows, const struct outbox_batch *outbox, struct err *err);
+/* batch->next_offset, the coupons' issued, rejected and highest are what they should become. Where it fails and the
+ * connection is lost, the commit may have happened: the stored offsets tell, and reading again is enough. */
+bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *batch, const struct issuance_rows *rows,
+                    const struct outbox_batch *outbox, struct err *err);
 /* There is nothing to write. */
 void issuance_abandon(struct pg *pg, const struct issuance_batch *batch);

@@ -204,8 +204,8 @@ static bool configure(struct kafka_consumer *consumer, enum stream stream, const
         {"max.poll.interval.ms", "300000"},
         {"fetch.error.backoff.ms", "50"},
         {"queued.max.messages.kbytes", "16384"},
-        /* What bounds it is the size above: a consumer that has reached this many fetches nothing more for a second, even
-         * when it has worked them off long before. */
+        /* What bounds it is the size above: a consumer that has reached this many fetches nothing more for a second,
+         * even when it has worked them off long before. */
         {"queued.min.messages", "100000"},
     };
     /* What was requested is waited for; what was published is not, and fewer fetches are cheaper for all. */

@@ -55,8 +55,9 @@ static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, st
         {"compression.type", "none"},
         {"queue.buffering.max.kbytes", "65536"},
     };
-    /* Each request costs the broker and us, however little is in it. What was requested is waited for: but at 0 librdkafka's
-     * thread would spin, and send what comes in tiny requests. What was published is not: flags may be late by so much. */
+    /* Each request costs the broker and us, however little is in it. What was requested is waited for: but at 0
+     * librdkafka's thread would spin, and send what comes in tiny requests. What was published is not: flags may be
+     * late by so much. */
     if (!kafka_set(conf, "linger.ms", producer->stream == STREAM_REQUESTED ? "0.5" : "10", err))
         return false;
     char messages[16];

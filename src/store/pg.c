@@ -153,14 +153,15 @@ static void ignore_notice(void *arg, const PGresult *result) {
 static bool prepare_session(struct pg *pg, struct err *err) {
     char sql[600];
     /* idle_in_transaction: a stopped process must not hold a lane for longer than others can wait. */
-    snprintf(sql, sizeof sql,
-             "set statement_timeout = %d; set idle_in_transaction_session_timeout = %d; set jit = off;"
-             "set synchronous_commit = on; set client_min_messages = warning; set max_parallel_workers_per_gather = 0;%s",
-             pg->options.statement_timeout_ms, pg->options.statement_timeout_ms,
-             pg->options.hot ? "set plan_cache_mode = force_generic_plan; set enable_seqscan = off;"
-                               "set enable_hashjoin = off; set enable_mergejoin = off; set enable_bitmapscan = off;"
-                               "set enable_memoize = off; set enable_material = off"
-                             : "");
+    snprintf(
+        sql, sizeof sql,
+        "set statement_timeout = %d; set idle_in_transaction_session_timeout = %d; set jit = off;"
+        "set synchronous_commit = on; set client_min_messages = warning; set max_parallel_workers_per_gather = 0;%s",
+        pg->options.statement_timeout_ms, pg->options.statement_timeout_ms,
+        pg->options.hot ? "set plan_cache_mode = force_generic_plan; set enable_seqscan = off;"
+                          "set enable_hashjoin = off; set enable_mergejoin = off; set enable_bitmapscan = off;"
+                          "set enable_memoize = off; set enable_material = off"
+                        : "");
     return pg_exec(pg, sql, err) && read_schema(pg, err);
 }
 

@@ -30,7 +30,7 @@ struct coupon_row {
     bool frozen;
     enum coupon_status status;
     int64_t quantity, accepted, issued, rejected;
-    int64_t highest; /* ticket that was issued or rejected */
+    int64_t highest;            /* ticket that was issued or rejected */
     int64_t open_us, expire_us; /* TIME_OPEN_START, TIME_OPEN_END where absent */
     int64_t version;
 };

@@ -178,8 +178,9 @@ struct pg_bytes fixture_event(struct fixture *fixture, enum stream stream, int64
 void fixture_outbox(struct fixture *fixture, int64_t user_id, int64_t ticket) {
     struct err err;
     struct outbox_event event = {fixture->coupon_id, ticket, fixture_event(fixture, STREAM_REQUESTED, user_id, ticket)};
-    must(outbox_append(fixture->pg, &fixture->arena, STREAM_REQUESTED, (int)fixture->config.flow_lanes, &event, 1, &err),
-         &err);
+    must(
+        outbox_append(fixture->pg, &fixture->arena, STREAM_REQUESTED, (int)fixture->config.flow_lanes, &event, 1, &err),
+        &err);
 }
 
 static void on_ack(void *arg, uintptr_t tag, bool ok) {
@@ -191,8 +192,7 @@ void fixture_produce(struct fixture *fixture, enum stream stream, const void *va
     struct kafka_producer *producer;
     struct err err;
     int acked = 0, fd = eventfd(0, EFD_NONBLOCK);
-    struct outbox_entry entry = {
-        .coupon_id = fixture->coupon_id, .payload = value, .payload_len = len};
+    struct outbox_entry entry = {.coupon_id = fixture->coupon_id, .payload = value, .payload_len = len};
     must(kafka_producer_new(&fixture->kafka, stream, on_ack, &acked, fd, &producer, &err), &err);
     must(kafka_produce(producer, &entry, 1, 0, &err), &err);
     cr_assert(kafka_producer_flush(producer, 30000));

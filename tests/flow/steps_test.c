@@ -101,8 +101,8 @@ static void *admit_much(void *arg) {
     cr_assert(pg_connect(pg, &err), "%s", err.text);
     struct coupon_cache *cache = coupon_cache_new((int)fixture->config.flow_lanes);
     for (int i = 0; i < ROUNDS; i++)
-        admit_batch(pg, &arena, cache, (int)fixture->config.flow_lanes, fixture->coupon_id, admitting->first_user + i * BATCH,
-                    i % 2 == 0);
+        admit_batch(pg, &arena, cache, (int)fixture->config.flow_lanes, fixture->coupon_id,
+                    admitting->first_user + i * BATCH, i % 2 == 0);
     coupon_cache_free(cache);
     pg_free(pg);
     arena_deinit(&arena);
@@ -233,12 +233,9 @@ static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     cr_assert(issuance_offsets(fixture->pg, &fixture->arena, &place, &after, 1, &next, &err), "%s", err.text);
     struct pg_bytes bytes = fixture_event(fixture, STREAM_REQUESTED, first_user, next + 1);
     struct kafka_message message = {.place = place, .offset = next, .value = bytes.data, .value_len = bytes.len};
-    cr_assert(
-        issue_batch_run(&means, &message, 1, &(struct accepted_gap){place, -1}, &result, &err),
-        "%s", err.text);
-    cr_assert(
-        outbox_read(fixture->pg, &fixture->arena, STREAM_REQUESTED, &lane, &after, 1, 10, &entries, &n, &more, results,
-                    &err));
+    cr_assert(issue_batch_run(&means, &message, 1, &(struct accepted_gap){place, -1}, &result, &err), "%s", err.text);
+    cr_assert(outbox_read(fixture->pg, &fixture->arena, STREAM_REQUESTED, &lane, &after, 1, 10, &entries, &n, &more,
+                          results, &err));
     pg_clear(results, 2);
     after = 1;
     cr_assert(outbox_move_cursors(fixture->pg, &fixture->arena, STREAM_REQUESTED, &lane, &after, 1, &err));
@@ -449,7 +446,8 @@ Test(steps, issue_gives_what_the_ledger_promised_once_and_puts_the_rest_aside) {
     cr_assert_eq(fixture_number(&fixture, "select issued from issuance"), 3);
     cr_assert_eq(fixture_number(&fixture, "select sum(id - first_id + 1)::bigint from outbox_published_0"), 3);
     cr_assert_gt(fixture_number(&fixture, "select min(position('" FIXTURE_TRACEPARENT "'::bytea in events))"
-                                          " from outbox_published_0"), 0);
+                                          " from outbox_published_0"),
+                 0);
     cr_assert_eq(fixture_number(&fixture, "select count(*) from dead_letter where message_offset in (6, 7, 8, 9, 10)"
                                           " and length(reason) > 10"),
                  5);
@@ -492,16 +490,15 @@ Test(steps, a_gap_in_the_offsets_stops_a_partition_and_an_old_offset_is_passed_o
     cr_assert(issuance_offsets(fixture.pg, &arena, &place, &start, 1, &next, &err), "%s", err.text);
     struct kafka_message messages[] = {message_of(&fixture, 4, 4), message_of(&fixture, 5, 1),
                                        message_of(&fixture, 7, 3)};
-    cr_assert(issue_batch_run(&means, messages, 3, &(struct accepted_gap){place, -1}, &result, &err),
-              "%s", err.text);
+    cr_assert(issue_batch_run(&means, messages, 3, &(struct accepted_gap){place, -1}, &result, &err), "%s", err.text);
     cr_assert_eq(result.issued, 1);
     cr_assert(result.gap);
     cr_assert_eq(result.gap_expected, 6);
     cr_assert_eq(result.gap_found, 7);
     cr_assert_eq(result.next_offset[0], 6);
     /* Once it is known that offset 6 never comes. */
-    cr_assert(issue_batch_run(&means, &messages[2], 1, &(struct accepted_gap){place, 6}, &result, &err),
-              "%s", err.text);
+    cr_assert(issue_batch_run(&means, &messages[2], 1, &(struct accepted_gap){place, 6}, &result, &err), "%s",
+              err.text);
     cr_assert_eq(result.issued, 1);
     cr_assert_eq(result.next_offset[0], 8);
     coupon_cache_free(cache);
@@ -570,8 +567,7 @@ Test(steps, a_message_that_postgres_refuses_is_put_aside_and_the_others_are_issu
         messages[ticket - 1] = message_of(&fixture, ticket - 1, ticket);
     }
     cr_assert(issuance_offsets(fixture.pg, &arena, &place, &start, 1, &next, &err), "%s", err.text);
-    cr_assert(issue_batch_run(&means, messages, 8, &(struct accepted_gap){place, -1}, &result, &err),
-              "%s", err.text);
+    cr_assert(issue_batch_run(&means, messages, 8, &(struct accepted_gap){place, -1}, &result, &err), "%s", err.text);
     cr_assert_eq(result.issued, 7);
     cr_assert_eq(result.dead, 1);
     cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon where ticket <> 6"), 7);

@@ -84,7 +84,8 @@ Test(events, are_written_and_read_as_the_generated_code_does) {
         for (int stream = 0; stream < STREAMS; stream++) {
             size_t len = event_write((enum stream)stream, &event, mine);
             cr_assert_leq(len, EVENT_MAX);
-            cr_assert_eq(len, stream == STREAM_REQUESTED ? pack_requested(&event, theirs) : pack_published(&event, theirs));
+            cr_assert_eq(len,
+                         stream == STREAM_REQUESTED ? pack_requested(&event, theirs) : pack_published(&event, theirs));
             cr_assert_eq(memcmp(mine, theirs, len), 0);
             check_read((enum stream)stream, &event, mine, len);
         }
@@ -93,7 +94,11 @@ Test(events, are_written_and_read_as_the_generated_code_does) {
 
 Test(events, that_are_broken_are_refused_when_the_generated_code_refuses_them_and_never_read_over) {
     struct random random = {7};
-    const struct event event = {.coupon_id = 300, .user_id = 7, .ticket = 1, .request_id = "abc", .request_id_len = 3,
+    const struct event event = {.coupon_id = 300,
+                                .user_id = 7,
+                                .ticket = 1,
+                                .request_id = "abc",
+                                .request_id_len = 3,
                                 .accept_us = 1700000000123456};
     for (int i = 0; i < ROUNDS; i++) {
         uint8_t bytes[EVENT_MAX];
@@ -121,8 +126,8 @@ Test(events, that_are_broken_are_refused_when_the_generated_code_refuses_them_an
 }
 
 Test(events, with_fields_that_are_not_known_are_read) {
-    static const uint8_t bytes[] = {0x08, 0x05, 0x78, 0x01, 0x7a, 0x02, 'h', 'i', 0x79, 1, 2, 3, 4, 5, 6, 7, 8, 0x7d, 1, 2,
-                                    3, 4, 0x10, 0x07};
+    static const uint8_t bytes[] = {0x08, 0x05, 0x78, 0x01, 0x7a, 0x02, 'h', 'i', 0x79, 1, 2,    3,
+                                    4,    5,    6,    7,    8,    0x7d, 1,   2,   3,    4, 0x10, 0x07};
     struct event got;
     cr_assert(event_read(STREAM_REQUESTED, bytes, sizeof bytes, &got));
     cr_assert_eq(got.coupon_id, 5);
