@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "rpc/internal.h"
 
 /* Bytes of a connection, and of all. A batch of 2,000 answers has some 150,000. */
@@ -27,12 +28,14 @@
 /* A buffer that has grown beyond this is not kept. */
 #define KEPT_MAX (64 << 10)
 #define LOCKS    64 /* a power of two */
+/* Clients that do not read shall not keep a poller busy, however many they are. */
+#define RETRIES_AT_ONCE 256
 
 static pthread_mutex_t locks[LOCKS];
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 /* Guarded by list_lock, as are `next` and `is_listed`. */
-static struct cork *listed, *stuck;
-static atomic_int n_open; /* batches; one that ends looks at the lists afterwards */
+static struct cork *listed, *stuck, **stuck_end = &stuck; /* the latter in the order of their next try */
+static atomic_int n_open;                                 /* batches; one that ends looks at the lists afterwards */
 static atomic_bool any_stuck;
 static _Atomic int64_t n_held;
 
@@ -128,8 +131,9 @@ static void put_aside(struct cork *cork, int fd) {
     if (!cork->is_listed) {
         cork->is_listed = true;
         cork->fd = fd;
-        cork->next = stuck;
-        stuck = cork;
+        cork->next = NULL;
+        *stuck_end = cork;
+        stuck_end = &cork->next;
         atomic_store(&any_stuck, true);
     }
     pthread_mutex_unlock(&list_lock);
@@ -193,20 +197,29 @@ void cork_close(struct cork *cork, int fd) {
     pthread_mutex_unlock(lock_of(fd));
 }
 
+/* The first of those that are stuck; NULL: there is none. */
+static struct cork *take_stuck(void) {
+    pthread_mutex_lock(&list_lock);
+    struct cork *cork = stuck;
+    if (cork) {
+        stuck = cork->next;
+        stuck_end = stuck ? stuck_end : &stuck;
+        cork->is_listed = false;
+    }
+    atomic_store(&any_stuck, stuck != NULL);
+    pthread_mutex_unlock(&list_lock);
+    return cork;
+}
+
 bool cork_retry(void) {
+    static _Atomic int64_t tried_us;
     if (!atomic_load(&any_stuck))
         return true;
-    pthread_mutex_lock(&list_lock);
-    while (stuck) {
-        struct cork *cork = stuck;
-        stuck = cork->next;
-        cork->next = listed;
-        listed = cork;
-    }
-    atomic_store(&any_stuck, false);
-    pthread_mutex_unlock(&list_lock);
+    int64_t now_us = clock_mono_us(), last_us = atomic_load(&tried_us);
+    if (now_us - last_us < CORK_RETRY_MS * US_PER_MS || !atomic_compare_exchange_strong(&tried_us, &last_us, now_us))
+        return false;
     struct cork *cork;
-    while ((cork = take_listed()))
+    for (int i = 0; i < RETRIES_AT_ONCE && (cork = take_stuck()); i++)
         cork_push(cork, cork->fd);
     return !atomic_load(&any_stuck);
 }

@@ -343,7 +343,8 @@ ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int f
 void cork_push(struct cork *cork, int fd);
 /* The connection is about to be closed. */
 void cork_close(struct cork *cork, int fd);
-/* Tries again what clients did not take. False: they still don't. */
+/* Tries again what clients did not take, if it is time. False: there is some left; come again. */
+#define CORK_RETRY_MS 5
 bool cork_retry(void);
 
 /* --- guard.c --- */

@@ -6,9 +6,6 @@
 
 /* Events that are worked on before what has been answered goes out, should there be no end of them. */
 #define EVENTS_AT_ONCE 256
-/* How long clients that do not read are left alone. */
-#define STUCK_RETRY_MS 5
-
 static gpr_timespec time_in(int ms) {
     return ms < 0 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
                   : gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
@@ -50,8 +47,8 @@ static void set_waiting(struct poller *poller, bool is_waiting) {
 static grpc_event wait_for_event(struct poller *poller) {
     set_waiting(poller, true);
     int ms = poller->tick ? poller->tick(poller) : -1;
-    if (!cork_retry() && (ms < 0 || ms > STUCK_RETRY_MS))
-        ms = STUCK_RETRY_MS;
+    if (!cork_retry() && (ms < 0 || ms > CORK_RETRY_MS))
+        ms = CORK_RETRY_MS;
     grpc_event event = grpc_completion_queue_next(poller->queue, time_in(ms), NULL);
     set_waiting(poller, false);
     return event;
