@@ -24,6 +24,9 @@
 /* A unary call that has no answer by then is watched. Until then nobody here knows that it was cancelled. */
 #define WATCH_AFTER_MS 50
 
+/* Sends for other threads, before events have their turn. */
+#define PUMPS_PER_TURN 128
+
 static op_fn on_sent;
 
 /* --- life --- */
@@ -330,24 +333,30 @@ void rpc_batch_end(void) {
     }
 }
 
-bool call_pump_all(struct poller *base) {
-    struct server_poller *poller = OWNER_OF(base, struct server_poller, base);
+static struct rpc_call *take_pump(struct server_poller *poller) {
     pthread_mutex_lock(&poller->lock);
     struct rpc_call *call = poller->first_pump;
-    poller->first_pump = NULL;
-    poller->last_pump = &poller->first_pump;
+    if (call) {
+        poller->first_pump = call->next_pump;
+        poller->last_pump = call->next_pump ? poller->last_pump : &poller->first_pump;
+    }
     pthread_mutex_unlock(&poller->lock);
-    bool any = call != NULL;
-    while (call) {
-        struct rpc_call *next = call->next_pump;
+    return call;
+}
+
+bool call_pump_some(struct poller *base) {
+    struct server_poller *poller = OWNER_OF(base, struct server_poller, base);
+    struct rpc_call *call;
+    int n = 0;
+    while (n < PUMPS_PER_TURN && (call = take_pump(poller))) {
+        n++;
         pthread_mutex_lock(&call->lock);
         call->is_pump_due = false;
         call_pump(call);
         pthread_mutex_unlock(&call->lock);
         rpc_call_unref(call);
-        call = next;
     }
-    return any;
+    return n > 0;
 }
 
 /* --- what the core says of it --- */

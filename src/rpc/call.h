@@ -104,7 +104,7 @@ bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *
 void call_watch(struct rpc_call *call);
 void call_watch_later(struct rpc_call *call);
 /* A poller's work: sends what other threads have given to calls. */
-bool call_pump_all(struct poller *poller);
+bool call_pump_some(struct poller *poller);
 /* A poller's tick: watches those that take long. */
 int call_tick(struct poller *poller);
 /* Ends the call with a text; formatted as printf does. */

@@ -6,6 +6,8 @@
 
 /* Events that are worked on before what has been answered goes out, should there be no end of them. */
 #define EVENTS_AT_ONCE 256
+/* Of them, before other work has its turn. */
+#define EVENTS_PER_TURN 32
 static gpr_timespec time_in(int ms) {
     return ms < 0 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
                   : gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
@@ -54,20 +56,25 @@ static grpc_event wait_for_event(struct poller *poller) {
     return event;
 }
 
-/* False: there is nothing to do. */
-static bool work_on_event(struct poller *poller, grpc_event event) {
-    if (event.type != GRPC_OP_COMPLETE)
-        return poller->work && poller->work(poller);
-    struct op *op = event.tag;
-    atomic_load_explicit(&op->fn, memory_order_acquire)(op, event.success != 0);
-    return true;
+static void work_on_event(const grpc_event *event) {
+    struct op *op = event->tag;
+    atomic_load_explicit(&op->fn, memory_order_acquire)(op, event->success != 0);
 }
 
-/* Works on this event and on what else there is without waiting, as one batch. False: there will be no more. */
+/* Works on this event and on what else there is without waiting, as one batch. Events and other work take turns:
+ * neither waits for the other to end. False: there will be no more. */
 static bool work_on(struct poller *poller, grpc_event event) {
     cork_begin();
-    for (int i = 0; event.type != GRPC_QUEUE_SHUTDOWN && work_on_event(poller, event) && i < EVENTS_AT_ONCE; i++)
+    for (int i = 1; event.type != GRPC_QUEUE_SHUTDOWN && i <= EVENTS_AT_ONCE; i++) {
+        bool is_event = event.type == GRPC_OP_COMPLETE, has_worked = false;
+        if (is_event)
+            work_on_event(&event);
+        if (poller->work && (!is_event || i % EVENTS_PER_TURN == 0))
+            has_worked = poller->work(poller);
+        if ((!is_event && !has_worked) || i == EVENTS_AT_ONCE)
+            break;
         event = grpc_completion_queue_next(poller->queue, gpr_inf_past(GPR_CLOCK_MONOTONIC), NULL);
+    }
     cork_end();
     return event.type != GRPC_QUEUE_SHUTDOWN;
 }

@@ -168,7 +168,7 @@ static bool create_pollers(struct rpc_server *server, struct err *err) {
         struct server_poller *poller = &server->pollers[i];
         poller->server = server;
         pthread_mutex_init(&poller->lock, NULL);
-        poller->base.work = call_pump_all;
+        poller->base.work = call_pump_some;
         poller->base.tick = call_tick;
         poller->last_pump = &poller->first_pump;
         poller_init(&poller->base);
