@@ -260,8 +260,8 @@ class Floods(Hostile):
         self.assertGreater(self.cut("streams"), 0)
 
     def test_calls_whose_message_never_comes(self):
-        # When a connection breaks, the core ends its calls one after another and does nothing else meanwhile: 25 us each.
-        self.begin(grpc__max_concurrent_streams=2000)
+        # When a connection breaks, the core ends its calls one after another and does nothing else meanwhile: 75 us each.
+        self.begin(grpc__max_concurrent_streams=800)
         self.attack(floods.calls_without_message)
 
 
