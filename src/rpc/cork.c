@@ -33,7 +33,7 @@
 
 static pthread_mutex_t locks[LOCKS];
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
-/* Guarded by list_lock, as are `next` and `is_listed`. */
+/* Guarded by list_lock, as are `next`, `fd` and `is_listed`. */
 static struct cork *listed, *stuck, **stuck_end = &stuck; /* the latter in the order of their next try */
 static atomic_int n_open;                                 /* batches; one that ends looks at the lists afterwards */
 static atomic_bool any_stuck;
@@ -139,12 +139,13 @@ static void put_aside(struct cork *cork, int fd) {
     pthread_mutex_unlock(&list_lock);
 }
 
-static struct cork *take_listed(void) {
+static struct cork *take_listed(int *ret_fd) {
     pthread_mutex_lock(&list_lock);
     struct cork *cork = listed;
     if (cork) {
         listed = cork->next;
         cork->is_listed = false;
+        *ret_fd = cork->fd;
     }
     pthread_mutex_unlock(&list_lock);
     return cork;
@@ -198,13 +199,14 @@ void cork_close(struct cork *cork, int fd) {
 }
 
 /* The first of those that are stuck; NULL: there is none. */
-static struct cork *take_stuck(void) {
+static struct cork *take_stuck(int *ret_fd) {
     pthread_mutex_lock(&list_lock);
     struct cork *cork = stuck;
     if (cork) {
         stuck = cork->next;
         stuck_end = stuck ? stuck_end : &stuck;
         cork->is_listed = false;
+        *ret_fd = cork->fd;
     }
     atomic_store(&any_stuck, stuck != NULL);
     pthread_mutex_unlock(&list_lock);
@@ -219,8 +221,9 @@ bool cork_retry(void) {
     if (now_us - last_us < CORK_RETRY_MS * US_PER_MS || !atomic_compare_exchange_strong(&tried_us, &last_us, now_us))
         return false;
     struct cork *cork;
-    for (int i = 0; i < RETRIES_AT_ONCE && (cork = take_stuck()); i++)
-        cork_push(cork, cork->fd);
+    int fd;
+    for (int i = 0; i < RETRIES_AT_ONCE && (cork = take_stuck(&fd)); i++)
+        cork_push(cork, fd);
     return !atomic_load(&any_stuck);
 }
 
@@ -231,6 +234,7 @@ void cork_begin(void) {
 void cork_end(void) {
     atomic_fetch_sub(&n_open, 1);
     struct cork *cork;
-    while ((cork = take_listed()))
-        cork_push(cork, cork->fd);
+    int fd;
+    while ((cork = take_listed(&fd)))
+        cork_push(cork, fd);
 }
