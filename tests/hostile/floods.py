@@ -283,7 +283,7 @@ def never_reading(address, make, what, count, frames_each=1):
 def never_reading_watchers(address):
     block, body = h2.request_block(WATCH_STATUS), h2.message(h2.field(1, 1) + h2.field(2, 1))
     return never_reading(address, lambda stream: frame(HEADERS, h2.END_HEADERS, stream, block) +
-                         frame(DATA, h2.END_STREAM, stream, body), "watchers", 9000)
+                         frame(DATA, h2.END_STREAM, stream, body), "watchers", 2000)
 
 
 def never_reading_reflection(address):
