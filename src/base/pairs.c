@@ -34,3 +34,8 @@ bool pairs_add(struct pairs *pairs, int64_t a, int64_t b) {
 bool pairs_has(const struct pairs *pairs, int64_t a, int64_t b) {
     return find(pairs, a, b)->used;
 }
+
+int compare_int64(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}

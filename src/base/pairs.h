@@ -24,3 +24,5 @@ bool pairs_has(const struct pairs *pairs, int64_t a, int64_t b);
 
 /* A number's hash that mixes all bits. */
 uint64_t hash_int64(int64_t value);
+/* For qsort and bsearch: two int64_t, ascending. */
+int compare_int64(const void *a, const void *b);

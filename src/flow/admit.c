@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/murmur2.h"
+#include "base/pairs.h"
 #include "flow/admit_decide.h"
 #include "flow/answer.h"
 #include "flow/events.h"
@@ -50,11 +51,6 @@ struct batch {
     struct admission_batch rows;
 };
 
-static int by_id(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static size_t index_of(const struct coupon_row *coupons, size_t n, int64_t id) {
     size_t low = 0, high = n;
     while (high - low > 1) {
@@ -81,7 +77,7 @@ static void batch_init(struct batch *batch, struct worker *worker, void **items,
         ids[i] = sorted[i] = batch->requests[i]->coupon_id;
         user_ids[i] = batch->requests[i]->user_id;
     }
-    qsort(sorted, n, sizeof *sorted, by_id);
+    qsort(sorted, n, sizeof *sorted, compare_int64);
     struct coupon_row *coupons = ARENA_ARRAY(arena, struct coupon_row, n);
     size_t n_coupons = 0;
     for (size_t i = 0; i < n; i++)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/murmur2.h"
+#include "base/pairs.h"
 #include "flow/events.h"
 #include "flow/issue_decide.h"
 
@@ -23,7 +24,7 @@ struct taken {
 
 static int by_id(const void *a, const void *b) {
     const struct coupon_row *x = a, *y = b;
-    return x->id < y->id ? -1 : x->id > y->id;
+    return compare_int64(&x->id, &y->id);
 }
 
 static int by_place(const void *a, const void *b) {

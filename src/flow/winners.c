@@ -106,11 +106,6 @@ bool winners_exclude(struct winners *winners, const struct coupon_row *coupon, e
     return excluded;
 }
 
-static int by_number(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* The whole ledger of a coupon, sorted. False: Postgres failed, or there are more than `max`. */
 static bool load(struct winners *winners, const struct job *job, int64_t **ret_users, size_t *ret_n, struct err *err) {
     size_t n = 0, got, cap = job->n_expected + CHUNK;
@@ -130,7 +125,7 @@ static bool load(struct winners *winners, const struct job *job, int64_t **ret_u
         free(users);
         return ok ? err_set(err, ERR_CONFLICT, BACKEND_NONE, "the ledger has grown") : false;
     }
-    qsort(users, n, sizeof *users, by_number);
+    qsort(users, n, sizeof *users, compare_int64);
     *ret_users = users;
     *ret_n = n;
     return true;

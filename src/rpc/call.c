@@ -2,9 +2,9 @@
  *
  * Sending. What the service says is put into the call (messages into `writes`, the end into `ended` and the status
  * fields), then call_pump, on the poller's thread, makes the next batch of it unless one is on its way, whose op pumps
- * again. So a unary answer
- * is one batch (headers, message, status), a refusal is one batch (headers, status: trailers-only on the wire), and the
- * last message of a stream shares its batch with the status where they come together. */
+ * again. So a unary answer is one batch (headers, message, status), a refusal is one batch (headers, status:
+ * trailers-only on the wire), and the last message of a stream shares its batch with the status where they come
+ * together. */
 #include "rpc/call.h"
 
 #include <inttypes.h>
@@ -20,12 +20,6 @@
 #define REFUSAL_TEXT_MAX  400  /* bytes, in call_refuse */
 /* A client whose deadline passes cancels the call in the same moment as our core does: either may come first. */
 #define DEADLINE_SLACK_US 10000
-
-/* A unary call that has no answer by then is watched. Until then nobody here knows that it was cancelled. */
-#define WATCH_AFTER_MS 50
-
-/* Sends for other threads, before events have their turn. */
-#define PUMPS_PER_TURN 128
 
 static op_fn on_sent;
 
@@ -91,22 +85,11 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     return call;
 }
 
-static void unlist(struct rpc_call *call) {
-    struct server_poller *poller = call->poller;
-    pthread_mutex_lock(&poller->lock);
-    if (call->is_enlisted) {
-        *(call->older ? &call->older->younger : &poller->oldest) = call->younger;
-        *(call->younger ? &call->younger->older : &poller->youngest) = call->older;
-        call->is_enlisted = false;
-    }
-    pthread_mutex_unlock(&poller->lock);
-}
-
 /* Gives back what the call holds, then the call to the pool. The caller's thread may be any. */
 static void call_recycle(struct rpc_call *call) {
     struct server_poller *poller = call->poller;
     if (call->is_unwatched) /* the core would not take its answer */
-        unlist(call);
+        call_unlist(call);
     if (call->caller)
         callers_leave(call->server->callers, call->caller);
     if (call->core)
@@ -223,20 +206,10 @@ static grpc_op close_op(struct rpc_call *call) {
     return op;
 }
 
-/* Watches it if that was left for later. Lock held. */
-static void watch_now(struct rpc_call *call) {
-    if (!call->is_unwatched)
-        return;
-    call->is_unwatched = false;
-    unlist(call);
-    call_watch(call);
-}
-
-/* Starts the next batch of sends if there is something to send and none is on its way. Lock held. */
-static void call_pump(struct rpc_call *call) {
+void call_pump(struct rpc_call *call) {
     if (call->broken || atomic_load_explicit(&call->cancelled, memory_order_relaxed)) {
         drop_writes(call);
-        watch_now(call); /* who ends it meanwhile is told by nothing else */
+        call_watch_now(call); /* who ends it meanwhile is told by nothing else */
         return;
     }
     bool message = call->writes.count > 0;
@@ -257,7 +230,7 @@ static void call_pump(struct rpc_call *call) {
     if (status && call->is_unwatched) {
         call->is_unwatched = false;
         call->closes = true;
-        unlist(call);
+        call_unlist(call);
         ops[n++] = close_op(call);
     }
     call->headers_sent = true;
@@ -270,94 +243,6 @@ static void call_pump(struct rpc_call *call) {
 }
 
 static void closed(struct rpc_call *call);
-
-/* --- sending from other threads --- */
-
-/* Pollers that this thread has given something, to be woken at the end of its batch; each with a call that keeps it
- * from going away. */
-#define TO_WAKE_MAX 16
-static _Thread_local struct {
-    int depth; /* of rpc_batch_begin */
-    int n;
-    struct rpc_call *calls[TO_WAKE_MAX];
-} batch;
-
-static bool will_be_woken(const struct server_poller *poller) {
-    for (int i = 0; i < batch.n; i++)
-        if (batch.calls[i]->poller == poller)
-            return true;
-    return false;
-}
-
-/* call_pump, by the poller's thread; `call` has a reference of the caller's, or more. Lock held. Returns whether the
- * poller is to be woken once the lock is released, by wake. */
-static bool pump_soon(struct rpc_call *call) {
-    struct server_poller *poller = call->poller;
-    if (poller_is_here(&poller->base)) {
-        call_pump(call);
-        return false;
-    }
-    if (call->is_pump_due)
-        return false;
-    call->is_pump_due = true;
-    rpc_call_ref(call);
-    pthread_mutex_lock(&poller->lock);
-    call->next_pump = NULL;
-    *poller->last_pump = call;
-    poller->last_pump = &call->next_pump;
-    pthread_mutex_unlock(&poller->lock);
-    return !will_be_woken(poller);
-}
-
-/* The call must have a reference of the caller's: it keeps the poller. */
-static void wake(struct rpc_call *call) {
-    if (batch.depth == 0 || batch.n == TO_WAKE_MAX) {
-        poller_wake(&call->poller->base);
-    } else {
-        rpc_call_ref(call);
-        batch.calls[batch.n++] = call;
-    }
-}
-
-void rpc_batch_begin(void) {
-    batch.depth++;
-}
-
-void rpc_batch_end(void) {
-    if (--batch.depth > 0)
-        return;
-    while (batch.n > 0) {
-        struct rpc_call *call = batch.calls[--batch.n];
-        poller_wake(&call->poller->base);
-        rpc_call_unref(call);
-    }
-}
-
-static struct rpc_call *take_pump(struct server_poller *poller) {
-    pthread_mutex_lock(&poller->lock);
-    struct rpc_call *call = poller->first_pump;
-    if (call) {
-        poller->first_pump = call->next_pump;
-        poller->last_pump = call->next_pump ? poller->last_pump : &poller->first_pump;
-    }
-    pthread_mutex_unlock(&poller->lock);
-    return call;
-}
-
-bool call_pump_some(struct poller *base) {
-    struct server_poller *poller = OWNER_OF(base, struct server_poller, base);
-    struct rpc_call *call;
-    int n = 0;
-    while (n < PUMPS_PER_TURN && (call = take_pump(poller))) {
-        n++;
-        pthread_mutex_lock(&call->lock);
-        call->is_pump_due = false;
-        call_pump(call);
-        pthread_mutex_unlock(&call->lock);
-        rpc_call_unref(call);
-    }
-    return n > 0;
-}
 
 /* --- what the core says of it --- */
 
@@ -461,50 +346,6 @@ void call_watch(struct rpc_call *call) {
     call_start(call, &op, 1, &call->close_op, on_closed);
 }
 
-void call_watch_later(struct rpc_call *call) {
-    struct server_poller *poller = call->poller;
-    call->is_unwatched = true; /* nobody else has the call yet */
-    pthread_mutex_lock(&poller->lock);
-    call->is_enlisted = true;
-    call->younger = NULL;
-    call->older = poller->youngest;
-    *(call->older ? &call->older->younger : &poller->oldest) = call;
-    poller->youngest = call;
-    pthread_mutex_unlock(&poller->lock);
-}
-
-/* The oldest one that is unwatched, if it has waited for long; with a reference, since its answer may come any time. */
-static struct rpc_call *take_slow(struct server_poller *poller, int64_t before_us, int64_t *ret_wait_us) {
-    pthread_mutex_lock(&poller->lock);
-    struct rpc_call *call = poller->oldest;
-    *ret_wait_us = call ? call->start_us - before_us : -1;
-    if (call && *ret_wait_us <= 0)
-        rpc_call_ref(call);
-    else
-        call = NULL;
-    pthread_mutex_unlock(&poller->lock);
-    return call;
-}
-
-int call_tick(struct poller *base) {
-    struct server_poller *poller = OWNER_OF(base, struct server_poller, base);
-    struct rpc_call *call;
-    pthread_mutex_lock(&poller->lock);
-    bool is_pump_due = poller->first_pump != NULL;
-    pthread_mutex_unlock(&poller->lock);
-    int64_t wait_us, now_us = clock_mono_us();
-    while ((call = take_slow(poller, now_us - WATCH_AFTER_MS * US_PER_MS, &wait_us))) {
-        pthread_mutex_lock(&call->lock);
-        watch_now(call);
-        pthread_mutex_unlock(&call->lock);
-        unlist(call); /* it may have been answered just now */
-        rpc_call_unref(call);
-    }
-    if (is_pump_due)
-        return 0;
-    return wait_us < 0 ? -1 : (int)(wait_us / US_PER_MS) + 1;
-}
-
 /* For rpc_server_stop: the own services' streams end as if their client had cancelled them, but are told why. */
 void call_close_own_streams(struct rpc_server *server) {
     pthread_mutex_lock(&server->lock);
@@ -551,10 +392,10 @@ static void call_end(struct rpc_call *call, int code, grpc_slice text, const grp
         writes_push(&call->writes, message, call->compress);
         atomic_fetch_add(&call->pending_writes, 1);
     }
-    bool is_to_wake = pump_soon(call);
+    bool is_to_wake = call_pump_soon(call);
     pthread_mutex_unlock(&call->lock);
     if (is_to_wake)
-        wake(call);
+        call_wake(call);
     rpc_call_unref(call); /* the service's */
 }
 
@@ -565,11 +406,11 @@ static void call_write(struct rpc_call *call, grpc_byte_buffer *message) {
     if (take) {
         writes_push(&call->writes, message, call->compress);
         atomic_fetch_add(&call->pending_writes, 1);
-        is_to_wake = pump_soon(call);
+        is_to_wake = call_pump_soon(call);
     }
     pthread_mutex_unlock(&call->lock);
     if (is_to_wake)
-        wake(call);
+        call_wake(call);
     if (message && !take)
         grpc_byte_buffer_destroy(message);
 }
@@ -641,7 +482,7 @@ bool call_on_cancel(struct rpc_call *call, void (*fn)(void *arg), void *arg) {
     bool ended = call->ended;
     bool now = !ended && atomic_load(&call->cancelled);
     if (!ended)
-        watch_now(call);
+        call_watch_now(call);
     if (!ended && !now) {
         call->on_cancel = fn;
         call->on_cancel_arg = arg;
@@ -708,10 +549,10 @@ bool rpc_call_add_trailer(struct rpc_call *call, const struct rpc_metadatum *tra
 void rpc_call_send_headers(struct rpc_call *call) {
     pthread_mutex_lock(&call->lock);
     call->headers_wanted = true;
-    bool is_to_wake = pump_soon(call);
+    bool is_to_wake = call_pump_soon(call);
     pthread_mutex_unlock(&call->lock);
     if (is_to_wake)
-        wake(call);
+        call_wake(call);
 }
 
 void rpc_call_set_compression(struct rpc_call *call, enum rpc_compression compression) {

@@ -32,9 +32,8 @@ struct rpc_call {
     struct arena message_arena; /* the current message of a client or bidi stream */
 
     struct rpc_call *next_idle;
-    struct rpc_call *older, *younger; /* of those unwatched; guarded by the poller's lock, as is is_enlisted */
-    bool is_enlisted;
-    struct rpc_call *next_pump; /* guarded by the poller's lock */
+    struct rpc_call *older, *younger; /* of those with is_unwatched; guarded by the poller's lock */
+    struct rpc_call *next_pump;       /* guarded by the poller's lock */
     atomic_int refs;
 
     /* of the accept; then read-only */
@@ -103,6 +102,17 @@ bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *
 /* Starts waiting for the end of an accepted call: now, or with its answer, or when it turns out to take long. */
 void call_watch(struct rpc_call *call);
 void call_watch_later(struct rpc_call *call);
+/* After call_watch_later: now. Else does nothing. Lock held. */
+void call_watch_now(struct rpc_call *call);
+/* After call_watch_later, where is_unwatched ends otherwise: nobody has to watch it, or something else does. */
+void call_unlist(struct rpc_call *call);
+/* Starts the next batch of sends if there is something to send and none is on its way. Lock held, poller's thread. */
+void call_pump(struct rpc_call *call);
+/* call_pump, by the poller's thread; `call` has a reference of the caller's, or more. Lock held, any thread. Returns
+ * whether the poller is to be woken once the lock is released, by call_wake. */
+bool call_pump_soon(struct rpc_call *call);
+/* The call must have a reference of the caller's: it keeps the poller. */
+void call_wake(struct rpc_call *call);
 /* A poller's work: sends what other threads have given to calls. */
 bool call_pump_some(struct poller *poller);
 /* A poller's tick: watches those that take long. */

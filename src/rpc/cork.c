@@ -33,9 +33,9 @@
 
 static pthread_mutex_t locks[LOCKS];
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
-/* Guarded by list_lock, as are `next`, `fd` and `is_listed`. */
-static struct cork *listed, *stuck, **stuck_end = &stuck; /* the latter in the order of their next try */
-static atomic_int n_open;                                 /* batches; one that ends looks at the lists afterwards */
+/* First in, first out. Guarded by list_lock, as are `next`, `fd` and `is_listed`. */
+static struct list { struct cork *first, **end; } listed = {.end = &listed.first}, stuck = {.end = &stuck.first};
+static atomic_int n_open; /* batches; one that ends looks at the lists afterwards */
 static atomic_bool any_stuck;
 static _Atomic int64_t n_held;
 
@@ -112,43 +112,47 @@ static bool push(struct cork *cork, int fd) {
     return true;
 }
 
+/* list_lock held. A cork is on one list at a time. */
+static void enlist(struct list *list, struct cork *cork, int fd) {
+    if (cork->is_listed)
+        return;
+    cork->is_listed = true;
+    cork->fd = fd;
+    cork->next = NULL;
+    *list->end = cork;
+    list->end = &cork->next;
+    atomic_store(&any_stuck, stuck.first != NULL);
+}
+
+/* NULL: there is none. */
+static struct cork *take_first(struct list *list, int *ret_fd) {
+    pthread_mutex_lock(&list_lock);
+    struct cork *cork = list->first;
+    if (cork) {
+        list->first = cork->next;
+        list->end = list->first ? list->end : &list->first;
+        cork->is_listed = false;
+        *ret_fd = cork->fd;
+        atomic_store(&any_stuck, stuck.first != NULL);
+    }
+    pthread_mutex_unlock(&list_lock);
+    return cork;
+}
+
 /* Cork's lock held. False: no batch is open. */
 static bool put_on_list(struct cork *cork, int fd) {
     pthread_mutex_lock(&list_lock);
     bool take = cork->is_listed || atomic_load(&n_open) > 0;
-    if (take && !cork->is_listed) {
-        cork->is_listed = true;
-        cork->fd = fd;
-        cork->next = listed;
-        listed = cork;
-    }
+    if (take)
+        enlist(&listed, cork, fd);
     pthread_mutex_unlock(&list_lock);
     return take;
 }
 
 static void put_aside(struct cork *cork, int fd) {
     pthread_mutex_lock(&list_lock);
-    if (!cork->is_listed) {
-        cork->is_listed = true;
-        cork->fd = fd;
-        cork->next = NULL;
-        *stuck_end = cork;
-        stuck_end = &cork->next;
-        atomic_store(&any_stuck, true);
-    }
+    enlist(&stuck, cork, fd);
     pthread_mutex_unlock(&list_lock);
-}
-
-static struct cork *take_listed(int *ret_fd) {
-    pthread_mutex_lock(&list_lock);
-    struct cork *cork = listed;
-    if (cork) {
-        listed = cork->next;
-        cork->is_listed = false;
-        *ret_fd = cork->fd;
-    }
-    pthread_mutex_unlock(&list_lock);
-    return cork;
 }
 
 /* Holds it back if a batch is open, else sends it. Cork's lock held. */
@@ -198,21 +202,6 @@ void cork_close(struct cork *cork, int fd) {
     pthread_mutex_unlock(lock_of(fd));
 }
 
-/* The first of those that are stuck; NULL: there is none. */
-static struct cork *take_stuck(int *ret_fd) {
-    pthread_mutex_lock(&list_lock);
-    struct cork *cork = stuck;
-    if (cork) {
-        stuck = cork->next;
-        stuck_end = stuck ? stuck_end : &stuck;
-        cork->is_listed = false;
-        *ret_fd = cork->fd;
-    }
-    atomic_store(&any_stuck, stuck != NULL);
-    pthread_mutex_unlock(&list_lock);
-    return cork;
-}
-
 bool cork_retry(void) {
     static _Atomic int64_t tried_us;
     if (!atomic_load(&any_stuck))
@@ -222,7 +211,7 @@ bool cork_retry(void) {
         return false;
     struct cork *cork;
     int fd;
-    for (int i = 0; i < RETRIES_AT_ONCE && (cork = take_stuck(&fd)); i++)
+    for (int i = 0; i < RETRIES_AT_ONCE && (cork = take_first(&stuck, &fd)); i++)
         cork_push(cork, fd);
     return !atomic_load(&any_stuck);
 }
@@ -235,6 +224,6 @@ void cork_end(void) {
     atomic_fetch_sub(&n_open, 1);
     struct cork *cork;
     int fd;
-    while ((cork = take_listed(&fd)))
+    while ((cork = take_first(&listed, &fd)))
         cork_push(cork, fd);
 }

@@ -8,6 +8,7 @@
 #define EVENTS_AT_ONCE 256
 /* Of them, before other work has its turn. */
 #define EVENTS_PER_TURN 32
+
 static gpr_timespec time_in(int ms) {
     return ms < 0 ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
                   : gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
@@ -65,7 +66,7 @@ static void work_on_event(const grpc_event *event) {
  * neither waits for the other to end. False: there will be no more. */
 static bool work_on(struct poller *poller, grpc_event event) {
     cork_begin();
-    for (int i = 1; event.type != GRPC_QUEUE_SHUTDOWN && i <= EVENTS_AT_ONCE; i++) {
+    for (int i = 1; event.type != GRPC_QUEUE_SHUTDOWN; i++) {
         bool is_event = event.type == GRPC_OP_COMPLETE, has_worked = false;
         if (is_event)
             work_on_event(&event);
