@@ -2,7 +2,8 @@
  * consumption is known to drop messages around seek, pause and rebalance).
  *
  * Commits: kafka_commit only notes how far a place is done; kafka_consume sends what Kafka has not confirmed yet, one
- * request at a time, so a lost commit is repeated and a busy consumer does not send one per partition and batch. */
+ * request at a time and ten in a second, so a lost commit is repeated and a busy consumer does not send one per partition
+ * and batch. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #include "store/kafka_internal.h"
 
 #define QUERY_TIMEOUT_MS 2000
+/* Each is a write for the broker, and only tools that show the lag want it. */
+#define COMMIT_EVERY_US  (100 * US_PER_MS)
 #define COMMIT_RETRY_US  (250 * US_PER_MS)
 #define CLOSE_TIMEOUT_US (3 * US_PER_S)
 #define CLOSE_POLL_MS    10
@@ -35,7 +38,7 @@ struct kafka_consumer {
     struct progress *progress;
     size_t n_progress;
     bool commit_due, commit_in_flight;
-    int64_t commit_retry_us;
+    int64_t next_commit_us;
 };
 
 int kafka_place_compare(const struct kafka_place *a, const struct kafka_place *b) {
@@ -155,12 +158,12 @@ static void committed(rd_kafka_t *rk, rd_kafka_resp_err_t error, rd_kafka_topic_
     }
     if (failed) {
         consumer->commit_due = true;
-        consumer->commit_retry_us = clock_mono_us() + COMMIT_RETRY_US;
+        consumer->next_commit_us = clock_mono_us() + COMMIT_RETRY_US;
     }
 }
 
 static void send_commits(struct kafka_consumer *consumer) {
-    if (!consumer->commit_due || consumer->commit_in_flight || clock_mono_us() < consumer->commit_retry_us)
+    if (!consumer->commit_due || consumer->commit_in_flight || clock_mono_us() < consumer->next_commit_us)
         return;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
     for (size_t i = 0; i < consumer->n_progress; i++) {
@@ -172,10 +175,8 @@ static void send_commits(struct kafka_consumer *consumer) {
     consumer->commit_due = false;
     if (list->cnt) {
         consumer->commit_in_flight = !rd_kafka_commit(consumer->rk, list, 1);
-        if (!consumer->commit_in_flight) {
-            consumer->commit_due = true;
-            consumer->commit_retry_us = clock_mono_us() + COMMIT_RETRY_US;
-        }
+        consumer->commit_due = !consumer->commit_in_flight;
+        consumer->next_commit_us = clock_mono_us() + (consumer->commit_in_flight ? COMMIT_EVERY_US : COMMIT_RETRY_US);
     }
     rd_kafka_topic_partition_list_destroy(list);
 }
