@@ -31,6 +31,8 @@
 #define MOVE_EVERY_US     (20 * US_PER_MS)
 #define TOPICS_TIMEOUT_MS 3000
 #define STOP_FLUSH_MS     3000
+/* What was requested goes out at once. If the broker takes longer, other things have their turn meanwhile. */
+#define FLUSH_MS 20
 
 /* A message's tag: lane, epoch and id in one word. */
 #define TAG_ID_BITS    40
@@ -388,13 +390,16 @@ static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) 
     bool late = now_us - relay->read_us >= relay->poll_us;
     relay->due = atomic_exchange(&relay->woken, false) || relay->due || relay->behind || late;
     bool room = relay->in_flight <= relay->in_flight_max / 2;
-    /* While the last events are on their way, new ones gather: requests to Kafka get fewer as it gets busier. */
-    bool gathers = relay->in_flight > 0 && !relay->behind && !late;
+    /* While the last events are on their way, new ones gather: requests to Kafka get fewer as it gets busier. And
+     * librdkafka, which sends a partition's next ones only then, would spin all the while that it has them. */
+    bool gathers = relay->in_flight > 0 && !relay->behind;
     if (relay->due && room && !gathers) {
         relay->read_us = now_us;
         relay->due = false;
         if (!read_and_send(relay, err))
             return false;
+        if (relay->stream == STREAM_REQUESTED && relay->in_flight > 0 && !relay->behind)
+            kafka_producer_flush(relay->producer, FLUSH_MS);
         kafka_producer_poll(relay->producer);
     }
     if (now_us - relay->cursors_us >= relay->poll_us) {

@@ -55,10 +55,10 @@ static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, st
         {"compression.type", "none"},
         {"queue.buffering.max.kbytes", "65536"},
     };
-    /* Each request costs the broker and us, however little is in it. What was requested is waited for: but at 0
-     * librdkafka's thread would spin, and send what comes in tiny requests. What was published is not: flags may be
-     * late by so much. */
-    if (!kafka_set(conf, "linger.ms", producer->stream == STREAM_REQUESTED ? "0.5" : "10", err))
+    /* Each request costs the broker and us, however little is in it. What was requested is waited for, and flushed: the
+     * linger only keeps what is produced together in one request. What was published is not: flags may be late by so
+     * much. */
+    if (!kafka_set(conf, "linger.ms", producer->stream == STREAM_REQUESTED ? "5" : "10", err))
         return false;
     char messages[16];
     snprintf(messages, sizeof messages, "%d", producer->options.in_flight_max);

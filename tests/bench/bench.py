@@ -15,7 +15,7 @@ import bench_report
 import bench_run
 import bench_stages
 import bench_whole
-from bench_servers import changed, say
+from bench_servers import say
 
 CALLS = ("echo", "null", "sold_out")
 WARM_N = 20000
@@ -46,6 +46,7 @@ def read_arguments():
     options.in_flight = options.in_flight or IN_FLIGHT
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.warm = min(WARM_N, options.n // 10)
+    options.warm_runs = 1 if options.quick else 8
     options.call_seconds = 0.5 if options.quick else 2
     options.latency_seconds = 2 if options.quick else 10
     options.idle_seconds = 2 if options.quick else 10
@@ -58,7 +59,7 @@ def measure(options, results):
     stages = wanted & set(bench_stages.NEEDS)
     if wanted - set(CALLS):
         say("warming up")
-        bench_whole.end_to_end(changed(options, n=min(WARM_N, options.n)), 1, options.whole_in_flight)
+        bench_whole.warm_broker(options, options.warm_runs)
     if wanted & set(CALLS):
         results["calls"] = bench_calls.measure(options, wanted)
     if stages:

@@ -144,6 +144,7 @@ def of_latency(results, idle):
         yield percentiles(f"{key}.issued_ms", "the same: from the ledger to issued", issued, **of_issued)
         yield percentiles(f"{key}.issued_bound_ms", "the same: that and the answer, added",
                           {name: issued[name] + one["answer_ms"][name] for name in issued})
+        yield percentiles(f"{key}.disk_ms", "the disk meanwhile: 8 KiB written and flushed", one["disk_ms"])
         yield Row(f"{key}.overloaded", "the same: refused as OVERLOADED",
                   100 * one["outcomes"].get("OVERLOADED", 0) / one["requests"], "%")
 

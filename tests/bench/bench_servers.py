@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -53,6 +54,35 @@ def calibrate():
     began = time.thread_time()
     sum(i * i for i in range(CALIBRATION_N))
     return time.thread_time() - began
+
+
+class Disk:
+    """While it is entered: how long it takes to write 8 KiB beside the servers and to have them on the disk, as each
+    commit has to."""
+    EVERY_S = 0.02
+
+    def __enter__(self):
+        self._seconds, self._stopping = [], threading.Event()
+        self._thread = threading.Thread(target=self._probe)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopping.set()
+        self._thread.join()
+
+    def _probe(self):
+        with tempfile.TemporaryFile(dir=os.environ["SERVERS_DIR"]) as file:
+            while not self._stopping.wait(self.EVERY_S):
+                began = time.monotonic()
+                os.pwrite(file.fileno(), bytes(8192), 0)
+                os.fdatasync(file.fileno())
+                self._seconds.append(time.monotonic() - began)
+
+    def percentiles_ms(self):
+        ordered = sorted(self._seconds)
+        return {name: 1000 * ordered[int(share * len(ordered))]
+                for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))}
 
 
 def run_json(name, *arguments, timeout=600):

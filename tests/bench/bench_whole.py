@@ -9,8 +9,8 @@ which bench_load measures from the time that a request was due.
 import concurrent.futures
 import time
 
-from bench_servers import (PARTITIONS, PATIENT, Stand, Watch, Wrong, calibrate, changed, cpu_now, expect_accepted, load,
-                           memory_kib, say, settings)
+from bench_servers import (PARTITIONS, PATIENT, Disk, Stand, Watch, Wrong, calibrate, changed, cpu_now, expect_accepted,
+                           load, memory_kib, say, settings)
 from bench_stages import SHAPES, each, ids
 from harness import Topic
 
@@ -28,7 +28,7 @@ def issued_of(what):
 
 
 def warm_up(stand, server, options):
-    """Pools, plans, the broker's JVM. Returns how many were issued."""
+    """Pools and plans. Returns how many were issued."""
     what = stand.create_some(server, 1, options.warm)
     calm = changed(options, in_flight=min(WARM_IN_FLIGHT, options.in_flight))
     expect_accepted(load(server.grpc, what, requests=options.warm, options=calm), options.warm)
@@ -84,6 +84,13 @@ def end_to_end(options, coupons, in_flight):
     return one
 
 
+def warm_broker(options, runs):
+    """Until its JVM has compiled what it runs, which takes one and a half million coupons and costs twice as much as the
+    broker itself until then."""
+    for number in range(runs):
+        end_to_end(options, list(SHAPES.values())[number % len(SHAPES)], options.whole_in_flight)
+
+
 def measure(options):
     """shape → rounds; each may have an "other" one, with OTHER_IN_FLIGHT"""
     results = {shape: [] for shape in SHAPES}
@@ -135,8 +142,9 @@ def by_timetable(options, per_s, seconds, quiet=False):
         server = stand.start()
         warm = warm_up(stand, server, options)
         what = stand.create_some(server, 1, n)
-        result = load(server.grpc, what, requests=n, rate=per_s, connections=1 if quiet else OPEN_CONNECTIONS,
-                      deadline=PATIENT_S, options=options, **({"gather_us": 0} if quiet else {}))
+        with Disk() as disk:
+            result = load(server.grpc, what, requests=n, rate=per_s, connections=1 if quiet else OPEN_CONNECTIONS,
+                          deadline=PATIENT_S, options=options, **({"gather_us": 0} if quiet else {}))
         accepted = result["accepted"]
         if not accepted or set(result["outcomes"]) - {"OK", "OVERLOADED"} or quiet and accepted != n:
             raise Wrong(f"of {n} requests by a timetable {accepted} were accepted: {result['outcomes']}")
@@ -147,13 +155,13 @@ def by_timetable(options, per_s, seconds, quiet=False):
         stand.check_issued(accepted + warm)
         one = {"asked_per_s": per_s, "requests": n, "accepted": accepted, "outcomes": result["outcomes"],
                "answer_ms": {name: result["accepted_latency_us"][name] / 1000 for name in ("p50", "p99", "p999")},
-               "ledger_to_issued_ms": ledger_to_issued(stand, what)}
+               "ledger_to_issued_ms": ledger_to_issued(stand, what), "disk_ms": disk.percentiles_ms()}
         if quiet:
             seen, one["outbox_to_kafka_ms"] = outbox_to_kafka(stand, topic, what)
             if seen != n:
                 raise Wrong(f"of {n} requests {seen} are in Kafka")
     say(f"{per_s:,.0f}/s by a timetable: answer p99 {one['answer_ms']['p99']:.1f} ms, from the ledger to issued p99 "
-        f"{one['ledger_to_issued_ms']['p99']:.1f} ms")
+        f"{one['ledger_to_issued_ms']['p99']:.1f} ms; a flush of the disk p99 {one['disk_ms']['p99']:.1f} ms")
     return one
 
 

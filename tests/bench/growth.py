@@ -14,7 +14,7 @@ import statistics
 import bench_report
 import bench_run
 import bench_whole
-from bench_servers import ALONE, PATIENT, Stand, changed, say
+from bench_servers import ALONE, PATIENT, Stand, say
 from bench_stages import each, ids
 
 WARM_N = 10000
@@ -74,6 +74,7 @@ def read_arguments():
         parser.error("--n must be 10000 at least")
     options.pairs = options.pairs or (1 if options.quick else 3)
     options.warm = min(WARM_N, options.n // 10)
+    options.whole_in_flight = options.in_flight
     return options
 
 
@@ -133,7 +134,7 @@ def run(case, options):
 
 def measure(options, results):
     say("warming up")
-    run(Case(), changed(options, n=min(options.n, WARM_N)))
+    bench_whole.warm_broker(options, 1 if options.quick else 8)
     for field, label, baseline, variants in map(AXES.get, options.only):
         for variant in variants:
             name = f"{label}: {getattr(variant, field):,}, beside {getattr(baseline, field):,}"

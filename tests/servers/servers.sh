@@ -18,6 +18,7 @@
 # Needs $root (the repository), die() and note() from the script that sources it.
 
 postgres_bin=/usr/lib/postgresql/15/bin
+kafka_java_options=() # more of them
 starting=() # the shells that are starting a server
 started=()  # the servers that servers_up has started here
 
@@ -231,7 +232,8 @@ log4j.appender.file.layout=org.apache.log4j.PatternLayout
 log4j.appender.file.layout.ConversionPattern=%d %p %c %m%n
 EOF
   cd "$1" || exit
-  local java=(java -Xmx512m "-Dlog4j.configuration=file:kafka/log4j.properties" -cp "$kafka_libs/*")
+  local java=(java -Xmx512m "${kafka_java_options[@]}" "-Dlog4j.configuration=file:kafka/log4j.properties"
+    -cp "$kafka_libs/*")
   if [[ ! -e $dir/data/meta.properties ]]; then
     local id
     id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | cut -c1-22)
