@@ -32,7 +32,7 @@ PARTITIONS = 8  # kafka.partitions
 ALONE = {"relay__run": "false", "issue__run": "false", "complete__run": "false"}
 # In a closed loop nobody is to be refused because a slow machine lets him wait.
 PATIENT = {"flow__patience_ms": 0}
-CALIBRATION_N = 3_000_000
+ECHO_S, ECHO_WARM_S, ECHO_IN_FLIGHT = 0.6, 0.2, 1024
 
 began = time.monotonic()
 
@@ -47,13 +47,6 @@ def say(text):
 
 def changed(options, **some):
     return argparse.Namespace(**{**vars(options), **some})
-
-
-def calibrate():
-    """Seconds of CPU that a fixed piece of Python takes: the speed of the machine, which changes within minutes."""
-    began = time.thread_time()
-    sum(i * i for i in range(CALIBRATION_N))
-    return time.thread_time() - began
 
 
 class Disk:
@@ -145,6 +138,17 @@ def loading(address, *what, options, **settings):
     finally:
         end(process)
         process.stdout.close()
+
+
+def echo_us():
+    """CPU that the bare gRPC core takes for an echo: the speed of the machine, which changes within minutes, in the kind
+    of work that this is."""
+    options = argparse.Namespace(in_flight=ECHO_IN_FLIGHT, connections=2)
+    with serving(f"{BUILD}/rpc_echo_raw", "--watch") as (process, address):
+        load(address, "--echo", seconds=ECHO_WARM_S, options=options)
+        before = own_cpu(process.pid)
+        result = load(address, "--echo", seconds=ECHO_S, options=options)
+        return (own_cpu(process.pid) - before) * 1e6 / result["answers"]
 
 
 def expect_accepted(result, n):

@@ -14,8 +14,10 @@ ENDS = {
     "issue": ("one_coupon", "100_coupons"),
     "issue_by_row": ("one_coupon", "100_coupons"),
     "end_to_end": [f"{shape}.{figure}" for shape in ("one_coupon", "100_coupons")
-                   for figure in ("per_s", "per_s_at_1024", "accepted_per_s", *(f"cpu_us.{name}" for name in (
-                       "all", "couponsd", "postgres", "kafka", "redis", "load")))],
+                   for figure in ("per_s", "per_s_at_1024", "accepted_per_s", "scaled_per_s",
+                                  *(f"scaled_cpu_us.{name}" for name in ("all", "couponsd", "postgres")),
+                                  *(f"cpu_us.{name}" for name in (
+                                      "all", "couponsd", "postgres", "kafka", "redis", "load")))],
     "sold_out": ("per_s", "cpu_us", "redis_commands", "gate_redis_reads", "gate_postgres_reads", "admit_batches",
                  "status_batches", "ledger_scans"),
     "echo": ("per_s", "cpu_us"),
@@ -33,7 +35,7 @@ class Quick(unittest.TestCase):
         for key, figure in figures.items():
             self.assertGreaterEqual(figure["value"], 0, key)
             if key.startswith("end_to_end."):
-                self.assertRegex(figure["note"], r"^calibration [\d.]+ to [\d.]+ s$")
+                self.assertRegex(figure["note"], r"^an echo took [\d.]+ to [\d.]+ us$")
             if key.startswith(("accept.", "issue.", "issue_by_row.")) or key in ("relay.one_coupon", "sold_out.per_s"):
                 self.assertGreater(figure["ceiling"], 0, key)
                 self.assertGreater(figure["ratio"], 0, key)

@@ -9,7 +9,7 @@ which bench_load measures from the time that a request was due.
 import concurrent.futures
 import time
 
-from bench_servers import (PARTITIONS, PATIENT, Disk, Stand, Watch, Wrong, calibrate, changed, cpu_now, expect_accepted,
+from bench_servers import (PARTITIONS, PATIENT, Disk, Stand, Watch, Wrong, changed, cpu_now, echo_us, expect_accepted,
                            load, memory_kib, say, settings)
 from bench_stages import SHAPES, each, ids
 from harness import Topic
@@ -52,7 +52,7 @@ def load_all(servers, what, n, loads, options):
 def as_fast_as_it_goes(stand, servers, what, n, options, loads=1):
     """n requests for `what`, spread evenly, until all are issued. The answers' percentiles are those of the load that
     had the greater ones."""
-    calibration_s = calibrate()
+    echo_before_us = echo_us()
     with Watch(stand, issued_of(what)) as watch:
         before = cpu_now(servers, watch)
         results = load_all(servers, what, n, loads, options)
@@ -66,7 +66,7 @@ def as_fast_as_it_goes(stand, servers, what, n, options, loads=1):
     return {"per_s": n / (done - begin_us / 1e6), "accepted_per_s": n * 1e6 / accepted_us,
             "cpu_us": {name: value * 1e6 / n for name, value in cpu.items()},
             "answer_us": {name: max(result["latency_us"][name] for result in results) for name in ("p50", "p99")},
-            "in_flight": options.in_flight, "calibration_s": calibration_s}
+            "in_flight": options.in_flight, "echo_us": (echo_before_us + echo_us()) / 2}
 
 
 def end_to_end(options, coupons, in_flight):
@@ -102,7 +102,7 @@ def measure(options):
                 one["other"] = end_to_end(options, coupons, OTHER_IN_FLIGHT)
             say(f"end to end, {shape}, round {number + 1} of {options.rounds}: {one['per_s']:,.0f} coupons/s, CPU us "
                 + ", ".join(f"{name} {value:.1f}" for name, value in one["cpu_us"].items())
-                + f"; calibration {one['calibration_s']:.2f} s")
+                + f"; an echo {one['echo_us']:.1f} us")
     return results
 
 

@@ -47,11 +47,11 @@ FIGURES = {
     "postgres": (lambda one: one["cpu_us"]["postgres"], False),
     "kafka": (lambda one: one["cpu_us"]["kafka"], False),
     "p99": (lambda one: one["answer_us"]["p99"] / 1000, False),
-    "calibration": (lambda one: one["calibration_s"], None),
+    "echo": (lambda one: one["echo_us"], None),
 }
 TEXTS = {"rate": ("coupons a second", "/s"), "couponsd": ("CPU a coupon, couponsd", "us"),
          "postgres": ("CPU a coupon, Postgres", "us"), "kafka": ("CPU a coupon, Kafka", "us"),
-         "p99": ("p99 of the answer", "ms"), "calibration": ("calibration", "s")}
+         "p99": ("p99 of the answer", "ms"), "echo": ("CPU of a bare echo", "us")}
 
 
 def read_arguments():
@@ -143,7 +143,7 @@ def measure(options, results):
                 pairs.append((run(baseline, options), run(variant, options)))
                 rates = [one["per_s"] for one in pairs[-1]]
                 say(f"{name}, pair {number + 1} of {options.pairs}: {rates[1]:,.0f} coupons/s beside {rates[0]:,.0f}; "
-                    f"calibration {pairs[-1][1]['calibration_s']:.2f} s and {pairs[-1][0]['calibration_s']:.2f} s")
+                    f"an echo {pairs[-1][1]['echo_us']:.1f} us and {pairs[-1][0]['echo_us']:.1f} us")
 
 
 # --- what it prints ---
@@ -163,7 +163,7 @@ def figures_of(name, pairs):
 def cells(figure):
     what, unit = TEXTS[figure["figure"]]
     number = bench_report.number
-    should = {"rate": f">= {1 - LIMIT:g}", "calibration": ""}.get(figure["figure"], f"<= {1 + LIMIT:g}")
+    should = {"rate": f">= {1 - LIMIT:g}", "echo": ""}.get(figure["figure"], f"<= {1 + LIMIT:g}")
     return [figure["variant"] if figure["figure"] == "rate" else "", what, f"{number(figure['value'])} {unit}",
             f"{number(figure['baseline'])} {unit}",
             f"{figure['ratio']:.2f} ({figure['least']:.2f} to {figure['most']:.2f})", should,
@@ -173,8 +173,8 @@ def cells(figure):
 NOTES = f"""
 Ratios are those of a pair: the median (least to greatest) of them; the other figures are medians. "ok" is what is
 within {LIMIT:.0%} of the baseline. Coupons are 100, lanes 8, instances 1 where nothing else is said. flow.patience_ms = 0.
-Calibration: CPU that the sum of 3,000,000 squares took in Python before a run; a ratio far from 1 says that the machine
-was not equally fast."""
+An echo: CPU that one of the bare gRPC core took before and after a run; a ratio far from 1 says that the machine was not
+equally fast."""
 
 
 def show(options, results, wrong):
