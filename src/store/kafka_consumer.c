@@ -2,8 +2,8 @@
  * consumption is known to drop messages around seek, pause and rebalance).
  *
  * Commits: kafka_commit only notes how far a place is done; kafka_consume sends what Kafka has not confirmed yet, one
- * request at a time and ten in a second, so a lost commit is repeated and a busy consumer does not send one per partition
- * and batch. */
+ * request at a time and ten in a second, so a lost commit is repeated and a busy consumer does not send one per
+ * partition and batch. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
