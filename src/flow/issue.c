@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "flow/issue_batch.h"
 #include "flow/relay.h"
@@ -97,8 +98,10 @@ static bool on_assign(void *arg, const struct kafka_place *places, int64_t *ret_
         abort();
     memcpy(worker->assigned, places, n * sizeof *places);
     worker->n_assigned = n;
+    FAULT_POINT("issue", "before_assign");
     bool ok = n == 0 || (pg_connect(worker->pg, &err) && read_offsets(worker, places, n, ret_start, &err));
     worker->reposition = !ok;
+    FAULT_POINT("issue", "after_assign");
     log_info("issue.assigned", LOG_INT("partitions", n), LOG_STR("offsets", ok ? "postgres" : "to be read later"));
     return ok;
 }
@@ -112,6 +115,7 @@ static void on_revoke(void *arg) {
 /* Back to where Postgres says we are. */
 static bool reposition(struct worker *worker, struct err *err) {
     size_t n = worker->n_assigned;
+    FAULT_POINT("issue", "before_reposition");
     if (!pg_connect(worker->pg, err))
         return false;
     int64_t *next = ARENA_ARRAY(&worker->arena, int64_t, n);
@@ -121,6 +125,7 @@ static bool reposition(struct worker *worker, struct err *err) {
         return false;
     kafka_pause(worker->consumer, false);
     worker->reposition = false;
+    FAULT_POINT("issue", "after_reposition");
     return true;
 }
 
