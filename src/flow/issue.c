@@ -86,7 +86,12 @@ static bool read_offsets(struct worker *worker, const struct kafka_place *places
         return false;
     for (size_t i = 0; i < n; i++)
         above = above || (high[i] >= 0 && ret_next[i] > high[i]);
-    return !above || notice_new_topics(worker, places, n, ret_next, err);
+    if (above && !notice_new_topics(worker, places, n, ret_next, err))
+        return false;
+    /* Whoever was here before may have died between the two: without a message to come, Kafka would never hear of it. */
+    for (size_t i = 0; i < n; i++)
+        kafka_commit(worker->consumer, &places[i], ret_next[i]);
+    return true;
 }
 
 static bool on_assign(void *arg, const struct kafka_place *places, int64_t *ret_start, size_t n) {

@@ -17,7 +17,7 @@ from world import BUILD, COUPONS, World
 # Sanitizers are slow; with them a deadline says that something hangs, not how fast it should be.
 PATIENCE = 3 if os.environ.get("SANITIZER") in ("asan", "tsan") else 1
 QUIET_S = 5  # after the last repair nothing may be left to do
-GIVE_UP_S = 90
+GIVE_UP_S = 30
 
 
 def arguments():

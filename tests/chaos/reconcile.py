@@ -16,6 +16,7 @@ RESENT = re.compile(r"event=reconcile\.unissued .*?tickets=(\d+)")
 
 def wait_for_quiet(world, since, limit_s, give_up_s):
     """Returns the seconds since `since` that it took; what takes longer than limit_s is a violation."""
+    told = None
     while True:
         try:
             lags = world.lags()
@@ -28,7 +29,9 @@ def wait_for_quiet(world, since, limit_s, give_up_s):
             if seconds > limit_s:
                 world.journal.violation(f"the lag was gone {seconds:.1f} s after the last repair, not {limit_s:.0f} s")
             return seconds
-        world.journal.note(f"{seconds:.1f} s after the last repair: {waiting}")
+        if waiting != told:
+            world.journal.note(f"{seconds:.1f} s after the last repair: {waiting}")
+        told = waiting
         if seconds > give_up_s:
             world.journal.violation(f"{seconds:.0f} s after the last repair there is still {waiting}")
             return seconds
