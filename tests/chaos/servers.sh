@@ -2,7 +2,7 @@
 # servers.sh up|down DIR, servers.sh start DIR NAME: the run's own Postgres, Redis and Kafka, below DIR.
 #
 # Redis keeps what it has written in a file, for a restart with its data. Kafka tells its clients to come through the
-# proxy on DIR/kafka_proxy.port, and lets a consumer's session end after the time that settings.py asks for.
+# proxy on DIR/kafka_proxy.port, and lets a consumer's session end after the time that world.py asks for.
 set -Eeuo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
