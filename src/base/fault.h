@@ -3,8 +3,9 @@
  *   FAULT_POINT("admit", "before_commit");
  *
  * Only couponsd_faults (tests/chaos) is compiled with FAULTS; for all others these lines are nothing. In it the
- * environment says where to die: COUPONSD_FAULT=admit.before_commit:3 is a SIGKILL from itself, with one line on stderr,
- * when some thread passes that point for the third time. COUPONSD_FAULT=list prints all points, and ends. Any thread. */
+ * environment says where to die: COUPONSD_FAULT=admit.before_commit:3 is a SIGKILL from itself, with one line on
+ * stderr, when some thread passes that point for the third time. COUPONSD_FAULT=list prints all points, and ends. Any
+ * thread. */
 #pragma once
 
 #ifdef FAULTS

@@ -88,7 +88,7 @@ static bool read_offsets(struct worker *worker, const struct kafka_place *places
         above = above || (high[i] >= 0 && ret_next[i] > high[i]);
     if (above && !notice_new_topics(worker, places, n, ret_next, err))
         return false;
-    /* Whoever was here before may have died between the two: without a message to come, Kafka would never hear of it. */
+    /* Who was here before may have died between the two commits: with no message to come, Kafka would never hear. */
     for (size_t i = 0; i < n; i++)
         kafka_commit(worker->consumer, &places[i], ret_next[i]);
     return true;

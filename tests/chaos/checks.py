@@ -1,5 +1,6 @@
-"""What must be true at the end. Pure functions: of what clients were told, of the database's rows, of the topics' events.
-Each yields a sentence for each violation. Rows are tuples of numbers and text, in the order that the arguments name."""
+"""What must be true at the end. Pure functions: of what clients were told, of the database's rows, of the topics'
+events. Each yields a sentence for each violation. Rows are tuples of numbers and text, in the order that the
+arguments name."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ class Answer:
 
 
 class Told:
-    """The client's log. `accepted`: coupon → user → Answer; `refused`: coupon → users; `problems`: what contradicts."""
+    """The client's log. `accepted`: coupon → user → Answer; `refused`: coupon → user → (outcome, tries); `problems`:
+    what contradicts."""
 
     def __init__(self, lines):
         self.accepted, self.refused = defaultdict(dict), defaultdict(dict)
@@ -129,8 +131,8 @@ def tickets_follow_the_answers(told):
 
 
 def topic_is_complete(name, events, ledger):
-    """events: partition, offset, coupon, user, ticket, in the partitions' order. Each ticket at least once, first seen in
-    the order of tickets; what comes again has the same event id (coupon-ticket) and the same user."""
+    """events: partition, offset, coupon, user, ticket, in the partitions' order. Each ticket at least once, first seen
+    in the order of tickets; what comes again is of the same user and ticket, and so has the same event id."""
     last, users, n_again, wrong, strange = defaultdict(int), defaultdict(dict), 0, [], []
     partition_of, moved = {}, []
     for partition, offset, coupon, user, ticket in events:

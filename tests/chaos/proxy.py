@@ -91,14 +91,15 @@ class Proxy:
 
     def run(self):
         while not self.stopping:
-            for key, events in self.selector.select(self.next_due()):
+            events_of = self.selector.select(self.next_due())
+            self.obey()  # first: who connects after a command was given finds it obeyed
+            for key, events in events_of:
                 if key.fileobj == self.wake_read:
                     os.read(self.wake_read, 4096)
                 elif isinstance(key.data, Gate):
                     self.accept(key.data)
                 elif key.data[1] in key.data[0].links:  # not dropped meanwhile
                     self.serve(*key.data, key.fileobj, events)
-            self.obey()
             self.send_due()
 
     def next_due(self):
@@ -226,7 +227,8 @@ class Proxy:
         self.watch(gate, link)
 
     def watch(self, gate, link):
-        """What each end is waited for: to be read, unless too much waits; to be written, where what is due did not go."""
+        """What each end is waited for: to be read, unless too much waits; to be written, where what is due did not
+        go."""
         now = time.monotonic()
         for end in (link.client, link.server):
             incoming = link.directions[end]

@@ -1,8 +1,8 @@
 """From a seed, what is done to whom and when. No I/O and no clock: the same seed gives the same schedule.
 
-Each actor has a list of steps of its own, which it works through one after the other, so that what they do overlaps as it
-may. How long a step takes is its own affair (a broker needs seconds to start again), so two runs of a seed are alike in
-what is done, in its order per actor, and in the pauses between, and not to the millisecond.
+Each actor has a list of steps of its own, which it works through one after the other, so that what they do overlaps
+as it may. How long a step takes is its own affair (a broker needs seconds to start again), so two runs of a seed are
+alike in what is done, in its order per actor, and in the pauses between, and not to the millisecond.
 """
 
 import random
@@ -13,14 +13,14 @@ COUPONSDS = ("a", "b")
 SERVERS = ("postgres", "redis", "kafka")
 
 # How often a point may be passed before it kills. Of what is passed with every event, and with every batch.
-EVENT_PASSES, BATCH_PASSES = 20000, 300
+EVENT_PASSES, BATCH_PASSES = 3000, 60
 PER_EVENT = ("admit.amid_answers",) + tuple(
     f"relay_{stream}.{moment}" for stream in ("requested", "published")
     for moment in ("before_produce", "after_produce", "before_ack", "after_ack"))
-# What is passed seldom, so that a life is long enough for a few.
-SELDOM = {"postgres.connected": 12, "issue.before_offset_commit": 20, "issue.after_offset_commit": 20,
-          "issue.offset_commit_confirmed": 20, "complete.before_offset_commit": 20, "complete.after_offset_commit": 20,
-          "complete.offset_commit_confirmed": 20, "relay_requested.lanes_taken": 4, "relay_published.lanes_taken": 4,
+# What is passed seldom. A life that waits for it is longer.
+SELDOM = {"postgres.connected": 9, "issue.before_offset_commit": 8, "issue.after_offset_commit": 8,
+          "issue.offset_commit_confirmed": 8, "complete.before_offset_commit": 8, "complete.after_offset_commit": 8,
+          "complete.offset_commit_confirmed": 8, "relay_requested.lanes_taken": 4, "relay_published.lanes_taken": 4,
           "admin.before_commit": 2, "admin.after_commit": 2, "issue.before_assign": 2, "issue.after_assign": 2}
 SELDOM_PREFIXES = ("reconcile.", "gate.", "complete.", "rotate.", "admin.", "issue.before_dead", "issue.after_dead",
                    "issue.before_repos", "issue.after_repos", "issue.before_roll", "issue.after_roll",
@@ -71,12 +71,16 @@ class Schedule:
     changes: tuple
 
 
+def is_seldom(point):
+    return point in SELDOM or point.startswith(SELDOM_PREFIXES)
+
+
 def passes_of(rng, point):
     if point in PER_EVENT:
         return rng.randint(1, EVENT_PASSES)
     if point in SELDOM:
         return rng.randint(1, SELDOM[point])
-    return 1 if point.startswith(SELDOM_PREFIXES) else rng.randint(1, BATCH_PASSES)
+    return 1 if is_seldom(point) else rng.randint(1, BATCH_PASSES)
 
 
 def lives(rng, order, seconds):
@@ -86,7 +90,8 @@ def lives(rng, order, seconds):
         point = None
         if order and rng.random() > 1 / 6:
             point, at = order[at % len(order)], at + 1
-        life = Life(point, passes_of(rng, point) if point else 0, rng.uniform(3, 9), rng.uniform(0, 1.2))
+        limit_s = rng.uniform(7, 13) if point and is_seldom(point) else rng.uniform(3, 7)
+        life = Life(point, passes_of(rng, point) if point else 0, limit_s, rng.uniform(0, 1.2))
         yield life
         time += life.down_s + 1  # a life may well be as short as its start
 

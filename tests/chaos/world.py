@@ -1,4 +1,4 @@
-"""The run's own folder, servers, proxy and coupons, and how they are asked: all that the actors and the checks work on."""
+"""The run's own folder, servers, proxy and coupons, and how they are asked: what actors and checks work on."""
 
 import os
 import random
@@ -97,8 +97,8 @@ class World:
             "postgres.url": f"postgresql://couponsd@127.0.0.1:{self.proxy.port('postgres')}/couponsd",
             "redis.url": f"redis://127.0.0.1:{self.proxy.port('redis')}/0",
             "kafka.brokers": f"127.0.0.1:{self.proxy.port('kafka')}",
-            # The partitions of one that was killed are served again after this. Brokers allow no less than 6 s unless told
-            # otherwise, as ours is: the lag shall be gone 5 s after whatever was repaired last.
+            # The partitions of one that was killed are served again after this. Brokers allow no less than 6 s unless
+            # told otherwise, as ours is: the lag shall be gone 5 s after whatever was repaired last.
             "kafka.session.timeout.ms": 2000,
             "outbox.rotate_ms": 500,
         }
@@ -144,8 +144,9 @@ class World:
 
     def kafka(self, command, *arguments):
         """The lines of kafka_tool, one after the other."""
-        process = subprocess.Popen([f"{BUILD}/kafka_tool", f"127.0.0.1:{self.proxy.port('kafka')}", command, *arguments],
-                                   stdout=subprocess.PIPE, stderr=self.servers_log, text=True)
+        brokers = f"127.0.0.1:{self.proxy.port('kafka')}"
+        process = subprocess.Popen([f"{BUILD}/kafka_tool", brokers, command, *arguments], stdout=subprocess.PIPE,
+                                   stderr=self.servers_log, text=True)
         for line in process.stdout:
             yield line
         if process.wait() != 0:
