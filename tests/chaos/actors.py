@@ -9,6 +9,8 @@ import subprocess
 import threading
 import time
 
+from world import PATIENCE
+
 DIED = re.compile(r"^fault\.died point=(\S+) pass=(\d+)$", re.M)
 START_S = 60  # a couponsd that has not printed "ready" by then is stuck
 
@@ -92,7 +94,7 @@ class Couponsd(Actor):
         return "\nready " in "\n" + self.text()
 
     def await_death(self, life):
-        until = time.monotonic() + life.limit_s
+        until = time.monotonic() + life.limit_s * PATIENCE
         while self.process.poll() is None and time.monotonic() < until and not self.stopping.is_set():
             time.sleep(0.02)
         by_us = self.process.poll() is None
@@ -111,7 +113,7 @@ class Couponsd(Actor):
             self.journal.violation(f"{self.name} ended by itself with {code}; its log is {self.log}")
 
     def await_ready(self):
-        until = time.monotonic() + START_S
+        until = time.monotonic() + START_S * PATIENCE
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() > until:
                 self.journal.violation(f"{self.name} is not ready; its log is {self.log}")

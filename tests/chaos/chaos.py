@@ -12,10 +12,8 @@ import checks
 import schedule
 from actors import Administrator, Couponsd, Journal, Network, Server
 from reconcile import read_logs, reconcile, wait_for_quiet
-from world import BUILD, COUPONS, World
+from world import BUILD, COUPONS, PATIENCE, World
 
-# Sanitizers are slow; with them a deadline says that something hangs, not how fast it should be.
-PATIENCE = 3 if os.environ.get("SANITIZER") in ("asan", "tsan") else 1
 QUIET_S = 5  # after the last repair nothing may be left to do
 GIVE_UP_S = 30
 
