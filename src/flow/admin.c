@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
 #include "flow/answer.h"
@@ -113,8 +114,10 @@ static bool answer_outcome(struct admin *admin, struct admin_call *call, enum co
 static void spread(struct admin *admin, const struct coupon_detail *detail, int64_t now_us) {
     struct flag flag = flag_of(&detail->row, now_us);
     struct err err;
+    FAULT_POINT("admin", "before_flag_write");
     if (!flags_set(admin->flags, &flag, 1, &err))
         log_warn("admin.flag_not_set", LOG_INT("coupon_id", detail->row.id), LOG_ERR(&err));
+    FAULT_POINT("admin", "after_flag_write");
     known_learn(admin->known, &detail->row, 1, now_us);
     known_flags(admin->known, &flag, 1);
 }

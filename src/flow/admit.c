@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/murmur2.h"
 #include "base/pairs.h"
 #include "flow/admit_decide.h"
@@ -218,6 +219,7 @@ static void answer_batch(struct worker *worker, struct batch *batch) {
     for (size_t i = 0; i < batch->n; i++) {
         struct request *request = batch->requests[i];
         const struct admit_answer *answer = &batch->answers[i];
+        FAULT_POINT("admit", "amid_answers");
         switch (answer->verdict) {
         case ADMIT_ACCEPTED:
             accepted++;
@@ -254,7 +256,9 @@ static void run(void *arg, void **items, size_t n) {
         trouble_over(&worker->outage, "admit");
         known_learn(worker->admit->known, batch.rows.coupons, batch.rows.n_coupons, batch.rows.now_us);
         relay_wake(worker->admit->relay);
+        FAULT_POINT("admit", "before_answers");
         answer_batch(worker, &batch);
+        FAULT_POINT("admit", "after_answers");
     } else if (!done) {
         trouble_failed(&worker->outage, "admit", &err);
         for (size_t i = 0; i < batch.n; i++)

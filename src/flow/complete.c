@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/pairs.h"
 #include "flow/events.h"
@@ -69,8 +70,12 @@ static bool set_flags(struct complete *complete, struct err *err) {
     for (size_t i = 0; i < n; i++)
         if (coupons[i].exists && !coupon_is_available(&coupons[i], now_us))
             flags[n_flags++] = flag_of(&coupons[i], now_us);
+    if (n_flags)
+        FAULT_POINT("complete", "before_flag_write");
     if (!flags_set(complete->flags, flags, n_flags, err))
         return false;
+    if (n_flags)
+        FAULT_POINT("complete", "after_flag_write");
     metric_add(complete->completed, (int64_t)n_flags);
     return true;
 }

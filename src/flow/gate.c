@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/pairs.h"
 #include "flow/admit.h"
 #include "flow/answer.h"
@@ -111,8 +112,10 @@ static bool ask_postgres(struct gate *gate, const struct undecided *undecided, s
         if (rows[i].exists)
             flags[n_flags++] = flag_of(&rows[i], now_us);
     struct err redis_err;
+    FAULT_POINT("gate", "before_flag_write");
     if (flags_set(gate->flags, flags, n_flags, &redis_err))
         known_flags(gate->known, flags, n_flags);
+    FAULT_POINT("gate", "after_flag_write");
     return true;
 }
 

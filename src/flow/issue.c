@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "flow/issue_batch.h"
 #include "flow/relay.h"
@@ -85,7 +86,12 @@ static bool read_offsets(struct worker *worker, const struct kafka_place *places
         return false;
     for (size_t i = 0; i < n; i++)
         above = above || (high[i] >= 0 && ret_next[i] > high[i]);
-    return !above || notice_new_topics(worker, places, n, ret_next, err);
+    if (above && !notice_new_topics(worker, places, n, ret_next, err))
+        return false;
+    /* Who was here before may have died between the two commits: with no message to come, Kafka would never hear. */
+    for (size_t i = 0; i < n; i++)
+        kafka_commit(worker->consumer, &places[i], ret_next[i]);
+    return true;
 }
 
 static bool on_assign(void *arg, const struct kafka_place *places, int64_t *ret_start, size_t n) {
@@ -97,8 +103,10 @@ static bool on_assign(void *arg, const struct kafka_place *places, int64_t *ret_
         abort();
     memcpy(worker->assigned, places, n * sizeof *places);
     worker->n_assigned = n;
+    FAULT_POINT("issue", "before_assign");
     bool ok = n == 0 || (pg_connect(worker->pg, &err) && read_offsets(worker, places, n, ret_start, &err));
     worker->reposition = !ok;
+    FAULT_POINT("issue", "after_assign");
     log_info("issue.assigned", LOG_INT("partitions", n), LOG_STR("offsets", ok ? "postgres" : "to be read later"));
     return ok;
 }
@@ -112,6 +120,7 @@ static void on_revoke(void *arg) {
 /* Back to where Postgres says we are. */
 static bool reposition(struct worker *worker, struct err *err) {
     size_t n = worker->n_assigned;
+    FAULT_POINT("issue", "before_reposition");
     if (!pg_connect(worker->pg, err))
         return false;
     int64_t *next = ARENA_ARRAY(&worker->arena, int64_t, n);
@@ -121,6 +130,7 @@ static bool reposition(struct worker *worker, struct err *err) {
         return false;
     kafka_pause(worker->consumer, false);
     worker->reposition = false;
+    FAULT_POINT("issue", "after_reposition");
     return true;
 }
 

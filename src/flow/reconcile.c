@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/pairs.h"
 #include "base/ticker.h"
@@ -192,8 +193,12 @@ static bool mend_flags(struct reconcile *reconcile, const struct coupon_detail *
         if (have[i].version <= should.version && (have[i].value != should.value || have[i].version != should.version))
             wrong[n_wrong++] = should;
     }
+    if (n_wrong)
+        FAULT_POINT("reconcile", "before_flag_write");
     if (!flags_set(reconcile->flags, wrong, n_wrong, err))
         return false;
+    if (n_wrong)
+        FAULT_POINT("reconcile", "after_flag_write");
     metric_add(reconcile->flags_mended, (int64_t)n_wrong);
     return true;
 }

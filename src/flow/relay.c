@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/pairs.h"
 #include "flow/lane_move.h"
@@ -90,6 +91,7 @@ static void on_ack(void *arg, uintptr_t tag, bool ok) {
     struct lane *lane = &relay->lanes[tag >> (TAG_ID_BITS + TAG_EPOCH_BITS)];
     uint16_t epoch = (uint16_t)(tag >> TAG_ID_BITS);
     int64_t id = (int64_t)(tag & ((UINT64_C(1) << TAG_ID_BITS) - 1));
+    FAULT_POINT(relay->stage, "before_ack");
     relay->in_flight--;
     if (!lane->own || epoch != lane->epoch)
         return;
@@ -103,6 +105,7 @@ static void on_ack(void *arg, uintptr_t tag, bool ok) {
         *acked_slot(relay, lane, lane->cursor) = false;
         lane->oldest_us = 0;
     }
+    FAULT_POINT(relay->stage, "after_ack");
 }
 
 /* Starts the lane at this cursor; what is still under way for it no longer counts. */
@@ -187,6 +190,7 @@ static bool take_lanes(struct relay *relay, struct err *err) {
         return false;
     for (size_t i = 0; i < n; i++)
         if (own[i]) {
+            FAULT_POINT(relay->stage, "lanes_taken");
             reset_lane(relay, &relay->lanes[wanted[i]], true, cursor[i]);
             relay->lanes[wanted[i]].version = version[i];
         }
@@ -303,6 +307,7 @@ static size_t send_entries(struct relay *relay, const struct outbox_entry *entri
         int version = relay->coupon_partitions && kafka_producer_has_topic(relay->producer, entries[i].coupon_id)
                           ? 0
                           : lane->version;
+        FAULT_POINT(relay->stage, "before_produce");
         if (entries[i].id != lane->sent + 1 /* behind one that did not fit */ ||
             lane->sent - lane->cursor >= relay->in_flight_max ||
             !kafka_produce(relay->producer, &entries[i], version, tag_of(entries[i].lane, lane->epoch, entries[i].id),
@@ -312,6 +317,7 @@ static size_t send_entries(struct relay *relay, const struct outbox_entry *entri
             lane->oldest_us = entries[i].append_us;
         lane->sent = entries[i].id;
         sent++;
+        FAULT_POINT(relay->stage, "after_produce");
     }
     relay->in_flight += (int64_t)sent;
     metric_add(relay->sent_total, (int64_t)sent);
@@ -363,8 +369,10 @@ static bool store_cursors(struct relay *relay, struct err *err) {
     }
     if (n == 0)
         return true;
+    FAULT_POINT(relay->stage, "before_cursor_commit");
     if (!outbox_move_cursors(relay->pg, &relay->arena, relay->stream, lanes, ids, n, err))
         return false;
+    FAULT_POINT(relay->stage, "after_cursor_commit");
     for (size_t i = 0; i < n; i++)
         relay->lanes[lanes[i]].cursor_stored = ids[i];
     return true;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/fault.h"
 #include "store/lookup.h"
 
 static void send_ledger(struct pg *pg, struct arena *arena, const int64_t *coupon_ids, const int64_t *user_ids,
@@ -98,8 +99,10 @@ bool admission_write(struct pg *pg, struct arena *arena, const struct admission_
     pg_send(pg, &count, &count_args);
     pg_send(pg, &pg_commit, NULL);
     PGresult *results[3 + OUTBOX_APPEND_STATEMENTS];
+    FAULT_POINT("admit", "before_commit");
     if (!pg_collect(pg, results, 3 + OUTBOX_APPEND_STATEMENTS, err))
         return failed(batch);
+    FAULT_POINT("admit", "after_commit");
     pg_clear(results, 3 + OUTBOX_APPEND_STATEMENTS);
     coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
     return true;
@@ -107,11 +110,13 @@ bool admission_write(struct pg *pg, struct arena *arena, const struct admission_
 
 void admission_abandon(struct pg *pg, const struct admission_batch *batch) {
     PGresult *result;
+    FAULT_POINT("admit", "before_rollback");
     pg_send(pg, &pg_rollback, NULL);
     if (!pg_collect(pg, &result, 1, NULL)) {
         coupon_cache_forget(batch->cache);
         return;
     }
+    FAULT_POINT("admit", "after_rollback");
     pg_clear(&result, 1);
     coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
 }

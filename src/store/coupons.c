@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/murmur2.h"
 #include "store/lookup.h"
 
@@ -89,8 +90,12 @@ static bool begin(struct pg *pg, struct arena *arena, int lanes, int64_t id, str
 
 /* Commits what ended well and rolls back the rest. */
 static enum coupon_outcome end(struct pg *pg, enum coupon_outcome outcome, struct err *err) {
-    if (outcome == COUPON_OK)
-        return run(pg, &pg_commit, NULL, NULL, err) ? COUPON_OK : COUPON_FAILED;
+    if (outcome == COUPON_OK) {
+        FAULT_POINT("admin", "before_commit");
+        bool committed = run(pg, &pg_commit, NULL, NULL, err);
+        FAULT_POINT("admin", "after_commit");
+        return committed ? COUPON_OK : COUPON_FAILED;
+    }
     if (pg_is_connected(pg))
         run(pg, &pg_rollback, NULL, NULL, NULL);
     return outcome;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "store/lookup.h"
 
 static void arg_places(struct pg_args *args, struct arena *arena, const struct kafka_place *places, size_t n) {
@@ -327,8 +328,14 @@ bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *b
         n += send_dead(pg, arena, rows);
     pg_send(pg, &pg_commit, NULL);
     PGresult *results[9 + OUTBOX_APPEND_STATEMENTS];
+    FAULT_POINT("issue", "before_commit");
+    if (rows->n_dead)
+        FAULT_POINT("issue", "before_dead_letter");
     if (!pg_collect(pg, results, n, err))
         return failed(batch);
+    FAULT_POINT("issue", "after_commit");
+    if (rows->n_dead)
+        FAULT_POINT("issue", "after_dead_letter");
     pg_clear(results, n);
     coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
     return true;
@@ -336,11 +343,13 @@ bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *b
 
 void issuance_abandon(struct pg *pg, const struct issuance_batch *batch) {
     PGresult *result;
+    FAULT_POINT("issue", "before_rollback");
     pg_send(pg, &pg_rollback, NULL);
     if (!pg_collect(pg, &result, 1, NULL)) {
         coupon_cache_forget(batch->cache);
         return;
     }
+    FAULT_POINT("issue", "after_rollback");
     pg_clear(&result, 1);
     coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "store/kafka_internal.h"
 
 #define QUERY_TIMEOUT_MS 2000
@@ -27,6 +28,7 @@ struct kafka_consumer {
     struct kafka_options options; /* first: kafka_internal.h */
     struct kafka_consumer_events events;
     rd_kafka_t *rk;
+    const char *step; /* whose it is, for fault points */
     char pattern[2 * KAFKA_TOPIC_MAX];
     bool paused;
     /* Names that places point to. */
@@ -159,6 +161,8 @@ static void committed(rd_kafka_t *rk, rd_kafka_resp_err_t error, rd_kafka_topic_
     if (failed) {
         consumer->commit_due = true;
         consumer->next_commit_us = clock_mono_us() + COMMIT_RETRY_US;
+    } else {
+        FAULT_POINT(consumer->step, "offset_commit_confirmed");
     }
 }
 
@@ -174,7 +178,9 @@ static void send_commits(struct kafka_consumer *consumer) {
     }
     consumer->commit_due = false;
     if (list->cnt) {
+        FAULT_POINT(consumer->step, "before_offset_commit");
         consumer->commit_in_flight = !rd_kafka_commit(consumer->rk, list, 1);
+        FAULT_POINT(consumer->step, "after_offset_commit");
         consumer->commit_due = !consumer->commit_in_flight;
         consumer->next_commit_us = clock_mono_us() + (consumer->commit_in_flight ? COMMIT_EVERY_US : COMMIT_RETRY_US);
     }
@@ -256,6 +262,7 @@ bool kafka_consumer_new(const struct kafka_options *options, enum stream stream,
         abort();
     consumer->options = *options;
     consumer->events = *events;
+    consumer->step = stream == STREAM_REQUESTED ? "issue" : "complete";
     kafka_topic_pattern(options, stream, consumer->pattern);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char text[256] = "";

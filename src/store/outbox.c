@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/murmur2.h"
 
 #define COLUMNS "lane, id, first_id, append_time, events"
@@ -453,7 +454,9 @@ bool outbox_rotate(struct pg *pg, struct arena *arena, enum stream stream, int64
                  "truncate %s; update outbox_segment set current = %d, rotate_time = clock_timestamp()"
                  " where stream = %d; commit",
                  table, 1 - current, (int)stream);
+        FAULT_POINT("rotate", "before_commit");
         ok = pg_exec(pg, sql, err);
+        FAULT_POINT("rotate", "after_commit");
     }
     if (drained != 1 || !ok) {
         if (pg_is_connected(pg))

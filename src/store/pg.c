@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 
 /* Oids of built-in types; they never change. */
 enum {
@@ -219,6 +220,7 @@ bool pg_connect(struct pg *pg, struct err *err) {
         pg_disconnect(pg);
         return false;
     }
+    FAULT_POINT("postgres", "connected");
     pg->generation++;
     return true;
 }
@@ -331,6 +333,7 @@ bool pg_collect(struct pg *pg, PGresult **results, int n, struct err *err) {
     bool refused = false;
     if (!pg->conn || pg->send_failed || !PQpipelineSync(pg->conn))
         return connection_error(pg, err);
+    FAULT_POINT("postgres", "round_trip_sent");
     if (!read_round_trip(pg, results, n, &refused, err)) {
         pg_clear(results, n);
         pg_disconnect(pg);

@@ -138,6 +138,12 @@ class Topic:
             message["coupon"], message["ticket"] = fields.get(1), fields.get(4)
         return messages
 
+    def put(self, text):
+        self.run("put", text)
+
+    def lag(self, group):
+        return int(self.run("lag", group))
+
     def grow(self, partitions):
         self.run("grow", partitions)
 

@@ -225,5 +225,20 @@ class Grown(CrowdScenario):
         wait_until(lambda: server.metric("couponsd_topics_grown") == 0, seconds=5, what="all is well again")
 
 
+class Offsets(Scenario):
+    def test_what_a_killed_server_did_not_commit_to_kafka_is_committed_by_the_next_one(self):
+        server = self.start(kafka__partitions=1)
+        coupon = self.create(server, 1)
+        self.ctl(server, "request", coupon, 1)
+        self.wait_for_issued(coupon, 1)
+        server.stop()
+        topic, group = self.topic(REQUESTED), f"{self.schema}.coupon-issuer"
+        topic.put("worked on by one that was killed between Postgres' commit and Kafka's")
+        self.sql(f"update consumer_offset set next_offset = next_offset + 1 where topic = '{topic.name}'")
+        self.assertEqual(topic.lag(group), 1)
+        self.start()
+        wait_until(lambda: topic.lag(group) == 0, what="the lag is gone with no further message")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -19,6 +19,8 @@
 
 postgres_bin=/usr/lib/postgresql/15/bin
 kafka_java_options=() # more of them
+kafka_settings=''     # more of the broker's; they win over those below
+redis_options=(--appendonly no)
 starting=() # the shells that are starting a server
 started=()  # the servers that servers_up has started here
 
@@ -159,7 +161,7 @@ start_redis() { # args: DIR
   port=$(cat "$1/redis.port")
   cd "$1" || exit
   # Databases: tests take one each.
-  setsid redis-server --bind 127.0.0.1 --port "$port" --save '' --appendonly no --databases 1024 \
+  setsid redis-server --bind 127.0.0.1 --port "$port" --save '' --databases 1024 "${redis_options[@]}" \
     >"$log" 2>&1 </dev/null &
   echo $! >"$1/redis.pid"
   comes_up 60 $! grep -q 'Ready to accept connections' "$log" || did_not_start Redis "$log"
@@ -221,6 +223,7 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=8
 group.initial.rebalance.delay.ms=0
+$kafka_settings
 EOF
   cat >"$dir/log4j.properties" <<EOF
 log4j.rootLogger=WARN, file

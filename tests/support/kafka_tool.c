@@ -1,12 +1,17 @@
 /* kafka_tool BROKERS COMMAND: what tests ask of Kafka, independently of couponsd's own code.
  *
- *   partitions TOPIC       how many there are, 0 if it does not exist
- *   dump TOPIC             every message of it, a JSON object a line: partition, offset, timestamp (ms), key, headers
- * as an object, and the value in hexadecimal; ends at the offsets that were the ends when it began grow TOPIC N adds
- * partitions until there are N delete TOPIC...        deletes them, and waits until they are gone
+ *   partitions TOPIC   how many there are, 0 if it does not exist
+ *   dump TOPIC         every message of it, a JSON object a line: partition, offset, timestamp (ms), key, headers as an
+ *                      object, and the value in hexadecimal; ends at the offsets that were the ends when it began
+ *   events TOPIC       the same in short, "PARTITION OFFSET COUPON USER TICKET" of the event; 0 for what it lacks
+ *   put TOPIC TEXT     appends a message, and waits until it is acknowledged
+ *   lag TOPIC GROUP    how many messages lie behind the group's offsets
+ *   grow TOPIC N       adds partitions until there are N
+ *   delete TOPIC...    deletes them, and waits until they are gone
  *
  * Exit code 1 and a line on stderr where it fails. */
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +24,11 @@ static void fail(const char *what, const char *why) {
     exit(1);
 }
 
-static rd_kafka_t *connect_to(const char *brokers) {
+static rd_kafka_t *connect_to(const char *brokers, const char *group) {
     char text[256];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, text, sizeof text) ||
-        rd_kafka_conf_set(conf, "group.id", "kafka_tool", text, sizeof text) ||
+        rd_kafka_conf_set(conf, "group.id", group, text, sizeof text) ||
         rd_kafka_conf_set(conf, "enable.partition.eof", "true", text, sizeof text))
         fail(brokers, text);
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
@@ -81,7 +86,38 @@ static void print_message(const rd_kafka_message_t *message) {
     puts("\"}");
 }
 
-static void dump(rd_kafka_t *rk, const char *topic) {
+/* The event's number of this field, each being a varint or bytes; 0 where there is none. */
+static long long number_of(const rd_kafka_message_t *message, unsigned field) {
+    const unsigned char *at = message->payload, *end = at + message->len;
+    unsigned long long tag = 0, *into = &tag, value = 0;
+    int shift = 0;
+    while (at < end) {
+        *into |= (unsigned long long)(*at & 0x7f) << shift;
+        shift += 7;
+        if (*at++ & 0x80 && shift < 64)
+            continue;
+        shift = 0;
+        if (into == &tag) {
+            value = 0;
+            into = &value;
+            continue;
+        }
+        if (tag == (unsigned long long)field << 3)
+            return (long long)value;
+        if ((tag & 7) == 2)
+            at += value < (unsigned long long)(end - at) ? value : (unsigned long long)(end - at);
+        tag = 0;
+        into = &tag;
+    }
+    return 0;
+}
+
+static void print_event(const rd_kafka_message_t *message) {
+    printf("%d %lld %lld %lld %lld\n", message->partition, (long long)message->offset, number_of(message, 1),
+           number_of(message, 2), number_of(message, 4));
+}
+
+static void dump(rd_kafka_t *rk, const char *topic, void (*print)(const rd_kafka_message_t *message)) {
     int n = partitions_of(rk, topic), left = n;
     if (n == 0)
         fail(topic, "it does not exist");
@@ -99,9 +135,51 @@ static void dump(rd_kafka_t *rk, const char *topic) {
         else if (message->err)
             fail(topic, rd_kafka_message_errstr(message));
         else
-            print_message(message);
+            print(message);
         rd_kafka_message_destroy(message);
     }
+}
+
+static void note_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) {
+    (void)rk;
+    (void)opaque;
+    if (message->err)
+        fail("put", rd_kafka_err2str(message->err));
+}
+
+static void put(const char *brokers, const char *topic, const char *text) {
+    char why[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set_dr_msg_cb(conf, note_delivery);
+    if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why))
+        fail(brokers, why);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    if (!rk)
+        fail(brokers, why);
+    rd_kafka_resp_err_t error =
+        rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_VALUE((void *)(size_t)text, strlen(text)),
+                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+    if (error || (error = rd_kafka_flush(rk, TIMEOUT_MS)))
+        fail(topic, rd_kafka_err2str(error));
+    rd_kafka_destroy(rk);
+}
+
+static void print_lag(rd_kafka_t *rk, const char *topic) {
+    int n = partitions_of(rk, topic);
+    long long lag = 0;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
+    for (int i = 0; i < n; i++)
+        rd_kafka_topic_partition_list_add(list, topic, i);
+    rd_kafka_resp_err_t error = rd_kafka_committed(rk, list, TIMEOUT_MS);
+    for (int i = 0; i < n && !error; i++) {
+        int64_t low, high;
+        error = rd_kafka_query_watermark_offsets(rk, topic, i, &low, &high, TIMEOUT_MS);
+        lag += high - (list->elems[i].offset >= 0 ? list->elems[i].offset : low);
+    }
+    if (error)
+        fail(topic, rd_kafka_err2str(error));
+    rd_kafka_topic_partition_list_destroy(list);
+    printf("%lld\n", lag);
 }
 
 static void await(rd_kafka_queue_t *queue, const char *what) {
@@ -149,13 +227,22 @@ static void delete_topic(rd_kafka_t *rk, const char *topic) {
 
 int main(int argc, char **argv) {
     if (argc < 4)
-        fail("usage", "kafka_tool BROKERS partitions|dump|grow|delete TOPIC...");
-    rd_kafka_t *rk = connect_to(argv[1]);
+        fail("usage", "kafka_tool BROKERS partitions|dump|events|put|lag|grow|delete TOPIC...");
     const char *command = argv[2];
-    if (strcmp(command, "partitions") == 0)
+    if (strcmp(command, "put") == 0 && argc == 5) {
+        put(argv[1], argv[3], argv[4]);
+        return 0;
+    }
+    bool is_lag = strcmp(command, "lag") == 0 && argc == 5;
+    rd_kafka_t *rk = connect_to(argv[1], is_lag ? argv[4] : "kafka_tool");
+    if (is_lag)
+        print_lag(rk, argv[3]);
+    else if (strcmp(command, "partitions") == 0)
         printf("%d\n", partitions_of(rk, argv[3]));
     else if (strcmp(command, "dump") == 0)
-        dump(rk, argv[3]);
+        dump(rk, argv[3], print_message);
+    else if (strcmp(command, "events") == 0)
+        dump(rk, argv[3], print_event);
     else if (strcmp(command, "grow") == 0 && argc == 5)
         grow(rk, argv[3], argv[4]);
     else if (strcmp(command, "delete") == 0)

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# servers.sh up|down DIR, servers.sh start DIR NAME: the run's own Postgres, Redis and Kafka, below DIR.
+#
+# Redis keeps what it has written in a file, for a restart with its data. Kafka tells its clients to come through the
+# proxy on DIR/kafka_proxy.port, and lets a consumer's session end after the time that world.py asks for.
+set -Eeuo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+verb=$1 dir=$2
+
+note() { printf '%s %s\n' "$(date +%T)" "$*"; }
+die() { note "$*" >&2; exit 1; }
+
+unset DEV_PG_PORT DEV_REDIS_PORT DEV_KAFKA_PORT # another folder's
+
+# shellcheck source=tests/servers/servers.sh
+source "$root/tests/servers/servers.sh"
+
+port=$(cat "$dir/kafka_proxy.port")
+# Read by what was sourced.
+# shellcheck disable=SC2034
+kafka_settings="advertised.listeners=PLAINTEXT://127.0.0.1:$port
+group.min.session.timeout.ms=1000"
+# shellcheck disable=SC2034
+redis_options=(--appendonly yes)
+# shellcheck disable=SC2034
+kafka_java_options=(-XX:TieredStopAtLevel=1)
+
+case $verb in
+up)
+  trap 'servers_undo "$dir"' EXIT
+  servers_up "$dir"
+  trap - EXIT
+  ;;
+start) "start_$3" "$dir" ;;
+down) servers_down "$dir" ;;
+esac

@@ -1,0 +1,194 @@
+"""The run's own folder, servers, proxy and coupons, and how they are asked: what actors and checks work on."""
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+from proxy import Proxy
+from schedule import SERVERS
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BUILD = os.environ["BUILD_DIR"]
+# Sanitizers are slow; with them lives are longer, and a deadline says that something hangs, not how fast it should be.
+PATIENCE = 3 if os.environ.get("SANITIZER") in ("asan", "tsan") else 1
+REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
+GARBAGE = "garbage"
+MANY = 10**9
+
+# id → (quantity, weight in what callers ask for). Those that administrators change, then those that nobody does.
+CHANGED = {1: (500, 10), 2: (3000, 10), 3: (20000, 15), 4: (MANY, 60)}
+OTHERS = {11: (1, 3), 12: (50, 5), 13: (2000, 10), 14: (10000, 15), 15: (50000, 30), 16: (MANY, 120), 17: (MANY, 120)}
+COUPONS = {**CHANGED, **OTHERS}
+
+
+def free_port():
+    """Below the ports that the kernel gives to clients: one of them might take it while its server is down."""
+    while True:
+        port = random.SystemRandom().randrange(15000, 32000)
+        with socket.socket() as held:
+            try:
+                held.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+class World:
+    changed_coupons = tuple(CHANGED)
+
+    def __init__(self, journal_of):
+        self.dir = os.path.realpath(tempfile.mkdtemp(prefix="couponsd-chaos.", dir=os.environ.get("TEST_DIR")))
+        os.chmod(self.dir, 0o755)  # Postgres may run as another user
+        self.journal = journal_of(self.path("journal.log"))
+        self.servers_log = open(self.path("servers.log"), "a")
+        self.grpc = {name: free_port() for name in "ab"}
+        self.http = {name: free_port() for name in "ab"}
+        self.proxy = None
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def read(self, name):
+        with open(self.path(name)) as file:
+            return file.read().strip()
+
+    # --- servers ---
+
+    def up(self):
+        with open(self.path("kafka_proxy.port"), "w") as file:
+            print(free_port(), file=file)
+        self.servers("up")
+        ports = {name: int(self.read(f"{name}.port")) for name in SERVERS}
+        self.postgres_port, self.redis_port = ports["postgres"], ports["redis"]
+        listen = {"postgres": 0, "redis": 0, "kafka": int(self.read("kafka_proxy.port"))}
+        self.proxy = Proxy({name: (listen[name], ports[name]) for name in SERVERS})
+
+    def servers(self, verb, *names):
+        done = subprocess.run([os.path.join(HERE, "servers.sh"), verb, self.dir, *names], stdout=self.servers_log,
+                              stderr=self.servers_log, stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise RuntimeError(f"servers.sh {verb} {' '.join(names)} failed; see {self.servers_log.name}")
+
+    def down(self):
+        if self.proxy:
+            self.proxy.stop()
+        self.servers("down")
+
+    def postgres_home(self):
+        home = self.read("postgres.dir")
+        return home if home.startswith("/") else self.path(home)
+
+    def remove(self):
+        shutil.rmtree(self.postgres_home(), ignore_errors=True)
+        shutil.rmtree(self.dir)
+
+    def drop_redis_data(self):
+        shutil.rmtree(self.path("appendonlydir"), ignore_errors=True)
+
+    # --- couponsd ---
+
+    def couponsd_command(self, name):
+        name = name.removeprefix("couponsd-")
+        settings = {
+            "grpc.listen": f"127.0.0.1:{self.grpc[name]}",
+            "http.listen": f"127.0.0.1:{self.http[name]}",
+            "postgres.url": f"postgresql://couponsd@127.0.0.1:{self.proxy.port('postgres')}/couponsd",
+            "redis.url": f"redis://127.0.0.1:{self.proxy.port('redis')}/0",
+            "kafka.brokers": f"127.0.0.1:{self.proxy.port('kafka')}",
+            # The partitions of one that was killed are served again after this. Brokers allow no less than 6 s unless
+            # told otherwise, as ours is: the lag shall be gone 5 s after whatever was repaired last.
+            "kafka.session.timeout.ms": 2000,
+            "outbox.rotate_ms": 500,
+        }
+        command = [f"{BUILD}/couponsd_faults"]
+        for key, value in settings.items():
+            command += ["--set", f"{key}={value}"]
+        return command
+
+    def grpc_addresses(self):
+        return [f"127.0.0.1:{port}" for port in self.grpc.values()]
+
+    def ctl(self, turn, verb, *operands):
+        """One try at one of the couponsds. False: it failed."""
+        server = self.grpc_addresses()[turn % len(self.grpc)]
+        done = subprocess.run([f"{BUILD}/couponctl", "--server", server, "--timeout", "3000", "--json", verb,
+                               *map(str, operands)], capture_output=True, text=True)
+        return done.returncode == 0
+
+    def create_coupons(self):
+        for coupon, (quantity, _) in COUPONS.items():
+            for turn in range(100):
+                if self.ctl(0, "create", "--id", coupon, "--quantity", quantity, "--request-id", f"create-{coupon}"):
+                    break
+                time.sleep(0.1)
+            else:
+                raise RuntimeError(f"coupon {coupon} could not be created")
+
+    # --- asking the servers themselves, not through the proxy but for Kafka, which insists ---
+
+    def sql(self, query):
+        """Rows as lists of text, one after the other."""
+        process = subprocess.Popen(
+            ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.postgres_port), "-U",
+             "couponsd", "couponsd", "-c", f"copy ({query}) to stdout"], stdout=subprocess.PIPE, text=True)
+        for line in process.stdout:
+            yield line.rstrip("\n").split("\t")
+        if process.wait() != 0:
+            raise RuntimeError(f"psql failed: {query}")
+
+    def numbers(self, query):
+        for row in self.sql(query):
+            yield tuple(map(int, row))
+
+    def kafka(self, command, *arguments):
+        """The lines of kafka_tool, one after the other."""
+        brokers = f"127.0.0.1:{self.proxy.port('kafka')}"
+        process = subprocess.Popen([f"{BUILD}/kafka_tool", brokers, command, *arguments], stdout=subprocess.PIPE,
+                                   stderr=self.servers_log, text=True)
+        for line in process.stdout:
+            yield line
+        if process.wait() != 0:
+            raise RuntimeError(f"kafka_tool {command} failed; see {self.servers_log.name}")
+
+    def put_garbage(self):
+        try:
+            for _ in self.kafka("put", REQUESTED, GARBAGE):
+                pass
+        except RuntimeError:
+            return False
+        return True
+
+    def flags(self):
+        """coupon → (value, version) as Redis has them."""
+        keys = [f"coupon:{kind}:{coupon}" for coupon in COUPONS for kind in ("available", "available_version")]
+        done = subprocess.run(["redis-cli", "-p", str(self.redis_port), "mget", *keys], capture_output=True, text=True,
+                              check=True)
+        lines = done.stdout.split("\n")
+        return {coupon: (lines[2 * i], lines[2 * i + 1]) for i, coupon in enumerate(COUPONS)}
+
+    def true_flags(self):
+        rows = self.sql("""
+            select id, available, 2 * version + (not available)::int from (
+                select c.id, c.version, c.status = 1 and not c.frozen and a.accepted < a.quantity as available
+                from coupon c join admission a on a.coupon_id = c.id) f""")
+        return {int(coupon): ("true" if value == "t" else "false", version) for coupon, value, version in rows}
+
+    def lags(self):
+        """What is not done yet, by what it waits for; all 0 when it is quiet."""
+        (unissued, outbox), = self.numbers("""
+            select (select sum(a.accepted - s.issued - s.rejected)
+                    from admission a join issuance s using (coupon_id))::bigint,
+                   (select sum(h.last_id - c.last_id)
+                    from outbox_head h join relay_cursor c using (stream, lane))::bigint""")
+        lags = {"unissued": unissued, "outbox": outbox}
+        if unissued or outbox:
+            return lags  # the others would only tell the same
+        for topic, group in ((REQUESTED, "coupon-issuer"), (PUBLISHED, "coupon-completer")):
+            lags[group] = int("".join(self.kafka("lag", topic, group)))
+        truth, flags = self.true_flags(), self.flags()
+        lags["wrong flags"] = sum(flags[coupon] != truth[coupon] for coupon in truth)
+        return lags
