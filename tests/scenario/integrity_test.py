@@ -57,7 +57,9 @@ class Integrity(Scenario):
         self.assert_refused("publish_request_ticket_check", self.ledger(6, 0))
         self.assert_refused("publish_request_ticket_check", self.ledger(6, -1))
         self.assert_refused("admission_check", "update admission set accepted = 6 where coupon_id = {c}")
-        self.assert_refused("admission_check", "update admission set accepted = -1 where coupon_id = {c}")
+        self.assert_refused("never fall", "update admission set accepted = -1 where coupon_id = {c}")
+        self.assert_refused("admission_check", f"insert into coupon select {OTHER}, name, quantity, status, frozen, 0, null,"
+                            " null, 1, now() from coupon where id = {c}; insert into admission values (1, 5, -1)")
 
     def test_a_user_is_in_the_ledger_once_and_so_is_a_ticket(self):
         self.assert_done(self.ledger(1, 1))
