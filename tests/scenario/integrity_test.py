@@ -1,11 +1,13 @@
 """The database alone: whatever a program writes, nobody is issued a coupon twice and never more than there are. Everything
 here is tried by hand, in SQL, as the role that couponsd itself has."""
 
+import os
 import subprocess
 import unittest
 
 from harness import Scenario, wait_until
 
+MIGRATIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src", "store", "migrations")
 OTHER = 1  # a coupon id that no test uses
 
 
@@ -140,6 +142,33 @@ class Integrity(Scenario):
         self.assertIn("not all in the ledger and undecided", said)
         self.assertEqual((first.returncode, second.returncode), (0, 3))
         self.assertEqual(self.sql(f"select count(*) from user_coupon where coupon_id = {self.coupon}"), [["3"]])
+
+    def test_a_database_of_before_with_coupons_in_it_is_migrated(self):
+        self.assertEqual(self.server.stop(), 0)
+        self.sql(f"drop schema {self.schema} cascade; create schema {self.schema}", schema="public")
+        self.sql("create table schema_migration (version integer primary key, name text not null,"
+                 " apply_time timestamptz not null default now())")
+        files = sorted(name for name in os.listdir(MIGRATIONS) if name < "0006")
+        for name in files:
+            with open(os.path.join(MIGRATIONS, name)) as file:
+                self.sql(file.read())
+            self.sql(f"insert into schema_migration values ({int(name[:4])}, '{name[5:-4]}')")
+        self.sql(f"""
+            insert into coupon (id, name, quantity, status, discount_rate, create_time)
+                values ({self.coupon}, 'old', 9, 1, 0, now());
+            insert into admission values ({self.coupon}, 9, 4);
+            insert into issuance values ({self.coupon}, 9, 3, 1, 4);
+            insert into publish_request select {self.coupon}, n, n, 'r', now() from generate_series(1, 4) n;
+            insert into issued values ({self.coupon}, 1, 2, now()), ({self.coupon}, 4, 4, now());
+            insert into rejection values ({self.coupon}, 3, 5, now());
+            insert into dead_letter (topic, partition, message_offset, value, reason, create_time)
+                values ('t', 0, 7, 'garbage', 'as it was', now())""")
+        server = self.start()
+        self.ctl(server, "request", self.coupon, 5)
+        self.wait_for_issued(self.coupon, 4)
+        self.ctl(server, "verify", self.coupon, "--no-topics")
+        letter = self.ctl(server, "dead-letters")[0]
+        self.assertEqual((letter["reason"], letter["offset"], letter["value_size"]), ("as it was", 7, 7))
 
     def test_couponsd_goes_on_beside_all_that(self):
         self.assert_refused("there is no ticket", self.ledger(9, 6))
