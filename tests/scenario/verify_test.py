@@ -83,8 +83,8 @@ class Verify(Scenario):
              {"ledger", "issued", "waiting"}),
             ("update admission set accepted = 4 where coupon_id = {c}", {"counters"}),
             ("update issuance set issued = 2 where coupon_id = {c}", {"counters"}),
-            ("delete from issued where coupon_id = {c} and first_ticket = 1; insert into issued values ({c}, 1, 2, now())",
-             {"issued", "counters"}),
+            ("delete from issued where coupon_id = {c} and first_ticket = 1;"
+             " insert into issued values ({c}, 1, 2, now())", {"issued", "counters"}),
             ("insert into rejection values ({c}, 2, 1, now())", {"rejected", "counters"}),
             ("update publish_request set accept_time = now() - interval '1 hour' where coupon_id = {c};"
              " delete from issued where coupon_id = {c}; update issuance set issued = 0 where coupon_id = {c}",

@@ -1,5 +1,5 @@
 -- What holds whatever program writes here: nobody is issued a coupon twice, and never more are issued than there are.
--- Who holds what follows from the ledger and from `issued` (user_coupon is a view of both), so it is these that are kept.
+-- Who holds what follows from the ledger and from `issued` (user_coupon is a view of both), so these are guarded.
 --
 --   quantity   the coupon's, and what its two counters are checked against, are the same and never fall
 --   counters   are within the quantity (0001), and never fall

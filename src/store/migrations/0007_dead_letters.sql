@@ -1,5 +1,5 @@
--- Dead letters that people list, replay and drop. A key or a value too long to be ours is kept in part: value_size says how
--- long it was (0: what is kept is all). coupon_id: of the event, or else of its key, where either could be read.
+-- Dead letters that people list, replay and drop. A key or a value too long to be ours is kept in part: value_size says
+-- how long it was (0: what is kept is all). coupon_id: of the event, or else of its key, where either could be read.
 alter table dead_letter add column value_size bigint not null default 0;
 alter table dead_letter add column coupon_id bigint;
 alter table dead_letter add column replay_time timestamptz;
