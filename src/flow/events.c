@@ -187,7 +187,8 @@ static bool read_field(enum stream stream, const struct field *field, struct eve
 }
 
 bool event_read(enum stream stream, const void *bytes, size_t len, struct event *ret_event) {
-    struct reader reader = {bytes, (const uint8_t *)bytes + len};
+    const uint8_t *at = bytes; /* NULL: a tombstone */
+    struct reader reader = {at, len ? at + len : at};
     struct event event = {.request_id = "", .traceparent = ""};
     while (reader.at < reader.end) {
         struct field field = {0};

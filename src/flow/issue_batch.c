@@ -242,6 +242,15 @@ static bool transact(const struct issue_means *means, const struct kafka_message
     return true;
 }
 
+/* Postgres' words, which may be cut within a character: they have to be taken as a text again. */
+static char *plain(struct arena *arena, const char *text) {
+    char *copy = arena_strdup(arena, text);
+    for (char *at = copy; *at; at++)
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+    return copy;
+}
+
 /* The message that Postgres refuses is found by halving, and put aside with what Postgres said. */
 static bool isolate(const struct issue_means *means, const struct kafka_message *messages, size_t n,
                     const struct accepted_gap *accepted_gap, const char *why, struct issue_batch_result *ret,
@@ -254,7 +263,7 @@ static bool isolate(const struct issue_means *means, const struct kafka_message 
             *err = cause;
             return false;
         }
-        return transact(means, messages, 1, accepted_gap, true, arena_strdup(means->arena, why), ret, err);
+        return transact(means, messages, 1, accepted_gap, true, plain(means->arena, why), ret, err);
     }
     struct issue_batch_result first, second;
     size_t half = n / 2;

@@ -204,6 +204,7 @@ class Fuzz(CrowdScenario):
             self.answers = answers
         self.assert_all_was_taken(server, EVENTS, coupons)
         self.assertEqual(self.sql("select count(*) from publish_request"), [["6000"]], "and nobody else got in")
+        print(f"most memory: {self.rss_mib(server):.0f} MiB", flush=True)
         self.assertLess(self.rss_mib(server), RSS_MAX_MIB * (4 if SANITIZED else 1))
         lines = [line for line in server.text().splitlines() if "dead_letters" in line or "undecodable" in line]
         self.assertLess(len(lines), 1000, "the log is not flooded")
