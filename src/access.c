@@ -38,6 +38,10 @@ static const struct permission {
     {"coupon.v1.CouponAdminService", NULL, ROLE_ADMIN},
     {"coupon.v1.TopicAdminService", "ListTopics", ROLE_ADMIN | ROLE_OBSERVER},
     {"coupon.v1.TopicAdminService", NULL, ROLE_ADMIN},
+    {"coupon.v1.DeadLetterAdminService", "ListDeadLetters", ROLE_ADMIN | ROLE_OBSERVER},
+    {"coupon.v1.DeadLetterAdminService", "GetDeadLetter", ROLE_ADMIN | ROLE_OBSERVER},
+    {"coupon.v1.DeadLetterAdminService", NULL, ROLE_ADMIN},
+    {"coupon.v1.IntegrityService", NULL, ROLE_ADMIN | ROLE_OBSERVER},
     {"grpc.reflection.v1.ServerReflection", NULL, ROLE_ANY},
     {"grpc.reflection.v1alpha.ServerReflection", NULL, ROLE_ANY},
 };

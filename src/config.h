@@ -71,6 +71,7 @@ struct config {
     bool issue_run;
     int64_t issue_workers;
     int64_t issue_batch_max;
+    int64_t issue_dead_letters_max;
     bool complete_run;
     int64_t complete_batch_max;
     int64_t reconcile_interval_ms;

@@ -105,6 +105,8 @@ const struct setting settings[] = {
     {"issue.workers", TYPE_INT, "", 1, 32, "1", "issuing threads, each with a consumer and a connection to Postgres",
      AT(issue_workers)},
     {"issue.batch_max", TYPE_INT, "events", 1, 10000, "2000", "events issued in one transaction", AT(issue_batch_max)},
+    {"issue.dead_letters_max", TYPE_INT, "events", 1, 1000000000, "1000000",
+     "dead letters kept; beyond that the oldest are dropped", AT(issue_dead_letters_max)},
     {"complete.run", TYPE_BOOL, "", 0, 0, "true", "whether this process completes; if not, others have to",
      AT(complete_run)},
     {"complete.batch_max", TYPE_INT, "events", 1, 10000, "2000", "events completed at once", AT(complete_batch_max)},

@@ -22,3 +22,17 @@ static const struct rpc_method topic_admin_service_methods[] __attribute__((unus
     {"DeleteTopics", RPC_UNARY}, {"RetireCouponTopics", RPC_UNARY},
 };
 #define TOPIC_ADMIN_SERVICE_METHODS (sizeof topic_admin_service_methods / sizeof topic_admin_service_methods[0])
+
+static const struct rpc_method dead_letter_admin_service_methods[] __attribute__((unused)) = {
+    {"ListDeadLetters", RPC_UNARY},
+    {"GetDeadLetter", RPC_UNARY},
+    {"ReplayDeadLetters", RPC_UNARY},
+    {"DropDeadLetters", RPC_UNARY},
+};
+#define DEAD_LETTER_ADMIN_SERVICE_METHODS                                                                              \
+    (sizeof dead_letter_admin_service_methods / sizeof dead_letter_admin_service_methods[0])
+
+static const struct rpc_method integrity_service_methods[] __attribute__((unused)) = {
+    {"VerifyCoupon", RPC_UNARY},
+};
+#define INTEGRITY_SERVICE_METHODS (sizeof integrity_service_methods / sizeof integrity_service_methods[0])

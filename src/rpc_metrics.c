@@ -9,7 +9,9 @@
 #include "coupon_methods.h"
 #include "rpc/server.h"
 
-#define METHODS (COUPON_SERVICE_METHODS + COUPON_ADMIN_SERVICE_METHODS + TOPIC_ADMIN_SERVICE_METHODS + 1)
+#define METHODS                                                                                                        \
+    (COUPON_SERVICE_METHODS + COUPON_ADMIN_SERVICE_METHODS + TOPIC_ADMIN_SERVICE_METHODS +                             \
+     DEAD_LETTER_ADMIN_SERVICE_METHODS + INTEGRITY_SERVICE_METHODS + 1)
 
 struct method {
     const char *service, *name;
@@ -70,6 +72,10 @@ void rpc_metrics_register(void) {
         register_method(&methods[at++], "coupon.v1.CouponAdminService", coupon_admin_service_methods[i].name);
     for (size_t i = 0; i < TOPIC_ADMIN_SERVICE_METHODS; i++)
         register_method(&methods[at++], "coupon.v1.TopicAdminService", topic_admin_service_methods[i].name);
+    for (size_t i = 0; i < DEAD_LETTER_ADMIN_SERVICE_METHODS; i++)
+        register_method(&methods[at++], "coupon.v1.DeadLetterAdminService", dead_letter_admin_service_methods[i].name);
+    for (size_t i = 0; i < INTEGRITY_SERVICE_METHODS; i++)
+        register_method(&methods[at++], "coupon.v1.IntegrityService", integrity_service_methods[i].name);
     register_method(&methods[at], "", "other");
 }
 

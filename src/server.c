@@ -13,6 +13,7 @@
 #include "flow/admit.h"
 #include "flow/answer.h"
 #include "flow/complete.h"
+#include "flow/dead_letters.h"
 #include "flow/gate.h"
 #include "flow/issue.h"
 #include "flow/known.h"
@@ -22,6 +23,7 @@
 #include "flow/status.h"
 #include "flow/topics.h"
 #include "flow/totals.h"
+#include "flow/verify.h"
 #include "flow/watch.h"
 #include "flow/winners.h"
 #include "http.h"
@@ -51,6 +53,8 @@ struct server {
     struct gate *gate;
     struct admin *admin;
     struct topics *topics;
+    struct dead_letter_admin *dead_letters;
+    struct verify *verify;
     struct issue *issue;
     struct complete *complete;
     struct reconcile *reconcile;
@@ -161,6 +165,11 @@ static bool start_stages(struct server *server, struct err *err) {
     if (!server->admin)
         return false;
     server->topics = topics_start(config, &server->cold, &server->kafka, server->kafka_admin);
+    server->dead_letters =
+        dead_letter_admin_start(config, &server->cold, &server->kafka, server->relays[STREAM_REQUESTED]);
+    server->verify = verify_start(config, &server->cold, &server->kafka, server->kafka_admin, err);
+    if (!server->verify)
+        return false;
     if (config->complete_run) {
         server->complete = complete_start(config, &server->hot, &server->kafka, server->known, server->watch, err);
         if (!server->complete)
@@ -229,6 +238,10 @@ static bool start_rpc(struct server *server, struct err *err) {
                           COUPON_ADMIN_SERVICE_METHODS, err) &&
            rpc_server_add(server->rpc, topics_service_base(server->topics), topic_admin_service_methods,
                           TOPIC_ADMIN_SERVICE_METHODS, err) &&
+           rpc_server_add(server->rpc, dead_letter_admin_service_base(server->dead_letters),
+                          dead_letter_admin_service_methods, DEAD_LETTER_ADMIN_SERVICE_METHODS, err) &&
+           rpc_server_add(server->rpc, verify_service_base(server->verify), integrity_service_methods,
+                          INTEGRITY_SERVICE_METHODS, err) &&
            (server->health = rpc_health_add(server->rpc, err)) != NULL && rpc_reflection_add(server->rpc, err) &&
            rpc_server_start(server->rpc, err);
 }
@@ -241,6 +254,8 @@ static void set_serving(struct server *server, bool serving) {
     rpc_health_set(server->health, "coupon.v1.CouponService", serving);
     rpc_health_set(server->health, "coupon.v1.CouponAdminService", serving);
     rpc_health_set(server->health, "coupon.v1.TopicAdminService", serving);
+    rpc_health_set(server->health, "coupon.v1.DeadLetterAdminService", serving);
+    rpc_health_set(server->health, "coupon.v1.IntegrityService", serving);
 }
 
 static bool is_ready(void *arg, char why[static 200]) {
@@ -301,6 +316,8 @@ void server_stop(struct server *server, const volatile bool *hurry) {
     admit_stop(server->admit);
     admin_stop(server->admin);
     topics_stop(server->topics);
+    dead_letter_admin_stop(server->dead_letters);
+    verify_stop(server->verify);
     status_stop(server->status);
     reconcile_stop(server->reconcile);
     issue_stop(server->issue);

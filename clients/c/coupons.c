@@ -21,6 +21,9 @@ static const struct {
     {&coupon__v1__coupon_service__descriptor, coupon_service_methods, COUPON_SERVICE_METHODS},
     {&coupon__v1__coupon_admin_service__descriptor, coupon_admin_service_methods, COUPON_ADMIN_SERVICE_METHODS},
     {&coupon__v1__topic_admin_service__descriptor, topic_admin_service_methods, TOPIC_ADMIN_SERVICE_METHODS},
+    {&coupon__v1__dead_letter_admin_service__descriptor, dead_letter_admin_service_methods,
+     DEAD_LETTER_ADMIN_SERVICE_METHODS},
+    {&coupon__v1__integrity_service__descriptor, integrity_service_methods, INTEGRITY_SERVICE_METHODS},
 };
 #define SERVICES (sizeof services / sizeof services[0])
 

@@ -21,6 +21,8 @@
 #include "base/err.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
 #include "coupon/v1/coupon_service.pb-c.h"
+#include "coupon/v1/dead_letter_admin_service.pb-c.h"
+#include "coupon/v1/integrity_service.pb-c.h"
 #include "coupon/v1/topic_admin_service.pb-c.h"
 #include "rpc/client.h"
 

@@ -12,7 +12,7 @@ enum exit_code {
     EXIT_REFUSED = 1,
     EXIT_USAGE = 2,
     EXIT_UNREACHABLE = 3,
-    EXIT_INCONSISTENT = 4, /* bench only */
+    EXIT_INCONSISTENT = 4, /* bench and verify only */
 };
 
 struct ctl {
@@ -40,5 +40,7 @@ int verb_coupons(struct ctl *ctl);
 int verb_health(struct ctl *ctl);
 int verb_bench(struct ctl *ctl);
 int verb_topics(struct ctl *ctl);
+int verb_dead_letters(struct ctl *ctl);
+int verb_verify(struct ctl *ctl);
 extern const struct option_spec create_options[], list_options[], add_options[], request_options[], bench_options[],
-    topics_options[];
+    topics_options[], dead_letters_options[], verify_options[];

@@ -47,6 +47,17 @@ static const struct verb verbs[] = {
      "  topics pause                              leave lanes where they are; migrate continues\n"
      "  topics delete v1                          delete a version that is drained\n"
      "  topics retire COUPON                      delete the own topics of a closed coupon that is drained"},
+    {"dead-letters", "[ACTION] [WHICH]", 0, 2, dead_letters_options, verb_dead_letters,
+     "see to events that were put aside\n\n"
+     "  dead-letters list                         all of them: where each stands in Kafka, and why it was put aside\n"
+     "  dead-letters show ID                      one of them, with its key and value\n"
+     "  dead-letters replay ID                    judge it anew, and send it again if it can be issued; ID-ID: "
+     "several\n"
+     "  dead-letters drop ID                      forget it; ID-ID: several\n\n"
+     "Replaying is safe, also twice. Its exit code is 1 where one of them stays."},
+    {"verify", "COUPON", 1, 0, verify_options, verb_verify,
+     "check one coupon from the ledger to the topics, and tell what was checked\n\n"
+     "The exit code is 0 if all of it holds, 4 if something does not, 1 if something could not be told."},
     {"help", "[VERB]", 0, 1, NULL, verb_help, "tell the verbs, or the options of one"},
 };
 #define VERBS (sizeof verbs / sizeof verbs[0])

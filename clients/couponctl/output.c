@@ -269,3 +269,102 @@ void print_deleted(char *const *topics, size_t n, bool json) {
         }
     }
 }
+
+/* --- dead letters and checks --- */
+
+#define LETTER_HEADER "%-10s %-27s %-8s %10s %9s %10s  %s\n"
+#define LETTER_ROW    "%-10lld %-27s %-8s %10lld %9d %10lld  %s: %s\n"
+
+void print_dead_letter_header(bool json) {
+    if (!json)
+        printf(LETTER_HEADER, "ID", "PUT ASIDE", "REPLAYED", "COUPON", "PARTITION", "OFFSET", "TOPIC: REASON");
+}
+
+static void add_hex(struct strbuf *out, const ProtobufCBinaryData *bytes) {
+    for (size_t i = 0; i < bytes->len; i++)
+        strbuf_printf(out, "%02x", bytes->data[i]);
+}
+
+static void print_dead_letter_json(const Coupon__V1__DeadLetter *letter, bool whole) {
+    struct strbuf out = {0};
+    add_int(&out, "id", letter->id);
+    add_text(&out, "topic", letter->topic);
+    add_int(&out, "partition", letter->partition);
+    add_int(&out, "offset", letter->offset);
+    add_int(&out, "coupon_id", letter->coupon_id);
+    add_text(&out, "reason", letter->reason);
+    add_int(&out, "value_size", letter->value_size);
+    add_time(&out, "create_time", letter->create_time);
+    add_time(&out, "replay_time", letter->replay_time);
+    if (whole) {
+        strbuf_puts(&out, "\"key\":\"");
+        add_hex(&out, &letter->key);
+        strbuf_puts(&out, "\",\"value\":\"");
+        add_hex(&out, &letter->value);
+        strbuf_puts(&out, "\",");
+    }
+    print_object(&out);
+}
+
+void print_dead_letter(const Coupon__V1__DeadLetter *letter, bool json) {
+    if (json) {
+        print_dead_letter_json(letter, false);
+        return;
+    }
+    char room[28];
+    struct strbuf line = {0};
+    strbuf_printf(&line, LETTER_ROW, (long long)letter->id, time_text(letter->create_time, room),
+                  letter->replay_time ? "yes" : "no", (long long)letter->coupon_id, letter->partition,
+                  (long long)letter->offset, letter->topic, letter->reason);
+    print_line(&line);
+}
+
+void print_dead_letter_whole(const Coupon__V1__DeadLetter *letter, bool json) {
+    if (json) {
+        print_dead_letter_json(letter, true);
+        return;
+    }
+    char created[28], replayed[28];
+    struct strbuf out = {0};
+    strbuf_printf(
+        &out,
+        "id          %lld\ntopic       %s\npartition   %d\noffset      %lld\nreason      %s\ncoupon      %lld\n"
+        "put aside   %s\nreplayed    %s\nkey         ",
+        (long long)letter->id, letter->topic, letter->partition, (long long)letter->offset, letter->reason,
+        (long long)letter->coupon_id, time_text(letter->create_time, created),
+        time_text(letter->replay_time, replayed));
+    add_hex(&out, &letter->key);
+    strbuf_printf(&out, "\nvalue       %lld bytes%s\n", (long long)letter->value_size,
+                  letter->value_size > (int64_t)letter->value.len ? ", of which these were kept" : "");
+    add_hex(&out, &letter->value);
+    strbuf_puts(&out, "\n");
+    print_line(&out);
+}
+
+void print_replay(const Coupon__V1__Replay *replay, bool json) {
+    struct strbuf out = {0};
+    const char *outcome = enum_name(&coupon__v1__replay__outcome__descriptor, (int)replay->outcome, "OUTCOME_");
+    if (json) {
+        add_int(&out, "id", replay->id);
+        add_text(&out, "outcome", outcome);
+        add_text(&out, "detail", replay->detail);
+        print_object(&out);
+        return;
+    }
+    strbuf_printf(&out, "%-10lld %-8s  %s\n", (long long)replay->id, outcome, replay->detail);
+    print_line(&out);
+}
+
+void print_check(const Coupon__V1__Check *check, bool json) {
+    struct strbuf out = {0};
+    const char *result = enum_name(&coupon__v1__check__result__descriptor, (int)check->result, "RESULT_");
+    if (json) {
+        add_text(&out, "check", check->name);
+        add_text(&out, "result", result);
+        add_text(&out, "detail", check->detail);
+        print_object(&out);
+        return;
+    }
+    strbuf_printf(&out, "%-8s %-17s %s\n", result, check->name, check->detail);
+    print_line(&out);
+}

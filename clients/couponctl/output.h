@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include "coupon/v1/coupon.pb-c.h"
+#include "coupon/v1/dead_letter_admin_service.pb-c.h"
+#include "coupon/v1/integrity_service.pb-c.h"
 #include "coupon/v1/publish.pb-c.h"
 #include "coupon/v1/topic_admin_service.pb-c.h"
 
@@ -24,6 +26,13 @@ void print_topic(const Coupon__V1__Topic *topic, bool json);
 void print_migration(const Coupon__V1__Migration *migration, bool json);
 /* The names of topics that are gone. */
 void print_deleted(char *const *topics, size_t n, bool json);
+
+void print_dead_letter_header(bool json);
+void print_dead_letter(const Coupon__V1__DeadLetter *letter, bool json);
+/* With key and value, in several lines for people. */
+void print_dead_letter_whole(const Coupon__V1__DeadLetter *letter, bool json);
+void print_replay(const Coupon__V1__Replay *replay, bool json);
+void print_check(const Coupon__V1__Check *check, bool json);
 
 /* Control characters, which a server could steer a terminal with, become '?'; line breaks stay. */
 void print_safely(FILE *out, const char *text);

@@ -13,8 +13,10 @@
 #include "flow/events.h"
 #include "flow/known.h"
 #include "flow/stage.h"
+#include "flow/totals.h"
 #include "flow/trouble.h"
 #include "flow/watch.h"
+#include "store/dead_letters.h"
 #include "store/flags.h"
 #include "store/lookup.h"
 
@@ -37,33 +39,52 @@ struct complete {
     atomic_bool stopping;
 };
 
-/* The distinct coupons of the messages in hand. What can't be decoded names none: it isn't ours, and no flag needs it.
- */
-static size_t coupons_of(struct complete *complete, struct coupon_row *ret_coupons) {
+/* The distinct coupons of the messages in hand; coupon_of[i] is that of message i, 0 where it can't be decoded. */
+static size_t coupons_of(struct complete *complete, struct coupon_row *ret_coupons, int64_t *ret_coupon_of) {
     struct pairs seen;
     pairs_init(&seen, &complete->arena, complete->held);
     size_t n = 0;
     for (size_t i = 0; i < complete->held; i++) {
         struct event event;
-        if (!event_read(STREAM_PUBLISHED, complete->messages[i].value, complete->messages[i].value_len, &event)) {
-            log_warn("complete.undecodable", LOG_STR("topic", complete->messages[i].place.topic),
-                     LOG_INT("partition", complete->messages[i].place.partition),
-                     LOG_INT("offset", complete->messages[i].offset));
-            continue;
-        }
-        if (pairs_add(&seen, event.coupon_id, 0))
+        bool ok = event_read(STREAM_PUBLISHED, complete->messages[i].value, complete->messages[i].value_len, &event);
+        ret_coupon_of[i] = ok ? event.coupon_id : 0;
+        if (ret_coupon_of[i] && pairs_add(&seen, event.coupon_id, 0))
             ret_coupons[n++] = (struct coupon_row){.id = event.coupon_id};
     }
     return n;
 }
 
+/* What names no coupon that there is goes aside: it isn't ours, and no flag needs it. */
+static bool put_aside(struct complete *complete, const struct coupon_row *coupons, size_t n, const int64_t *coupon_of,
+                      struct err *err) {
+    struct dead_letters letters;
+    struct pairs missing;
+    dead_letters_init(&letters, &complete->arena, complete->held);
+    pairs_init(&missing, &complete->arena, n);
+    for (size_t i = 0; i < n; i++)
+        if (!coupons[i].exists)
+            pairs_add(&missing, coupons[i].id, 0);
+    for (size_t i = 0; i < complete->held; i++)
+        if (!coupon_of[i])
+            dead_letters_put(&letters, &complete->messages[i], 0,
+                             "the value can't be decoded as coupon.v1.Published, or names no coupon");
+        else if (pairs_has(&missing, coupon_of[i], 0))
+            dead_letters_put(&letters, &complete->messages[i], coupon_of[i], "there is no such coupon");
+    if (letters.n == 0)
+        return true;
+    if (!dead_letters_add(complete->pg, &complete->arena, &letters, err))
+        return false;
+    totals_dead_lettered((int64_t)letters.n);
+    log_warn("complete.dead_letters", LOG_INT("n", letters.n));
+    return true;
+}
+
 static bool set_flags(struct complete *complete, struct err *err) {
     struct coupon_row *coupons = ARENA_ARRAY(&complete->arena, struct coupon_row, complete->held);
     struct flag *flags = ARENA_ARRAY(&complete->arena, struct flag, complete->held);
-    size_t n = coupons_of(complete, coupons), n_flags = 0;
+    int64_t *coupon_of = ARENA_ARRAY(&complete->arena, int64_t, complete->held);
+    size_t n = coupons_of(complete, coupons, coupon_of), n_flags = 0;
     int64_t now_us;
-    if (n == 0)
-        return true;
     if (!pg_connect(complete->pg, err) || !lookup_coupons(complete->pg, &complete->arena, coupons, n, &now_us, err))
         return false;
     known_learn(complete->known, coupons, n, now_us);
@@ -72,7 +93,7 @@ static bool set_flags(struct complete *complete, struct err *err) {
             flags[n_flags++] = flag_of(&coupons[i], now_us);
     if (n_flags)
         FAULT_POINT("complete", "before_flag_write");
-    if (!flags_set(complete->flags, flags, n_flags, err))
+    if (!flags_set(complete->flags, flags, n_flags, err) || !put_aside(complete, coupons, n, coupon_of, err))
         return false;
     if (n_flags)
         FAULT_POINT("complete", "after_flag_write");

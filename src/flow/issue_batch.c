@@ -153,12 +153,8 @@ static void writes_init(struct writes *writes, struct arena *arena, struct issua
         .rejected_coupon_id = ARENA_ARRAY(arena, int64_t, n),
         .rejected_ticket = ARENA_ARRAY(arena, int64_t, n),
         .rejected_reason = ARENA_ARRAY(arena, int32_t, n),
-        .dead_place = ARENA_ARRAY(arena, struct kafka_place, n),
-        .dead_offset = ARENA_ARRAY(arena, int64_t, n),
-        .dead_key = ARENA_ARRAY(arena, struct pg_bytes, n),
-        .dead_value = ARENA_ARRAY(arena, struct pg_bytes, n),
-        .dead_reason = ARENA_ARRAY(arena, const char *, n),
     };
+    dead_letters_init(&writes->rows.dead, arena, n);
     outbox_batch_init(&writes->outbox, arena, &batch->heads);
 }
 
@@ -184,16 +180,6 @@ static void write_issued(struct writes *writes, const struct issuance_batch *bat
                event_write(STREAM_PUBLISHED, &event, bytes));
 }
 
-static void write_dead(struct writes *writes, const struct kafka_message *message, const char *reason) {
-    struct issuance_rows *rows = &writes->rows;
-    size_t at = rows->n_dead++;
-    rows->dead_place[at] = message->place;
-    rows->dead_offset[at] = message->offset;
-    rows->dead_key[at] = (struct pg_bytes){message->key, message->key_len};
-    rows->dead_value[at] = (struct pg_bytes){message->value, message->value_len};
-    rows->dead_reason[at] = reason;
-}
-
 static void decide(struct arena *arena, struct issuance_batch *batch, int lanes, const struct taken *taken,
                    const char *force_dead, struct writes *writes, struct issue_batch_result *result) {
     struct issue_answer *answers = ARENA_ARRAY(arena, struct issue_answer, taken->n);
@@ -205,7 +191,8 @@ static void decide(struct arena *arena, struct issuance_batch *batch, int lanes,
     for (size_t i = 0; i < taken->n; i++) {
         const struct issue_answer *answer = &answers[i];
         if (taken->dead_reason[i] || answer->verdict == ISSUE_DEAD) {
-            write_dead(writes, taken->messages[i], taken->dead_reason[i] ? taken->dead_reason[i] : answer->dead_reason);
+            dead_letters_put(&writes->rows.dead, taken->messages[i], taken->events[i].coupon_id,
+                             taken->dead_reason[i] ? taken->dead_reason[i] : answer->dead_reason);
         } else if (answer->verdict == ISSUE_ISSUED) {
             write_issued(writes, batch, lanes, &taken->events[i], taken->texts[i]);
         } else if (answer->verdict == ISSUE_REJECTED) {
@@ -247,12 +234,21 @@ static bool transact(const struct issue_means *means, const struct kafka_message
         return false;
     result.issued = writes.rows.n_issued;
     result.rejected = writes.rows.n_rejected;
-    result.dead = writes.rows.n_dead;
+    result.dead = writes.rows.dead.n;
     result.n_places = batch.n_places;
     result.places = batch.places;
     result.next_offset = batch.next_offset;
     *ret = result;
     return true;
+}
+
+/* Postgres' words, which may be cut within a character: they have to be taken as a text again. */
+static char *plain(struct arena *arena, const char *text) {
+    char *copy = arena_strdup(arena, text);
+    for (char *at = copy; *at; at++)
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+    return copy;
 }
 
 /* The message that Postgres refuses is found by halving, and put aside with what Postgres said. */
@@ -267,7 +263,7 @@ static bool isolate(const struct issue_means *means, const struct kafka_message 
             *err = cause;
             return false;
         }
-        return transact(means, messages, 1, accepted_gap, true, arena_strdup(means->arena, why), ret, err);
+        return transact(means, messages, 1, accepted_gap, true, plain(means->arena, why), ret, err);
     }
     struct issue_batch_result first, second;
     size_t half = n / 2;

@@ -3,7 +3,6 @@
 #include "flow/reconcile.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
@@ -17,6 +16,7 @@
 #include "flow/trouble.h"
 #include "store/audit.h"
 #include "store/coupons.h"
+#include "store/dead_letters.h"
 #include "store/flags.h"
 
 #define PAGE 1000
@@ -37,7 +37,7 @@ struct seen {
 struct reconcile {
     struct ticker *ticker;
     int lanes;
-    int64_t stale_ms, rotate_ms;
+    int64_t stale_ms, rotate_ms, dead_letters_max;
     struct pg *pg;
     struct flags *flags;
     struct relay *relay;
@@ -119,19 +119,6 @@ static bool audit(struct reconcile *reconcile, const struct coupon_row *coupon, 
     return coupon_freeze(reconcile->pg, &reconcile->arena, reconcile->lanes, coupon->id, err) != COUPON_FAILED;
 }
 
-static struct outbox_event event_again(struct reconcile *reconcile, const struct status_row *row) {
-    uint8_t *bytes = arena_alloc(&reconcile->arena, EVENT_MAX);
-    const struct event event = {
-        .coupon_id = row->coupon_id,
-        .user_id = row->user_id,
-        .ticket = row->ticket,
-        .request_id = row->request_id,
-        .request_id_len = strlen(row->request_id),
-        .accept_us = row->accept_us,
-    };
-    return (struct outbox_event){row->coupon_id, row->ticket, {bytes, event_write(STREAM_REQUESTED, &event, bytes)}};
-}
-
 /* Tickets that have become nothing although nothing has moved for long: told, and sent again. */
 static bool resend(struct reconcile *reconcile, const struct coupon_row *coupon, struct err *err) {
     struct status_row *rows = ARENA_ARRAY(&reconcile->arena, struct status_row, RESEND_MAX);
@@ -150,7 +137,7 @@ static bool resend(struct reconcile *reconcile, const struct coupon_row *coupon,
     log_error("reconcile.unissued", LOG_INT("coupon_id", coupon->id), LOG_INT("tickets", n),
               LOG_INT("first_ticket", rows[0].ticket), LOG_STR("then", "sent again"));
     for (size_t i = 0; i < n; i++)
-        events[i] = event_again(reconcile, &rows[i]);
+        events[i] = event_again(&reconcile->arena, &rows[i]);
     if (!outbox_append(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, reconcile->lanes, events, n, err))
         return false;
     metric_add(reconcile->resent, (int64_t)n);
@@ -213,6 +200,16 @@ static bool rotate(struct reconcile *reconcile, struct err *err) {
     return true;
 }
 
+/* Garbage is not to fill the disk. What the oldest dead letters were about stands in the ledger, if anywhere. */
+static bool trim_dead_letters(struct reconcile *reconcile, struct err *err) {
+    int64_t dropped;
+    if (!dead_letters_trim(reconcile->pg, &reconcile->arena, reconcile->dead_letters_max, &dropped, err))
+        return false;
+    if (dropped)
+        log_warn("reconcile.dead_letters_dropped", LOG_INT("n", dropped), LOG_INT("kept", reconcile->dead_letters_max));
+    return true;
+}
+
 /* All coupons, page by page. A Redis that is away stops neither audits nor rotation. */
 static bool sweep(struct reconcile *reconcile, struct err *err) {
     struct coupon_detail *details = ARENA_ARRAY(&reconcile->arena, struct coupon_detail, PAGE);
@@ -243,7 +240,7 @@ static bool sweep(struct reconcile *reconcile, struct err *err) {
     } while (n == PAGE);
     if (redis)
         trouble_over(&reconcile->redis_outage, "reconcile");
-    return rotate(reconcile, err);
+    return trim_dead_letters(reconcile, err) && rotate(reconcile, err);
 }
 
 static void tick(void *arg) {
@@ -282,6 +279,7 @@ struct reconcile *reconcile_start(const struct config *config, const struct pg_o
     reconcile->lanes = (int)config->flow_lanes;
     reconcile->stale_ms = config->reconcile_stale_ms;
     reconcile->rotate_ms = config->outbox_rotate_ms;
+    reconcile->dead_letters_max = config->issue_dead_letters_max;
     reconcile->pg = pg_new(postgres);
     reconcile->relay = relay;
     reconcile->seen_mask = 255;

@@ -286,21 +286,6 @@ static int send_rejected(struct pg *pg, struct arena *arena, const struct issuan
     return 1;
 }
 
-static int send_dead(struct pg *pg, struct arena *arena, const struct issuance_rows *rows) {
-    static const struct pg_statement insert = {
-        "insert into dead_letter (topic, partition, message_offset, key, value, reason, create_time)"
-        " select i.*, clock_timestamp() from unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[], $5::bytea[],"
-        " $6::text[]) i on conflict do nothing"};
-    struct pg_args args = {0};
-    arg_places(&args, arena, rows->dead_place, rows->n_dead);
-    pg_arg_int8s(&args, arena, rows->dead_offset, rows->n_dead);
-    pg_arg_byteas(&args, arena, rows->dead_key, rows->n_dead);
-    pg_arg_byteas(&args, arena, rows->dead_value, rows->n_dead);
-    pg_arg_texts(&args, arena, rows->dead_reason, rows->n_dead);
-    pg_send(pg, &insert, &args);
-    return 1;
-}
-
 bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *batch, const struct issuance_rows *rows,
                     const struct outbox_batch *outbox, struct err *err) {
     static const struct pg_statement offsets = {"update consumer_offset o set next_offset = i.next_offset"
@@ -324,8 +309,10 @@ bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *b
         outbox_send_raise_epoch(pg, arena, STREAM_PUBLISHED, &batch->heads);
         n++;
     }
-    if (rows->n_dead)
-        n += send_dead(pg, arena, rows);
+    if (rows->dead.n) {
+        dead_letters_send_add(pg, arena, &rows->dead);
+        n++;
+    }
     pg_send(pg, &pg_commit, NULL);
     PGresult *results[9 + OUTBOX_APPEND_STATEMENTS];
     FAULT_POINT("issue", "before_commit");

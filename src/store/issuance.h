@@ -9,6 +9,7 @@
 #pragma once
 
 #include "store/coupon_cache.h"
+#include "store/dead_letters.h"
 #include "store/kafka.h"
 #include "store/outbox.h"
 #include "store/pg.h"
@@ -50,11 +51,7 @@ struct issuance_rows {
     size_t n_rejected;
     int64_t *rejected_coupon_id, *rejected_ticket;
     int32_t *rejected_reason;
-    size_t n_dead;
-    struct kafka_place *dead_place;
-    int64_t *dead_offset;
-    struct pg_bytes *dead_key, *dead_value;
-    const char **dead_reason;
+    struct dead_letters dead;
 };
 
 /* The stored next offset of each place; where none is stored yet, if_none[i] is stored and returned. Comes before the

@@ -147,7 +147,8 @@ bool kafka_consumer_new(const struct kafka_options *options, enum stream stream,
                         struct err *err);
 /* Commits what kafka_commit was told, and leaves the group. NULL is fine. */
 void kafka_consumer_free(struct kafka_consumer *consumer);
-/* Waits up to wait_ms for a first message, then takes what is there, up to `max`. They are released together. */
+/* Waits up to wait_ms for a first message, then takes what is there, up to `max`, fewer where they are large. They are
+ * released together. */
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max);
 void kafka_release(struct kafka_message *messages, size_t n);
 /* Asks Kafka for the oldest offset there is, and for the one that the next message will get; -1: not known. Also from

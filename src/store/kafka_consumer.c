@@ -18,6 +18,8 @@
 #define COMMIT_RETRY_US  (250 * US_PER_MS)
 #define CLOSE_TIMEOUT_US (3 * US_PER_S)
 #define CLOSE_POLL_MS    10
+/* Of values in one batch: ours are small, but anybody's in the topic may have a megabyte. */
+#define CONSUME_BYTES_MAX (16 * 1024 * 1024)
 
 struct progress {
     struct kafka_place place;
@@ -312,9 +314,9 @@ void kafka_consumer_free(struct kafka_consumer *consumer) {
 /* --- consuming --- */
 
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max) {
-    size_t n = 0;
+    size_t n = 0, bytes = 0;
     send_commits(consumer);
-    while (n < max) {
+    while (n < max && bytes < CONSUME_BYTES_MAX) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, n ? 0 : wait_ms);
         if (!message)
             break;
@@ -333,6 +335,7 @@ size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_
             .value_len = message->len,
             .handle = message,
         };
+        bytes += message->len;
     }
     /* A handle may be freed with its last message, and its address used again. */
     consumer->last_handle = NULL;

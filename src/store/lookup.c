@@ -93,6 +93,33 @@ bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows
     return true;
 }
 
+bool lookup_ticket(struct pg *pg, struct arena *arena, struct status_row *row, struct err *err) {
+    static const struct pg_statement read = {
+        "select p.user_id, p.request_id, p.accept_time, u.issue_time, r.reason from publish_request p"
+        " left join lateral (select case when last_ticket >= p.ticket then issue_time end as issue_time from issued"
+        "  where coupon_id = p.coupon_id and first_ticket <= p.ticket order by first_ticket desc limit 1) u on true"
+        " left join rejection r on r.coupon_id = p.coupon_id and r.ticket = p.ticket"
+        " where p.coupon_id = $1 and p.ticket = $2"};
+    struct pg_args args = {0};
+    pg_arg_int8(&args, arena, row->coupon_id);
+    pg_arg_int8(&args, arena, row->ticket);
+    PGresult *result;
+    pg_send(pg, &read, &args);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    *row = (struct status_row){.coupon_id = row->coupon_id, .ticket = row->ticket, .issue_us = INT64_MIN};
+    if (PQntuples(result) == 1) {
+        row->found = true;
+        row->user_id = pg_int8(result, 0, 0);
+        row->request_id = arena_strdup(arena, PQgetvalue(result, 0, 1));
+        row->accept_us = pg_time(result, 0, 2, 0);
+        row->issue_us = pg_time(result, 0, 3, INT64_MIN);
+        row->reject_reason = PQgetisnull(result, 0, 4) ? REJECT_NONE : (enum reject_reason)pg_int2(result, 0, 4);
+    }
+    pg_clear(&result, 1);
+    return true;
+}
+
 bool lookup_ledger_users(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t *after, int max,
                          int64_t *ret_users, size_t *ret_n, struct err *err) {
     static const struct pg_statement read = {

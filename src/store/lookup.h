@@ -20,6 +20,10 @@ bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon_row *coupo
 /* Where the requests of rows[i].(coupon_id, user_id) stand: fills the rest. Strings live in the arena. */
 bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows, size_t n, struct err *err);
 
+/* Where the ticket stands: fills *ret but for coupon and ticket, which are given; found is false where the ledger has
+ * no such ticket. Strings live in the arena. */
+bool lookup_ticket(struct pg *pg, struct arena *arena, struct status_row *row, struct err *err);
+
 /* Up to `max` users in the coupon's ledger with tickets above *after, by ticket; moves *after behind them. */
 bool lookup_ledger_users(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t *after, int max,
                          int64_t *ret_users, size_t *ret_n, struct err *err);

@@ -11,7 +11,9 @@
 #include "base/arena.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
 #include "coupon/v1/coupon_service.pb-c.h"
+#include "coupon/v1/dead_letter_admin_service.pb-c.h"
 #include "coupon/v1/events.pb-c.h"
+#include "coupon/v1/integrity_service.pb-c.h"
 #include "coupon/v1/topic_admin_service.pb-c.h"
 #include "google/protobuf/descriptor.pb-c.h"
 #include "google/rpc/error_details.pb-c.h"
@@ -35,6 +37,9 @@ const ProtobufCMessageDescriptor *const fuzz_descriptors[] = {
     &coupon__v1__list_user_coupons_request__descriptor,
     &coupon__v1__list_topics_request__descriptor,
     &coupon__v1__migrate_topics_request__descriptor,
+    &coupon__v1__replay_dead_letters_request__descriptor,
+    &coupon__v1__verify_coupon_request__descriptor,
+    &coupon__v1__get_dead_letter_response__descriptor,
     &coupon__v1__publish_requested__descriptor,
     &coupon__v1__published__descriptor,
     &coupon__v1__list_coupons_response__descriptor,

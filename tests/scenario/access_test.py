@@ -70,10 +70,13 @@ class Access(Scenario):
         for one in (caller, admin, observer):
             self.ctl(server, *one, "status", coupon, 1)
             self.ctl(server, *one, "health")
-        self.ctl(server, *observer, "get", coupon)
+        for arguments in (["get", coupon], ["dead-letters", "list"], ["verify", coupon, "--no-topics"]):
+            self.ctl(server, *observer, *arguments)
         for one, *arguments in ((caller, "create", "--quantity", 1), (caller, "get", coupon), (caller, "pause", coupon),
                                 (admin, "request", coupon, 2), (observer, "request", coupon, 2),
-                                (observer, "close", coupon), (nobody, "status", coupon, 1), (nobody, "list")):
+                                (observer, "close", coupon), (observer, "dead-letters", "drop", 1),
+                                (observer, "dead-letters", "replay", 1), (caller, "dead-letters", "list"),
+                                (caller, "verify", coupon), (nobody, "status", coupon, 1), (nobody, "list")):
             self.assert_denied(server, "PERMISSION_DENIED", *one, *arguments)
         self.assert_no_connection(server, *self.tls)
         self.assertEqual(self.sql("select count(*) from publish_request"), [["1"]])

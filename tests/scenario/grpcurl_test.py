@@ -17,6 +17,8 @@ GO_SH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools", 
 USER = "coupon.v1.CouponService"
 ADMIN = "coupon.v1.CouponAdminService"
 TOPICS = "coupon.v1.TopicAdminService"
+LETTERS = "coupon.v1.DeadLetterAdminService"
+INTEGRITY = "coupon.v1.IntegrityService"
 HEALTH = "grpc.health.v1.Health"
 REFLECTIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
@@ -286,6 +288,55 @@ class Grpcurl(Scenario):
         refused = self.refuse(NOT_FOUND, f"{TOPICS}/RetireCouponTopics", {"coupon_id": coupon})
         self.assertEqual(self.detail(refused, "ErrorInfo")["reason"], "TOPIC_NOT_FOUND")
 
+    def new_letter(self):
+        """The id of a dead letter whose value is three bytes."""
+        before = self.sql("select coalesce(max(id), 0) from dead_letter")[0][0]
+        version = self.topics()[1]["targetVersion"]
+        self.topic(f"outside.coupon.publish.requested.v{version}").produce([(b"7", b"\xff\xff\xff")])
+        rows = wait_until(lambda: self.sql(f"select id from dead_letter where id > {before}"), what="it is put aside")
+        return rows[0][0]
+
+    @case(f"{LETTERS}.ListDeadLetters")
+    def list_dead_letters(self):
+        letters = [self.new_letter() for _ in range(2)]
+        page = self.call(f"{LETTERS}/ListDeadLetters", {"page_size": 1})
+        self.assertIn("nextPageToken", page)
+        rest = self.call(f"{LETTERS}/ListDeadLetters", {"page_token": page["nextPageToken"], "coupon_id": "7"})
+        listed = [letter["id"] for letter in page["deadLetters"] + rest["deadLetters"]]
+        self.assertLessEqual(set(letters), set(listed))
+
+    @case(f"{LETTERS}.GetDeadLetter")
+    def get_dead_letter(self):
+        letter = self.call(f"{LETTERS}/GetDeadLetter", {"id": self.new_letter()})["deadLetter"]
+        self.assertEqual((letter["key"], letter["value"], letter["valueSize"], letter["couponId"]),
+                         ("Nw==", "////", "3", "7"))
+        refused = self.refuse(NOT_FOUND, f"{LETTERS}/GetDeadLetter", {"id": 10**9})
+        self.assertEqual(self.detail(refused, "ErrorInfo")["reason"], "DEAD_LETTER_NOT_FOUND")
+
+    @case(f"{LETTERS}.ReplayDeadLetters")
+    def replay_dead_letters(self):
+        letter = self.new_letter()
+        replay, = self.call(f"{LETTERS}/ReplayDeadLetters", {"first_id": letter})["replays"]
+        self.assertEqual((replay["id"], replay["outcome"]), (letter, "OUTCOME_KEPT"))
+        self.assertIn("can't be decoded", replay["detail"])
+
+    @case(f"{LETTERS}.DropDeadLetters")
+    def drop_dead_letters(self):
+        letter = {"first_id": self.new_letter()}
+        self.assertEqual(self.call(f"{LETTERS}/DropDeadLetters", letter), {"dropped": "1"})
+        self.assertEqual(self.call(f"{LETTERS}/DropDeadLetters", letter), {})
+
+    @case(f"{INTEGRITY}.VerifyCoupon")
+    def verify_coupon(self):
+        coupon = self.new_coupon(3)
+        self.request(coupon, 42)
+        self.wait_issued(coupon, 42)
+        checks = self.call(f"{INTEGRITY}/VerifyCoupon", {"coupon_id": coupon})["checks"]
+        self.assertEqual({check["name"]: check["result"] for check in checks if check["name"] != "topic published"},
+                         {name: "RESULT_OK" for name in (
+                             "ledger", "users", "quantity", "counters", "issued", "rejected", "waiting", "dead letters",
+                             "outbox requested", "outbox published", "flag", "topic requested")})
+
     # --- tests ---
 
     def test_each_rpc_that_reflection_lists_does_what_it_is_for(self):
@@ -298,7 +349,7 @@ class Grpcurl(Scenario):
 
     def test_each_service_is_listed_and_described_with_its_messages(self):
         services = self.services()
-        self.assertLessEqual({USER, ADMIN, TOPICS, HEALTH, *REFLECTIONS}, set(services))
+        self.assertLessEqual({USER, ADMIN, TOPICS, LETTERS, INTEGRITY, HEALTH, *REFLECTIONS}, set(services))
         everything = self.read("describe")
         for service in services:
             described = self.read("describe", service)
@@ -346,7 +397,7 @@ class Grpcurl(Scenario):
             "list_services": ""})["listServicesResponse"]["service"]}, set(self.services()))
 
     def test_health_is_told_for_the_server_and_each_service(self):
-        for service in ("", USER, ADMIN, TOPICS):
+        for service in ("", USER, ADMIN, TOPICS, LETTERS, INTEGRITY):
             self.assertEqual(self.call(f"{HEALTH}/Check", {"service": service}), {"status": "SERVING"})
         self.refuse(NOT_FOUND, f"{HEALTH}/Check", {"service": "coupon.v1.NoService"})
 
@@ -387,7 +438,9 @@ class Grpcurl(Scenario):
                 (f"{USER}/ListUserCoupons", {"page_size": -1, "page_token": "?"},
                  {"user_id", "page_size", "page_token"}),
                 (f"{TOPICS}/MigrateTopics", {"partitions": -1}, {"version", "partitions"}),
-                (f"{TOPICS}/RetireCouponTopics", {}, {"coupon_id"})):
+                (f"{TOPICS}/RetireCouponTopics", {}, {"coupon_id"}),
+                (f"{LETTERS}/ReplayDeadLetters", {"last_id": -1}, {"first_id", "last_id"}),
+                (f"{INTEGRITY}/VerifyCoupon", {"topics_timeout_ms": -1}, {"coupon_id", "topics_timeout_ms"})):
             status = self.refuse(INVALID_ARGUMENT, method, request)
             self.assertEqual(self.detail(status, "ErrorInfo")["reason"], "INVALID_FIELD")
             violations = self.detail(status, "BadRequest")["fieldViolations"]

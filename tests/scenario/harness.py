@@ -9,6 +9,7 @@ import os
 import random
 import re
 import signal
+import struct
 import subprocess
 import tempfile
 import time
@@ -138,11 +139,17 @@ class Topic:
             message["coupon"], message["ticket"] = fields.get(1), fields.get(4)
         return messages
 
-    def put(self, text):
-        self.run("put", text)
-
     def lag(self, group):
         return int(self.run("lag", group))
+
+    def produce(self, messages):
+        """Each a pair of key and value, bytes or None."""
+        def part(text):
+            return struct.pack(">I", 0xFFFFFFFF if text is None else len(text))
+        data = b"".join(part(key) + part(value) + (key or b"") + (value or b"") for key, value in messages)
+        done = subprocess.run([f"{BUILD}/kafka_tool", os.environ["KAFKA_BROKERS"], "produce", self.name], input=data,
+                              capture_output=True)
+        assert done.returncode == 0, done.stderr
 
     def grow(self, partitions):
         self.run("grow", partitions)

@@ -233,7 +233,7 @@ class Offsets(Scenario):
         self.wait_for_issued(coupon, 1)
         server.stop()
         topic, group = self.topic(REQUESTED), f"{self.schema}.coupon-issuer"
-        topic.put("worked on by one that was killed between Postgres' commit and Kafka's")
+        topic.produce([(None, b"worked on by one that was killed between Postgres' commit and Kafka's")])
         self.sql(f"update consumer_offset set next_offset = next_offset + 1 where topic = '{topic.name}'")
         self.assertEqual(topic.lag(group), 1)
         self.start()

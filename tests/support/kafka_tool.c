@@ -1,17 +1,21 @@
 /* kafka_tool BROKERS COMMAND: what tests ask of Kafka, independently of couponsd's own code.
  *
- *   partitions TOPIC   how many there are, 0 if it does not exist
- *   dump TOPIC         every message of it, a JSON object a line: partition, offset, timestamp (ms), key, headers as an
- *                      object, and the value in hexadecimal; ends at the offsets that were the ends when it began
- *   events TOPIC       the same in short, "PARTITION OFFSET COUPON USER TICKET" of the event; 0 for what it lacks
- *   put TOPIC TEXT     appends a message, and waits until it is acknowledged
- *   lag TOPIC GROUP    how many messages lie behind the group's offsets
- *   grow TOPIC N       adds partitions until there are N
- *   delete TOPIC...    deletes them, and waits until they are gone
+ *   partitions TOPIC       how many there are, 0 if it does not exist
+ *   dump TOPIC             every message of it, a JSON object a line: partition, offset, timestamp (ms), key, headers
+ *                          as an object, and the value in hexadecimal; ends at the offsets that were the ends when it
+ *                          began
+ *   events TOPIC           the same in short, "PARTITION OFFSET COUPON USER TICKET" of the event; 0 for what it lacks
+ *   produce TOPIC          what stdin has: for each message two lengths, of the key and of the value, 4 bytes each in
+ *                          network order (0xffffffff: null), then both; waits until all of it is acknowledged
+ *   lag TOPIC GROUP        how many messages lie behind the group's offsets
+ *   grow TOPIC N           adds partitions until there are N
+ *   delete TOPIC...        deletes them, and waits until they are gone
  *
  * Exit code 1 and a line on stderr where it fails. */
+#include <arpa/inet.h>
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,30 +144,6 @@ static void dump(rd_kafka_t *rk, const char *topic, void (*print)(const rd_kafka
     }
 }
 
-static void note_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) {
-    (void)rk;
-    (void)opaque;
-    if (message->err)
-        fail("put", rd_kafka_err2str(message->err));
-}
-
-static void put(const char *brokers, const char *topic, const char *text) {
-    char why[256];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_dr_msg_cb(conf, note_delivery);
-    if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why))
-        fail(brokers, why);
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
-    if (!rk)
-        fail(brokers, why);
-    rd_kafka_resp_err_t error =
-        rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_VALUE((void *)(size_t)text, strlen(text)),
-                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
-    if (error || (error = rd_kafka_flush(rk, TIMEOUT_MS)))
-        fail(topic, rd_kafka_err2str(error));
-    rd_kafka_destroy(rk);
-}
-
 static void print_lag(rd_kafka_t *rk, const char *topic) {
     int n = partitions_of(rk, topic);
     long long lag = 0;
@@ -180,6 +160,71 @@ static void print_lag(rd_kafka_t *rk, const char *topic) {
         fail(topic, rd_kafka_err2str(error));
     rd_kafka_topic_partition_list_destroy(list);
     printf("%lld\n", lag);
+}
+
+/* False: stdin has ended. */
+static bool read_bytes(void *bytes, size_t len) {
+    if (fread(bytes, 1, len, stdin) == len)
+        return true;
+    if (!feof(stdin) || ferror(stdin))
+        fail("stdin", "it can't be read");
+    return false;
+}
+
+/* Of a key or value: *ret_bytes is NULL where it is null, else to be freed. */
+static void read_part(uint32_t len, void **ret_bytes, size_t *ret_len) {
+    *ret_len = len == UINT32_MAX ? 0 : len;
+    *ret_bytes = len == UINT32_MAX ? NULL : malloc(*ret_len + 1);
+    if (len != UINT32_MAX && !*ret_bytes)
+        abort();
+    if (*ret_len && !read_bytes(*ret_bytes, *ret_len))
+        fail("stdin", "it ends within a message");
+}
+
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) {
+    (void)rk;
+    (void)opaque;
+    if (message->err)
+        fail("produce", rd_kafka_err2str(message->err));
+}
+
+static rd_kafka_t *producer_to(const char *brokers) {
+    char text[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, text, sizeof text) ||
+        rd_kafka_conf_set(conf, "partitioner", "murmur2_random", text, sizeof text) ||
+        rd_kafka_conf_set(conf, "linger.ms", "20", text, sizeof text))
+        fail(brokers, text);
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    if (!rk)
+        fail(brokers, text);
+    return rk;
+}
+
+static void produce(const char *brokers, const char *topic) {
+    rd_kafka_t *rk = producer_to(brokers);
+    uint32_t lens[2];
+    while (read_bytes(lens, sizeof lens)) {
+        void *key, *value;
+        size_t key_len, value_len;
+        rd_kafka_resp_err_t error;
+        read_part(ntohl(lens[0]), &key, &key_len);
+        read_part(ntohl(lens[1]), &value, &value_len);
+        do {
+            error = rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key, key_len),
+                                      RD_KAFKA_V_VALUE(value, value_len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                      RD_KAFKA_V_END);
+            rd_kafka_poll(rk, error ? 10 : 0);
+        } while (error == RD_KAFKA_RESP_ERR__QUEUE_FULL);
+        if (error)
+            fail("produce", rd_kafka_err2str(error));
+        free(key);
+        free(value);
+    }
+    if (rd_kafka_flush(rk, TIMEOUT_MS))
+        fail("produce", "not all of it is acknowledged");
+    rd_kafka_destroy(rk);
 }
 
 static void await(rd_kafka_queue_t *queue, const char *what) {
@@ -227,12 +272,8 @@ static void delete_topic(rd_kafka_t *rk, const char *topic) {
 
 int main(int argc, char **argv) {
     if (argc < 4)
-        fail("usage", "kafka_tool BROKERS partitions|dump|events|put|lag|grow|delete TOPIC...");
+        fail("usage", "kafka_tool BROKERS partitions|dump|events|produce|lag|grow|delete TOPIC...");
     const char *command = argv[2];
-    if (strcmp(command, "put") == 0 && argc == 5) {
-        put(argv[1], argv[3], argv[4]);
-        return 0;
-    }
     bool is_lag = strcmp(command, "lag") == 0 && argc == 5;
     rd_kafka_t *rk = connect_to(argv[1], is_lag ? argv[4] : "kafka_tool");
     if (is_lag)
@@ -243,6 +284,8 @@ int main(int argc, char **argv) {
         dump(rk, argv[3], print_message);
     else if (strcmp(command, "events") == 0)
         dump(rk, argv[3], print_event);
+    else if (strcmp(command, "produce") == 0)
+        produce(argv[1], argv[3]);
     else if (strcmp(command, "grow") == 0 && argc == 5)
         grow(rk, argv[3], argv[4]);
     else if (strcmp(command, "delete") == 0)

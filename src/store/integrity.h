@@ -1,0 +1,42 @@
+/* Reading all that Postgres has of one coupon, to see whether it fits together. One transaction, one snapshot: what is
+ * counted was true at the same moment. Scans the coupon's rows; not for hot paths. */
+#pragma once
+
+#include "store/outbox.h"
+#include "store/pg.h"
+#include "store/rows.h"
+
+struct integrity {
+    /* Rows of coupon, admission and issuance. */
+    int64_t quantity, admission_quantity, issuance_quantity;
+    int64_t accepted, issued, rejected, highest;
+    bool frozen;
+    int64_t create_us, now_us;
+    /* The ledger. */
+    int64_t ledger_rows, first_ticket, last_ticket, users;
+    /* What is issued: ranges, the tickets in them, those of these that the ledger has, ranges that begin within the one
+     * before. */
+    int64_t ranges, ranged, held, overlaps, last_issued;
+    /* Rejections, and those of them that were issued or that the ledger does not have. */
+    int64_t rejections, rejections_wrong;
+    /* The oldest ticket that is neither: when it was accepted; INT64_MIN: there is none. */
+    int64_t oldest_waiting_us;
+    /* Dead letters, and those not replayed. */
+    int64_t dead_letters, dead_letters_open;
+};
+
+/* False with ERR_NOT_FOUND: there is no such coupon. On success the transaction is open, for what follows; end it. */
+bool integrity_begin(struct pg *pg, struct arena *arena, int64_t coupon_id, struct integrity *ret, struct err *err);
+void integrity_end(struct pg *pg);
+
+struct ticket_range {
+    int64_t first, last;
+};
+/* The ranges that are issued, ascending; in the arena. */
+bool integrity_issued(struct pg *pg, struct arena *arena, int64_t coupon_id, struct ticket_range **ret, size_t *ret_n,
+                      struct err *err);
+/* Calls back for each event of the coupon in the lane's outbox that Kafka has not acknowledged; looks at no more than
+ * some hundred thousand. *ret_all: these were all. *ret_oldest_us: when the first was appended, or INT64_MIN. */
+bool integrity_unsent(struct pg *pg, struct arena *arena, enum stream stream, int lanes, int64_t coupon_id,
+                      void (*on_ticket)(void *arg, int64_t ticket), void *arg, bool *ret_all, int64_t *ret_oldest_us,
+                      struct err *err);

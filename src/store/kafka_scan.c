@@ -1,0 +1,139 @@
+#include "store/kafka_scan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "store/kafka_internal.h"
+
+#define POLL_MS 100
+
+struct scan {
+    struct kafka_options options; /* first: kafka_internal.h */
+    rd_kafka_t *rk;
+};
+
+static rd_kafka_t *open_handle(struct scan *scan, struct err *err) {
+    char group[KAFKA_TOPIC_MAX], text[256] = "";
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    /* librdkafka wants a group's name even where none is joined. */
+    snprintf(group, sizeof group, "%scoupon-verifier", scan->options.topic_prefix);
+    rd_kafka_conf_set_opaque(conf, scan);
+    rd_kafka_t *rk = NULL;
+    if (kafka_common_conf(&scan->options, conf, err) && kafka_set(conf, "group.id", group, err) &&
+        kafka_set(conf, "enable.auto.commit", "false", err) &&
+        kafka_set(conf, "enable.auto.offset.store", "false", err)) {
+        rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+        if (!rk)
+            err_set(err, ERR_INTERNAL, BACKEND_KAFKA, "%s", text);
+    }
+    if (!rk)
+        rd_kafka_conf_destroy(conf);
+    return rk;
+}
+
+static rd_kafka_topic_partition_list_t *list_of(const struct kafka_span *spans, size_t n) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+    for (size_t i = 0; i < n; i++)
+        rd_kafka_topic_partition_list_add(list, spans[i].topic, spans[i].partition);
+    return list;
+}
+
+/* Where the partitions begin and end, and where the first message that is not older stands. */
+static bool find_offsets(rd_kafka_t *rk, struct kafka_span *spans, size_t n, int64_t since_us, int timeout_ms,
+                         struct err *err) {
+    rd_kafka_topic_partition_list_t *low = list_of(spans, n), *high = list_of(spans, n), *since = list_of(spans, n);
+    bool ok = kafka_list_ends(rk, low, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, err) &&
+              kafka_list_ends(rk, high, RD_KAFKA_OFFSET_END, timeout_ms, err);
+    for (int i = 0; i < since->cnt; i++)
+        since->elems[i].offset = since_us / US_PER_MS;
+    rd_kafka_resp_err_t error = ok ? rd_kafka_offsets_for_times(rk, since, timeout_ms) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (error)
+        ok = err_set(err, kafka_err_code(error), BACKEND_KAFKA, "offsets of %s: %s", spans[0].topic,
+                     rd_kafka_err2str(error));
+    for (size_t i = 0; ok && i < n; i++) {
+        int64_t at = rd_kafka_topic_partition_list_find(since, spans[i].topic, spans[i].partition)->offset;
+        spans[i].low = rd_kafka_topic_partition_list_find(low, spans[i].topic, spans[i].partition)->offset;
+        spans[i].end = rd_kafka_topic_partition_list_find(high, spans[i].topic, spans[i].partition)->offset;
+        /* Negative: none is as new. */
+        spans[i].start = at < 0 ? spans[i].end : at < spans[i].low ? spans[i].low : at;
+        spans[i].next = spans[i].start;
+    }
+    rd_kafka_topic_partition_list_destroy(low);
+    rd_kafka_topic_partition_list_destroy(high);
+    rd_kafka_topic_partition_list_destroy(since);
+    return ok;
+}
+
+static bool assign(rd_kafka_t *rk, const struct kafka_span *spans, size_t n, struct err *err) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+    for (size_t i = 0; i < n; i++)
+        if (spans[i].next < spans[i].end)
+            rd_kafka_topic_partition_list_add(list, spans[i].topic, spans[i].partition)->offset = spans[i].next;
+    rd_kafka_resp_err_t error = rd_kafka_assign(rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return !error || err_set(err, kafka_err_code(error), BACKEND_KAFKA, "reading %s: %s", spans[0].topic,
+                             rd_kafka_err2str(error));
+}
+
+static struct kafka_span *span_of(struct kafka_span *spans, size_t n, const rd_kafka_message_t *message) {
+    for (size_t i = 0; i < n; i++)
+        if (spans[i].partition == message->partition && strcmp(spans[i].topic, rd_kafka_topic_name(message->rkt)) == 0)
+            return &spans[i];
+    return NULL;
+}
+
+static size_t unfinished(const struct kafka_span *spans, size_t n) {
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += spans[i].next < spans[i].end;
+    return count;
+}
+
+/* False: `on_message` has enough. */
+static bool take(struct kafka_span *spans, size_t n, const rd_kafka_message_t *message,
+                 bool (*on_message)(void *arg, const struct kafka_message *message), void *arg) {
+    struct kafka_span *span = message->err ? NULL : span_of(spans, n, message);
+    if (!span || message->offset < span->next || message->offset >= span->end)
+        return true;
+    span->next = message->offset + 1;
+    const struct kafka_message seen = {
+        .place = {span->topic, span->partition},
+        .offset = message->offset,
+        .key = message->key,
+        .key_len = message->key_len,
+        .value = message->payload,
+        .value_len = message->len,
+    };
+    return on_message(arg, &seen);
+}
+
+bool kafka_scan(const struct kafka_options *options, struct kafka_span *spans, size_t n, int64_t since_us,
+                int timeout_ms, bool (*on_message)(void *arg, const struct kafka_message *message), void *arg,
+                struct err *err) {
+    if (n == 0)
+        return true;
+    struct scan *scan = calloc(1, sizeof *scan);
+    if (!scan)
+        abort();
+    scan->options = *options;
+    int64_t give_up_us = clock_mono_us() + timeout_ms * US_PER_MS;
+    scan->rk = open_handle(scan, err);
+    if (!scan->rk) {
+        free(scan);
+        return false;
+    }
+    rd_kafka_poll_set_consumer(scan->rk);
+    bool ok = find_offsets(scan->rk, spans, n, since_us, timeout_ms, err) && assign(scan->rk, spans, n, err);
+    for (bool more = ok; more && unfinished(spans, n) && clock_mono_us() < give_up_us;) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(scan->rk, POLL_MS);
+        more = message ? take(spans, n, message, on_message, arg) : on_message(arg, NULL);
+        if (message)
+            rd_kafka_message_destroy(message);
+    }
+    rd_kafka_assign(scan->rk, NULL);
+    if (kafka_destroy(scan->rk))
+        free(scan);
+    return ok;
+}
