@@ -316,12 +316,12 @@ bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *b
     pg_send(pg, &pg_commit, NULL);
     PGresult *results[9 + OUTBOX_APPEND_STATEMENTS];
     FAULT_POINT("issue", "before_commit");
-    if (rows->n_dead)
+    if (rows->dead.n)
         FAULT_POINT("issue", "before_dead_letter");
     if (!pg_collect(pg, results, n, err))
         return failed(batch);
     FAULT_POINT("issue", "after_commit");
-    if (rows->n_dead)
+    if (rows->dead.n)
         FAULT_POINT("issue", "after_dead_letter");
     pg_clear(results, n);
     coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
