@@ -71,7 +71,7 @@ class Kafka(Outage):
         self.restarted("kafka")
         servers = [self.start(), self.start()]
         coupon = self.create(servers[0], 10**6)
-        load = Load(self, servers, coupon, (KAFKA_S + 4) * RATE, RATE, retry=False)
+        load = Load(self, servers, coupon, (KAFKA_S + 2) * RATE, RATE, retry=False)
         wait_until(lambda: self.accepted(coupon) > RATE, what="load")
         self.backends.kill("kafka")
         gone, at = time.monotonic(), self.accepted(coupon)
@@ -82,10 +82,10 @@ class Kafka(Outage):
         accepted, unsent = self.accepted(coupon) - at, self.unsent()
         self.assertGreater(accepted, 0.8 * KAFKA_S * RATE, "requests are accepted all the same")
         result = load.finish()
-        self.assertEqual(result["answers"], {"ACCEPTED": (KAFKA_S + 4) * RATE})
+        self.assertEqual(result["answers"], {"ACCEPTED": (KAFKA_S + 2) * RATE})
         self.backends.start("kafka")
         seconds = self.seconds_until(lambda: self.unsent() == 0, 60, "the backlog is drained")
-        self.wait_for_issued(coupon, (KAFKA_S + 4) * RATE, 60)
+        self.wait_for_issued(coupon, (KAFKA_S + 2) * RATE, 60)
         figure("Kafka gone", f"accepted in {KAFKA_S} s of it; p99", f"{accepted}; {ms(result['answer_us']['p99'])}")
         figure("Kafka gone", f"backlog of {unsent} drained after its return", f"{seconds:.1f} s")
         self.assert_nothing_lost(coupon)
@@ -123,7 +123,7 @@ class Postgres(Outage):
     def test_gone_calls_are_refused_in_time_and_accepted_soon_after_its_return(self):
         servers = [self.start(), self.start()]
         coupon = self.create(servers[0], 10**6)
-        patient = Load(self, servers, coupon, (POSTGRES_S + 4) * RATE // 4, RATE // 4, name="patient")
+        patient = Load(self, servers, coupon, (POSTGRES_S + 2) * RATE // 4, RATE // 4, name="patient")
         hasty = Load(self, servers, coupon, 3 * RATE // 4, RATE // 4, retry=False, name="hasty",
                      first_user=10**5)
         wait_until(lambda: self.accepted(coupon) > RATE // 4, what="load")
@@ -144,7 +144,7 @@ class Postgres(Outage):
         """It is stopped: connections are taken by the kernel, and nobody answers."""
         servers = [self.start(), self.start()]
         coupon = self.create(servers[0], 10**6)
-        load = Load(self, servers, coupon, (POSTGRES_S + 4) * RATE // 4, RATE // 4, retry=False)
+        load = Load(self, servers, coupon, (POSTGRES_S + 2) * RATE // 4, RATE // 4, retry=False)
         wait_until(lambda: self.accepted(coupon) > RATE // 8, what="load")
         self.backends.signal("postgres", signal.SIGSTOP)
         self.addCleanup(self.backends.signal, "postgres", signal.SIGCONT)
@@ -212,7 +212,7 @@ class DiskFull(Outage):
     def test_full_nothing_is_lost_and_all_goes_on_once_there_is_room(self):
         server = self.start(outbox__rotate_ms=500)
         coupon = self.create(server, 10**6)
-        load = Load(self, [server], coupon, 12 * RATE, RATE)
+        load = Load(self, [server], coupon, 8 * RATE, RATE)
         wait_until(lambda: self.accepted(coupon) > RATE, what="load")
         self.fill()
         refused = 'couponsd_rpc_total'

@@ -6,11 +6,11 @@ import glob
 import os
 import tempfile
 
-from harness import BUILD, SANITIZED, wait_until
-from outage import RATE, Load, Outage, assert_quiet, figure, ms
+from harness import SANITIZED, wait_until
+from outage import RATE, Load, Outage, assert_quiet, couponsd_with, figure, ms
 
 LIBRARY = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
-AHEAD_S = 8
+AHEAD_S = 10
 
 
 def in_seconds(seconds):
@@ -29,7 +29,8 @@ class Clock(Outage):
         os.chmod(self.offset, 0o644)
         self.set("+0")
         self.faked = {"LD_PRELOAD": LIBRARY[0], "FAKETIME_TIMESTAMP_FILE": self.offset, "FAKETIME_NO_CACHE": "1",
-                      "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+                      "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
+                      "FAKETIME_DISABLE_SHM": "1"}
 
     def set(self, offset):
         with open(self.offset, "w", encoding="ascii") as file:
@@ -38,12 +39,12 @@ class Clock(Outage):
     def go_through(self, server, what, jump):
         """Load all the while; returns the coupon."""
         coupon = self.create(server, 10**6)
-        load = Load(self, [server], coupon, 5 * RATE, RATE, retry=False)
+        load = Load(self, [server], coupon, 3 * RATE, RATE, retry=False)
         wait_until(lambda: self.accepted(coupon) > RATE, what="load")
         jump()
         result = load.finish()
-        self.assertEqual(result["answers"], {"ACCEPTED": 5 * RATE})
-        self.wait_for_issued(coupon, 5 * RATE)
+        self.assertEqual(result["answers"], {"ACCEPTED": 3 * RATE})
+        self.wait_for_issued(coupon, 3 * RATE)
         figure(what, f"answers' p99 through it, at {RATE} a second", ms(result["answer_us"]["p99"]))
         # Waits that are counted by the monotonic clock go on as before: flags, watches, a stop in time.
         self.redis("flushall")
@@ -55,8 +56,7 @@ class Clock(Outage):
         return coupon
 
     def test_of_couponsd_changes_nothing(self):
-        command = ["env", *(f"{name}={value}" for name, value in self.faked.items()), f"{BUILD}/couponsd"]
-        server = self.start(command=command)
+        server = self.start(command=couponsd_with(**self.faked))
         closing = self.create(server, 10, "--expire", in_seconds(AHEAD_S))
         opening = self.create(server, 10, "--open", in_seconds(AHEAD_S))
         self.assertEqual(self.ctl(server, "request", closing, 1)[0]["ticket"], 1)
@@ -64,7 +64,6 @@ class Clock(Outage):
         self.go_through(server, "couponsd's clock set back", lambda: self.set("-3600"))
         wait_until(lambda: self.ctl_raw(server, "request", opening, 1)[0] == 0, AHEAD_S, what="it opens in time")
         self.assertEqual(self.refusal(server, "request", closing, 2)["reason"], "EXPIRED")
-        self.assertIn("T", server.text())
         assert_quiet(self, [server])
 
     def test_of_postgres_is_what_now_means(self):

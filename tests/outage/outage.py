@@ -1,5 +1,5 @@
-"""What the tests of outages share: how long each outage lasts, load that goes on through it, calls that say how they were
-refused, the figures that are told at the end, and what has to hold afterwards, whatever happened.
+"""What the tests of outages share: how long each outage lasts, load that goes on through it, calls that say how they
+were refused, the figures that are told at the end, and what has to hold afterwards, whatever happened.
 
 OUTAGE_FULL=1 (./dev outage) lets outages last as long as they do in an incident; else they are as long as it takes to
 see what they do: longer than Kafka's session time-out where that counts.
@@ -19,7 +19,7 @@ from harness import BUILD, PATIENCE, wait_until  # noqa: E402
 from servers import Servers  # noqa: E402
 
 FULL = os.environ.get("OUTAGE_FULL") == "1"
-KAFKA_S, POSTGRES_S, STOPPED_S, STORM_S = (60, 30, 60, 40) if FULL else (10, 5, 10, 10)
+KAFKA_S, POSTGRES_S, STOPPED_S, STORM_S = (60, 30, 60, 40) if FULL else (8, 4, 8, 6)
 # The longest that a client of these tests waits; couponsd's own patience with a silent server is shorter.
 DEADLINE_MS = 5000
 RATE = 1000 // PATIENCE
@@ -60,8 +60,8 @@ class Load:
         """What bench has counted. Answers that contradict one another, or are lost, are its exit code 4."""
         out, err = self.process.communicate(timeout=400 * PATIENCE)
         self.test.assertEqual(self.process.returncode, 0, f"{out} {err}")
-        with open(self.path, encoding="utf-8") as answers, open(self.test.answers, "a", encoding="utf-8") as all_of_them:
-            all_of_them.write(answers.read())
+        with open(self.path, encoding="utf-8") as own, open(self.test.answers, "a", encoding="utf-8") as everything:
+            everything.write(own.read())
         return json.loads(out.splitlines()[-1])
 
 
@@ -170,5 +170,5 @@ def assert_quiet(test, servers):
 
 
 def couponsd_with(**environment):
-    """A command for Scenario.start."""
-    return ["env", *(f"{name}={value}" for name, value in environment.items()), f"{BUILD}/couponsd"]
+    """A command for Scenario.start: one that libfaketime can be loaded into."""
+    return ["env", *(f"{name}={value}" for name, value in environment.items()), f"{BUILD}/couponsd_libc_malloc"]

@@ -1,5 +1,6 @@
 """Runs the tests of outages, one after the other on one set of private servers, and prints their figures as a table."""
 
+import signal
 import sys
 import unittest
 
@@ -8,6 +9,7 @@ import outage
 PARTS = ("backends_test", "processes_test", "clock_test")
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ctest's time-out: no server is left behind
     suite = unittest.TestSuite()
     loader = unittest.defaultTestLoader
     names = [name for name in sys.argv[1:] if not name.startswith("-")]
