@@ -35,6 +35,8 @@
 #include "store/schema.h"
 
 #define RETRY_US (200 * US_PER_MS)
+/* Stopped between two steps, it must not keep others from starting. */
+#define MIGRATE_IDLE_MS 4000
 /* syslog's numbers, of which <syslog.h> would define names that ours clash with. */
 #define KAFKA_LOG_ERROR 3
 
@@ -98,7 +100,9 @@ static void init_options(struct server *server) {
 /* --- start --- */
 
 static bool migrate_once(struct server *server, struct err *err) {
-    struct pg *pg = pg_new(&server->cold);
+    struct pg_options options = server->cold;
+    options.idle_timeout_ms = MIGRATE_IDLE_MS;
+    struct pg *pg = pg_new(&options);
     bool ok =
         pg_connect(pg, err) && schema_migrate(pg, err) && schema_fix_lanes(pg, (int)server->config->flow_lanes, err);
     pg_free(pg);

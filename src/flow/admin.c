@@ -223,6 +223,7 @@ static void run(void *arg, void **items, size_t n) {
             continue;
         }
         struct coupon_detail asked = call->detail;
+        pg_give_up_at(admin->pg, request_silence_of_us(call->call));
         bool done = pg_connect(admin->pg, &err) && call->perform(admin, call, &err);
         if (!done && err.retriable && may_repeat(call)) {
             call->detail = asked;

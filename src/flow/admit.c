@@ -243,8 +243,9 @@ static void run(void *arg, void **items, size_t n) {
     struct worker *worker = arg;
     struct batch batch;
     struct err err;
-    int64_t give_up_us = clock_mono_us() + worker->admit->retry_us;
     batch_init(&batch, worker, items, n);
+    int64_t give_up_us = request_give_up_us(batch.requests, batch.n, worker->admit->retry_us);
+    pg_give_up_at(worker->pg, request_silence_us(batch.requests, batch.n));
     bool began = false, done = batch.n == 0 || admit_batch(worker, &batch, &began, &err);
     /* Not even begun: say so at once. Begun: what became of it can be found out, if Postgres comes back soon. */
     while (!done && began && err.retriable && clock_mono_us() < give_up_us) {

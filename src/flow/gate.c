@@ -121,6 +121,7 @@ static bool ask_postgres(struct gate *gate, const struct undecided *undecided, s
 
 static void settle_by_truth(struct gate *gate, struct undecided *undecided) {
     struct err err;
+    pg_give_up_at(gate->pg, request_silence_us(undecided->requests, undecided->n_requests));
     bool answered = ask_postgres(gate, undecided, &err);
     if (answered)
         trouble_over(&gate->postgres_outage, "gate");

@@ -24,6 +24,9 @@
 #define RESEND_MAX 1000
 /* A coupon with more ledger rows is not audited here: the scan would hurt others. */
 #define AUDIT_ROWS_MAX 2000000
+/* Another process sweeps once this one has asked Postgres nothing for so many intervals, and no less than so long. */
+#define IDLE_INTERVALS 3
+#define IDLE_MIN_MS    4000
 /* What audits may take of each sweep, which is once a second by default; one that was begun is finished. */
 #define AUDIT_BUDGET_US (20 * US_PER_MS)
 
@@ -280,7 +283,10 @@ struct reconcile *reconcile_start(const struct config *config, const struct pg_o
     reconcile->stale_ms = config->reconcile_stale_ms;
     reconcile->rotate_ms = config->outbox_rotate_ms;
     reconcile->dead_letters_max = config->issue_dead_letters_max;
-    reconcile->pg = pg_new(postgres);
+    struct pg_options owner = *postgres;
+    int64_t idle_ms = IDLE_INTERVALS * config->reconcile_interval_ms;
+    owner.idle_timeout_ms = (int)(idle_ms > IDLE_MIN_MS ? idle_ms : IDLE_MIN_MS);
+    reconcile->pg = pg_new(&owner);
     reconcile->relay = relay;
     reconcile->seen_mask = 255;
     reconcile->seen = calloc(reconcile->seen_mask + 1, sizeof *reconcile->seen);

@@ -28,6 +28,9 @@
 /* How often lanes that nobody here owns are tried, and lag is measured. */
 #define LANES_EVERY_US (500 * US_PER_MS)
 #define RETRY_US       (250 * US_PER_MS)
+/* Lanes are lost by whoever asks Postgres nothing for so long, as a process that was stopped: others have to be able to
+ * take them. Longer than Kafka may keep a round waiting. */
+#define IDLE_MS (TOPICS_TIMEOUT_MS + 1000)
 /* How often it is asked whether a lane on the move may go on. */
 #define MOVE_EVERY_US     (20 * US_PER_MS)
 #define TOPICS_TIMEOUT_MS 3000
@@ -381,7 +384,7 @@ static bool store_cursors(struct relay *relay, struct err *err) {
 static void wait_for_work(struct relay *relay, int64_t us) {
     struct pollfd fd = {.fd = relay->wake_fd, .events = POLLIN};
     uint64_t count;
-    int64_t ms = (us + US_PER_MS - 1) / US_PER_MS;
+    int64_t ms = ((us < LANES_EVERY_US ? us : LANES_EVERY_US) + US_PER_MS - 1) / US_PER_MS;
     if (poll(&fd, 1, (int)ms) > 0 && read(relay->wake_fd, &count, sizeof count) < 0)
         return; /* somebody else's wake-up was swallowed: nothing to do either way */
 }
@@ -461,6 +464,8 @@ struct relay *relay_start(const struct config *config, const struct pg_options *
     struct relay *relay = calloc(1, sizeof *relay);
     if (!relay)
         abort();
+    struct pg_options owner = *postgres;
+    owner.idle_timeout_ms = IDLE_MS;
     *relay = (struct relay){
         .stream = stream,
         .name = stream == STREAM_REQUESTED ? "requested" : "published",
@@ -473,7 +478,7 @@ struct relay *relay_start(const struct config *config, const struct pg_options *
         .batch_max = (int)config->relay_batch_max,
         .in_flight_max = (int)config->relay_in_flight_max,
         .poll_us = config->relay_poll_ms * US_PER_MS,
-        .pg = pg_new(postgres),
+        .pg = pg_new(&owner),
         .lanes = calloc((size_t)config->flow_lanes, sizeof *relay->lanes),
         .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
     };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "coupon/v1/coupon_service.pb-c.h"
 #include "flow/answer.h"
 #include "flow/events.h"
@@ -12,6 +13,14 @@
 #include "flow/page.h"
 #include "flow/status.h"
 #include "flow/watch.h"
+
+/* So long an answer takes to get to its client, at most. */
+#define ANSWER_US (100 * US_PER_MS)
+/* A server that has said nothing for that long is as good as gone: clients want to hear of it. Others may have taken a
+ * lane and been stopped, which frees it sooner (store/pg.c). */
+#define SILENCE_MAX_US (3 * US_PER_S)
+/* A disk that is slow for a moment must not cost a connection, whatever deadlines are set. */
+#define SILENCE_MIN_US US_PER_S
 
 struct request_service {
     Coupon__V1__CouponService_Service base; /* first: the stubs hand back a pointer to it */
@@ -138,6 +147,29 @@ bool request_is_dropped(struct request *request) {
         return false;
     answer_dropped(request->call);
     return true;
+}
+
+int64_t request_give_up_us(struct request *const *requests, size_t n, int64_t patience_us) {
+    int64_t earliest_us = clock_mono_us() + patience_us;
+    for (size_t i = 0; i < n; i++) {
+        int64_t last_us = rpc_call_deadline_us(requests[i]->call) - ANSWER_US;
+        earliest_us = last_us < earliest_us ? last_us : earliest_us;
+    }
+    return earliest_us;
+}
+
+static int64_t but_not_too_soon(int64_t give_up_us) {
+    int64_t least_us = clock_mono_us() + SILENCE_MIN_US;
+    return give_up_us > least_us ? give_up_us : least_us;
+}
+
+int64_t request_silence_us(struct request *const *requests, size_t n) {
+    return but_not_too_soon(request_give_up_us(requests, n, SILENCE_MAX_US));
+}
+
+int64_t request_silence_of_us(const struct rpc_call *call) {
+    int64_t last_us = rpc_call_deadline_us(call) - ANSWER_US, give_up_us = clock_mono_us() + SILENCE_MAX_US;
+    return but_not_too_soon(last_us < give_up_us ? last_us : give_up_us);
 }
 
 void request_refuse_bad_fields(void *arg, struct rpc_call *call, const char *const *fields, const char *const *problems,

@@ -39,6 +39,13 @@ ProtobufCService *request_service_base(struct request_service *service);
 /* True when the client no longer waits; the call has then been answered. */
 bool request_is_dropped(struct request *request);
 
+/* When these have to be refused, if a server that is needed stays away: after patience_us, and in time for each client
+ * to hear of it before its deadline. */
+int64_t request_give_up_us(struct request *const *requests, size_t n, int64_t patience_us);
+/* The same where that server is there, but says nothing: not for a call that hardly leaves time for any answer. */
+int64_t request_silence_us(struct request *const *requests, size_t n);
+int64_t request_silence_of_us(const struct rpc_call *call);
+
 /* For rpc_server_options: turns the bridge's findings into the contract's INVALID_FIELD. */
 void request_refuse_bad_fields(void *arg, struct rpc_call *call, const char *const *fields, const char *const *problems,
                                size_t n);

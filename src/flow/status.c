@@ -128,6 +128,7 @@ static void run(void *arg, void **items, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (!request_is_dropped(items[i]))
             requests[waiting++] = items[i];
+    pg_give_up_at(status->pg, request_silence_us(requests, waiting));
     if (waiting && look_up(status, requests, waiting, &answered, &err)) {
         trouble_over(&status->outage, "status");
     } else if (waiting) {

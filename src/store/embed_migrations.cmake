@@ -1,4 +1,5 @@
-# Writes the SQL files INPUTS (NNNN_name.sql, in order) as a C table into OUTPUT.
+# Writes the SQL files INPUTS (NNNN_name.sql, in order) as a C table into OUTPUT. store/schema.h says what `-- oldest: NNNN`
+# in such a file means.
 set(text "/* Made from src/store/migrations. */\n#include \"store/schema.h\"\n\n")
 set(table "")
 set(count 0)
@@ -7,10 +8,15 @@ foreach(input IN LISTS INPUTS)
   string(REGEX MATCH "^0*([0-9]+)_(.*)$" matched ${name})
   set(version ${CMAKE_MATCH_1})
   set(title ${CMAKE_MATCH_2})
+  set(oldest ${version})
+  file(STRINGS ${input} said REGEX "^-- oldest: [0-9]+$")
+  if(said)
+    string(REGEX REPLACE "^-- oldest: 0*" "" oldest "${said}")
+  endif()
   file(READ ${input} hex HEX)
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
   string(APPEND text "static const char sql_${version}[] = {${bytes}0};\n")
-  string(APPEND table "    {${version}, \"${title}\", sql_${version}},\n")
+  string(APPEND table "    {${version}, ${oldest}, \"${title}\", sql_${version}},\n")
   math(EXPR count "${count} + 1")
 endforeach()
 string(APPEND text "\nconst struct migration migrations[] = {\n${table}};\nconst int n_migrations = ${count};\n")

@@ -397,12 +397,14 @@ bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t 
 
 /* --- rotating --- */
 
-/* Is it time, and does the current segment hold anything? Then *ret_current is it; else -1. */
+/* Is it time, and does the current segment hold anything? Then *ret_current is it; else -1. A time to come is from
+ * before the clock was set back. */
 static bool due_for_rotation(struct pg *pg, struct arena *arena, enum stream stream, int64_t age_ms, int *ret_current,
                              struct err *err) {
     static const struct pg_statement due = {
         "select current from outbox_segment where stream = $1"
-        " and rotate_time < clock_timestamp() - $2::bigint * interval '1 millisecond' for update"};
+        " and (rotate_time < clock_timestamp() - $2::bigint * interval '1 millisecond'"
+        "  or rotate_time > clock_timestamp()) for update"};
     struct pg_args args = {0};
     pg_arg_int2(&args, arena, (int16_t)stream);
     pg_arg_int8(&args, arena, age_ms);

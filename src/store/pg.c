@@ -3,6 +3,7 @@
 #include "store/pg.h"
 
 #include <endian.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,13 @@ enum {
 #define PG_EPOCH_US INT64_C(946684800000000)
 /* Silence for so much longer than a statement may take means that the server or the way to it is gone. */
 #define SILENCE_MARGIN_MS 2000
+/* Connecting that has failed after so long did so because nobody answered. */
+#define SILENT_CONNECT_US US_PER_S
+/* So long a silent server is left alone: less than what anybody waits for its return. */
+#define SILENT_PAUSE_US (250 * US_PER_MS)
+/* Within a transaction we do nothing but compute. So a session that lets one stand has a stopped process behind it, and
+ * must not hold a lane for longer than others can wait. */
+#define IDLE_IN_TRANSACTION_MS 2000
 
 struct pg {
     struct pg_options options;
@@ -45,6 +53,8 @@ struct pg {
     bool is_prepare[MAX_EXPECTED];
     int n_expected;
     bool send_failed;
+    int64_t give_up_us;      /* of round trips; INT64_MAX: when the server has been silent for too long */
+    int64_t silent_until_us; /* until then connecting is not tried */
 };
 
 const struct pg_statement pg_begin = {"begin"};
@@ -56,6 +66,7 @@ struct pg *pg_new(const struct pg_options *options) {
     if (!pg)
         abort();
     pg->options = *options;
+    pg->give_up_us = INT64_MAX;
     return pg;
 }
 
@@ -68,6 +79,10 @@ void pg_free(struct pg *pg) {
 
 bool pg_is_connected(const struct pg *pg) {
     return pg->conn != NULL;
+}
+
+void pg_give_up_at(struct pg *pg, int64_t mono_us) {
+    pg->give_up_us = mono_us;
 }
 
 uint64_t pg_generation(const struct pg *pg) {
@@ -96,10 +111,11 @@ static bool server_error(struct err *err, const PGresult *result) {
     if (state) {
         if (strcmp(state, "42501") == 0 || strncmp(state, "28", 2) == 0)
             code = ERR_PERMISSION;
-        /* 40: serialization, deadlock; 53: no resources; 55P03: lock time-out; 57: cancelled or shut down; 08:
-         * connection */
+        /* 40: serialization, deadlock; 53: no resources, as a full disk; 55P03: lock time-out; 57: cancelled or shut
+         * down; 58: the system below, as its disk; 08: connection */
         if (strncmp(state, "40", 2) == 0 || strncmp(state, "53", 2) == 0 || strncmp(state, "57", 2) == 0 ||
-            strncmp(state, "08", 2) == 0 || strcmp(state, "55P03") == 0 || strcmp(state, "25P03") == 0) {
+            strncmp(state, "58", 2) == 0 || strncmp(state, "08", 2) == 0 || strcmp(state, "55P03") == 0 ||
+            strcmp(state, "25P03") == 0) {
             code = ERR_UNAVAILABLE;
             retriable = true;
         }
@@ -119,28 +135,81 @@ static bool connection_error(struct pg *pg, struct err *err) {
     return false;
 }
 
-bool pg_exec(struct pg *pg, const char *sql, struct err *err) {
-    PGresult *result = PQexec(pg->conn, sql);
-    ExecStatusType status = PQresultStatus(result);
-    bool ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+/* When a server that says nothing is given up, if something is asked now. */
+static int64_t silence_ends_us(const struct pg *pg) {
+    int64_t us = clock_mono_us() + (int64_t)(pg->options.statement_timeout_ms + SILENCE_MARGIN_MS) * US_PER_MS;
+    return us < pg->give_up_us ? us : pg->give_up_us;
+}
+
+/* PQgetResult, but a server that stays silent is given up. */
+static bool next_result(struct pg *pg, int64_t give_up_us, PGresult **ret_result, struct err *err) {
+    while (PQisBusy(pg->conn)) {
+        int64_t left_ms = (give_up_us - clock_mono_us()) / US_PER_MS + 1;
+        struct pollfd fd = {.fd = PQsocket(pg->conn), .events = POLLIN};
+        if (poll(&fd, 1, left_ms < 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX) == 0) {
+            pg->silent_until_us = clock_mono_us() + SILENT_PAUSE_US;
+            return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "the server has been silent for too long");
+        }
+        if (!PQconsumeInput(pg->conn))
+            return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
+    }
+    *ret_result = PQgetResult(pg->conn);
+    return true;
+}
+
+/* All statements' results; the last one, or the first that failed, is *ret_result, to be cleared in any case. */
+static bool run(struct pg *pg, const char *sql, int64_t give_up_us, PGresult **ret_result, struct err *err) {
+    bool ok = PQsendQuery(pg->conn, sql) == 1;
+    *ret_result = NULL;
     if (!ok)
-        server_error(err, result);
-    PQclear(result);
+        return connection_error(pg, err);
+    for (;;) {
+        PGresult *result;
+        if (!next_result(pg, give_up_us, &result, err)) {
+            pg_disconnect(pg);
+            return false;
+        }
+        if (!result)
+            break;
+        ExecStatusType status = PQresultStatus(result);
+        if (ok) {
+            PQclear(*ret_result);
+            *ret_result = result;
+            ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+        } else {
+            PQclear(result);
+        }
+    }
+    if (!ok)
+        server_error(err, *ret_result);
     if (!ok && PQstatus(pg->conn) != CONNECTION_OK)
         connection_error(pg, err);
     return ok;
 }
 
+static bool exec(struct pg *pg, const char *sql, int64_t give_up_us, struct err *err) {
+    PGresult *result;
+    bool ok = run(pg, sql, give_up_us, &result, err);
+    PQclear(result);
+    return ok;
+}
+
+bool pg_exec(struct pg *pg, const char *sql, struct err *err) {
+    return exec(pg, sql, silence_ends_us(pg), err);
+}
+
+bool pg_exec_long(struct pg *pg, const char *sql, struct err *err) {
+    return exec(pg, sql, INT64_MAX, err);
+}
+
 static bool read_schema(struct pg *pg, struct err *err) {
-    PGresult *result = PQexec(pg->conn, "select current_schema()::regnamespace::oid::bigint");
-    bool ok = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
-    if (!ok)
-        server_error(err, result);
-    else if (PQgetisnull(result, 0, 0))
+    PGresult *result;
+    bool ok = run(pg, "select current_schema()::regnamespace::oid::bigint", silence_ends_us(pg), &result, err);
+    if (ok && PQgetisnull(result, 0, 0))
         ok = err_set(err, ERR_INVALID, BACKEND_POSTGRES,
                      "no schema of the search_path exists that this role may use: create it or grant USAGE, or set "
                      "search_path in postgres.url");
-    else
+    else if (ok)
         pg->schema_oid = (uint32_t)strtoul(PQgetvalue(result, 0, 0), NULL, 10);
     PQclear(result);
     return ok;
@@ -153,16 +222,15 @@ static void ignore_notice(void *arg, const PGresult *result) {
 
 static bool prepare_session(struct pg *pg, struct err *err) {
     char sql[600];
-    /* idle_in_transaction: a stopped process must not hold a lane for longer than others can wait. */
-    snprintf(
-        sql, sizeof sql,
-        "set statement_timeout = %d; set idle_in_transaction_session_timeout = %d; set jit = off;"
-        "set synchronous_commit = on; set client_min_messages = warning; set max_parallel_workers_per_gather = 0;%s",
-        pg->options.statement_timeout_ms, pg->options.statement_timeout_ms,
-        pg->options.hot ? "set plan_cache_mode = force_generic_plan; set enable_seqscan = off;"
-                          "set enable_hashjoin = off; set enable_mergejoin = off; set enable_bitmapscan = off;"
-                          "set enable_memoize = off; set enable_material = off"
-                        : "");
+    snprintf(sql, sizeof sql,
+             "set statement_timeout = %d; set idle_in_transaction_session_timeout = %d; set idle_session_timeout = %d;"
+             "set jit = off; set synchronous_commit = on; set client_min_messages = warning;"
+             "set max_parallel_workers_per_gather = 0;%s",
+             pg->options.statement_timeout_ms, IDLE_IN_TRANSACTION_MS, pg->options.idle_timeout_ms,
+             pg->options.hot ? "set plan_cache_mode = force_generic_plan; set enable_seqscan = off;"
+                               "set enable_hashjoin = off; set enable_mergejoin = off; set enable_bitmapscan = off;"
+                               "set enable_memoize = off; set enable_material = off"
+                             : "");
     return pg_exec(pg, sql, err) && read_schema(pg, err);
 }
 
@@ -196,6 +264,9 @@ bool pg_connect(struct pg *pg, struct err *err) {
     if (pg->conn && PQstatus(pg->conn) == CONNECTION_OK)
         return true;
     pg_disconnect(pg);
+    int64_t begin_us = clock_mono_us();
+    if (begin_us < pg->silent_until_us)
+        return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "the server was silent a moment ago");
     char timeout[16], silence[16];
     snprintf(timeout, sizeof timeout, "%d", pg->options.connect_timeout_s);
     snprintf(silence, sizeof silence, "%d", pg->options.statement_timeout_ms + SILENCE_MARGIN_MS);
@@ -212,6 +283,8 @@ bool pg_connect(struct pg *pg, struct err *err) {
                        strstr(text, "permission denied") || strstr(text, "no pg_hba.conf entry") ||
                        strstr(text, "invalid connection option") || strstr(text, "invalid URI");
         err_set(err, refused ? ERR_PERMISSION : ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", text);
+        if (clock_mono_us() - begin_us >= SILENT_CONNECT_US)
+            pg->silent_until_us = clock_mono_us() + SILENT_PAUSE_US;
         pg_disconnect(pg);
         return false;
     }
@@ -274,23 +347,9 @@ void pg_send(struct pg *pg, const struct pg_statement *statement, const struct p
         expect(pg, false);
 }
 
-/* PQgetResult, but a server that stays silent is given up. */
-static bool next_result(struct pg *pg, int64_t give_up_us, PGresult **ret_result, struct err *err) {
-    while (PQisBusy(pg->conn)) {
-        int64_t left_ms = (give_up_us - clock_mono_us()) / US_PER_MS;
-        struct pollfd fd = {.fd = PQsocket(pg->conn), .events = POLLIN};
-        if (left_ms <= 0 || poll(&fd, 1, (int)left_ms) == 0)
-            return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "the server has been silent for too long");
-        if (!PQconsumeInput(pg->conn))
-            return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
-    }
-    *ret_result = PQgetResult(pg->conn);
-    return true;
-}
-
 /* Reads the results of the round trip up to its sync point. False when the connection is lost. */
 static bool read_round_trip(struct pg *pg, PGresult **results, int n, bool *ret_refused, struct err *err) {
-    int64_t give_up_us = clock_mono_us() + (int64_t)(pg->options.statement_timeout_ms + SILENCE_MARGIN_MS) * US_PER_MS;
+    int64_t give_up_us = silence_ends_us(pg);
     int got = 0;
     bool refused = false;
     for (int i = 0; i < pg->n_expected; i++) {

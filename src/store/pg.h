@@ -23,6 +23,9 @@ struct pg_options {
     const char *application_name;
     int connect_timeout_s;
     int statement_timeout_ms;
+    /* Postgres ends the session once nothing was asked for so long, which frees its session locks: those of a process
+     * that was stopped, or whose machine is gone. 0: never. Whoever sets it asks more often. */
+    int idle_timeout_ms;
     /* Plans of hot statements must not depend on statistics: nested loops over indexes only, one generic plan. */
     bool hot;
 };
@@ -33,10 +36,14 @@ bool pg_check_url(const char *url, struct err *err);
 struct pg *pg_new(const struct pg_options *options);
 void pg_free(struct pg *pg); /* NULL is fine */
 
-/* Connects unless connected. Blocks for up to the connect time-out. */
+/* Connects unless connected. Blocks for up to the connect time-out. A server that has just been silent for that long,
+ * or throughout a round trip, is not tried again for a moment: what has queued meanwhile is refused at once. */
 bool pg_connect(struct pg *pg, struct err *err);
 bool pg_is_connected(const struct pg *pg);
 void pg_disconnect(struct pg *pg);
+
+/* From now on a round trip is given up at this time (clock_mono_us), if not for the usual reason before. */
+void pg_give_up_at(struct pg *pg, int64_t mono_us);
 
 /* Counts up with each new connection; what depended on the session (locks) is gone when it has changed. */
 uint64_t pg_generation(const struct pg *pg);
@@ -94,6 +101,8 @@ void pg_clear(PGresult **results, int n);
 
 /* Plain SQL without parameters, several statements allowed; for set-up. */
 bool pg_exec(struct pg *pg, const char *sql, struct err *err);
+/* The same for what may take longer than the statement time-out, once that is set aside. */
+bool pg_exec_long(struct pg *pg, const char *sql, struct err *err);
 
 extern const struct pg_statement pg_begin, pg_commit, pg_rollback;
 

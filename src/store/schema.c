@@ -14,22 +14,32 @@ static bool query_int(struct pg *pg, const struct pg_statement *statement, const
     return true;
 }
 
+/* Everybody who comes after a statement that waits for a whole table waits, too: so it must not wait for long, such as
+ * for a backup. Once it has the lock, it may take its time. */
+#define BEGIN "begin; set local lock_timeout = 200; set local statement_timeout = 0"
+
 static bool apply(struct pg *pg, const struct migration *migration, struct err *err) {
     static const struct pg_statement record = {"insert into schema_migration (version, name) values ($1, $2)"};
+    static const struct pg_statement record_oldest = {
+        "insert into setting (key, value) values ('schema.oldest', $1::integer::text)"
+        " on conflict (key) do update set value = greatest(setting.value::integer, $1::integer)::text"};
     struct arena arena;
     arena_init(&arena, 256);
     struct pg_args args = {0};
     pg_arg_int4(&args, &arena, migration->version);
     pg_arg_text(&args, migration->name);
-    PGresult *results[2];
+    struct pg_args oldest_args = {0};
+    pg_arg_int4(&oldest_args, &arena, migration->oldest);
+    PGresult *results[3];
     struct err cause;
-    bool ok = pg_exec(pg, "begin", &cause) && pg_exec(pg, migration->sql, &cause);
+    bool ok = pg_exec(pg, BEGIN, &cause) && pg_exec_long(pg, migration->sql, &cause);
     if (ok) {
         pg_send(pg, &record, &args);
+        pg_send(pg, &record_oldest, &oldest_args);
         pg_send(pg, &pg_commit, NULL);
-        ok = pg_collect(pg, results, 2, &cause);
+        ok = pg_collect(pg, results, 3, &cause);
         if (ok)
-            pg_clear(results, 2);
+            pg_clear(results, 3);
     } else if (pg_is_connected(pg)) {
         pg_exec(pg, "rollback", NULL);
     }
@@ -44,18 +54,22 @@ static bool apply(struct pg *pg, const struct migration *migration, struct err *
 static bool migrate_locked(struct pg *pg, struct err *err) {
     static const struct pg_statement newest = {
         "select version::bigint from schema_migration order by version desc limit 1"};
+    static const struct pg_statement oldest = {"select value::bigint from setting where key = 'schema.oldest'"};
     if (!pg_exec(pg,
                  "create table if not exists schema_migration ("
                  " version integer primary key, name text not null, apply_time timestamptz not null default now())",
                  err))
         return false;
-    int64_t have;
+    int64_t have, needed, known = migrations[n_migrations - 1].version;
     if (!query_int(pg, &newest, NULL, 0, &have, err))
         return false;
-    if (have > migrations[n_migrations - 1].version)
+    if (have > known && !query_int(pg, &oldest, NULL, have, &needed, err))
+        return false;
+    if (have > known && needed > known)
         return err_set(err, ERR_INVALID, BACKEND_POSTGRES,
-                       "the database's schema is at version %lld and this couponsd knows %d: start a newer couponsd",
-                       (long long)have, migrations[n_migrations - 1].version);
+                       "the database's schema is at version %lld and this couponsd knows %lld, but would have to know "
+                       "%lld: start a newer couponsd",
+                       (long long)have, (long long)known, (long long)needed);
     for (int i = 0; i < n_migrations; i++)
         if (migrations[i].version > have && !apply(pg, &migrations[i], err))
             return false;

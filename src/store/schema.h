@@ -4,15 +4,20 @@
 
 #include "store/pg.h"
 
+/* `oldest`: a couponsd that knows the migrations up to this one goes on working beside, and after, this migration. The
+ * file says it by a line `-- oldest: NNNN`; one that does not is for no older couponsd. */
 struct migration {
-    int version;
+    int version, oldest;
     const char *name, *sql;
 };
 extern const struct migration migrations[];
 extern const int n_migrations;
 
-/* Brings the first schema of the search path up to date. Refuses a database that a newer couponsd has migrated further.
- */
+/* Brings the first schema of the search path up to date. A database that a newer couponsd has migrated further is fine
+ * as long as its migrations say so; else it is refused.
+ *
+ * A migration that can't have a table's lock at once lets those pass who wait behind it, and fails with a retriable
+ * error. */
 bool schema_migrate(struct pg *pg, struct err *err);
 
 /* Records the number of lanes at the first start; afterwards checks that it is the same, since a coupon's lane must not

@@ -9,7 +9,7 @@ build_packages=(build-essential cmake ninja-build pkg-config libgrpc-dev libprot
   protobuf-compiler libprotobuf-dev librdkafka-dev libhiredis-dev libpq-dev libmicrohttpd-dev libinih-dev zlib1g-dev libssl-dev
   libcriterion-dev libnghttp2-dev libjemalloc-dev)
 package_packages=(dpkg-dev file)
-server_packages=(postgresql-15 redis-server openjdk-17-jre-headless maven openssl python3)
+server_packages=(postgresql-15 redis-server openjdk-17-jre-headless maven openssl python3 libfaketime)
 lint_packages=(clang clang-format clang-tidy shellcheck)
 
 # Keeps postgresql-15 from making and starting a cluster while it is installed: the private servers bring theirs.

@@ -1,0 +1,200 @@
+"""Upgrades: the schema's next version under load, by a rolling restart, with couponsd of both versions side by side;
+back to the older couponsd; and the last release's database, with all that was in it.
+
+`released` names the last migration of the last release, and released.sql is a database as that release left it, in the
+middle of its work. COUPONSD_RELEASED may name that release's couponsd; else today's stands for it, which knows all
+migrations that are there but none of those to come. What is to come is couponsd_next: today's, with one migration more
+that does what migrations may do (docs/operations.md, Upgrading).
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(1, os.path.join(HERE, os.pardir, "scenario"))
+
+import restart_test  # noqa: E402
+from crowd_test import CrowdScenario  # noqa: E402
+from harness import BUILD, PATIENCE, wait_until  # noqa: E402
+
+OLD = [os.environ.get("COUPONSD_RELEASED", f"{BUILD}/couponsd")]
+NEW = [f"{BUILD}/couponsd_next"]
+NEXT = "9999"
+CALLS = 8  # at a time and server
+RATE = 300 // PATIENCE
+BACKUP_S = 2
+
+
+class Rolling(CrowdScenario):
+    def setUp(self):
+        super().setUp()
+        self.addresses = [restart_test.free_address() for _ in range(2)]
+        self.servers_now = [self.start(grpc=address, command=OLD) for address in self.addresses]
+        self.figures = []
+
+    def tearDown(self):
+        super().tearDown()
+        for what, value in self.figures:
+            print(f"  {what}: {value}", file=sys.stderr)
+
+    def version(self):
+        return self.sql("select max(version) from schema_migration")[0][0]
+
+    def replace(self, which, command):
+        self.assertEqual(self.servers_now[which].stop(), 0)
+        self.servers_now[which] = self.start(grpc=self.addresses[which], command=command)
+
+    def backup(self):
+        """Reads a table for a while, as pg_dump does: what changes the table has to wait for it."""
+        process = subprocess.Popen(
+            ["psql", self.postgres_url, "-X", "-q", "-c", "begin", "-c", "select count(*) from publish_request", "-c",
+             f"select pg_sleep({BACKUP_S})", "-c", "commit"], stdout=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        wait_until(lambda: self.sql("""select 1 from pg_locks where relation = 'publish_request'::regclass
+                                       and mode = 'AccessShareLock'"""), what="the backup has its lock")
+
+    def load_on(self, server, coupon, first_user, seconds):
+        return self.ctl_raw(server, "bench", "--coupon", coupon, "--users", seconds * RATE, "--first-user", first_user,
+                            "--rate", RATE, "--no-wait", "--log", f"{self.answers}.{first_user}", background=True)
+
+    def finish(self, process, first_user):
+        out, err = process.communicate(timeout=120 * PATIENCE)
+        self.assertEqual(process.returncode, 0, f"{out} {err}")
+        latencies, outcomes = [], set()
+        with open(f"{self.answers}.{first_user}", encoding="utf-8") as lines:
+            for line in lines:
+                *_, outcome, _, us = line.split()
+                outcomes.add(outcome)
+                latencies.append(int(us))
+        os.unlink(f"{self.answers}.{first_user}")
+        self.assertLessEqual(outcomes, {"ACCEPTED", "ISSUED"}, "the one that stays answers everybody")
+        return sorted(latencies)
+
+    def migrate_beside(self, coupon):
+        """The first server becomes a new one, which migrates, while a backup is in its way, and the other one serves."""
+        load = self.load_on(self.servers_now[1], coupon, 10**6, BACKUP_S + 3)
+        wait_until(lambda: self.sql("select count(*) from publish_request where user_id >= 1000000") != [["0"]],
+                   what="load")
+        self.backup()
+        began = time.monotonic()
+        self.replace(0, NEW)
+        self.figures.append(("an old server stopped, a new one has migrated and serves, a backup in its way",
+                             f"{time.monotonic() - began:.2f} s"))
+        latencies = self.finish(load, 10**6)
+        self.figures.append(("the other's answers meanwhile, p50, p99 and the slowest of "
+                             f"{len(latencies)}", ", ".join(
+                                 f"{latencies[int(share * (len(latencies) - 1))] / 1000:.1f} ms"
+                                 for share in (0.5, 0.99, 1))))
+        self.assertLess(latencies[-1], 1_000_000 * PATIENCE, "a migration holds nobody up for long")
+
+    def side_by_side(self, coupon):
+        """Each does all that there is to do."""
+        for number, server in enumerate(self.servers_now):
+            own = self.create(server, 5)
+            other = self.servers_now[1 - number]
+            for user in (1, 2):
+                self.assertEqual(self.ctl(self.servers_now[user % 2], "request", own, user)[0]["ticket"], user)
+            self.assertEqual(self.ctl(other, "watch", own, 2)[-1]["state"], "ISSUED")
+            self.ctl(other, "pause", own)
+            self.assertEqual(self.refusal(server, "request", own, 3)["reason"], "PAUSED")
+            self.ctl(server, "resume", own)
+            self.assertEqual(self.ctl(other, "add", own, 5)[0]["quantity"], 10)
+        before = self.issued(coupon)
+        wait_until(lambda: self.issued(coupon) > before + 200, what="both issue")
+
+    def issued(self, coupon):
+        return int(self.sql(f"select issued from issuance where coupon_id = {coupon}")[0][0])
+
+    def test_two_servers_are_upgraded_one_after_the_other_under_load_and_back_again(self):
+        first, second = self.servers_now
+        old_version = self.version()
+        ended = self.create(first, 5000)
+        self.ctl([first, second], "bench", "--coupon", ended, "--users", 6000, "--log", self.answers)
+        coupons = [self.create(first, 10**9) for _ in self.addresses]
+        quiet = self.create(first, 10**9)
+        clients = [restart_test.Client(address, coupon, CALLS, coupon, 0)
+                   for address, coupon in zip(self.addresses, coupons)]
+        for client in clients:
+            self.addCleanup(client.stop)
+        for coupon in coupons:
+            wait_until(lambda: self.issued(coupon) > 200, what="load")
+        self.migrate_beside(quiet)
+        self.assertEqual(self.version(), NEXT)
+        self.side_by_side(coupons[0])
+        self.replace(1, OLD)  # it starts on the newer schema, too, as after a crash
+        self.side_by_side(coupons[1])
+        self.replace(1, NEW)
+        self.side_by_side(coupons[0])
+        for which in (0, 1):  # and back: the older couponsd on the newer schema
+            self.replace(which, OLD)
+        self.side_by_side(coupons[1])
+        self.assertEqual((old_version != NEXT, self.version()), (True, NEXT), "the schema stays")
+        for client in clients:
+            self.assertEqual(client.stop(), 0)
+            self.assertEqual(client.lines("left"), ["left 0"])
+            strange = [line for line in client.lines("tally") if not re.match(r"tally \w+ (OK|UNAVAILABLE) ", line)]
+            self.assertEqual(strange, [], "no client sees anything but OK and UNAVAILABLE")
+        for client, coupon in zip(clients, coupons):
+            calls = [restart_test.Call(line) for line in client.lines("call")]
+            count = restart_test.Restart.assert_nobody_lost_a_ticket(self, coupon, calls)
+            self.wait_for_issued(coupon, count)
+            self.assert_issued_exactly(coupon, count)
+            self.figures.append(("accepted and issued by both versions", count))
+        self.assert_issued_exactly(ended, 5000)
+        self.assert_all_told_are_issued(ended)
+        self.assertEqual(self.sql("select count(*) from dead_letter"), [["0"]])
+
+    def test_a_migration_that_older_servers_do_not_stand_keeps_them_from_starting(self):
+        self.replace(0, NEW)
+        self.sql(f"update setting set value = '{NEXT}' where key = 'schema.oldest'")
+        code, _, err = self.refused_start(*self.set_arguments())
+        self.assertEqual(code, 3, err)
+        self.assertRegex(err, rf"schema is at version {NEXT} and this couponsd knows \d+, but would have to know "
+                              rf"{NEXT}")
+        coupon = self.create(self.servers_now[1], 1)  # one that runs is not stopped by it
+        self.ctl(self.servers_now[1], "request", coupon, 1)
+
+
+class Released(CrowdScenario):
+    """released.sql: coupon 1 of 400 is half issued, coupon 2 of 50 sold out and issued; requests wait in the outbox."""
+
+    def restore(self):
+        with open(f"{HERE}/released.sql", encoding="utf-8") as dump:
+            text = dump.read().replace("released.", f"{self.schema}.").replace(
+                "CREATE SCHEMA released;", "")
+        done = subprocess.run(["psql", os.environ["POSTGRES_URL"], "-X", "-q", "-v", "ON_ERROR_STOP=1", "-1"],
+                              input=text, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_its_database_is_upgraded_with_all_that_was_in_it(self):
+        self.restore()
+        with open(f"{HERE}/released", encoding="ascii") as file:
+            released = file.read().strip()
+        self.assertEqual(self.sql("""select lpad(version::text, 4, '0') || '_' || name from schema_migration
+                                     order by version desc limit 1"""), [[released]])
+        ledger = self.sql("select coupon_id, user_id, ticket, request_id, accept_time from publish_request"
+                          " order by 1, 3")
+        unsent = self.sql("""select sum(h.last_id - c.last_id) from outbox_head h join relay_cursor c
+                             using (stream, lane) where h.stream = 0""")
+        self.assertGreater(int(unsent[0][0]), 0)
+        server = self.start()
+        for coupon, quantity in ((1, 400), (2, 50)):
+            accepted = sum(row[0] == str(coupon) for row in ledger)
+            self.wait_for_issued(coupon, accepted)
+            self.assert_issued_exactly(coupon, accepted)
+            self.ctl(server, "bench", "--coupon", coupon, "--first-user", 10**6, "--users", quantity)
+            self.assert_issued_exactly(coupon, quantity)
+        kept = self.sql("select coupon_id, user_id, ticket, request_id, accept_time from publish_request"
+                        " where user_id < 1000000 order by 1, 3")
+        self.assertEqual(kept, ledger)
+        _, user, ticket, request_id, _ = ledger[0]
+        again = self.ctl(server, "request", 1, user, "--request-id", request_id)[0]
+        self.assertEqual((again["ticket"], again["state"]), (int(ticket), "ISSUED"))
+
+
+if __name__ == "__main__":
+    unittest.main()

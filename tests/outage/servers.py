@@ -1,0 +1,89 @@
+"""Postgres, Redis and Kafka of a test's own, which it may kill: what runs beside it has others. By servers.sh, of which
+`use` names these in the environment, where the harness looks for them. Only what was started here is ever signalled."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GONE_S = 20
+
+
+def run(function, *arguments, environment=None):
+    done = subprocess.run([f"{HERE}/private_servers.sh", function, *arguments], capture_output=True, text=True,
+                          env={**os.environ, **(environment or {})})
+    if done.returncode:
+        raise AssertionError(f"{function}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def children(pid):
+    """All below it, itself last."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", encoding="ascii") as file:
+            if int(file.read().rpartition(")")[2].split()[1]) == pid:
+                found += children(int(name))
+    return [*found, pid]
+
+
+class Servers:
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="couponsd-outage.")
+        os.chmod(self.dir, 0o755)  # Postgres may run as another user
+
+    def up(self):
+        run("servers_up", self.dir)
+
+    def use(self):
+        with open(f"{self.dir}/env", encoding="utf-8") as file:
+            for line in file:
+                for name, value in re.findall(r"(\w+)=(\S+)", line if line.startswith("export") else ""):
+                    os.environ[name] = value
+
+    def down(self):
+        for name in ("postgres", "redis", "kafka"):
+            with contextlib.suppress(AssertionError, OSError):
+                self.signal(name, signal.SIGCONT)
+        run("servers_down", self.dir)
+        run("servers_remove", self.dir)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def pid(self, name):
+        """As servers.sh has it: a pid that works in its server's folder."""
+        return int(run("running", self.dir, name))
+
+    def signal(self, name, number):
+        """With its children, the last ones first."""
+        for pid in children(self.pid(name)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self, name):
+        """As if its machine had lost power; of Postgres, the children go too."""
+        pids = children(self.pid(name))
+        for pid in reversed(pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + GONE_S
+        # A zombie that nobody has waited for yet would keep Postgres from starting again.
+        while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+            assert time.monotonic() < deadline, f"{name} does not end"
+            time.sleep(0.01)
+
+    def start(self, name, environment=None):
+        run(f"start_{name}", self.dir, environment=environment)
+
+    def starting(self, name):
+        """The same in the background; the process is to be waited for."""
+        return subprocess.Popen([f"{HERE}/private_servers.sh", f"start_{name}", self.dir], stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
+
+    def postgres_answers(self):
+        return subprocess.run(["/usr/lib/postgresql/15/bin/pg_isready", "-q", "-t", "1"], env={
+            **os.environ}).returncode == 0
