@@ -227,5 +227,6 @@ void help_print(const struct verb *verbs, size_t n_verbs) {
     puts("\ncouponctl help VERB tells the options of one.\n\n"
          "Exit codes: 0 done; 1 refused by the service; 2 wrong usage; 3 no answer (unreachable, unavailable, too "
          "late);\n"
-         "            4 bench: not everything accepted was issued in time, or the answers contradict each other");
+         "            4 bench: not everything accepted was issued in time, or the answers contradict each other;\n"
+         "              verify: something does not hold");
 }

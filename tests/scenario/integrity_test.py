@@ -56,6 +56,10 @@ class Integrity(Scenario):
                             "insert into publish_request select {c}, 100 + n, n, 'r', now()"
                             " from generate_series(6, 6) n")
         self.assert_refused("there is no ticket", f"insert into publish_request values ({OTHER}, 1, 1, 'r', now())")
+        one, other = self.create(self.server, 4), self.create(self.server, 2)
+        several = f"insert into publish_request values ({one}, 9, 4, 'r', now()), ({other}, 9, %d, 'r', now())"
+        self.assert_refused(f"there is no ticket 3 of coupon {other}", several % 3)
+        self.assert_done(several % 2)
         self.assert_refused("publish_request_ticket_check", self.ledger(6, 0))
         self.assert_refused("publish_request_ticket_check", self.ledger(6, -1))
         self.assert_refused("admission_check", "update admission set accepted = 6 where coupon_id = {c}")

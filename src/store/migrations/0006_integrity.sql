@@ -44,11 +44,16 @@ create trigger only_added_to before delete or truncate on admission
 create trigger only_added_to before delete or truncate on issuance
     for each statement execute function only_added_to();
 
--- The rule of admission. With it, and a ticket once, no more are promised than there are.
+-- The rule of admission. With it, and a ticket once, no more are promised than there are. Rows of one coupon, which are
+-- most of what is added to the ledger, are compared with its quantity as they come; of several, the highest of each.
 create function within_quantity() returns trigger language plpgsql as $$
 declare
     wrong record;
 begin
+    if exists (select from (select coupon_id from added limit 1) f join admission m on m.coupon_id = f.coupon_id
+               where not exists (select from added a where a.coupon_id <> f.coupon_id or a.ticket > m.quantity)) then
+        return null;
+    end if;
     select a.* into wrong from (select coupon_id, max(ticket) as ticket from added group by coupon_id) a
     where not exists (select from admission m where m.coupon_id = a.coupon_id and m.quantity >= a.ticket) limit 1;
     if found then
