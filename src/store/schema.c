@@ -21,14 +21,15 @@ static bool query_int(struct pg *pg, const struct pg_statement *statement, const
 static bool apply(struct pg *pg, const struct migration *migration, struct err *err) {
     static const struct pg_statement record = {"insert into schema_migration (version, name) values ($1, $2)"};
     static const struct pg_statement record_oldest = {
-        "insert into setting (key, value) values ('schema.oldest', $1::integer::text)"
-        " on conflict (key) do update set value = greatest(setting.value::integer, $1::integer)::text"};
+        "insert into setting (key, value) select 'schema.oldest.' || $1::integer, greatest($2::integer,"
+        " (select max(value::integer) from setting where key like 'schema.oldest.%'))::text"};
     struct arena arena;
     arena_init(&arena, 256);
     struct pg_args args = {0};
     pg_arg_int4(&args, &arena, migration->version);
     pg_arg_text(&args, migration->name);
     struct pg_args oldest_args = {0};
+    pg_arg_int4(&oldest_args, &arena, migration->version);
     pg_arg_int4(&oldest_args, &arena, migration->oldest);
     PGresult *results[3];
     struct err cause;
@@ -54,7 +55,11 @@ static bool apply(struct pg *pg, const struct migration *migration, struct err *
 static bool migrate_locked(struct pg *pg, struct err *err) {
     static const struct pg_statement newest = {
         "select version::bigint from schema_migration order by version desc limit 1"};
-    static const struct pg_statement oldest = {"select value::bigint from setting where key = 'schema.oldest'"};
+    /* Of a version that nothing was written down for, nothing may be expected. */
+    static const struct pg_statement oldest = {
+        "select value::bigint from setting where key = 'schema.oldest.' || $1::integer"};
+    struct arena arena;
+    struct pg_args args = {0};
     if (!pg_exec(pg,
                  "create table if not exists schema_migration ("
                  " version integer primary key, name text not null, apply_time timestamptz not null default now())",
@@ -63,7 +68,11 @@ static bool migrate_locked(struct pg *pg, struct err *err) {
     int64_t have, needed, known = migrations[n_migrations - 1].version;
     if (!query_int(pg, &newest, NULL, 0, &have, err))
         return false;
-    if (have > known && !query_int(pg, &oldest, NULL, have, &needed, err))
+    arena_init(&arena, 256);
+    pg_arg_int4(&args, &arena, (int32_t)have);
+    bool asked = have <= known || query_int(pg, &oldest, &args, have, &needed, err);
+    arena_deinit(&arena);
+    if (!asked)
         return false;
     if (have > known && needed > known)
         return err_set(err, ERR_INVALID, BACKEND_POSTGRES,

@@ -150,7 +150,7 @@ class Rolling(CrowdScenario):
 
     def test_a_migration_that_older_servers_do_not_stand_keeps_them_from_starting(self):
         self.replace(0, NEW)
-        self.sql(f"update setting set value = '{NEXT}' where key = 'schema.oldest'")
+        self.sql(f"update setting set value = '{NEXT}' where key = 'schema.oldest.{NEXT}'")
         code, _, err = self.refused_start(*self.set_arguments())
         self.assertEqual(code, 3, err)
         self.assertRegex(err, rf"schema is at version {NEXT} and this couponsd knows \d+, but would have to know "
