@@ -41,8 +41,6 @@ static const char *const points[] = {
     "issue.after_reposition",
     "issue.before_commit",
     "issue.after_commit",
-    "issue.before_rollback",
-    "issue.after_rollback",
     "issue.before_dead_letter",
     "issue.after_dead_letter",
     "issue.before_offset_commit",

@@ -330,13 +330,11 @@ bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *b
 
 void issuance_abandon(struct pg *pg, const struct issuance_batch *batch) {
     PGresult *result;
-    FAULT_POINT("issue", "before_rollback");
     pg_send(pg, &pg_rollback, NULL);
     if (!pg_collect(pg, &result, 1, NULL)) {
         coupon_cache_forget(batch->cache);
         return;
     }
-    FAULT_POINT("issue", "after_rollback");
     pg_clear(&result, 1);
     coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
 }

@@ -236,7 +236,7 @@ class Offsets(Scenario):
         topic.produce([(None, b"worked on by one that was killed between Postgres' commit and Kafka's")])
         self.sql(f"update consumer_offset set next_offset = next_offset + 1 where topic = '{topic.name}'")
         self.assertEqual(topic.lag(group), 1)
-        self.start()
+        self.start(kafka__partitions=1)
         wait_until(lambda: topic.lag(group) == 0, what="the lag is gone with no further message")
 
 
