@@ -66,7 +66,7 @@ class Integrity(Scenario):
         self.assert_refused("never fall", "update admission set accepted = -1 where coupon_id = {c}")
         self.assert_refused("admission_check",
                             f"insert into coupon select {OTHER}, name, quantity, status, frozen, 0, null, null, 1, now()"
-                            f" from coupon; insert into admission values ({OTHER}, 5, -1)")
+                            f" from coupon where id = {{c}}; insert into admission values ({OTHER}, 5, -1)")
 
     def test_a_user_is_in_the_ledger_once_and_so_is_a_ticket(self):
         self.assert_done(self.ledger(1, 1))
