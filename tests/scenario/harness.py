@@ -70,6 +70,13 @@ class Couponsd:
         self.process.send_signal(signal_number)
         return self.process.wait(60 * PATIENCE)
 
+    def end(self):
+        """Whatever has become of it: none outlives its test."""
+        if self.process.poll() is None:
+            self.kill()
+        self.process.stdout.close()
+        self.log.close()
+
     def get(self, path):
         try:
             with urllib.request.urlopen(f"http://{self.http}{path}", timeout=10) as answer:
@@ -181,14 +188,13 @@ class Scenario(unittest.TestCase):
             if server.process.poll() is None:
                 code = server.stop()
                 self.assertEqual(code, 0, f"SIGTERM should end in 0; log {server.log.name}")
-            server.process.stdout.close()
-            server.log.close()
         for server in self.servers:
             server.check_log()
 
     def start(self, grpc="127.0.0.1:0", command=None, **settings):
         settings = {key.replace("__", "."): value for key, value in settings.items()}
         server = Couponsd(self, settings, grpc, command)
+        self.addCleanup(server.end)
         self.servers.append(server)
         return server
 
