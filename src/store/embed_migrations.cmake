@@ -1,5 +1,5 @@
-# Writes the SQL files INPUTS (NNNN_name.sql, in order) as a C table into OUTPUT. store/schema.h says what `-- oldest: NNNN`
-# in such a file means.
+# Writes the SQL files INPUTS (NNNN_name.sql, in order) as a C table into OUTPUT. docs/operations.md,
+# Upgrading, says what `-- oldest: NNNN` and `-- locks: TABLE, …` in such a file mean.
 set(text "/* Made from src/store/migrations. */\n#include \"store/schema.h\"\n\n")
 set(table "")
 set(count 0)
@@ -13,10 +13,15 @@ foreach(input IN LISTS INPUTS)
   if(said)
     string(REGEX REPLACE "^-- oldest: 0*" "" oldest "${said}")
   endif()
+  set(locks NULL)
+  file(STRINGS ${input} said REGEX "^-- locks: [a-z0-9_, ]+$")
+  if(said)
+    string(REGEX REPLACE "^-- locks: (.*)$" "\"\\1\"" locks "${said}")
+  endif()
   file(READ ${input} hex HEX)
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
   string(APPEND text "static const char sql_${version}[] = {${bytes}0};\n")
-  string(APPEND table "    {${version}, ${oldest}, \"${title}\", sql_${version}},\n")
+  string(APPEND table "    {${version}, ${oldest}, \"${title}\", ${locks}, sql_${version}},\n")
   math(EXPR count "${count} + 1")
 endforeach()
 string(APPEND text "\nconst struct migration migrations[] = {\n${table}};\nconst int n_migrations = ${count};\n")

@@ -16,7 +16,23 @@ static bool query_int(struct pg *pg, const struct pg_statement *statement, const
 
 /* Everybody who comes after a statement that waits for a whole table waits, too: so it must not wait for long, such as
  * for a backup. Once it has the lock, it may take its time. */
-#define BEGIN "begin; set local lock_timeout = 200; set local statement_timeout = 0"
+#define LOCK_WAIT_MS "200"
+#define BEGIN        "begin; set local lock_timeout = " LOCK_WAIT_MS "; set local statement_timeout = 0"
+
+/* All tables in one statement: those that it has are held while it waits for the others, and that is the time that
+ * counts. Who waits for it in turn is set free by that, too, long before Postgres looks for a deadlock. */
+static bool lock_tables(struct pg *pg, const char *tables, struct err *err) {
+    char sql[1024];
+    if (!tables)
+        return true;
+    int n = snprintf(sql, sizeof sql,
+                     "set local statement_timeout = " LOCK_WAIT_MS "; lock table %s in access exclusive mode;"
+                     " set local statement_timeout = 0",
+                     tables);
+    if (n >= (int)sizeof sql)
+        abort(); /* ours */
+    return pg_exec(pg, sql, err);
+}
 
 static bool apply(struct pg *pg, const struct migration *migration, struct err *err) {
     static const struct pg_statement record = {"insert into schema_migration (version, name) values ($1, $2)"};
@@ -33,7 +49,8 @@ static bool apply(struct pg *pg, const struct migration *migration, struct err *
     pg_arg_int4(&oldest_args, &arena, migration->oldest);
     PGresult *results[3];
     struct err cause;
-    bool ok = pg_exec(pg, BEGIN, &cause) && pg_exec_long(pg, migration->sql, &cause);
+    bool ok = pg_exec(pg, BEGIN, &cause) && lock_tables(pg, migration->locks, &cause) &&
+              pg_exec_long(pg, migration->sql, &cause);
     if (ok) {
         pg_send(pg, &record, &args);
         pg_send(pg, &record_oldest, &oldest_args);

@@ -8,7 +8,9 @@
  * file says it by a line `-- oldest: NNNN`; one that does not is for no older couponsd. */
 struct migration {
     int version, oldest;
-    const char *name, *sql;
+    const char *name;
+    const char *locks; /* tables, with commas between; NULL: none before its first statement */
+    const char *sql;
 };
 extern const struct migration migrations[];
 extern const int n_migrations;
