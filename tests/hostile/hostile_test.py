@@ -29,6 +29,7 @@ SEED = int(os.environ.get("HOSTILE_SEED", 20240229))
 PROBE_CALLS_PER_S = 300
 # What others may feel: ten times what is usual, but never less than a noisy machine does by itself.
 P99_TIMES, P99_FLOOR_US = 10, 100_000
+TRIES, BAN_S = 3, 10  # and how long an address is not let in at most
 # What any attack may cost in memory. The calls that are allowed at once on one connection (10,000) take about 100 MiB.
 MEMORY_GROWTH_MAX_MIB = 256
 ESTABLISHED, CLOSE_WAIT = "01", "08"  # in /proc/PID/net/tcp
@@ -96,9 +97,18 @@ class Hostile(Scenario):
         self.addCleanup(self.probe.stop)
 
     def attack(self, attack, *arguments, seconds=30):
-        """Runs attack(address, *arguments) and checks what must hold; returns what it told."""
+        """Runs attack(address, *arguments) and checks what must hold; returns what it told. What takes others' time does
+        so each time, but a machine's other work may, too: only that is tried again."""
         if not hasattr(self, "probe"):
             self.begin()
+        for again in range(TRIES - 1, -1, -1):
+            before, during, told = self.attack_once(attack, arguments, seconds)
+            if SANITIZED or during["p99_us"] <= max(P99_TIMES * before["p99_us"], P99_FLOOR_US):
+                return told
+            self.assertGreater(again, 0, f"others waited for too long, {TRIES} times out of {TRIES}")
+            time.sleep(BAN_S)
+
+    def attack_once(self, attack, arguments, seconds):
         self.probe.told()
         time.sleep(0.6)  # what is usual
         before = self.probe.told()
@@ -127,9 +137,8 @@ class Hostile(Scenario):
             raise told
         self.assertEqual((before["failed"], during["failed"]), (0, 0), during["first_failure"])
         if not SANITIZED:  # which know neither speed nor memory
-            self.assertLessEqual(during["p99_us"], max(P99_TIMES * before["p99_us"], P99_FLOOR_US))
             self.assertLessEqual(peak - rss, MEMORY_GROWTH_MAX_MIB)
-        return told
+        return before, during, told
 
 
 class Broken(Hostile):
@@ -261,7 +270,7 @@ class Floods(Hostile):
 
     def test_calls_whose_message_never_comes(self):
         # When a connection breaks, the core ends its calls one after another and does nothing else meanwhile: 75 us each.
-        self.begin(grpc__max_concurrent_streams=800)
+        self.begin(grpc__max_concurrent_streams=400)
         self.attack(floods.calls_without_message)
 
 
