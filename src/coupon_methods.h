@@ -1,6 +1,12 @@
-/* Which of our methods stream: what protobuf-c's descriptors leave out, for server and client alike. */
+/* Our services, and which of their methods stream: what protobuf-c's descriptors leave out, for server and client
+ * alike. */
 #pragma once
 
+#include "coupon/v1/coupon_admin_service.pb-c.h"
+#include "coupon/v1/coupon_service.pb-c.h"
+#include "coupon/v1/dead_letter_admin_service.pb-c.h"
+#include "coupon/v1/integrity_service.pb-c.h"
+#include "coupon/v1/topic_admin_service.pb-c.h"
 #include "rpc/rpc.h"
 
 static const struct rpc_method coupon_service_methods[] __attribute__((unused)) = {
@@ -36,3 +42,21 @@ static const struct rpc_method integrity_service_methods[] __attribute__((unused
     {"VerifyCoupon", RPC_UNARY},
 };
 #define INTEGRITY_SERVICE_METHODS (sizeof integrity_service_methods / sizeof integrity_service_methods[0])
+
+static const struct coupon_service {
+    const ProtobufCServiceDescriptor *descriptor;
+    const struct rpc_method *methods;
+    size_t n_methods;
+} coupon_services[] __attribute__((unused)) = {
+    {&coupon__v1__coupon_service__descriptor, coupon_service_methods, COUPON_SERVICE_METHODS},
+    {&coupon__v1__coupon_admin_service__descriptor, coupon_admin_service_methods, COUPON_ADMIN_SERVICE_METHODS},
+    {&coupon__v1__topic_admin_service__descriptor, topic_admin_service_methods, TOPIC_ADMIN_SERVICE_METHODS},
+    {&coupon__v1__dead_letter_admin_service__descriptor, dead_letter_admin_service_methods,
+     DEAD_LETTER_ADMIN_SERVICE_METHODS},
+    {&coupon__v1__integrity_service__descriptor, integrity_service_methods, INTEGRITY_SERVICE_METHODS},
+};
+#define COUPON_SERVICES (sizeof coupon_services / sizeof coupon_services[0])
+/* Of all of them. */
+#define COUPON_METHODS                                                                                                 \
+    (COUPON_SERVICE_METHODS + COUPON_ADMIN_SERVICE_METHODS + TOPIC_ADMIN_SERVICE_METHODS +                             \
+     DEAD_LETTER_ADMIN_SERVICE_METHODS + INTEGRITY_SERVICE_METHODS)

@@ -9,16 +9,12 @@
 #include "coupon_methods.h"
 #include "rpc/server.h"
 
-#define METHODS                                                                                                        \
-    (COUPON_SERVICE_METHODS + COUPON_ADMIN_SERVICE_METHODS + TOPIC_ADMIN_SERVICE_METHODS +                             \
-     DEAD_LETTER_ADMIN_SERVICE_METHODS + INTEGRITY_SERVICE_METHODS + 1)
-
 struct method {
     const char *service, *name;
     struct metric *codes[RPC_CODES], *seconds;
 };
 
-static struct method methods[METHODS];
+static struct method methods[COUPON_METHODS + 1]; /* the last one: all others */
 
 static void register_method(struct method *method, const char *service, const char *name) {
     char labels[160];
@@ -66,23 +62,16 @@ void rpc_metrics_watch(const struct rpc_server *server) {
 void rpc_metrics_register(void) {
     register_connections();
     size_t at = 0;
-    for (size_t i = 0; i < COUPON_SERVICE_METHODS; i++)
-        register_method(&methods[at++], "coupon.v1.CouponService", coupon_service_methods[i].name);
-    for (size_t i = 0; i < COUPON_ADMIN_SERVICE_METHODS; i++)
-        register_method(&methods[at++], "coupon.v1.CouponAdminService", coupon_admin_service_methods[i].name);
-    for (size_t i = 0; i < TOPIC_ADMIN_SERVICE_METHODS; i++)
-        register_method(&methods[at++], "coupon.v1.TopicAdminService", topic_admin_service_methods[i].name);
-    for (size_t i = 0; i < DEAD_LETTER_ADMIN_SERVICE_METHODS; i++)
-        register_method(&methods[at++], "coupon.v1.DeadLetterAdminService", dead_letter_admin_service_methods[i].name);
-    for (size_t i = 0; i < INTEGRITY_SERVICE_METHODS; i++)
-        register_method(&methods[at++], "coupon.v1.IntegrityService", integrity_service_methods[i].name);
+    for (size_t i = 0; i < COUPON_SERVICES; i++)
+        for (size_t j = 0; j < coupon_services[i].n_methods; j++)
+            register_method(&methods[at++], coupon_services[i].descriptor->name, coupon_services[i].methods[j].name);
     register_method(&methods[at], "", "other");
 }
 
 void rpc_metrics_on_call_end(void *arg, const char *service, const char *method, int code, int64_t us) {
     (void)arg;
     size_t at = 0;
-    while (at < METHODS - 1 && (strcmp(methods[at].name, method) != 0 || strcmp(methods[at].service, service) != 0))
+    while (at < COUPON_METHODS && (strcmp(methods[at].name, method) != 0 || strcmp(methods[at].service, service) != 0))
         at++;
     metric_add(methods[at].codes[code >= 0 && code < RPC_CODES ? code : RPC_UNKNOWN], 1);
     metric_observe(methods[at].seconds, (double)us / US_PER_S);

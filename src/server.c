@@ -201,6 +201,19 @@ static void on_stopping(void *arg, struct rpc_call *call) {
     answer_stopping(call);
 }
 
+static bool add_services(struct server *server, struct err *err) {
+    /* As coupon_services has them. */
+    ProtobufCService *const bases[COUPON_SERVICES] = {
+        request_service_base(server->requests), admin_service_base(server->admin),
+        topics_service_base(server->topics),    dead_letter_admin_service_base(server->dead_letters),
+        verify_service_base(server->verify),
+    };
+    for (size_t i = 0; i < COUPON_SERVICES; i++)
+        if (!rpc_server_add(server->rpc, bases[i], coupon_services[i].methods, coupon_services[i].n_methods, err))
+            return false;
+    return true;
+}
+
 static bool start_rpc(struct server *server, struct err *err) {
     const struct config *config = server->config;
     const struct rpc_tls tls = {
@@ -235,17 +248,7 @@ static bool start_rpc(struct server *server, struct err *err) {
     if (!access_new(config, &server->access, err))
         return false;
     options.allow_arg = server->access;
-    return rpc_server_new(&options, &server->rpc, err) &&
-           rpc_server_add(server->rpc, request_service_base(server->requests), coupon_service_methods,
-                          COUPON_SERVICE_METHODS, err) &&
-           rpc_server_add(server->rpc, admin_service_base(server->admin), coupon_admin_service_methods,
-                          COUPON_ADMIN_SERVICE_METHODS, err) &&
-           rpc_server_add(server->rpc, topics_service_base(server->topics), topic_admin_service_methods,
-                          TOPIC_ADMIN_SERVICE_METHODS, err) &&
-           rpc_server_add(server->rpc, dead_letter_admin_service_base(server->dead_letters),
-                          dead_letter_admin_service_methods, DEAD_LETTER_ADMIN_SERVICE_METHODS, err) &&
-           rpc_server_add(server->rpc, verify_service_base(server->verify), integrity_service_methods,
-                          INTEGRITY_SERVICE_METHODS, err) &&
+    return rpc_server_new(&options, &server->rpc, err) && add_services(server, err) &&
            (server->health = rpc_health_add(server->rpc, err)) != NULL && rpc_reflection_add(server->rpc, err) &&
            rpc_server_start(server->rpc, err);
 }
@@ -255,11 +258,8 @@ static void set_serving(struct server *server, bool serving) {
     if (!server->health)
         return;
     rpc_health_set(server->health, "", serving);
-    rpc_health_set(server->health, "coupon.v1.CouponService", serving);
-    rpc_health_set(server->health, "coupon.v1.CouponAdminService", serving);
-    rpc_health_set(server->health, "coupon.v1.TopicAdminService", serving);
-    rpc_health_set(server->health, "coupon.v1.DeadLetterAdminService", serving);
-    rpc_health_set(server->health, "coupon.v1.IntegrityService", serving);
+    for (size_t i = 0; i < COUPON_SERVICES; i++)
+        rpc_health_set(server->health, coupon_services[i].descriptor->name, serving);
 }
 
 static bool is_ready(void *arg, char why[static 200]) {

@@ -13,23 +13,9 @@
 #define BACKOFF_MAX_MS   2000
 #define US_PER_MS        1000
 
-static const struct {
-    const ProtobufCServiceDescriptor *descriptor;
-    const struct rpc_method *methods;
-    size_t n_methods;
-} services[] = {
-    {&coupon__v1__coupon_service__descriptor, coupon_service_methods, COUPON_SERVICE_METHODS},
-    {&coupon__v1__coupon_admin_service__descriptor, coupon_admin_service_methods, COUPON_ADMIN_SERVICE_METHODS},
-    {&coupon__v1__topic_admin_service__descriptor, topic_admin_service_methods, TOPIC_ADMIN_SERVICE_METHODS},
-    {&coupon__v1__dead_letter_admin_service__descriptor, dead_letter_admin_service_methods,
-     DEAD_LETTER_ADMIN_SERVICE_METHODS},
-    {&coupon__v1__integrity_service__descriptor, integrity_service_methods, INTEGRITY_SERVICE_METHODS},
-};
-#define SERVICES (sizeof services / sizeof services[0])
-
 struct coupons_client {
     struct rpc_channel *channel;
-    ProtobufCService *stubs[SERVICES];
+    ProtobufCService *stubs[COUPON_SERVICES];
 };
 
 bool coupons_client_new(const char *target, struct coupons_client **ret_client, struct err *err) {
@@ -45,9 +31,9 @@ bool coupons_client_open(const char *target, const struct rpc_channel_options *o
     if (!client)
         abort();
     client->channel = channel;
-    for (size_t i = 0; i < SERVICES; i++)
-        client->stubs[i] =
-            rpc_channel_service(channel, services[i].descriptor, services[i].methods, services[i].n_methods);
+    for (size_t i = 0; i < COUPON_SERVICES; i++)
+        client->stubs[i] = rpc_channel_service(channel, coupon_services[i].descriptor, coupon_services[i].methods,
+                                               coupon_services[i].n_methods);
     *ret_client = client;
     return true;
 }
@@ -64,8 +50,8 @@ struct rpc_channel *coupons_channel(struct coupons_client *client) {
 }
 
 ProtobufCService *coupons_service(struct coupons_client *client, const ProtobufCServiceDescriptor *descriptor) {
-    for (size_t i = 0; i < SERVICES; i++)
-        if (services[i].descriptor == descriptor)
+    for (size_t i = 0; i < COUPON_SERVICES; i++)
+        if (coupon_services[i].descriptor == descriptor)
             return client->stubs[i];
     return NULL;
 }
@@ -94,9 +80,9 @@ static void fail(struct coupons_failure *ret_failure, int code, const char *mess
 static bool call(struct coupons_client *client, const ProtobufCMessage *request, int64_t timeout_ms,
                  void (*on_message)(const ProtobufCMessage *message, void *arg), void *arg,
                  struct coupons_failure *ret_failure) {
-    for (size_t i = 0; i < SERVICES; i++)
-        for (unsigned m = 0; m < services[i].descriptor->n_methods; m++) {
-            if (services[i].descriptor->methods[m].input != request->descriptor)
+    for (size_t i = 0; i < COUPON_SERVICES; i++)
+        for (unsigned m = 0; m < coupon_services[i].descriptor->n_methods; m++) {
+            if (coupon_services[i].descriptor->methods[m].input != request->descriptor)
                 continue;
             struct rpc_status status;
             if (rpc_client_call_wait(client->stubs[i], m, request, timeout_ms, on_message, arg, &status))

@@ -103,6 +103,21 @@ void *ctl_call(struct ctl *ctl, struct remote *remote, const ProtobufCMessage *r
     return response;
 }
 
+int ctl_run_action(struct ctl *ctl, const struct ctl_action *actions, size_t n, const char *names) {
+    const char *name = ctl->args->n_operands ? ctl->args->operands[0] : actions[0].name;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(actions[i].name, name) != 0)
+            continue;
+        struct remote remote;
+        if (!remote_init(&remote, ctl, ctl->servers.targets[0]))
+            return EXIT_UNREACHABLE;
+        int exit_code = actions[i].run(ctl, &remote);
+        remote_deinit(&remote);
+        return exit_code;
+    }
+    return args_refuse(ctl->args, "%s can %s, not %s", ctl->args->verb->name, names, name);
+}
+
 int ctl_fail(struct ctl *ctl, struct remote *remote, struct coupons_failure *failure, const char *request_id) {
     failure_print(failure, ctl->json, remote->target, request_id);
     int exit_code = failure_exit_code(failure);

@@ -36,5 +36,12 @@ void remote_deinit(struct remote *remote);
 /* For verbs of one call to the first server: prints a failure and then returns NULL, with *ret_exit_code set. */
 void *ctl_call(struct ctl *ctl, struct remote *remote, const ProtobufCMessage *request, const char *request_id,
                int *ret_exit_code);
+/* For verbs whose first operand says what to do with the first server; the first action where there is none. `names`:
+ * all of them, for who gives another. Returns the exit code. */
+struct ctl_action {
+    const char *name;
+    int (*run)(struct ctl *ctl, struct remote *remote);
+};
+int ctl_run_action(struct ctl *ctl, const struct ctl_action *actions, size_t n, const char *names);
 /* Prints a failure of the server's, deinits it, and returns the exit code that it stands for. */
 int ctl_fail(struct ctl *ctl, struct remote *remote, struct coupons_failure *failure, const char *request_id);

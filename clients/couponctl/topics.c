@@ -136,24 +136,10 @@ static int retire(struct ctl *ctl, struct remote *remote) {
 }
 
 int verb_topics(struct ctl *ctl) {
-    static const struct {
-        const char *name;
-        int (*run)(struct ctl *ctl, struct remote *remote);
-    } actions[] = {{"list", list},
-                   {"migrate", migrate},
-                   {"pause", pause_migration},
-                   {"delete", delete_version},
-                   {"retire", retire}};
-    const char *name = ctl->args->n_operands ? ctl->args->operands[0] : "list";
-    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
-        if (strcmp(actions[i].name, name) != 0)
-            continue;
-        struct remote remote;
-        if (!remote_init(&remote, ctl, ctl->servers.targets[0]))
-            return EXIT_UNREACHABLE;
-        int exit_code = actions[i].run(ctl, &remote);
-        remote_deinit(&remote);
-        return exit_code;
-    }
-    return args_refuse(ctl->args, "topics can list, migrate, pause, delete and retire, not %s", name);
+    static const struct ctl_action actions[] = {{"list", list},
+                                                {"migrate", migrate},
+                                                {"pause", pause_migration},
+                                                {"delete", delete_version},
+                                                {"retire", retire}};
+    return ctl_run_action(ctl, actions, sizeof actions / sizeof actions[0], "list, migrate, pause, delete and retire");
 }

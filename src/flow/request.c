@@ -149,13 +149,17 @@ bool request_is_dropped(struct request *request) {
     return true;
 }
 
+/* This, or when the call has to be answered. */
+static int64_t in_time_for(const struct rpc_call *call, int64_t give_up_us) {
+    int64_t last_us = rpc_call_deadline_us(call) - ANSWER_US;
+    return last_us < give_up_us ? last_us : give_up_us;
+}
+
 int64_t request_give_up_us(struct request *const *requests, size_t n, int64_t patience_us) {
-    int64_t earliest_us = clock_mono_us() + patience_us;
-    for (size_t i = 0; i < n; i++) {
-        int64_t last_us = rpc_call_deadline_us(requests[i]->call) - ANSWER_US;
-        earliest_us = last_us < earliest_us ? last_us : earliest_us;
-    }
-    return earliest_us;
+    int64_t give_up_us = clock_mono_us() + patience_us;
+    for (size_t i = 0; i < n; i++)
+        give_up_us = in_time_for(requests[i]->call, give_up_us);
+    return give_up_us;
 }
 
 static int64_t but_not_too_soon(int64_t give_up_us) {
@@ -168,8 +172,7 @@ int64_t request_silence_us(struct request *const *requests, size_t n) {
 }
 
 int64_t request_silence_of_us(const struct rpc_call *call) {
-    int64_t last_us = rpc_call_deadline_us(call) - ANSWER_US, give_up_us = clock_mono_us() + SILENCE_MAX_US;
-    return but_not_too_soon(last_us < give_up_us ? last_us : give_up_us);
+    return but_not_too_soon(in_time_for(call, clock_mono_us() + SILENCE_MAX_US));
 }
 
 void request_refuse_bad_fields(void *arg, struct rpc_call *call, const char *const *fields, const char *const *problems,

@@ -109,14 +109,7 @@ bool admission_write(struct pg *pg, struct arena *arena, const struct admission_
 }
 
 void admission_abandon(struct pg *pg, const struct admission_batch *batch) {
-    PGresult *result;
     FAULT_POINT("admit", "before_rollback");
-    pg_send(pg, &pg_rollback, NULL);
-    if (!pg_collect(pg, &result, 1, NULL)) {
-        coupon_cache_forget(batch->cache);
-        return;
-    }
-    FAULT_POINT("admit", "after_rollback");
-    pg_clear(&result, 1);
-    coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
+    if (coupon_cache_roll_back(batch->cache, pg, &batch->heads, batch->coupons, batch->n_coupons))
+        FAULT_POINT("admit", "after_rollback");
 }

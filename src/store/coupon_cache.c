@@ -188,3 +188,16 @@ void coupon_cache_keep(struct coupon_cache *cache, const struct outbox_heads *he
         entry->generation = cache->lanes[entry->lane].generation;
     }
 }
+
+bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const struct outbox_heads *heads,
+                            const struct coupon_row *coupons, size_t n) {
+    PGresult *result;
+    pg_send(pg, &pg_rollback, NULL);
+    if (!pg_collect(pg, &result, 1, NULL)) {
+        coupon_cache_forget(cache);
+        return false;
+    }
+    pg_clear(&result, 1);
+    coupon_cache_keep(cache, heads, coupons, n);
+    return true;
+}

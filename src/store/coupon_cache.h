@@ -28,5 +28,8 @@ bool coupon_cache_read(struct coupon_cache *cache, struct pg *pg, struct arena *
 /* After the commit: the coupons and the heads as they are now. */
 void coupon_cache_keep(struct coupon_cache *cache, const struct outbox_heads *heads, const struct coupon_row *coupons,
                        size_t n);
+/* Ends a transaction in which nothing was written: what was read stays. False: that failed, and nothing is known. */
+bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const struct outbox_heads *heads,
+                            const struct coupon_row *coupons, size_t n);
 /* A transaction has failed, or may have: nothing is known. */
 void coupon_cache_forget(struct coupon_cache *cache);

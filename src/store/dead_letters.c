@@ -10,15 +10,17 @@
 /* --- putting aside --- */
 
 void dead_letters_init(struct dead_letters *letters, struct arena *arena, size_t max) {
-    *letters = (struct dead_letters){
-        .place = ARENA_ARRAY(arena, struct kafka_place, max),
-        .offset = ARENA_ARRAY(arena, int64_t, max),
-        .value_size = ARENA_ARRAY(arena, int64_t, max),
-        .coupon_id = ARENA_ARRAY(arena, int64_t, max),
-        .key = ARENA_ARRAY(arena, struct pg_bytes, max),
-        .value = ARENA_ARRAY(arena, struct pg_bytes, max),
-        .reason = ARENA_ARRAY(arena, const char *, max),
-    };
+    *letters = (struct dead_letters){.arena = arena, .max = max};
+}
+
+static void make_room(struct dead_letters *letters) {
+    letters->place = ARENA_ARRAY(letters->arena, struct kafka_place, letters->max);
+    letters->offset = ARENA_ARRAY(letters->arena, int64_t, letters->max);
+    letters->value_size = ARENA_ARRAY(letters->arena, int64_t, letters->max);
+    letters->coupon_id = ARENA_ARRAY(letters->arena, int64_t, letters->max);
+    letters->key = ARENA_ARRAY(letters->arena, struct pg_bytes, letters->max);
+    letters->value = ARENA_ARRAY(letters->arena, struct pg_bytes, letters->max);
+    letters->reason = ARENA_ARRAY(letters->arena, const char *, letters->max);
 }
 
 /* An id in decimal, as our keys are; else 0. */
@@ -38,6 +40,8 @@ static struct pg_bytes beginning(const void *bytes, size_t len, size_t max) {
 void dead_letters_put(struct dead_letters *letters, const struct kafka_message *message, int64_t coupon_id,
                       const char *reason) {
     size_t at = letters->n++;
+    if (at == 0)
+        make_room(letters);
     letters->place[at] = message->place;
     letters->offset[at] = message->offset;
     letters->value_size[at] = (int64_t)message->value_len;

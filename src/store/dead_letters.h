@@ -1,8 +1,8 @@
 /* Events that were put aside, for people to look at: what could not be decoded, or contradicts the ledger.
  *
  * Each is there once, by topic, partition, offset and value (another topic of the same name may have another message
- * there). Of a key or a value that is too long to be ours the beginning is
- * kept, so that garbage costs little; how many there are at most is the reconciler's to see to (dead_letters_trim). */
+ * there). Of a key or a value that is too long to be ours the beginning is kept, so that garbage costs little; how many
+ * there are at most is the reconciler's to see to (dead_letters_trim). */
 #pragma once
 
 #include "store/kafka.h"
@@ -16,7 +16,9 @@
 /* --- putting aside; in an arena, as columns --- */
 
 struct dead_letters {
-    size_t n;
+    size_t n, max;
+    struct arena *arena;
+    /* Made with the first one: most batches have none. */
     struct kafka_place *place;
     int64_t *offset, *value_size, *coupon_id;
     struct pg_bytes *key, *value;

@@ -7,7 +7,7 @@
 #define UNSENT_PAGES 50
 
 #define COUNTERS                                                                                                       \
-    "select c.quantity, a.quantity, s.quantity, a.accepted, s.issued, s.rejected, s.highest, c.frozen, c.create_time," \
+    "select c.quantity, a.quantity, s.quantity, a.accepted, s.issued, s.rejected, c.frozen, c.create_time,"            \
     " clock_timestamp() from coupon c join admission a on a.coupon_id = c.id join issuance s on s.coupon_id = c.id"    \
     " where c.id = $1"
 #define LEDGER                                                                                                         \
@@ -15,7 +15,7 @@
     " from publish_request where coupon_id = $1"
 #define ISSUED                                                                                                         \
     "select count(*), coalesce(sum(last_ticket - first_ticket + 1), 0)::bigint, coalesce(sum(held), 0)::bigint,"       \
-    " count(*) filter (where first_ticket <= before), coalesce(max(last_ticket), 0)"                                   \
+    " count(*) filter (where first_ticket <= before)"                                                                  \
     " from (select *, max(last_ticket) over (order by first_ticket rows between unbounded preceding and 1 preceding)"  \
     "   as before, (select count(*) from publish_request p where p.coupon_id = $1"                                     \
     "               and p.ticket between first_ticket and last_ticket) as held"                                        \
@@ -33,10 +33,10 @@
 #define DEAD_LETTERS                                                                                                   \
     "select count(*), count(*) filter (where replay_time is null) from dead_letter where coupon_id = $1"
 
-enum { BEGIN, BY_INDEX, FIRST, LEDGER_AT = FIRST + 1, ISSUED_AT, REJECTIONS_AT, WAITING_AT, LETTERS_AT, STATEMENTS };
+enum { BEGIN, BY_INDEX, COUNTERS_AT, LEDGER_AT, ISSUED_AT, REJECTIONS_AT, WAITING_AT, LETTERS_AT, STATEMENTS };
 
 static struct integrity read_counts(PGresult *const *results) {
-    const PGresult *counters = results[FIRST], *ledger = results[LEDGER_AT], *issued = results[ISSUED_AT];
+    const PGresult *counters = results[COUNTERS_AT], *ledger = results[LEDGER_AT], *issued = results[ISSUED_AT];
     return (struct integrity){
         .quantity = pg_int8(counters, 0, 0),
         .admission_quantity = pg_int8(counters, 0, 1),
@@ -44,10 +44,9 @@ static struct integrity read_counts(PGresult *const *results) {
         .accepted = pg_int8(counters, 0, 3),
         .issued = pg_int8(counters, 0, 4),
         .rejected = pg_int8(counters, 0, 5),
-        .highest = pg_int8(counters, 0, 6),
-        .frozen = pg_bool(counters, 0, 7),
-        .create_us = pg_time(counters, 0, 8, 0),
-        .now_us = pg_time(counters, 0, 9, 0),
+        .frozen = pg_bool(counters, 0, 6),
+        .create_us = pg_time(counters, 0, 7, 0),
+        .now_us = pg_time(counters, 0, 8, 0),
         .ledger_rows = pg_int8(ledger, 0, 0),
         .first_ticket = pg_int8(ledger, 0, 1),
         .last_ticket = pg_int8(ledger, 0, 2),
@@ -56,7 +55,6 @@ static struct integrity read_counts(PGresult *const *results) {
         .ranged = pg_int8(issued, 0, 1),
         .held = pg_int8(issued, 0, 2),
         .overlaps = pg_int8(issued, 0, 3),
-        .last_issued = pg_int8(issued, 0, 4),
         .rejections = pg_int8(results[REJECTIONS_AT], 0, 0),
         .rejections_wrong = pg_int8(results[REJECTIONS_AT], 0, 1),
         .oldest_waiting_us = pg_time(results[WAITING_AT], 0, 0, INT64_MIN),
@@ -80,7 +78,7 @@ bool integrity_begin(struct pg *pg, struct arena *arena, int64_t coupon_id, stru
     PGresult *results[STATEMENTS];
     if (!pg_collect(pg, results, STATEMENTS, err))
         return false;
-    bool found = PQntuples(results[FIRST]) == 1;
+    bool found = PQntuples(results[COUNTERS_AT]) == 1;
     if (found)
         *ret = read_counts(results);
     pg_clear(results, STATEMENTS);

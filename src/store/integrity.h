@@ -9,14 +9,14 @@
 struct integrity {
     /* Rows of coupon, admission and issuance. */
     int64_t quantity, admission_quantity, issuance_quantity;
-    int64_t accepted, issued, rejected, highest;
+    int64_t accepted, issued, rejected;
     bool frozen;
     int64_t create_us, now_us;
     /* The ledger. */
     int64_t ledger_rows, first_ticket, last_ticket, users;
     /* What is issued: ranges, the tickets in them, those of these that the ledger has, ranges that begin within the one
      * before. */
-    int64_t ranges, ranged, held, overlaps, last_issued;
+    int64_t ranges, ranged, held, overlaps;
     /* Rejections, and those of them that were issued or that the ledger does not have. */
     int64_t rejections, rejections_wrong;
     /* The oldest ticket that is neither: when it was accepted; INT64_MIN: there is none. */

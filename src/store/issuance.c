@@ -329,12 +329,5 @@ bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *b
 }
 
 void issuance_abandon(struct pg *pg, const struct issuance_batch *batch) {
-    PGresult *result;
-    pg_send(pg, &pg_rollback, NULL);
-    if (!pg_collect(pg, &result, 1, NULL)) {
-        coupon_cache_forget(batch->cache);
-        return;
-    }
-    pg_clear(&result, 1);
-    coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
+    (void)coupon_cache_roll_back(batch->cache, pg, &batch->heads, batch->coupons, batch->n_coupons);
 }

@@ -57,6 +57,16 @@ bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon_row *coupo
     return true;
 }
 
+/* From `column` on: request_id, accept_time, issue_time, reason. */
+static void read_status(const PGresult *result, int at, int column, struct arena *arena, struct status_row *row) {
+    row->found = true;
+    row->request_id = arena_strdup(arena, PQgetvalue(result, at, column));
+    row->accept_us = pg_time(result, at, column + 1, 0);
+    row->issue_us = pg_time(result, at, column + 2, INT64_MIN);
+    row->reject_reason =
+        PQgetisnull(result, at, column + 3) ? REJECT_NONE : (enum reject_reason)pg_int2(result, at, column + 3);
+}
+
 bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows, size_t n, struct err *err) {
     static const struct pg_statement read = {
         "select i.n, p.ticket, p.request_id, p.accept_time, u.issue_time, r.reason"
@@ -82,12 +92,8 @@ bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows
         return false;
     for (int i = 0; i < PQntuples(result); i++) {
         struct status_row *row = &rows[pg_int8(result, i, 0) - 1];
-        row->found = true;
         row->ticket = pg_int8(result, i, 1);
-        row->request_id = arena_strdup(arena, PQgetvalue(result, i, 2));
-        row->accept_us = pg_time(result, i, 3, 0);
-        row->issue_us = pg_time(result, i, 4, INT64_MIN);
-        row->reject_reason = PQgetisnull(result, i, 5) ? REJECT_NONE : (enum reject_reason)pg_int2(result, i, 5);
+        read_status(result, i, 2, arena, row);
     }
     pg_clear(&result, 1);
     return true;
@@ -109,12 +115,8 @@ bool lookup_ticket(struct pg *pg, struct arena *arena, struct status_row *row, s
         return false;
     *row = (struct status_row){.coupon_id = row->coupon_id, .ticket = row->ticket, .issue_us = INT64_MIN};
     if (PQntuples(result) == 1) {
-        row->found = true;
         row->user_id = pg_int8(result, 0, 0);
-        row->request_id = arena_strdup(arena, PQgetvalue(result, 0, 1));
-        row->accept_us = pg_time(result, 0, 2, 0);
-        row->issue_us = pg_time(result, 0, 3, INT64_MIN);
-        row->reject_reason = PQgetisnull(result, 0, 4) ? REJECT_NONE : (enum reject_reason)pg_int2(result, 0, 4);
+        read_status(result, 0, 1, arena, row);
     }
     pg_clear(&result, 1);
     return true;

@@ -302,8 +302,7 @@ class Stand(Scenario):
         finally:
             for server in self.servers:
                 end(server.process)
-                server.process.stdout.close()
-                server.log.close()
+                server.end()
             self.remove()
 
     def create_topic(self, name, partitions, *properties):

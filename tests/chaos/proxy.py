@@ -47,7 +47,7 @@ class Gate:
         self.listener.setblocking(False)
         self.port = self.listener.getsockname()[1]
         self.links = set()
-        self.what, self.delay_s, self.commands = None, 0.0, []
+        self.what, self.delay_s = None, 0.0
 
 
 class Proxy:
@@ -56,6 +56,7 @@ class Proxy:
         self.selector = selectors.DefaultSelector()
         self.gates = {name: Gate(name, port, target) for name, (port, target) in targets.items()}
         self.lock = threading.Lock()
+        self.commands = []  # (gate, what, delay_s), not obeyed yet
         self.delaying = False  # something may be due later
         self.wake_read, self.wake_write = os.pipe()
         os.set_blocking(self.wake_read, False)
@@ -73,7 +74,7 @@ class Proxy:
 
     def command(self, name, what, delay_s=0.0):
         with self.lock:
-            self.gates[name].commands.append((what, delay_s))
+            self.commands.append((self.gates[name], what, delay_s))
         os.write(self.wake_write, b"x")
 
     def disturb(self, name, what, delay_s):
@@ -119,22 +120,19 @@ class Proxy:
 
     def obey(self):
         with self.lock:
-            todo = [(gate, gate.commands) for gate in self.gates.values() if gate.commands]
-            for gate, _ in todo:
-                gate.commands = []
-        for gate, commands in todo:
-            for what, delay_s in commands:
-                gate.what, gate.delay_s = what, delay_s
-                self.delaying = self.delaying or what == "delay"
-                for link in list(gate.links):
-                    if what == "cut":
-                        self.drop(gate, link, reset=True)
-                    elif what == "half_close_to_client":
-                        self.end(gate, link, link.directions[link.server])
-                    elif what == "half_close_to_server":
-                        self.end(gate, link, link.directions[link.client])
-                    else:
-                        self.flush(gate, link)
+            commands, self.commands = self.commands, []
+        for gate, what, delay_s in commands:
+            gate.what, gate.delay_s = what, delay_s
+            self.delaying = self.delaying or what == "delay"
+            for link in list(gate.links):
+                if what == "cut":
+                    self.drop(gate, link, reset=True)
+                elif what == "half_close_to_client":
+                    self.end(gate, link, link.directions[link.server])
+                elif what == "half_close_to_server":
+                    self.end(gate, link, link.directions[link.client])
+                else:
+                    self.flush(gate, link)
 
     def send_due(self):
         now = time.monotonic()

@@ -10,7 +10,7 @@ from world import COUPONS, GARBAGE, PUBLISHED, REQUESTED
 
 # What couponsd says where a promise is broken, or where it is not what it should be itself.
 BAD_LINES = re.compile(r"^.*(event=reconcile\.violation|event=reconcile\.frozen|event=issue\.messages_lost|"
-                       r"event=complete\.undecodable|Sanitizer|runtime error:|Assertion).*$", re.M)
+                       r"event=complete\.dead_letters|Sanitizer|runtime error:|Assertion).*$", re.M)
 RESENT = re.compile(r"event=reconcile\.unissued .*?tickets=(\d+)")
 
 

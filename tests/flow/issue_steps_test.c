@@ -1,0 +1,264 @@
+/* issue, complete and reconcile, each alone, on real servers; see steps_test.c. */
+#include <criterion/criterion.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "flow/complete.h"
+#include "flow/issue.h"
+#include "flow/issue_batch.h"
+#include "flow/known.h"
+#include "flow/reconcile.h"
+#include "flow/relay.h"
+#include "flow/watch.h"
+#include "steps_fixture.h"
+
+TestSuite(steps, .timeout = 300);
+
+/* --- issue --- */
+
+struct issuing {
+    struct relay *relay;
+    struct watch *watch;
+    struct issue *issue;
+};
+
+static struct issuing issuing_start(struct fixture *fixture) {
+    struct issuing issuing;
+    issuing.relay =
+        relay_start(&fixture->config, &fixture->hot, &fixture->kafka, fixture->kafka_admin, STREAM_PUBLISHED);
+    issuing.watch = watch_start(&fixture->config, &fixture->hot);
+    issuing.issue = issue_start(&fixture->config, &fixture->hot, &fixture->kafka, issuing.relay, issuing.watch);
+    return issuing;
+}
+
+static void issuing_stop(struct issuing *issuing) {
+    issue_stop(issuing->issue);
+    relay_stop(issuing->relay);
+    watch_stop(issuing->watch);
+}
+
+static void produce_event(struct fixture *fixture, int64_t user_id, int64_t ticket) {
+    struct pg_bytes bytes = fixture_event(fixture, STREAM_REQUESTED, user_id, ticket);
+    fixture_produce(fixture, STREAM_REQUESTED, bytes.data, bytes.len);
+}
+
+Test(steps, issue_gives_what_the_ledger_promised_once_and_puts_the_rest_aside) {
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    for (int64_t ticket = 1; ticket <= 3; ticket++)
+        fixture_ledger(&fixture, ticket);
+    for (int replay = 0; replay < 2; replay++)
+        for (int64_t ticket = 1; ticket <= 3; ticket++)
+            produce_event(&fixture, 1000 + ticket, ticket);
+    produce_event(&fixture, 1001, 2); /* another's ticket */
+    produce_event(&fixture, 5555, 4); /* a stranger */
+    fixture_produce(&fixture, STREAM_REQUESTED, "\xff\xff\xff", 3);
+    produce_event(&fixture, 5555, INT64_MAX);
+    produce_event(&fixture, 5555, INT64_MIN);
+    struct issuing issuing = issuing_start(&fixture);
+    fixture_wait_for(&fixture, 11, "select sum(next_offset)::bigint from consumer_offset");
+    issuing_stop(&issuing);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon where user_id = 1000 + ticket"), 3);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon"), 3);
+    cr_assert_eq(fixture_number(&fixture, "select issued from issuance"), 3);
+    cr_assert_eq(fixture_number(&fixture, "select sum(id - first_id + 1)::bigint from outbox_published_0"), 3);
+    cr_assert_gt(fixture_number(&fixture, "select min(position('" FIXTURE_TRACEPARENT "'::bytea in events))"
+                                          " from outbox_published_0"),
+                 0);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from dead_letter where message_offset in (6, 7, 8, 9, 10)"
+                                          " and length(reason) > 10"),
+                 5);
+    fixture_deinit(&fixture);
+}
+
+Test(steps, issue_rejects_what_was_accepted_after_the_coupon_had_expired) {
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    fixture_ledger(&fixture, 1);
+    fixture_sql(&fixture, "update coupon set expire_time = '2001-01-01'");
+    produce_event(&fixture, 1001, 1);
+    struct issuing issuing = issuing_start(&fixture);
+    fixture_wait_for(&fixture, 1, "select count(*) from rejection where reason = 5 and ticket = 1");
+    issuing_stop(&issuing);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon"), 0);
+    fixture_deinit(&fixture);
+}
+
+static struct kafka_message message_of(struct fixture *fixture, int64_t offset, int64_t ticket) {
+    struct pg_bytes bytes = fixture_event(fixture, STREAM_REQUESTED, 1000 + ticket, ticket);
+    return (struct kafka_message){.place = {"t", 0}, .offset = offset, .value = bytes.data, .value_len = bytes.len};
+}
+
+Test(steps, a_gap_in_the_offsets_stops_a_partition_and_an_old_offset_is_passed_over) {
+    struct fixture fixture;
+    struct issue_batch_result result;
+    struct err err;
+    struct arena arena;
+    struct kafka_place place = {"t", 0};
+    int64_t start = 5, next;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    arena_init(&arena, 65536);
+    struct coupon_cache *cache = coupon_cache_new(8);
+    const struct issue_means means = {fixture.pg, &arena, cache, 8};
+    for (int64_t ticket = 1; ticket <= 4; ticket++)
+        fixture_ledger(&fixture, ticket);
+    cr_assert(issuance_offsets(fixture.pg, &arena, &place, &start, 1, &next, &err), "%s", err.text);
+    struct kafka_message messages[] = {message_of(&fixture, 4, 4), message_of(&fixture, 5, 1),
+                                       message_of(&fixture, 7, 3)};
+    cr_assert(issue_batch_run(&means, messages, 3, &(struct accepted_gap){place, -1}, &result, &err), "%s", err.text);
+    cr_assert_eq(result.issued, 1);
+    cr_assert(result.gap);
+    cr_assert_eq(result.gap_expected, 6);
+    cr_assert_eq(result.gap_found, 7);
+    cr_assert_eq(result.next_offset[0], 6);
+    /* Once it is known that offset 6 never comes. */
+    cr_assert(issue_batch_run(&means, &messages[2], 1, &(struct accepted_gap){place, 6}, &result, &err), "%s",
+              err.text);
+    cr_assert_eq(result.issued, 1);
+    cr_assert_eq(result.next_offset[0], 8);
+    coupon_cache_free(cache);
+    arena_deinit(&arena);
+    fixture_deinit(&fixture);
+}
+
+static int64_t issue_ticket(struct fixture *fixture, struct coupon_cache *cache, int64_t ticket) {
+    static int64_t offset;
+    struct issue_batch_result result;
+    struct err err;
+    struct kafka_message message = message_of(fixture, offset++, ticket);
+    const struct issue_means means = {fixture->pg, &fixture->arena, cache, 8};
+    cr_assert(issue_batch_run(&means, &message, 1, &(struct accepted_gap){{"", 0}, -1}, &result, &err), "%s", err.text);
+    cr_assert_not(result.gap);
+    return (int64_t)(result.issued + 10 * result.rejected + 100 * result.duplicates);
+}
+
+Test(steps, what_an_issuer_remembers_ends_when_another_has_issued_or_only_rejected) {
+    struct fixture fixture;
+    struct err err;
+    struct kafka_place place = {"t", 0};
+    int64_t start = 0, next;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    struct coupon_cache *a = coupon_cache_new(8), *b = coupon_cache_new(8);
+    for (int64_t ticket = 1; ticket <= 6; ticket++)
+        fixture_ledger(&fixture, ticket);
+    fixture_sql(&fixture, "alter table publish_request disable trigger user;"
+                          "update publish_request set accept_time = '2001-01-01' where ticket = 3;"
+                          "alter table publish_request enable trigger user;"
+                          "update coupon set open_time = '2002-01-01'");
+    cr_assert(issuance_offsets(fixture.pg, &fixture.arena, &place, &start, 1, &next, &err), "%s", err.text);
+    cr_assert_eq(issue_ticket(&fixture, a, 1), 1);
+    cr_assert_eq(issue_ticket(&fixture, b, 2), 1);
+    cr_assert_eq(issue_ticket(&fixture, a, 2), 100);
+    cr_assert_eq(issue_ticket(&fixture, a, 3), 10);
+    cr_assert_eq(issue_ticket(&fixture, b, 3), 100);
+    cr_assert_eq(issue_ticket(&fixture, b, 5), 1, "out of order");
+    cr_assert_eq(issue_ticket(&fixture, a, 5), 100);
+    cr_assert_eq(issue_ticket(&fixture, a, 4), 1);
+    cr_assert_eq(issue_ticket(&fixture, b, 4), 100);
+    cr_assert_eq(issue_ticket(&fixture, b, 6), 1);
+    cr_assert_eq(fixture_number(&fixture, "select issued * 100 + rejected * 10 + highest from issuance"), 516);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon where ticket <> 3"), 5);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon"), 5);
+    coupon_cache_free(a);
+    coupon_cache_free(b);
+    fixture_deinit(&fixture);
+}
+
+Test(steps, a_message_that_postgres_refuses_is_put_aside_and_the_others_are_issued) {
+    struct fixture fixture;
+    struct issue_batch_result result;
+    struct err err;
+    struct arena arena;
+    struct kafka_message messages[8];
+    struct kafka_place place = {"t", 0};
+    int64_t start = 0, next;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    arena_init(&arena, 65536);
+    struct coupon_cache *cache = coupon_cache_new(8);
+    const struct issue_means means = {fixture.pg, &arena, cache, 8};
+    fixture_sql(&fixture, "alter table issued add check (not 6 between first_ticket and last_ticket)");
+    for (int64_t ticket = 1; ticket <= 8; ticket++) {
+        fixture_ledger(&fixture, ticket);
+        messages[ticket - 1] = message_of(&fixture, ticket - 1, ticket);
+    }
+    cr_assert(issuance_offsets(fixture.pg, &arena, &place, &start, 1, &next, &err), "%s", err.text);
+    cr_assert(issue_batch_run(&means, messages, 8, &(struct accepted_gap){place, -1}, &result, &err), "%s", err.text);
+    cr_assert_eq(result.issued, 7);
+    cr_assert_eq(result.dead, 1);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon where ticket <> 6"), 7);
+    cr_assert_eq(fixture_number(&fixture, "select message_offset from dead_letter"), 5);
+    cr_assert_eq(fixture_number(&fixture, "select next_offset from consumer_offset where topic = 't'"), 8);
+    coupon_cache_free(cache);
+    arena_deinit(&arena);
+    fixture_deinit(&fixture);
+}
+
+/* --- complete, reconcile --- */
+
+static void produce_published(struct fixture *fixture) {
+    struct pg_bytes bytes = fixture_event(fixture, STREAM_PUBLISHED, 1001, 1);
+    fixture_produce(fixture, STREAM_PUBLISHED, bytes.data, bytes.len);
+}
+
+static void wait_for_flag(struct fixture *fixture, enum flag_value value) {
+    int64_t give_up_us = clock_mono_us() + 60 * (int64_t)US_PER_S;
+    while (fixture_flag(fixture).value != value && clock_mono_us() < give_up_us)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    cr_assert_eq(fixture_flag(fixture).value, value);
+}
+
+Test(steps, complete_sets_the_flag_to_false_when_nothing_is_left_and_a_late_one_cannot_undo_a_top_up) {
+    struct fixture fixture;
+    struct err err;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 1);
+    fixture_ledger(&fixture, 1);
+    struct known *known = known_new(100);
+    struct watch *watch = watch_start(&fixture.config, &fixture.hot);
+    struct flag available = {fixture.coupon_id, FLAG_TRUE, 2};
+    cr_assert(flags_set(fixture.flags, &available, 1, &err), "%s", err.text);
+    struct complete *complete = complete_start(&fixture.config, &fixture.hot, &fixture.kafka, known, watch, &err);
+    produce_published(&fixture);
+    wait_for_flag(&fixture, FLAG_FALSE);
+    cr_assert_eq(fixture_flag(&fixture).version, 3);
+    complete_stop(complete);
+    struct flag topped_up = {fixture.coupon_id, FLAG_TRUE, 4}, late = {fixture.coupon_id, FLAG_FALSE, 3};
+    cr_assert(flags_set(fixture.flags, &topped_up, 1, &err) && flags_set(fixture.flags, &late, 1, &err));
+    cr_assert_eq(fixture_flag(&fixture).value, FLAG_TRUE);
+    watch_stop(watch);
+    known_free(known);
+    fixture_deinit(&fixture);
+}
+
+Test(steps, the_reconciler_rebuilds_flags_sends_stale_tickets_again_and_freezes_an_over_issue) {
+    struct fixture fixture;
+    struct err err;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 2);
+    fixture.config.reconcile_interval_ms = 100;
+    fixture.config.reconcile_stale_ms = 1000;
+    fixture_ledger(&fixture, 1); /* never went to the outbox */
+    struct relay *relay =
+        relay_start(&fixture.config, &fixture.hot, &fixture.kafka, fixture.kafka_admin, STREAM_REQUESTED);
+    struct reconcile *reconcile = reconcile_start(&fixture.config, &fixture.cold, relay, &err);
+    wait_for_flag(&fixture, FLAG_TRUE);
+    fixture_wait_for(&fixture, 1, "select max(last_id) from outbox_head where stream = 0");
+    struct flag wrong = {fixture.coupon_id, FLAG_FALSE, 2};
+    cr_assert(flags_set(fixture.flags, &wrong, 1, &err), "%s", err.text);
+    wait_for_flag(&fixture, FLAG_TRUE);
+    /* More than there are, past all checks. */
+    fixture_sql(&fixture,
+                "alter table issued disable trigger user; insert into issued values (%lld, 1, 3, now());"
+                "update admission set accepted = 2; update issuance set issued = 2",
+                (long long)fixture.coupon_id);
+    fixture_wait_for(&fixture, 1, "select frozen::int from coupon");
+    wait_for_flag(&fixture, FLAG_FALSE);
+    reconcile_stop(reconcile);
+    relay_stop(relay);
+    fixture_deinit(&fixture);
+}
