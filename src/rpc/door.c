@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "rpc/internal.h"
+#include "rpc/libc.h"
 
 /* Of those that the process may have at all, so many are kept from clients: a share, and never fewer than some. */
 #define KEPT_SHARE 16
@@ -139,7 +140,7 @@ static bool refuse_by_spare(int listener) {
     if (freed < 0)
         return false;
     close(freed);
-    int unwanted = (int)syscall(SYS_accept4, listener, NULL, NULL, SOCK_CLOEXEC);
+    int unwanted = libc_accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     if (unwanted >= 0) {
         close(unwanted);
         atomic_fetch_add(&n_refused, 1);
@@ -172,7 +173,7 @@ int door_accept4(int listener, struct sockaddr *address, socklen_t *len, int fla
         keep_spare();
         if (len)
             *len = room;
-        int fd = (int)syscall(SYS_accept4, listener, address, len, flags);
+        int fd = libc_accept4(listener, address, len, flags);
         if (fd >= 0) {
             if (let_in(listener, fd, address, len ? *len : 0)) {
                 n_at_once++;

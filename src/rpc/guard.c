@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "rpc/internal.h"
+#include "rpc/libc.h"
 
 /* No more than so many connections are guarded: those that memory is set aside for. */
 #define GUARDED_MAX (1 << 20)
@@ -282,7 +283,7 @@ int guarded_close(int fd) {
         atomic_fetch_sub(&n_clients, 1);
         atomic_store_explicit(&connection->is_client, false, memory_order_release);
     }
-    return (int)syscall(SYS_close, fd);
+    return libc_close(fd);
 }
 
 /* --- with TLS --- */
