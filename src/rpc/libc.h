@@ -1,5 +1,5 @@
-/* libc's accept4 and close, whose places door.c and guard.c take. ThreadSanitizer has to see both: a descriptor's number
- * is given again, and it would take two users of a number for one. */
+/* libc's accept4 and close, whose places door.c and guard.c take. ThreadSanitizer has to see both: a descriptor's
+ * number is given again, and it would take two users of a number for one. */
 #pragma once
 
 #include <sys/socket.h>

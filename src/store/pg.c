@@ -164,7 +164,7 @@ static bool run(struct pg *pg, const char *sql, int64_t give_up_us, PGresult **r
     if (!ok)
         return connection_error(pg, err);
     for (;;) {
-        PGresult *result;
+        PGresult *result = NULL;
         if (!next_result(pg, give_up_us, &result, err)) {
             pg_disconnect(pg);
             return false;

@@ -118,7 +118,7 @@ static void produce_one(rd_kafka_t *rk, rd_kafka_topic_t *topic, int64_t coupon_
     int key_len = snprintf(key, sizeof key, "%" PRId64, coupon_id);
     for (;;) {
         rd_kafka_headers_t *headers = headers_of(coupon_id, ticket);
-        rd_kafka_resp_err_t error = rd_kafka_producev(
+        rd_kafka_resp_err_t error = __extension__ rd_kafka_producev(
             rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key, (size_t)key_len),
             RD_KAFKA_V_VALUE(payload, sizeof payload), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
         if (!error)

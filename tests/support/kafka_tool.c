@@ -212,9 +212,9 @@ static void produce(const char *brokers, const char *topic) {
         read_part(ntohl(lens[0]), &key, &key_len);
         read_part(ntohl(lens[1]), &value, &value_len);
         do {
-            error = rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key, key_len),
-                                      RD_KAFKA_V_VALUE(value, value_len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                      RD_KAFKA_V_END);
+            error = __extension__ rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key, key_len),
+                                                    RD_KAFKA_V_VALUE(value, value_len),
+                                                    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
             rd_kafka_poll(rk, error ? 10 : 0);
         } while (error == RD_KAFKA_RESP_ERR__QUEUE_FULL);
         if (error)
