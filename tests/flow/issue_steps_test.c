@@ -86,70 +86,72 @@ Test(steps, issue_rejects_what_was_accepted_after_the_coupon_had_expired) {
     fixture_deinit(&fixture);
 }
 
+#define PLACE ((struct kafka_place){"t", 0})
+
 static struct kafka_message message_of(struct fixture *fixture, int64_t offset, int64_t ticket) {
     struct pg_bytes bytes = fixture_event(fixture, STREAM_REQUESTED, 1000 + ticket, ticket);
-    return (struct kafka_message){.place = {"t", 0}, .offset = offset, .value = bytes.data, .value_len = bytes.len};
+    return (struct kafka_message){.place = PLACE, .offset = offset, .value = bytes.data, .value_len = bytes.len};
+}
+
+/* A coupon of 100 whose first tickets are in the ledger, with events in PLACE from an offset on. */
+static void begin(struct fixture *fixture, int64_t tickets, int64_t start) {
+    int64_t next;
+    struct err err;
+    struct kafka_place place = PLACE;
+    fixture_init(fixture);
+    fixture_coupon(fixture, 100);
+    for (int64_t ticket = 1; ticket <= tickets; ticket++)
+        fixture_ledger(fixture, ticket);
+    cr_assert(issuance_offsets(fixture->pg, &fixture->arena, &place, &start, 1, &next, &err), "%s", err.text);
+}
+
+/* With -1 no gap is accepted. */
+static struct issue_batch_result issue_messages(struct fixture *fixture, struct coupon_cache *cache,
+                                                const struct kafka_message *messages, size_t n, int64_t accepted_gap) {
+    struct issue_batch_result result;
+    struct err err;
+    const struct issue_means means = {fixture->pg, &fixture->arena, cache, 8};
+    cr_assert(issue_batch_run(&means, messages, n, &(struct accepted_gap){PLACE, accepted_gap}, &result, &err), "%s",
+              err.text);
+    return result;
 }
 
 Test(steps, a_gap_in_the_offsets_stops_a_partition_and_an_old_offset_is_passed_over) {
     struct fixture fixture;
-    struct issue_batch_result result;
-    struct err err;
-    struct arena arena;
-    struct kafka_place place = {"t", 0};
-    int64_t start = 5, next;
-    fixture_init(&fixture);
-    fixture_coupon(&fixture, 100);
-    arena_init(&arena, 65536);
+    begin(&fixture, 4, 5);
     struct coupon_cache *cache = coupon_cache_new(8);
-    const struct issue_means means = {fixture.pg, &arena, cache, 8};
-    for (int64_t ticket = 1; ticket <= 4; ticket++)
-        fixture_ledger(&fixture, ticket);
-    cr_assert(issuance_offsets(fixture.pg, &arena, &place, &start, 1, &next, &err), "%s", err.text);
     struct kafka_message messages[] = {message_of(&fixture, 4, 4), message_of(&fixture, 5, 1),
                                        message_of(&fixture, 7, 3)};
-    cr_assert(issue_batch_run(&means, messages, 3, &(struct accepted_gap){place, -1}, &result, &err), "%s", err.text);
+    struct issue_batch_result result = issue_messages(&fixture, cache, messages, 3, -1);
     cr_assert_eq(result.issued, 1);
     cr_assert(result.gap);
     cr_assert_eq(result.gap_expected, 6);
     cr_assert_eq(result.gap_found, 7);
     cr_assert_eq(result.next_offset[0], 6);
     /* Once it is known that offset 6 never comes. */
-    cr_assert(issue_batch_run(&means, &messages[2], 1, &(struct accepted_gap){place, 6}, &result, &err), "%s",
-              err.text);
+    result = issue_messages(&fixture, cache, &messages[2], 1, 6);
     cr_assert_eq(result.issued, 1);
     cr_assert_eq(result.next_offset[0], 8);
     coupon_cache_free(cache);
-    arena_deinit(&arena);
     fixture_deinit(&fixture);
 }
 
 static int64_t issue_ticket(struct fixture *fixture, struct coupon_cache *cache, int64_t ticket) {
     static int64_t offset;
-    struct issue_batch_result result;
-    struct err err;
     struct kafka_message message = message_of(fixture, offset++, ticket);
-    const struct issue_means means = {fixture->pg, &fixture->arena, cache, 8};
-    cr_assert(issue_batch_run(&means, &message, 1, &(struct accepted_gap){{"", 0}, -1}, &result, &err), "%s", err.text);
+    struct issue_batch_result result = issue_messages(fixture, cache, &message, 1, -1);
     cr_assert_not(result.gap);
     return (int64_t)(result.issued + 10 * result.rejected + 100 * result.duplicates);
 }
 
 Test(steps, what_an_issuer_remembers_ends_when_another_has_issued_or_only_rejected) {
     struct fixture fixture;
-    struct err err;
-    struct kafka_place place = {"t", 0};
-    int64_t start = 0, next;
-    fixture_init(&fixture);
-    fixture_coupon(&fixture, 100);
+    begin(&fixture, 6, 0);
     struct coupon_cache *a = coupon_cache_new(8), *b = coupon_cache_new(8);
-    for (int64_t ticket = 1; ticket <= 6; ticket++)
-        fixture_ledger(&fixture, ticket);
     fixture_sql(&fixture, "alter table publish_request disable trigger user;"
                           "update publish_request set accept_time = '2001-01-01' where ticket = 3;"
                           "alter table publish_request enable trigger user;"
                           "update coupon set open_time = '2002-01-01'");
-    cr_assert(issuance_offsets(fixture.pg, &fixture.arena, &place, &start, 1, &next, &err), "%s", err.text);
     cr_assert_eq(issue_ticket(&fixture, a, 1), 1);
     cr_assert_eq(issue_ticket(&fixture, b, 2), 1);
     cr_assert_eq(issue_ticket(&fixture, a, 2), 100);
@@ -170,31 +172,19 @@ Test(steps, what_an_issuer_remembers_ends_when_another_has_issued_or_only_reject
 
 Test(steps, a_message_that_postgres_refuses_is_put_aside_and_the_others_are_issued) {
     struct fixture fixture;
-    struct issue_batch_result result;
-    struct err err;
-    struct arena arena;
     struct kafka_message messages[8];
-    struct kafka_place place = {"t", 0};
-    int64_t start = 0, next;
-    fixture_init(&fixture);
-    fixture_coupon(&fixture, 100);
-    arena_init(&arena, 65536);
+    begin(&fixture, 8, 0);
     struct coupon_cache *cache = coupon_cache_new(8);
-    const struct issue_means means = {fixture.pg, &arena, cache, 8};
     fixture_sql(&fixture, "alter table issued add check (not 6 between first_ticket and last_ticket)");
-    for (int64_t ticket = 1; ticket <= 8; ticket++) {
-        fixture_ledger(&fixture, ticket);
+    for (int64_t ticket = 1; ticket <= 8; ticket++)
         messages[ticket - 1] = message_of(&fixture, ticket - 1, ticket);
-    }
-    cr_assert(issuance_offsets(fixture.pg, &arena, &place, &start, 1, &next, &err), "%s", err.text);
-    cr_assert(issue_batch_run(&means, messages, 8, &(struct accepted_gap){place, -1}, &result, &err), "%s", err.text);
+    struct issue_batch_result result = issue_messages(&fixture, cache, messages, 8, -1);
     cr_assert_eq(result.issued, 7);
     cr_assert_eq(result.dead, 1);
     cr_assert_eq(fixture_number(&fixture, "select count(*) from user_coupon where ticket <> 6"), 7);
     cr_assert_eq(fixture_number(&fixture, "select message_offset from dead_letter"), 5);
     cr_assert_eq(fixture_number(&fixture, "select next_offset from consumer_offset where topic = 't'"), 8);
     coupon_cache_free(cache);
-    arena_deinit(&arena);
     fixture_deinit(&fixture);
 }
 
