@@ -97,7 +97,7 @@ static bool settle(struct dead_letter_admin *admin, const struct outbox_event *e
     if (!first)
         snprintf(replay->detail, DETAIL_MAX, "it was replayed or dropped a moment ago");
     else if (event)
-        relay_wake(admin->relay);
+        relay_wake(admin->relay, false);
     return true;
 }
 

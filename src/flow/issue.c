@@ -177,7 +177,7 @@ static void note_gap(struct worker *worker, const struct issue_batch_result *res
 static void after_commit(struct worker *worker, const struct issue_batch_result *result) {
     struct issue *issue = worker->issue;
     if (result->issued)
-        relay_wake(issue->relay);
+        relay_wake(issue->relay, false);
     if (result->issued || result->rejected)
         watch_wake(issue->watch);
     totals_issued((int64_t)result->issued);

@@ -144,7 +144,7 @@ static bool resend(struct reconcile *reconcile, const struct coupon_row *coupon,
     if (!outbox_append(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, reconcile->lanes, events, n, err))
         return false;
     metric_add(reconcile->resent, (int64_t)n);
-    relay_wake(reconcile->relay);
+    relay_wake(reconcile->relay, false);
     return true;
 }
 

@@ -38,6 +38,10 @@
 /* What was requested goes out at once. If the broker takes longer, other things have their turn meanwhile. */
 #define FLUSH_MS 20
 
+/* So many batches of a caller that goes on without a pause are relayed together: fewer requests to Kafka, and more
+ * tickets of a coupon that are issued at once. */
+#define GATHERED_BATCHES 4
+
 /* A message's tag: lane, epoch and id in one word. */
 #define TAG_ID_BITS    40
 #define TAG_EPOCH_BITS 16
@@ -77,6 +81,7 @@ struct relay {
     struct metric *lag_rows, *lag_seconds, *lanes_owned, *sent_total, *rewinds;
     int wake_fd;
     atomic_bool woken, stopping;
+    atomic_int gathered; /* batches that more was to follow after */
     pthread_t thread;
 };
 
@@ -498,9 +503,12 @@ struct relay *relay_start(const struct config *config, const struct pg_options *
     return relay;
 }
 
-void relay_wake(struct relay *relay) {
+void relay_wake(struct relay *relay, bool more_follow) {
     static const uint64_t one = 1;
-    if (relay && !atomic_exchange(&relay->woken, true) && write(relay->wake_fd, &one, sizeof one) < 0)
+    if (!relay || (more_follow && atomic_fetch_add(&relay->gathered, 1) + 1 < GATHERED_BATCHES))
+        return;
+    atomic_store(&relay->gathered, 0);
+    if (!atomic_exchange(&relay->woken, true) && write(relay->wake_fd, &one, sizeof one) < 0)
         return; /* full: it is awake */
 }
 

@@ -18,7 +18,8 @@ struct relay;
 
 struct relay *relay_start(const struct config *config, const struct pg_options *postgres,
                           const struct kafka_options *kafka, struct kafka_admin *admin, enum stream stream);
-/* Rows may have been appended. Any thread; cheap. NULL: other processes relay. */
-void relay_wake(struct relay *relay);
+/* Rows may have been appended. `more_follow`: by the caller's next batch, which it begins at once; then a few batches
+ * are relayed together (after relay.poll_ms at the latest). Any thread; cheap. NULL: other processes relay. */
+void relay_wake(struct relay *relay, bool more_follow);
 /* Waits for outstanding acknowledgements (shortly) and moves the cursors a last time. */
 void relay_stop(struct relay *relay);

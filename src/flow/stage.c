@@ -108,6 +108,10 @@ bool stage_has_room(struct stage *stage) {
     return batch_queue_depth(stage->queue) < atomic_load(&stage->waiting_max);
 }
 
+bool stage_is_waited_for(const struct stage *stage) {
+    return batch_queue_depth(stage->queue) > 0;
+}
+
 void stage_stop(struct stage *stage) {
     if (!stage)
         return;

@@ -27,6 +27,8 @@ struct stage *stage_start(const char *name, const struct stage_options *options,
 bool stage_push(struct stage *stage, void *item);
 /* Whether an item would be taken now. Any thread. */
 bool stage_has_room(struct stage *stage);
+/* Whether items are waiting, so that another batch follows at once. Any thread. */
+bool stage_is_waited_for(const struct stage *stage);
 /* Works off what is waiting, then ends the thread. NULL is fine. */
 void stage_stop(struct stage *stage);
 

@@ -312,7 +312,7 @@ Test(steps, relay_sends_each_row_in_order_with_the_coupon_as_key_and_moves_its_c
     cursors(&fixture, 20);
     for (int64_t ticket = 21; ticket <= 30; ticket++) /* to an idle relay */
         fixture_outbox(&fixture, 1000 + ticket, ticket);
-    relay_wake(relay);
+    relay_wake(relay, false);
     cursors(&fixture, 30);
     relay_stop(relay);
     read_topic(&fixture, STREAM_REQUESTED, 30, messages, &consumer);
