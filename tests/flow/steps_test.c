@@ -1,11 +1,13 @@
 /* Each step alone, on real servers: admit's transaction, the outbox and its relay; issue and what follows are in
  * issue_steps_test.c. gate and admit are driven through the whole server by the scenarios. */
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/murmur2.h"
 #include "flow/admit_decide.h"
 #include "flow/issue_batch.h"
@@ -264,6 +266,36 @@ Test(steps, no_hot_statement_has_a_plan_that_depends_on_statistics) {
     fixture_deinit(&fixture);
 }
 
+/* Two tickets of each of a hundred coupons (1 to 100), one issued and one rejected, through the database's guards: they
+ * read so many rows at most. In one session, which plans them when it does so for the first time. */
+static void check_guards(struct fixture *fixture, int64_t ticket, int rows_max) {
+    static const char read[] = "(select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))"
+                               " from pg_stat_xact_user_tables)";
+    long long first = (long long)ticket;
+    fixture_sql(fixture,
+                "do $$ declare n bigint := %s; begin"
+                " insert into publish_request select g, t, t, 'r', now()"
+                " from generate_series(1, 100) g, generate_series(%lld, %lld) t;"
+                " insert into issued select g, %lld, %lld, now() from generate_series(1, 100) g;"
+                " insert into rejection select g, %lld, 1, now() from generate_series(1, 100) g;"
+                " n := %s - n; if n > %d then raise exception 'they read %% rows', n; end if; end $$",
+                read, first, first + 1, first, first, first + 1, read, rows_max);
+}
+
+Test(steps, guards_look_up_by_key_however_small_the_tables_were_when_they_were_planned) {
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_sql(&fixture, "insert into coupon (id, name, quantity, status, discount_rate, create_time)"
+                          " select g, 'many', 1000000, 1, 0, now() from generate_series(1, 100) g;"
+                          "insert into admission (coupon_id, quantity) select id, quantity from coupon;"
+                          "insert into issuance (coupon_id, quantity) select id, quantity from coupon");
+    check_guards(&fixture, 1, INT_MAX);
+    fixture_sql(&fixture, "insert into publish_request select 1, g, g, 'r', now() from generate_series(1000, 30000) g;"
+                          "insert into issued select 1, g, g, now() from generate_series(1000, 30000) g");
+    check_guards(&fixture, 3, 3000);
+    fixture_deinit(&fixture);
+}
+
 /* --- schema --- */
 
 Test(steps, migrating_again_changes_nothing_and_other_lanes_are_refused) {
@@ -326,6 +358,33 @@ Test(steps, relay_sends_each_row_in_order_with_the_coupon_as_key_and_moves_its_c
     }
     kafka_release(messages, 30);
     kafka_consumer_free(consumer);
+    fixture_deinit(&fixture);
+}
+
+Test(steps, relay_waits_for_the_next_batches_of_who_is_at_them_already_but_not_for_many) {
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 100);
+    fixture.config.relay_poll_ms = 10000;
+    const struct metric *sent = metrics_counter("couponsd_relay_sent_total", "", "stream=\"requested\"");
+    struct relay *relay =
+        relay_start(&fixture.config, &fixture.hot, &fixture.kafka, fixture.kafka_admin, STREAM_REQUESTED);
+    fixture_outbox(&fixture, 1001, 1);
+    for (int i = 0; i < 1000 && metric_value(sent) < 1; i++) {
+        relay_wake(relay, false);
+        clock_sleep_us(10 * US_PER_MS);
+    }
+    cr_assert_eq(metric_value(sent), 1);
+    int64_t ticket = 1;
+    for (; metric_value(sent) == 1 && ticket < 20; clock_sleep_us(200 * US_PER_MS)) {
+        ticket++;
+        fixture_outbox(&fixture, 1000 + ticket, ticket);
+        relay_wake(relay, true);
+    }
+    cr_assert_gt(ticket, 2, "it did not wait");
+    cr_assert_lt(ticket, 10, "it waited for too many");
+    cr_assert_eq(metric_value(sent), ticket, "all of them together");
+    relay_stop(relay);
     fixture_deinit(&fixture);
 }
 
