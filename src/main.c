@@ -22,6 +22,11 @@ enum { EXIT_DEFECT = 1, EXIT_USAGE = 2, EXIT_BACKEND = 3, EXIT_HURRIED = 4 };
 #define LAST_MARGIN_S  5
 #define HURRY_MARGIN_S 1
 
+/* Read by jemalloc, where couponsd is linked with it. What one thread gives back another takes: with an arena for each
+ * of a few threads, as it would have by default, memory is greater by a seventh, and nothing is faster. */
+extern const char *malloc_conf;
+const char *malloc_conf = "narenas:1";
+
 static volatile bool hurry;
 static int64_t drain_ms;
 

@@ -20,7 +20,7 @@ from bench_servers import say
 CALLS = ("echo", "null", "sold_out")
 WARM_N = 20000
 # For a stage by itself, and for all of them at once, each of which has a batch of its own.
-IN_FLIGHT, IN_FLIGHT_WHOLE = 1024, 2048
+IN_FLIGHT, IN_FLIGHT_WHOLE = 1024, 4096
 NAMES = (*CALLS, *bench_stages.NEEDS, "end_to_end", "latency", "memory")
 
 
@@ -32,7 +32,7 @@ def read_arguments():
     parser.add_argument("--json", metavar="FILE", help="where to write all figures and rounds; -: instead of the table")
     parser.add_argument("--n", type=int, help="requests of a stage, and end to end (200000; quick: 20000)")
     parser.add_argument("--rounds", type=int, help="of each but the latencies (3; quick: 1)")
-    parser.add_argument("--in-flight", type=int, help="calls at a time, in all (1024; end to end 2048)")
+    parser.add_argument("--in-flight", type=int, help="calls at a time, in all (1024; end to end 4096)")
     parser.add_argument("--connections", type=int, default=2)
     options = parser.parse_args()
     options.only = tuple(options.only.split(","))
@@ -70,7 +70,7 @@ def measure(options, results):
         results["end_to_end"] = bench_whole.measure(options)
     if "latency" in wanted:
         rates = [one["per_s"] for one in results["end_to_end"]["one coupon"]]
-        results["latency"] = bench_whole.latency(options, statistics.median(rates))
+        results["latency"] = bench_whole.latency(options, statistics.median(rates), bench_report.COUPONS_PER_S)
     if "memory" in wanted:
         results["memory"] = bench_whole.memory(options)
 

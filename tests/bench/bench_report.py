@@ -129,8 +129,7 @@ def of_end_to_end(results):
                                [value / scale for value, scale in zip(cpu_of(name, rounds), scales)], "us").need(
                                    at_most=most))
         yield from of_speed(rows, rounds)
-        others = [one["other"] for one in rounds if "other" in one]
-        if others:
+        for others in zip(*(one.get("others", ()) for one in rounds)):
             rate = spread(f"{key}.per_s_at_{others[0]['in_flight']}",
                           f"end to end, {shape}, {others[0]['in_flight']:,} in flight",
                           [one["per_s"] for one in others], "coupons/s")
@@ -146,9 +145,10 @@ def percentiles(key, what, values, judged="p99", at_most=None):
 
 
 def of_latency(results, idle):
-    limits = {"idle": ({}, {"judged": "p50", "at_most": 5}), "50 %": ({"at_most": 20}, {"at_most": 50})}
+    half = {"at_most": 20}, {"at_most": 50}
+    limits = {"idle": ({}, {"judged": "p50", "at_most": 5}), "50 %": half, "half of the target": half}
     for share, one in {"idle": idle, **results}.items():
-        key = f"latency.{share.replace(' %', '')}"
+        key = f"latency.{share.replace(' %', '').replace(' ', '_')}"
         of_answer, of_issued = limits.get(share, ({}, {}))
         issued = one["ledger_to_issued_ms"]
         yield percentiles(f"{key}.answer_ms", f"{share}, {one['asked_per_s']:,.0f}/s: answer", one["answer_ms"],
