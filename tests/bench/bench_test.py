@@ -14,7 +14,7 @@ ENDS = {
     "issue": ("one_coupon", "100_coupons"),
     "issue_by_row": ("one_coupon", "100_coupons"),
     "end_to_end": [f"{shape}.{figure}" for shape in ("one_coupon", "100_coupons")
-                   for figure in ("per_s", "per_s_at_1024", "accepted_per_s", "scaled_per_s",
+                   for figure in ("per_s", "per_s_at_1024", "per_s_at_2048", "accepted_per_s", "scaled_per_s",
                                   *(f"scaled_cpu_us.{name}" for name in ("all", "couponsd", "postgres")),
                                   *(f"cpu_us.{name}" for name in (
                                       "all", "couponsd", "postgres", "kafka", "redis", "load")))],
