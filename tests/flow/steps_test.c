@@ -387,7 +387,7 @@ Test(steps, relay_waits_for_the_next_batches_of_who_is_at_them_already_but_not_f
     }
     cr_assert_gt(ticket, 2, "it did not wait");
     cr_assert_lt(ticket, 10, "it waited for too many");
-    cr_assert_eq(metric_value(sent), ticket, "all of them together");
+    cr_assert_eq((int64_t)metric_value(sent), ticket, "all of them together");
     relay_stop(relay);
     fixture_deinit(&fixture);
 }
