@@ -253,10 +253,11 @@ static void run(void *arg, void **items, size_t n) {
         clock_sleep_us(RETRY_PAUSE_US);
         done = admit_batch(worker, &batch, &began, &err);
     }
+    /* Whatever became of the batch: an earlier one may have told the relay to expect it. */
+    relay_wake(worker->admit->relay, stage_is_waited_for(worker->stage));
     if (done && batch.n) {
         trouble_over(&worker->outage, "admit");
         known_learn(worker->admit->known, batch.rows.coupons, batch.rows.n_coupons, batch.rows.now_us);
-        relay_wake(worker->admit->relay, stage_is_waited_for(worker->stage));
         FAULT_POINT("admit", "before_answers");
         answer_batch(worker, &batch);
         FAULT_POINT("admit", "after_answers");
