@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
-#include "config.h"
+#include "config/config.h"
 
 struct server;
 

@@ -6,10 +6,10 @@ cd "$(dirname "$0")/.."
 root=$PWD
 note() { printf '%s\n' "$*"; }
 die() { printf 'buf_test: %s\n' "$*" >&2; exit 1; }
-# shellcheck source=tests/servers/packages.sh
-source tests/servers/packages.sh
-# shellcheck source=tests/tools/go.sh
-source tests/tools/go.sh
+# shellcheck source=tools/servers/packages.sh
+source tools/servers/packages.sh
+# shellcheck source=tools/go.sh
+source tools/go.sh
 
 buf=$(go_tool github.com/bufbuild/buf/cmd/buf@v1.65.0)
 scratch=$(mktemp -d)

@@ -7,7 +7,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
-#include "coupon_methods.h"
+#include "api/methods.h"
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS   2000

@@ -12,8 +12,8 @@ note() { printf '%s\n' "$*"; }
 die() { printf 'clients/c/smoke.sh: %s\n' "$*" >&2; exit 1; }
 
 build() {
-  # shellcheck source=tests/servers/packages.sh
-  source "$root/tests/servers/packages.sh"
+  # shellcheck source=tools/servers/packages.sh
+  source "$root/tools/servers/packages.sh"
   need "${build_packages[@]}"
   cmake -S "$root" -B "$build/build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr >/dev/null
   cmake --build "$build/build" --target couponsd-client

@@ -13,10 +13,10 @@ note() { printf '%s\n' "$*"; }
 die() { printf 'clients/go/smoke.sh: %s\n' "$*" >&2; exit 1; }
 
 build() {
-  # shellcheck source=tests/servers/packages.sh
-  source "$root/tests/servers/packages.sh"
-  # shellcheck source=tests/tools/go.sh
-  source "$root/tests/tools/go.sh"
+  # shellcheck source=tools/servers/packages.sh
+  source "$root/tools/servers/packages.sh"
+  # shellcheck source=tools/go.sh
+  source "$root/tools/go.sh"
   need protobuf-compiler libprotobuf-dev
   use_go
   mkdir -p "$build"

@@ -12,8 +12,8 @@ note() { printf '%s\n' "$*"; }
 die() { printf 'clients/java/smoke.sh: %s\n' "$*" >&2; exit 1; }
 
 build() {
-  # shellcheck source=tests/servers/packages.sh
-  source "$root/tests/servers/packages.sh"
+  # shellcheck source=tools/servers/packages.sh
+  source "$root/tools/servers/packages.sh"
   # A JDK or a Maven from elsewhere is fine.
   command -v javac >/dev/null || need openjdk-17-jdk-headless
   command -v mvn >/dev/null || need maven

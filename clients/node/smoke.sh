@@ -12,8 +12,8 @@ note() { printf '%s\n' "$*"; }
 die() { printf 'clients/node/smoke.sh: %s\n' "$*" >&2; exit 1; }
 
 build() {
-  # shellcheck source=tests/servers/packages.sh
-  source "$root/tests/servers/packages.sh"
+  # shellcheck source=tools/servers/packages.sh
+  source "$root/tools/servers/packages.sh"
   # A Node.js from elsewhere brings its own npm, which Debian's does not go with.
   type node npm >/dev/null 2>&1 || need nodejs npm
   node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' ||

@@ -12,8 +12,8 @@ note() { printf '%s\n' "$*"; }
 die() { printf 'clients/python/smoke.sh: %s\n' "$*" >&2; exit 1; }
 
 build() {
-  # shellcheck source=tests/servers/packages.sh
-  source "$root/tests/servers/packages.sh"
+  # shellcheck source=tools/servers/packages.sh
+  source "$root/tools/servers/packages.sh"
   # A python3 from elsewhere brings its own venv.
   python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
   mkdir -p "$build"

@@ -5,7 +5,7 @@
  * waits for what the old connection began, and the ledger then says who was accepted by it. */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 #include "flow/request.h"
 #include "store/pg.h"
 

@@ -3,7 +3,7 @@
  * harmless. Also wakes those who watch here for what another process issued. */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 #include "store/kafka.h"
 #include "store/pg.h"
 

@@ -6,7 +6,7 @@
  * answer even after the coupon has sold out; unless it is known that this user is not in it (flow/winners.h). */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 #include "flow/request.h"
 #include "store/pg.h"
 

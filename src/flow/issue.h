@@ -5,7 +5,7 @@
  * Postgres is away the partitions are paused and the membership in the group is kept. */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 #include "store/kafka.h"
 #include "store/pg.h"
 

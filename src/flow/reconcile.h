@@ -6,7 +6,7 @@
  *   - lets the outbox segments take turns. */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 #include "store/pg.h"
 
 struct reconcile;

@@ -19,10 +19,10 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
-#include "base/pairs.h"
-#include "flow/lane_move.h"
+#include "base/pair_set.h"
+#include "flow/relay/lane_move.h"
 #include "flow/stage.h"
-#include "flow/trouble.h"
+#include "flow/interruption.h"
 #include "store/topics.h"
 
 /* How often lanes that nobody here owns are tried, and lag is measured. */

@@ -10,7 +10,7 @@
  * it is missing; should Kafka not allow it, to the shared one, which consumers read as well. */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 #include "store/kafka.h"
 #include "store/pg.h"
 

@@ -7,10 +7,10 @@
 
 #include "base/clock.h"
 #include "coupon/v1/coupon_service.pb-c.h"
-#include "flow/answer.h"
-#include "flow/events.h"
+#include "api/answer.h"
+#include "model/event.h"
 #include "flow/gate.h"
-#include "flow/page.h"
+#include "api/page.h"
 #include "flow/status.h"
 #include "flow/watch.h"
 

@@ -8,7 +8,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "rpc/server.h"
-#include "store/rows.h"
+#include "model/coupon.h"
 
 enum request_kind { REQUEST_PUBLISH, REQUEST_GET_STATUS, REQUEST_WATCH_STATUS, REQUEST_LIST_USER_COUPONS };
 

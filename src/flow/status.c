@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "flow/answer.h"
-#include "flow/page.h"
+#include "api/answer.h"
+#include "api/page.h"
 #include "flow/stage.h"
-#include "flow/trouble.h"
+#include "flow/interruption.h"
 #include "store/lookup.h"
 
 struct status {

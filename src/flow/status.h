@@ -2,7 +2,7 @@
  * ticket to (a repeat gets its first answer, brought up to date). One query for all that are waiting. */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 #include "flow/request.h"
 #include "store/pg.h"
 

@@ -1,13 +1,13 @@
 /* One thread owns the list of watched requests; others add to `arrivals` under the lock. A cancelled call is noticed at
  * the next look; its cancel function wakes the thread for that. */
 #include "flow/watch.h"
-#include "flow/trouble.h"
+#include "flow/interruption.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "flow/answer.h"
+#include "api/answer.h"
 #include "flow/stage.h"
 #include "store/lookup.h"
 

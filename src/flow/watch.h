@@ -2,7 +2,7 @@
  * poll of Postgres every watch.poll_ms finds what other processes did. */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 #include "flow/request.h"
 #include "store/pg.h"
 

@@ -11,7 +11,7 @@
 #include "store/coupon_cache.h"
 #include "store/outbox.h"
 #include "store/pg.h"
-#include "store/rows.h"
+#include "model/coupon.h"
 
 struct admission_batch {
     struct coupon_cache *cache; /* in: the worker's; may be NULL */

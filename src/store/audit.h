@@ -2,7 +2,7 @@
 #pragma once
 
 #include "store/pg.h"
-#include "store/rows.h"
+#include "model/coupon.h"
 
 struct audit {
     int64_t ledger_rows, max_ticket, held;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/murmur2.h"
-#include "base/pairs.h"
+#include "base/pair_set.h"
 #include "store/lookup.h"
 
 /* With so many it starts afresh: about 8 MiB. */

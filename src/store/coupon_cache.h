@@ -10,7 +10,7 @@
 #pragma once
 
 #include "store/outbox.h"
-#include "store/rows.h"
+#include "model/coupon.h"
 
 struct coupon_cache;
 

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "store/pg.h"
-#include "store/rows.h"
+#include "model/coupon.h"
 
 struct coupon_detail {
     struct coupon_row row;

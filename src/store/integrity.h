@@ -4,7 +4,7 @@
 
 #include "store/outbox.h"
 #include "store/pg.h"
-#include "store/rows.h"
+#include "model/coupon.h"
 
 struct integrity {
     /* Rows of coupon, admission and issuance. */

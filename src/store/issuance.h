@@ -13,7 +13,7 @@
 #include "store/kafka.h"
 #include "store/outbox.h"
 #include "store/pg.h"
-#include "store/rows.h"
+#include "model/coupon.h"
 
 struct issuance_event {
     /* in */

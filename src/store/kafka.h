@@ -16,7 +16,7 @@
 
 #include "base/err.h"
 #include "store/outbox.h"
-#include "store/rows.h"
+#include "model/coupon.h"
 
 #define KAFKA_TOPIC_MAX 250 /* bytes with the NUL; Kafka's own limit is 249 */
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/decimal.h"
-#include "base/pairs.h"
+#include "base/pair_set.h"
 #include "store/kafka_internal.h"
 
 #define TOPICS_MIN 16 /* a power of two */

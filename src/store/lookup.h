@@ -2,7 +2,7 @@
 #pragma once
 
 #include "store/pg.h"
-#include "store/rows.h"
+#include "model/coupon.h"
 
 /* One statement within a round trip: the coupons with these ids … */
 void coupons_send_read(struct pg *pg, struct arena *arena, const int64_t *ids, size_t n);

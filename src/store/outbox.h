@@ -10,7 +10,7 @@
 #pragma once
 
 #include "store/pg.h"
-#include "store/rows.h"
+#include "model/coupon.h"
 
 /* --- appending: within the caller's transaction, which holds the lanes' locks --- */
 

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "store/pg.h"
-#include "store/rows.h"
+#include "model/coupon.h"
 
 /* More are never needed at once: the old one, the new one, and one that was given up. */
 #define TOPIC_VERSIONS_MAX 16

@@ -13,8 +13,8 @@ die() { note "$*" >&2; exit 1; }
 
 unset DEV_PG_PORT DEV_REDIS_PORT DEV_KAFKA_PORT # another folder's
 
-# shellcheck source=tests/servers/servers.sh
-source "$root/tests/servers/servers.sh"
+# shellcheck source=tools/servers/servers.sh
+source "$root/tools/servers/servers.sh"
 
 port=$(cat "$dir/kafka_proxy.port")
 # Read by what was sourced.

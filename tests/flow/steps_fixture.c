@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "flow/events.h"
-#include "flow/topics.h"
-#include "flow/totals.h"
+#include "model/event.h"
+#include "api/topic_admin_service.h"
+#include "flow/counters.h"
 #include "store/schema.h"
 
 #define PATIENCE_US (90 * (int64_t)US_PER_S)

@@ -2,7 +2,7 @@
  * REDIS_URL and KAFKA_BROKERS name. */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 #include "store/coupons.h"
 #include "store/flags.h"
 #include "store/kafka.h"

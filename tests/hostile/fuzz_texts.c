@@ -1,8 +1,8 @@
 /* A file of its own: the bridge and the flow both have a struct bad_fields. */
 #include <stdlib.h>
 
-#include "flow/events.h"
-#include "flow/page.h"
+#include "model/event.h"
+#include "api/page.h"
 #include "fuzz_message.h"
 
 void fuzz_page(int32_t page_size, const char *page_token) {

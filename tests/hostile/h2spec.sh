@@ -7,10 +7,10 @@ root=$(cd "$here/../.." && pwd)
 note() { printf '%s\n' "$*"; }
 die() { printf 'tests/hostile/h2spec.sh: %s\n' "$*" >&2; exit 1; }
 
-# shellcheck source=tests/servers/packages.sh
-source "$root/tests/servers/packages.sh"
-# shellcheck source=tests/tools/go.sh
-source "$root/tests/tools/go.sh"
+# shellcheck source=tools/servers/packages.sh
+source "$root/tools/servers/packages.sh"
+# shellcheck source=tools/go.sh
+source "$root/tools/go.sh"
 
 use_go
 mkdir -p "$root/build"

@@ -15,7 +15,7 @@
 
 #include "base/clock.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
-#include "coupon_methods.h"
+#include "api/methods.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "rpc/client.h"
 

@@ -10,10 +10,10 @@ peers=$root/build/interop
 note() { printf '%s\n' "$*"; }
 die() { printf 'tests/interop/peers.sh: %s\n' "$*" >&2; exit 1; }
 
-# shellcheck source=tests/servers/packages.sh
-source "$root/tests/servers/packages.sh"
-# shellcheck source=tests/tools/go.sh
-source "$root/tests/tools/go.sh"
+# shellcheck source=tools/servers/packages.sh
+source "$root/tools/servers/packages.sh"
+# shellcheck source=tools/go.sh
+source "$root/tools/go.sh"
 
 mkdir -p "$peers"
 exec 9>"$peers/lock"

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# private_servers.sh FUNCTION DIR [MORE]: one function of tests/servers/servers.sh, for tests that kill what it starts.
+# private_servers.sh FUNCTION DIR [MORE]: one function of tools/servers/servers.sh, for tests that kill what it starts.
 set -Eeuo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 note() { :; }
 die() { printf 'servers: %s\n' "$*" >&2; exit 1; }
 
-# shellcheck source=tests/servers/servers.sh
-source "$root/tests/servers/servers.sh"
+# shellcheck source=tools/servers/servers.sh
+source "$root/tools/servers/servers.sh"
 # shellcheck disable=SC2034
 kafka_java_options=(-XX:TieredStopAtLevel=1) # it ends before it would gain from being compiled well
 "$@"

@@ -6,8 +6,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 note() { echo "== $*"; }
 die() { echo "with_packages.sh: $*" >&2; exit 1; }
-# shellcheck source=tests/servers/packages.sh
-source "$here/../servers/packages.sh"
+# shellcheck source=tools/servers/packages.sh
+source "$here/../../tools/servers/packages.sh"
 test=${1:?usage: with_packages.sh TEST.py PACKAGE...}
 shift
 need "$@"

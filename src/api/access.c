@@ -1,0 +1,362 @@
+/* See access.h. Calls come on the pollers' threads; the table of tokens is read under a lock for reading. */
+#include "api/access.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "api/answer.h"
+
+#define LOOK_AGAIN_US   US_PER_S
+#define HASH_BYTES      32
+#define TOKEN_MAX_BYTES 4096
+#define BEARER          "bearer "
+
+enum role { ROLE_CALLER = 1, ROLE_ADMIN = 2, ROLE_OBSERVER = 4 };
+#define ROLE_ANY (ROLE_CALLER | ROLE_ADMIN | ROLE_OBSERVER)
+
+/* Which role may call what; the first line that fits says it, and what fits none is nobody's. Administrators don't ask
+ * for coupons, unless they are callers too. */
+static const struct permission {
+    const char *service, *method; /* NULL: all of its methods */
+    unsigned roles;
+} permissions[] = {
+    {"coupon.v1.CouponService", "RequestPublish", ROLE_CALLER},
+    {"coupon.v1.CouponService", NULL, ROLE_ANY},
+    {"coupon.v1.CouponAdminService", "GetCoupon", ROLE_ADMIN | ROLE_OBSERVER},
+    {"coupon.v1.CouponAdminService", "ListCoupons", ROLE_ADMIN | ROLE_OBSERVER},
+    {"coupon.v1.CouponAdminService", NULL, ROLE_ADMIN},
+    {"coupon.v1.TopicAdminService", "ListTopics", ROLE_ADMIN | ROLE_OBSERVER},
+    {"coupon.v1.TopicAdminService", NULL, ROLE_ADMIN},
+    {"coupon.v1.DeadLetterAdminService", "ListDeadLetters", ROLE_ADMIN | ROLE_OBSERVER},
+    {"coupon.v1.DeadLetterAdminService", "GetDeadLetter", ROLE_ADMIN | ROLE_OBSERVER},
+    {"coupon.v1.DeadLetterAdminService", NULL, ROLE_ADMIN},
+    {"coupon.v1.IntegrityService", NULL, ROLE_ADMIN | ROLE_OBSERVER},
+    {"grpc.reflection.v1.ServerReflection", NULL, ROLE_ANY},
+    {"grpc.reflection.v1alpha.ServerReflection", NULL, ROLE_ANY},
+};
+/* Whoever looks after servers asks for it, without credentials. */
+#define PUBLIC_SERVICE "grpc.health.v1.Health"
+
+struct token {
+    unsigned char hash[HASH_BYTES];
+    unsigned roles;
+    int64_t subject; /* 0: none */
+};
+
+struct tokens {
+    struct token *items; /* by hash */
+    size_t n;
+};
+
+struct access {
+    const struct config *config;
+    EVP_MD *sha256;
+    bool is_open; /* no role is set */
+    _Atomic int64_t looked_us;
+    pthread_rwlock_t lock; /* guards what follows */
+    struct tokens tokens;
+    struct timespec changed; /* of the file */
+};
+
+/* --- the file of tokens --- */
+
+static int compare_tokens(const void *a, const void *b) {
+    return memcmp(((const struct token *)a)->hash, ((const struct token *)b)->hash, HASH_BYTES);
+}
+
+static bool parse_roles(char *text, unsigned *ret_roles) {
+    static const struct {
+        const char *name;
+        unsigned role;
+    } names[] = {{"caller", ROLE_CALLER}, {"admin", ROLE_ADMIN}, {"observer", ROLE_OBSERVER}};
+    char *rest = NULL;
+    unsigned roles = 0;
+    for (char *word = strtok_r(text, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+        unsigned role = 0;
+        for (size_t i = 0; i < 3; i++)
+            role |= strcmp(word, names[i].name) == 0 ? names[i].role : 0;
+        if (!role)
+            return false;
+        roles |= role;
+    }
+    *ret_roles = roles;
+    return roles != 0;
+}
+
+static int digit_of(char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+static bool parse_hash(const char *text, unsigned char ret_hash[static HASH_BYTES]) {
+    if (strlen(text) != 2 * (size_t)HASH_BYTES)
+        return false;
+    for (size_t i = 0; i < HASH_BYTES; i++) {
+        int high = digit_of(text[2 * i]), low = digit_of(text[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        ret_hash[i] = (unsigned char)(high << 4 | low);
+    }
+    return true;
+}
+
+static bool parse_subject(const char *text, int64_t *ret_subject) {
+    static const char prefix[] = "user=";
+    char *end;
+    if (strncmp(text, prefix, sizeof prefix - 1) != 0 || !isdigit((unsigned char)text[sizeof prefix - 1]))
+        return false;
+    errno = 0;
+    *ret_subject = strtoll(text + sizeof prefix - 1, &end, 10);
+    return *end == '\0' && errno == 0 && *ret_subject > 0;
+}
+
+/* What is wrong with the line, or NULL. `ret_token->roles` stays 0 where it has none. */
+static const char *parse_line(char *line, struct token *ret_token) {
+    char *rest = NULL;
+    line[strcspn(line, "#\r\n")] = '\0';
+    char *roles = strtok_r(line, " \t", &rest), *hash = strtok_r(NULL, " \t", &rest);
+    char *subject = strtok_r(NULL, " \t", &rest), *more = strtok_r(NULL, " \t", &rest);
+    if (!roles)
+        return NULL;
+    if (!hash || !parse_hash(hash, ret_token->hash))
+        return "the second word is to be the SHA-256 of the token, 64 hex digits";
+    if (more || (subject && !parse_subject(subject, &ret_token->subject)))
+        return "after the hash there may be user=ID, and nothing else";
+    if (!parse_roles(roles, &ret_token->roles))
+        return "the first word is to be caller, admin or observer, or several of them with commas between";
+    if (ret_token->subject && ret_token->roles != ROLE_CALLER)
+        return "user=ID is for a caller that is nothing else";
+    return NULL;
+}
+
+static bool tokens_read(const char *path, struct tokens *ret_tokens, struct err *err) {
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "access.tokens: %s can't be opened: %s", path, strerror(errno));
+    struct tokens tokens = {0};
+    char *line = NULL;
+    size_t capacity = 0;
+    bool ok = true;
+    for (int number = 1; ok && getline(&line, &capacity, file) >= 0; number++) {
+        struct token token = {.roles = 0};
+        const char *wrong = parse_line(line, &token);
+        if (wrong) {
+            ok = err_set(err, ERR_INVALID, BACKEND_NONE, "access.tokens: %s:%d: %s", path, number, wrong);
+        } else if (token.roles) {
+            tokens.items = realloc(tokens.items, (tokens.n + 1) * sizeof *tokens.items);
+            if (!tokens.items)
+                abort();
+            tokens.items[tokens.n++] = token;
+        }
+    }
+    if (ok && ferror(file))
+        ok = err_set(err, ERR_INVALID, BACKEND_NONE, "access.tokens: %s can't be read", path);
+    free(line);
+    fclose(file);
+    if (!ok) {
+        free(tokens.items);
+        return false;
+    }
+    if (tokens.n)
+        qsort(tokens.items, tokens.n, sizeof *tokens.items, compare_tokens);
+    *ret_tokens = tokens;
+    return true;
+}
+
+static bool has_tokens_file(const struct access *access) {
+    return access->config->access_tokens[0] != '\0';
+}
+
+static struct timespec change_of(const char *path) {
+    struct stat found;
+    return stat(path, &found) == 0 ? found.st_ctim : (struct timespec){0};
+}
+
+/* Takes the file where it has changed. One thread at a time, by looked_us. */
+static void look_again(struct access *access) {
+    int64_t now_us = clock_mono_us(), looked_us = atomic_load(&access->looked_us);
+    if (now_us - looked_us < LOOK_AGAIN_US || !atomic_compare_exchange_strong(&access->looked_us, &looked_us, now_us))
+        return;
+    const char *path = access->config->access_tokens;
+    struct timespec changed = change_of(path);
+    struct tokens tokens;
+    struct err err;
+    if (changed.tv_sec == access->changed.tv_sec && changed.tv_nsec == access->changed.tv_nsec)
+        return;
+    access->changed = changed;
+    if (!tokens_read(path, &tokens, &err)) {
+        log_error("access.tokens_bad", LOG_ERR(&err), LOG_STR("until_mended", "the older ones hold"));
+        return;
+    }
+    pthread_rwlock_wrlock(&access->lock);
+    free(access->tokens.items);
+    access->tokens = tokens;
+    pthread_rwlock_unlock(&access->lock);
+    log_info("access.tokens_read", LOG_INT("tokens", tokens.n));
+}
+
+bool access_new(const struct config *config, struct access **ret_access, struct err *err) {
+    struct access *access = calloc(1, sizeof *access);
+    if (!access)
+        abort();
+    access->config = config;
+    pthread_rwlock_init(&access->lock, NULL);
+    access->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    access->is_open = !has_tokens_file(access) && !config->access_callers[0] && !config->access_admins[0] &&
+                      !config->access_observers[0];
+    if (!access->sha256)
+        abort();
+    access->changed = change_of(config->access_tokens);
+    atomic_store(&access->looked_us, clock_mono_us());
+    if (has_tokens_file(access) && !tokens_read(config->access_tokens, &access->tokens, err)) {
+        access_free(access);
+        return false;
+    }
+    *ret_access = access;
+    return true;
+}
+
+void access_free(struct access *access) {
+    if (!access)
+        return;
+    EVP_MD_free(access->sha256);
+    free(access->tokens.items);
+    pthread_rwlock_destroy(&access->lock);
+    free(access);
+}
+
+/* --- who it is --- */
+
+struct identity {
+    unsigned roles;
+    int64_t subject;
+    bool is_proven; /* by a token or a certificate, whatever its roles */
+    bool is_wrong;  /* something was shown that is no proof */
+    uint64_t key;
+};
+
+static void take_key(struct identity *identity, const void *bytes, size_t len) {
+    uint64_t key = 0;
+    memcpy(&key, bytes, len < sizeof key ? len : sizeof key);
+    identity->key = key ? key : 1;
+}
+
+static void look_up_token(struct access *access, const char *text, size_t len, struct identity *identity) {
+    struct token wanted;
+    unsigned size;
+    if (len > TOKEN_MAX_BYTES || !EVP_Digest(text, len, wanted.hash, &size, access->sha256, NULL)) {
+        identity->is_wrong = true;
+        return;
+    }
+    pthread_rwlock_rdlock(&access->lock);
+    const struct token *found =
+        access->tokens.n ? bsearch(&wanted, access->tokens.items, access->tokens.n, sizeof wanted, compare_tokens)
+                         : NULL;
+    if (found) {
+        identity->is_proven = true;
+        identity->roles |= found->roles;
+        identity->subject = found->subject;
+        take_key(identity, found->hash, sizeof found->hash);
+    } else {
+        identity->is_wrong = true;
+    }
+    pthread_rwlock_unlock(&access->lock);
+}
+
+static void read_token(struct access *access, struct rpc_call *call, struct identity *identity) {
+    size_t len;
+    const char *value = rpc_call_metadata(call, "authorization", &len);
+    const size_t prefix = sizeof BEARER - 1;
+    if (!value)
+        return;
+    if (len > prefix && strncasecmp(value, BEARER, prefix) == 0)
+        look_up_token(access, value + prefix, len - prefix, identity);
+    else
+        identity->is_wrong = true;
+}
+
+/* Whether `name` is one of those in `list`, which are separated by commas or spaces. */
+static bool is_listed(const char *list, const char *name) {
+    size_t len = strlen(name);
+    for (const char *at = list; *at;) {
+        at += strspn(at, ", ");
+        size_t word = strcspn(at, ", ");
+        if (word == len && len > 0 && memcmp(at, name, len) == 0)
+            return true;
+        at += word;
+    }
+    return false;
+}
+
+static void read_names(const struct access *access, struct rpc_call *call, struct identity *identity) {
+    const struct config *config = access->config;
+    const char *name;
+    if (!config->grpc_tls_client_ca[0])
+        return;
+    for (size_t i = 0; (name = rpc_call_peer_name(call, i)) != NULL; i++) {
+        unsigned roles = (is_listed(config->access_callers, name) ? ROLE_CALLER : 0u) |
+                         (is_listed(config->access_admins, name) ? ROLE_ADMIN : 0u) |
+                         (is_listed(config->access_observers, name) ? ROLE_OBSERVER : 0u);
+        identity->is_proven = true;
+        identity->roles |= roles;
+        if (roles && !identity->key) {
+            uint64_t hash = 0;
+            for (const char *c = name; *c; c++)
+                hash = hash * 31 + (unsigned char)*c;
+            take_key(identity, &hash, sizeof hash);
+        }
+    }
+}
+
+/* --- what it may do --- */
+
+static unsigned roles_for(const char *service, const char *method) {
+    for (size_t i = 0; i < sizeof permissions / sizeof permissions[0]; i++) {
+        const struct permission *each = &permissions[i];
+        if (strcmp(each->service, service) == 0 && (!each->method || strcmp(each->method, method) == 0))
+            return each->roles;
+    }
+    return 0;
+}
+
+bool access_allow(void *arg, struct rpc_call *call, const char *service, const char *method) {
+    struct access *access = arg;
+    struct identity identity = {0};
+    if (access->is_open || strcmp(service, PUBLIC_SERVICE) == 0)
+        return true;
+    if (has_tokens_file(access)) {
+        look_again(access);
+        read_token(access, call, &identity);
+    }
+    read_names(access, call, &identity);
+    if (identity.is_wrong || !identity.is_proven) {
+        answer_permission(call, RPC_UNAUTHENTICATED,
+                          identity.is_wrong ? "these credentials are not known here"
+                                            : "credentials are missing: send authorization: Bearer TOKEN, or come "
+                                              "with a client certificate");
+        return false;
+    }
+    if (identity.key)
+        rpc_call_set_caller(call, identity.key);
+    /* A method that does not exist is told so, to whoever may call any. */
+    unsigned wanted = *service ? roles_for(service, method) : ROLE_ANY;
+    if (!(identity.roles & wanted)) {
+        answer_permission(call, RPC_PERMISSION_DENIED, "no role of this caller may call this method");
+        return false;
+    }
+    rpc_call_set_subject(call, identity.subject);
+    return true;
+}

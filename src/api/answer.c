@@ -1,0 +1,384 @@
+#include "api/answer.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "flow/counters.h"
+#include "google/rpc/error_details.pb-c.h"
+#include "google/rpc/status.pb-c.h"
+
+#define DOMAIN       "coupon.v1"
+#define MAX_METADATA 4
+#define MAX_DETAILS  3
+
+/* An error while it is put together. All strings outlive the answer. */
+struct answer {
+    int code;
+    const char *reason, *message;
+    const char *key[MAX_METADATA], *value[MAX_METADATA];
+    size_t n_metadata;
+    bool retry;
+    const struct bad_field *bad;
+    size_t n_bad;
+};
+
+static void with(struct answer *answer, const char *key, const char *value) {
+    if (answer->n_metadata == MAX_METADATA)
+        abort();
+    answer->key[answer->n_metadata] = key;
+    answer->value[answer->n_metadata++] = value;
+}
+
+/* A message packed into an Any; the caller frees any->value.data. */
+static void pack_any(Google__Protobuf__Any *any, char *type_url, const ProtobufCMessage *message) {
+    google__protobuf__any__init(any);
+    any->type_url = type_url;
+    any->value.len = protobuf_c_message_get_packed_size(message);
+    any->value.data = malloc(any->value.len + 1);
+    if (!any->value.data)
+        abort();
+    protobuf_c_message_pack(message, any->value.data);
+}
+
+/* protobuf-c's fields are not const; nothing writes through them here. */
+static char *mutable(const char *text) {
+    return (char *)(uintptr_t)text;
+}
+
+static void pack_error_info(Google__Protobuf__Any *any, const struct answer *answer) {
+    static char url[] = "type.googleapis.com/google.rpc.ErrorInfo";
+    Google__Rpc__ErrorInfo__MetadataEntry entries[MAX_METADATA], *pointers[MAX_METADATA];
+    Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
+    info.reason = mutable(answer->reason);
+    info.domain = mutable(DOMAIN);
+    for (size_t i = 0; i < answer->n_metadata; i++) {
+        google__rpc__error_info__metadata_entry__init(&entries[i]);
+        entries[i].key = mutable(answer->key[i]);
+        entries[i].value = mutable(answer->value[i]);
+        pointers[i] = &entries[i];
+    }
+    info.n_metadata = answer->n_metadata;
+    info.metadata = pointers;
+    pack_any(any, url, &info.base);
+}
+
+static void pack_retry_info(Google__Protobuf__Any *any) {
+    static char url[] = "type.googleapis.com/google.rpc.RetryInfo";
+    Google__Protobuf__Duration delay = GOOGLE__PROTOBUF__DURATION__INIT;
+    Google__Rpc__RetryInfo info = GOOGLE__RPC__RETRY_INFO__INIT;
+    delay.seconds = ANSWER_RETRY_MS / 1000;
+    delay.nanos = ANSWER_RETRY_MS % 1000 * 1000000;
+    info.retry_delay = &delay;
+    pack_any(any, url, &info.base);
+}
+
+static void pack_bad_request(Google__Protobuf__Any *any, const struct answer *answer) {
+    static char url[] = "type.googleapis.com/google.rpc.BadRequest";
+    Google__Rpc__BadRequest bad = GOOGLE__RPC__BAD_REQUEST__INIT;
+    Google__Rpc__BadRequest__FieldViolation *violations = calloc(answer->n_bad, sizeof *violations);
+    Google__Rpc__BadRequest__FieldViolation **pointers = calloc(answer->n_bad, sizeof *pointers);
+    if (!violations || !pointers)
+        abort();
+    for (size_t i = 0; i < answer->n_bad; i++) {
+        google__rpc__bad_request__field_violation__init(&violations[i]);
+        violations[i].field = mutable(answer->bad[i].field);
+        violations[i].description = mutable(answer->bad[i].problem);
+        pointers[i] = &violations[i];
+    }
+    bad.n_field_violations = answer->n_bad;
+    bad.field_violations = pointers;
+    pack_any(any, url, &bad.base);
+    free(violations);
+    free(pointers);
+}
+
+/* The serialized google.rpc.Status, to be freed. */
+static uint8_t *pack_status(const struct answer *answer, size_t *ret_len) {
+    Google__Protobuf__Any details[MAX_DETAILS], *pointers[MAX_DETAILS];
+    size_t n = 0;
+    pack_error_info(&details[n++], answer);
+    if (answer->retry)
+        pack_retry_info(&details[n++]);
+    if (answer->n_bad)
+        pack_bad_request(&details[n++], answer);
+    for (size_t i = 0; i < n; i++)
+        pointers[i] = &details[i];
+    Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
+    status.code = answer->code;
+    status.message = mutable(answer->message);
+    status.n_details = n;
+    status.details = pointers;
+    *ret_len = google__rpc__status__get_packed_size(&status);
+    uint8_t *bytes = malloc(*ret_len);
+    if (!bytes)
+        abort();
+    google__rpc__status__pack(&status, bytes);
+    for (size_t i = 0; i < n; i++)
+        free(details[i].value.data);
+    return bytes;
+}
+
+static void fail(struct rpc_call *call, const struct answer *answer, const uint8_t *bytes, size_t len) {
+    totals_refused(answer->reason);
+    rpc_call_fail(call, &(struct rpc_status){
+                            .code = answer->code, .message = answer->message, .details = bytes, .details_len = len});
+}
+
+static void send(struct rpc_call *call, const struct answer *answer) {
+    size_t len;
+    uint8_t *bytes = pack_status(answer, &len);
+    fail(call, answer, bytes, len);
+    free(bytes);
+}
+
+/* A refusal while it is packed, or as it was packed last: in a stampede all are the same. */
+struct refused {
+    int64_t coupon_id, open_us;
+    enum refusal refusal; /* REFUSAL_NONE: free */
+    struct answer answer;
+    char id[24], message[80], open_time[28];
+    uint8_t bytes[320];
+    size_t len;
+};
+
+static void pack_refusal(struct refused *refused, int64_t coupon_id, enum refusal refusal, int64_t open_us) {
+    static const struct {
+        const char *reason, *before_id, *after_id;
+    } texts[] = {
+        [REFUSAL_COUPON_NOT_FOUND] = {"COUPON_NOT_FOUND", "there is no coupon ", ""},
+        [REFUSAL_SOLD_OUT] = {"SOLD_OUT", "coupon ", " is sold out"},
+        [REFUSAL_NOT_OPEN] = {"NOT_OPEN", "coupon ", " has not opened yet"},
+        [REFUSAL_PAUSED] = {"PAUSED", "coupon ", " is paused"},
+        [REFUSAL_CLOSED] = {"CLOSED", "coupon ", " is closed"},
+        [REFUSAL_EXPIRED] = {"EXPIRED", "coupon ", " has expired"},
+    };
+    refused->coupon_id = coupon_id;
+    refused->refusal = refusal;
+    refused->open_us = open_us;
+    snprintf(refused->id, sizeof refused->id, "%" PRId64, coupon_id);
+    snprintf(refused->message, sizeof refused->message, "%s%" PRId64 "%s", texts[refusal].before_id, coupon_id,
+             texts[refusal].after_id);
+    refused->answer = (struct answer){
+        .code = refusal == REFUSAL_COUPON_NOT_FOUND ? RPC_NOT_FOUND : RPC_FAILED_PRECONDITION,
+        .reason = texts[refusal].reason,
+        .message = refused->message,
+    };
+    with(&refused->answer, "coupon_id", refused->id);
+    if (refusal == REFUSAL_NOT_OPEN && open_us != TIME_OPEN_START)
+        with(&refused->answer, "open_time", clock_format(open_us, refused->open_time));
+    uint8_t *bytes = pack_status(&refused->answer, &refused->len);
+    if (refused->len > sizeof refused->bytes)
+        abort();
+    memcpy(refused->bytes, bytes, refused->len);
+    free(bytes);
+}
+
+void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon_row *coupon) {
+    static _Thread_local struct refused last[64]; /* of coupons, by id */
+    int64_t open_us = refusal == REFUSAL_NOT_OPEN && coupon ? coupon->open_us : TIME_OPEN_START;
+    struct refused *refused = &last[(uint64_t)coupon_id % (sizeof last / sizeof last[0])];
+    if (refused->coupon_id != coupon_id || refused->refusal != refusal || refused->open_us != open_us)
+        pack_refusal(refused, coupon_id, refusal, open_us);
+    fail(call, &refused->answer, refused->bytes, refused->len);
+}
+
+static const char *state_name(const struct status_row *row) {
+    return row->issue_us != INT64_MIN ? "STATE_ISSUED" : row->reject_reason ? "STATE_REJECTED" : "STATE_ACCEPTED";
+}
+
+void answer_already_requested(struct rpc_call *call, const struct status_row *row) {
+    char ticket[24], id[24];
+    snprintf(ticket, sizeof ticket, "%" PRId64, row->ticket);
+    snprintf(id, sizeof id, "%" PRId64, row->coupon_id);
+    struct answer answer = {
+        .code = RPC_ALREADY_EXISTS,
+        .reason = "ALREADY_REQUESTED",
+        .message = "this user has requested this coupon before, with another request_id",
+    };
+    with(&answer, "coupon_id", id);
+    with(&answer, "ticket", ticket);
+    with(&answer, "state", state_name(row));
+    send(call, &answer);
+}
+
+void answer_request_not_found(struct rpc_call *call, int64_t coupon_id, int64_t user_id) {
+    char coupon[24], user[24];
+    snprintf(coupon, sizeof coupon, "%" PRId64, coupon_id);
+    snprintf(user, sizeof user, "%" PRId64, user_id);
+    struct answer answer = {
+        .code = RPC_NOT_FOUND,
+        .reason = "REQUEST_NOT_FOUND",
+        .message = "this user has no accepted request for this coupon",
+    };
+    with(&answer, "coupon_id", coupon);
+    with(&answer, "user_id", user);
+    send(call, &answer);
+}
+
+void answer_coupon_exists(struct rpc_call *call, int64_t coupon_id) {
+    char id[24];
+    snprintf(id, sizeof id, "%" PRId64, coupon_id);
+    struct answer answer = {
+        .code = RPC_ALREADY_EXISTS,
+        .reason = "COUPON_EXISTS",
+        .message = "a coupon with this id exists: choose another id, or 0 to get a free one",
+    };
+    with(&answer, "coupon_id", id);
+    send(call, &answer);
+}
+
+void answer_with_reason(struct rpc_call *call, int code, const char *reason, const char *message) {
+    send(call, &(struct answer){.code = code, .reason = reason, .message = message});
+}
+
+void answer_permission(struct rpc_call *call, int code, const char *message) {
+    answer_with_reason(call, code, "PERMISSION", message);
+}
+
+/* Always the same, and given most when there is least time: packed once. */
+static const struct answer overloaded = {
+    .code = RPC_RESOURCE_EXHAUSTED,
+    .reason = "OVERLOADED",
+    .message = "more requests are waiting than this server takes: try again later",
+    .retry = true,
+};
+static uint8_t overloaded_bytes[256];
+static size_t overloaded_len;
+
+static void pack_overloaded(void) {
+    uint8_t *bytes = pack_status(&overloaded, &overloaded_len);
+    if (overloaded_len > sizeof overloaded_bytes)
+        abort();
+    memcpy(overloaded_bytes, bytes, overloaded_len);
+    free(bytes);
+}
+
+void answer_overloaded(struct rpc_call *call) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    rpc_call_retry_after(call, ANSWER_RETRY_MS);
+    pthread_once(&once, pack_overloaded);
+    fail(call, &overloaded, overloaded_bytes, overloaded_len);
+}
+
+void answer_backend(struct rpc_call *call, const struct err *err) {
+    struct answer answer = {.code = RPC_UNAVAILABLE, .reason = "BACKEND_UNAVAILABLE", .retry = true};
+    char message[96];
+    if (err->retriable) {
+        snprintf(message, sizeof message, "%s can't be reached: try again", backend_name(err->backend));
+        with(&answer, "backend", backend_name(err->backend));
+    } else {
+        /* What exactly went wrong is the log's business, not the caller's. */
+        answer = (struct answer){.code = RPC_INTERNAL, .reason = "INTERNAL"};
+        snprintf(message, sizeof message, "%s refused the operation", backend_name(err->backend));
+    }
+    answer.message = message;
+    send(call, &answer);
+}
+
+void answer_stopping(struct rpc_call *call) {
+    send(call, &(struct answer){
+                   .code = RPC_UNAVAILABLE,
+                   .reason = "STOPPING",
+                   .message = "the server stops: connect again",
+                   .retry = true,
+               });
+}
+
+void answer_dropped(struct rpc_call *call) {
+    totals_refused("DROPPED");
+    bool late = clock_mono_us() >= rpc_call_deadline_us(call);
+    rpc_call_fail(call, &(struct rpc_status){.code = late ? RPC_DEADLINE_EXCEEDED : RPC_CANCELLED,
+                                             .message = "the client no longer waits"});
+}
+
+void answer_bad_fields(struct rpc_call *call, const struct bad_field *bad, size_t n) {
+    char message[300];
+    size_t used = 0;
+    for (size_t i = 0; i < n && used < sizeof message; i++) {
+        int wrote =
+            snprintf(message + used, sizeof message - used, "%s%s: %s", i ? "; " : "", bad[i].field, bad[i].problem);
+        used += wrote > 0 ? (size_t)wrote : 0;
+    }
+    send(call,
+         &(struct answer){
+             .code = RPC_INVALID_ARGUMENT, .reason = "INVALID_FIELD", .message = message, .bad = bad, .n_bad = n});
+}
+
+void bad_fields_check(struct bad_fields *bad, bool ok, const char *field, const char *problem) {
+    if (!ok && bad->n < BAD_FIELDS_MAX)
+        bad->list[bad->n++] = (struct bad_field){field, problem};
+}
+
+bool bad_fields_answer(const struct bad_fields *bad, struct rpc_call *call) {
+    if (bad->n)
+        answer_bad_fields(call, bad->list, bad->n);
+    return bad->n > 0;
+}
+
+void timestamp_init(Google__Protobuf__Timestamp *timestamp, int64_t wall_us) {
+    google__protobuf__timestamp__init(timestamp);
+    int64_t seconds = wall_us / US_PER_S, rest = wall_us % US_PER_S;
+    if (rest < 0) {
+        seconds--;
+        rest += US_PER_S;
+    }
+    timestamp->seconds = seconds;
+    timestamp->nanos = (int32_t)rest * 1000;
+}
+
+bool timestamp_read(const Google__Protobuf__Timestamp *timestamp, int64_t *ret_wall_us) {
+    /* 0001-01-01 to 9999-12-31, as google.protobuf.Timestamp says. */
+    if (timestamp->seconds < INT64_C(-62135596800) || timestamp->seconds > INT64_C(253402300799) ||
+        timestamp->nanos < 0 || timestamp->nanos > 999999999)
+        return false;
+    *ret_wall_us = timestamp->seconds * US_PER_S + timestamp->nanos / 1000;
+    return true;
+}
+
+void status_message_init(struct status_message *message, const struct status_row *row) {
+    Coupon__V1__PublishStatus *status = &message->status;
+    coupon__v1__publish_status__init(status);
+    status->coupon_id = row->coupon_id;
+    status->user_id = row->user_id;
+    status->request_id = mutable(row->request_id);
+    status->ticket = row->ticket;
+    timestamp_init(&message->accept_time, row->accept_us);
+    status->accept_time = &message->accept_time;
+    status->state = COUPON__V1__PUBLISH_STATUS__STATE__STATE_ACCEPTED;
+    if (row->issue_us != INT64_MIN) {
+        status->state = COUPON__V1__PUBLISH_STATUS__STATE__STATE_ISSUED;
+        timestamp_init(&message->issue_time, row->issue_us);
+        status->issue_time = &message->issue_time;
+    } else if (row->reject_reason) {
+        status->state = COUPON__V1__PUBLISH_STATUS__STATE__STATE_REJECTED;
+        status->reject_reason = (Coupon__V1__RejectReason)row->reject_reason;
+    }
+}
+
+void coupon_message_init(struct coupon_message *message, const struct coupon_detail *detail, bool available) {
+    const struct coupon_row *row = &detail->row;
+    Coupon__V1__Coupon *coupon = &message->coupon;
+    coupon__v1__coupon__init(coupon);
+    coupon->id = row->id;
+    coupon->name = mutable(detail->name);
+    coupon->quantity = row->quantity;
+    coupon->accepted = row->accepted;
+    coupon->issued = row->issued;
+    coupon->status = (Coupon__V1__Coupon__Status)row->status;
+    coupon->discount_rate = detail->discount_rate;
+    coupon->available = available;
+    if (row->open_us != TIME_OPEN_START) {
+        timestamp_init(&message->open_time, row->open_us);
+        coupon->open_time = &message->open_time;
+    }
+    if (row->expire_us != TIME_OPEN_END) {
+        timestamp_init(&message->expire_time, row->expire_us);
+        coupon->expire_time = &message->expire_time;
+    }
+    timestamp_init(&message->create_time, detail->create_us);
+    coupon->create_time = &message->create_time;
+}

@@ -1,0 +1,70 @@
+/* How calls end: the contract's errors with their details, and its messages built from rows. Any thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "coupon/v1/coupon.pb-c.h"
+#include "coupon/v1/coupon_service.pb-c.h"
+#include "rpc/server.h"
+#include "store/coupons.h"
+#include "model/coupon.h"
+
+/* The client's patience is a server's second wind. */
+#define ANSWER_RETRY_MS 1000
+
+/* SOLD_OUT, NOT_OPEN, PAUSED, CLOSED, EXPIRED, COUPON_NOT_FOUND. */
+void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon_row *coupon);
+/* ALREADY_REQUESTED. */
+void answer_already_requested(struct rpc_call *call, const struct status_row *row);
+/* REQUEST_NOT_FOUND. */
+void answer_request_not_found(struct rpc_call *call, int64_t coupon_id, int64_t user_id);
+/* COUPON_EXISTS: an id that is taken; not in the contract's table, which may be added to. */
+void answer_coupon_exists(struct rpc_call *call, int64_t coupon_id);
+/* Any other refusal of an administrative call, with a reason of its own. */
+void answer_with_reason(struct rpc_call *call, int code, const char *reason, const char *message);
+/* OVERLOADED. */
+void answer_overloaded(struct rpc_call *call);
+/* BACKEND_UNAVAILABLE, or INTERNAL where no repeat will help. */
+void answer_backend(struct rpc_call *call, const struct err *err);
+/* PERMISSION: `code` is RPC_UNAUTHENTICATED or RPC_PERMISSION_DENIED. */
+void answer_permission(struct rpc_call *call, int code, const char *message);
+/* The server is going down: UNAVAILABLE, come back. */
+void answer_stopping(struct rpc_call *call);
+/* The client no longer waits. */
+void answer_dropped(struct rpc_call *call);
+
+/* INVALID_FIELD with every bad field. */
+struct bad_field {
+    const char *field, *problem;
+};
+void answer_bad_fields(struct rpc_call *call, const struct bad_field *bad, size_t n);
+
+/* Collects bad fields while a request is validated. */
+#define BAD_FIELDS_MAX 8
+struct bad_fields {
+    struct bad_field list[BAD_FIELDS_MAX];
+    size_t n;
+};
+void bad_fields_check(struct bad_fields *bad, bool ok, const char *field, const char *problem);
+/* True if there are any; the call has then been answered. */
+bool bad_fields_answer(const struct bad_fields *bad, struct rpc_call *call);
+
+/* A PublishStatus with what it points to; all in one place, so that it can stand on the stack. */
+struct status_message {
+    Coupon__V1__PublishStatus status;
+    Google__Protobuf__Timestamp accept_time, issue_time;
+};
+void status_message_init(struct status_message *message, const struct status_row *row);
+
+struct coupon_message {
+    Coupon__V1__Coupon coupon;
+    Google__Protobuf__Timestamp open_time, expire_time, create_time;
+};
+void coupon_message_init(struct coupon_message *message, const struct coupon_detail *detail, bool available);
+
+void timestamp_init(Google__Protobuf__Timestamp *timestamp, int64_t wall_us);
+/* False when it is out of the range of what is stored (years 1 to 9999, nanos 0 to 999,999,999). */
+bool timestamp_read(const Google__Protobuf__Timestamp *timestamp, int64_t *ret_wall_us);

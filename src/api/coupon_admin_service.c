@@ -1,0 +1,415 @@
+/* The service functions validate on the poller's thread and queue a `struct admin_call`, which lives in its call's
+ * memory; `perform` does the work on the stage's thread. */
+#include "api/coupon_admin_service.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "coupon/v1/coupon_admin_service.pb-c.h"
+#include "api/answer.h"
+#include "model/event.h"
+#include "flow/gate/coupon_memory.h"
+#include "api/page.h"
+#include "flow/request.h"
+#include "flow/stage.h"
+#include "store/coupons.h"
+#include "store/flags.h"
+
+/* Administration is rare; a queue of this length is an attack or a mistake. */
+#define QUEUE_SIZE     1024
+#define NAME_MAX_BYTES 200
+/* A new coupon's topics may take so long; its creation is durable by then. */
+#define TOPICS_TIMEOUT_MS 2000
+/* Far above any campaign, and small enough that no sum of quantities overflows. */
+#define QUANTITY_MAX INT64_C(1000000000000)
+
+struct admin {
+    Coupon__V1__CouponAdminService_Service base; /* first: the stubs hand back a pointer to it */
+    int lanes;
+    int coupon_partitions; /* of a coupon's own topics; 0: coupons have none */
+    const struct kafka_options *kafka;
+    struct kafka_admin *kafka_admin;
+    struct known *known;
+    struct stage *stage;
+    struct pg *pg;
+    struct flags *flags;
+    struct arena arena;
+};
+
+struct admin_call {
+    struct rpc_call *call;
+    ProtobufCClosure closure;
+    const ProtobufCMessageDescriptor *response; /* where the answer is one coupon */
+    /* Does the work. False: Postgres failed, *err says how, and the call is not answered yet. */
+    bool (*perform)(struct admin *admin, struct admin_call *call, struct err *err);
+    int64_t coupon_id, quantity;
+    enum coupon_status status;
+    const char *request_id;
+    int32_t page_size;
+    int64_t page_after;
+    struct coupon_detail detail; /* create */
+};
+
+/* --- answering --- */
+
+/* What Redis answers now; the truth where Redis does not answer. */
+static void read_availability(struct admin *admin, const struct coupon_detail *details, size_t n, int64_t now_us,
+                              bool *ret_available) {
+    struct flag *flags = ARENA_ARRAY(&admin->arena, struct flag, n);
+    for (size_t i = 0; i < n; i++)
+        flags[i] = (struct flag){.coupon_id = details[i].row.id};
+    struct err err;
+    bool ok = flags_get(admin->flags, flags, n, &err);
+    if (!ok)
+        log_warn("admin.redis_unavailable", LOG_ERR(&err));
+    for (size_t i = 0; i < n; i++)
+        ret_available[i] = ok ? flags[i].value == FLAG_TRUE : coupon_is_available(&details[i].row, now_us);
+}
+
+/* The responses with one coupon are alike but for their names: base, then coupon. */
+static void answer_coupon(struct admin *admin, struct admin_call *call, const struct coupon_detail *detail,
+                          int64_t now_us) {
+    bool available;
+    struct coupon_message message;
+    read_availability(admin, detail, 1, now_us, &available);
+    coupon_message_init(&message, detail, available);
+    Coupon__V1__GetCouponResponse response = COUPON__V1__GET_COUPON_RESPONSE__INIT;
+    response.base.descriptor = call->response;
+    response.coupon = &message.coupon;
+    call->closure(&response.base, call->call);
+}
+
+static bool answer_outcome(struct admin *admin, struct admin_call *call, enum coupon_outcome outcome,
+                           const struct coupon_detail *detail, int64_t now_us) {
+    switch (outcome) {
+    case COUPON_OK:
+        answer_coupon(admin, call, detail, now_us);
+        return true;
+    case COUPON_MISSING:
+        answer_refusal(call->call, call->coupon_id, REFUSAL_COUPON_NOT_FOUND, NULL);
+        return true;
+    case COUPON_EXISTS:
+        answer_coupon_exists(call->call, detail->row.id);
+        return true;
+    case COUPON_REQUEST_REUSED:
+        answer_bad_fields(call->call, &(struct bad_field){"request_id", "was used for another request: use a new one"},
+                          1);
+        return true;
+    case COUPON_IS_CLOSED:
+        answer_refusal(call->call, call->coupon_id, REFUSAL_CLOSED, NULL);
+        return true;
+    case COUPON_IS_EXPIRED:
+        answer_refusal(call->call, call->coupon_id, REFUSAL_EXPIRED, NULL);
+        return true;
+    case COUPON_FAILED:
+        break;
+    }
+    return false;
+}
+
+/* A change has been committed: tell Redis, and ourselves. Where Redis is away the reconciler tells it later. */
+static void spread(struct admin *admin, const struct coupon_detail *detail, int64_t now_us) {
+    struct flag flag = flag_of(&detail->row, now_us);
+    struct err err;
+    FAULT_POINT("admin", "before_flag_write");
+    if (!flags_set(admin->flags, &flag, 1, &err))
+        log_warn("admin.flag_not_set", LOG_INT("coupon_id", detail->row.id), LOG_ERR(&err));
+    FAULT_POINT("admin", "after_flag_write");
+    known_learn(admin->known, &detail->row, 1, now_us);
+    known_flags(admin->known, &flag, 1);
+}
+
+/* --- the work, on the stage's thread --- */
+
+static bool finish_change(struct admin *admin, struct admin_call *call, enum coupon_outcome outcome,
+                          const struct coupon_detail *detail, struct err *err) {
+    int64_t now_us = 0;
+    if (outcome == COUPON_OK) {
+        if (!coupon_now(admin->pg, &now_us, err))
+            return false;
+        spread(admin, detail, now_us);
+    }
+    return answer_outcome(admin, call, outcome, detail, now_us);
+}
+
+static void create_topics(struct admin *admin, int64_t coupon_id) {
+    char names[STREAMS][KAFKA_TOPIC_MAX];
+    const char *pointers[STREAMS];
+    struct err err;
+    for (int stream = 0; stream < STREAMS; stream++) {
+        kafka_topic_name(admin->kafka, (enum stream)stream, 1, coupon_id, names[stream]);
+        pointers[stream] = names[stream];
+    }
+    if (!kafka_topic_create(admin->kafka_admin, pointers, STREAMS, admin->coupon_partitions, TOPICS_TIMEOUT_MS, NULL,
+                            &err))
+        log_warn("admin.no_coupon_topic", LOG_INT("coupon_id", coupon_id), LOG_ERR(&err),
+                 LOG_STR("then", "the relay tries again"));
+}
+
+static bool perform_create(struct admin *admin, struct admin_call *call, struct err *err) {
+    enum coupon_outcome outcome =
+        coupon_create(admin->pg, &admin->arena, admin->lanes, call->request_id, &call->detail, err);
+    if (outcome == COUPON_OK && admin->coupon_partitions)
+        create_topics(admin, call->detail.row.id);
+    return finish_change(admin, call, outcome, &call->detail, err);
+}
+
+static bool perform_set_status(struct admin *admin, struct admin_call *call, struct err *err) {
+    struct coupon_detail detail;
+    enum coupon_outcome outcome =
+        coupon_set_status(admin->pg, &admin->arena, admin->lanes, call->coupon_id, call->status, &detail, err);
+    return finish_change(admin, call, outcome, &detail, err);
+}
+
+static bool perform_add(struct admin *admin, struct admin_call *call, struct err *err) {
+    struct coupon_detail detail;
+    enum coupon_outcome outcome = coupon_add_quantity(admin->pg, &admin->arena, admin->lanes, call->coupon_id,
+                                                      call->quantity, call->request_id, &detail, err);
+    return finish_change(admin, call, outcome, &detail, err);
+}
+
+static bool perform_get(struct admin *admin, struct admin_call *call, struct err *err) {
+    struct coupon_detail detail;
+    int64_t now_us;
+    if (!coupon_now(admin->pg, &now_us, err))
+        return false;
+    return answer_outcome(admin, call, coupon_get(admin->pg, &admin->arena, call->coupon_id, &detail, err), &detail,
+                          now_us);
+}
+
+static bool perform_list(struct admin *admin, struct admin_call *call, struct err *err) {
+    size_t n, max = (size_t)call->page_size;
+    int64_t now_us;
+    /* One more than asked for tells whether there is another page. */
+    struct coupon_detail *details = ARENA_ARRAY(&admin->arena, struct coupon_detail, max + 1);
+    if (!coupon_now(admin->pg, &now_us, err) ||
+        !coupon_list(admin->pg, &admin->arena, call->page_after, (int)max + 1, details, &n, err))
+        return false;
+    bool more = n > max;
+    n = more ? max : n;
+    bool *available = ARENA_ARRAY(&admin->arena, bool, n);
+    struct coupon_message *messages = ARENA_ARRAY(&admin->arena, struct coupon_message, n);
+    Coupon__V1__Coupon **pointers = ARENA_ARRAY(&admin->arena, Coupon__V1__Coupon *, n);
+    read_availability(admin, details, n, now_us, available);
+    for (size_t i = 0; i < n; i++) {
+        coupon_message_init(&messages[i], &details[i], available[i]);
+        pointers[i] = &messages[i].coupon;
+    }
+    char token[PAGE_TOKEN_MAX];
+    Coupon__V1__ListCouponsResponse response = COUPON__V1__LIST_COUPONS_RESPONSE__INIT;
+    response.n_coupons = n;
+    response.coupons = pointers;
+    response.next_page_token = page_token(token, n ? details[n - 1].row.id : 0, more);
+    call->closure(&response.base, call->call);
+    return true;
+}
+
+/* An interrupted change is tried once more from its beginning: a claimed request id, or the same status again, makes
+ * that harmless. Without a request id a create or an addition must not be repeated: nobody knows what became of it. */
+static bool may_repeat(const struct admin_call *call) {
+    return (call->perform != perform_create && call->perform != perform_add) || *call->request_id;
+}
+
+static void run(void *arg, void **items, size_t n) {
+    struct admin *admin = arg;
+    for (size_t i = 0; i < n; i++) {
+        struct admin_call *call = items[i];
+        struct err err;
+        if (rpc_call_is_cancelled(call->call)) {
+            answer_dropped(call->call);
+            continue;
+        }
+        struct coupon_detail asked = call->detail;
+        pg_give_up_at(admin->pg, request_silence_of_us(call->call));
+        bool done = pg_connect(admin->pg, &err) && call->perform(admin, call, &err);
+        if (!done && err.retriable && may_repeat(call)) {
+            call->detail = asked;
+            done = pg_connect(admin->pg, &err) && call->perform(admin, call, &err);
+        }
+        if (!done) {
+            log_warn("admin.failed", LOG_ERR(&err));
+            answer_backend(call->call, &err);
+        }
+        arena_reset(&admin->arena);
+    }
+}
+
+/* --- the service functions, on a poller's thread --- */
+
+static struct admin_call *call_of(ProtobufCClosure closure, void *closure_data,
+                                  const ProtobufCMessageDescriptor *response,
+                                  bool (*perform)(struct admin *admin, struct admin_call *call, struct err *err)) {
+    struct rpc_call *rpc = rpc_call_of(closure_data);
+    struct admin_call *call = rpc_call_alloc(rpc, sizeof *call);
+    *call = (struct admin_call){
+        .call = rpc, .closure = closure, .response = response, .perform = perform, .request_id = ""};
+    return call;
+}
+
+static void enqueue(struct admin *admin, struct admin_call *call, const struct bad_fields *bad) {
+    if (!bad_fields_answer(bad, call->call) && !stage_push(admin->stage, call))
+        answer_overloaded(call->call);
+}
+
+static struct admin *admin_of(Coupon__V1__CouponAdminService_Service *base) {
+    return (struct admin *)base;
+}
+
+#define CLOSURE(closure) ((ProtobufCClosure)(void (*)(void))(closure))
+
+static void read_time(struct bad_fields *bad, const Google__Protobuf__Timestamp *time, const char *field,
+                      int64_t if_absent, int64_t *ret_us) {
+    *ret_us = if_absent;
+    if (time)
+        bad_fields_check(bad, timestamp_read(time, ret_us), field, "is not a time between the years 1 and 9999");
+}
+
+static void read_coupon(struct bad_fields *bad, const Coupon__V1__Coupon *coupon, struct coupon_detail *ret) {
+    struct coupon_row *row = &ret->row;
+    row->id = coupon->id;
+    row->quantity = coupon->quantity;
+    row->status = coupon->status == COUPON__V1__COUPON__STATUS__STATUS_PAUSED ? COUPON_PAUSED : COUPON_PUBLISHABLE;
+    ret->name = coupon->name;
+    ret->discount_rate = coupon->discount_rate;
+    read_time(bad, coupon->open_time, "coupon.open_time", TIME_OPEN_START, &row->open_us);
+    read_time(bad, coupon->expire_time, "coupon.expire_time", TIME_OPEN_END, &row->expire_us);
+    bad_fields_check(bad, row->id >= 0, "coupon.id", "must be positive, or 0 to get a free one");
+    bad_fields_check(bad, strlen(ret->name) <= NAME_MAX_BYTES, "coupon.name", "must have at most 200 bytes");
+    bad_fields_check(bad, row->quantity > 0 && row->quantity <= QUANTITY_MAX, "coupon.quantity",
+                     "must be from 1 to 1000000000000");
+    bad_fields_check(bad,
+                     coupon->status == COUPON__V1__COUPON__STATUS__STATUS_UNSPECIFIED ||
+                         coupon->status == COUPON__V1__COUPON__STATUS__STATUS_PUBLISHABLE ||
+                         coupon->status == COUPON__V1__COUPON__STATUS__STATUS_PAUSED,
+                     "coupon.status", "a coupon is created PUBLISHABLE or PAUSED");
+    bad_fields_check(bad, ret->discount_rate >= 0 && ret->discount_rate <= 100, "coupon.discount_rate",
+                     "must be from 0 to 100");
+    bad_fields_check(bad, row->open_us < row->expire_us, "coupon.expire_time", "must be after open_time");
+}
+
+static void check_request_id(struct bad_fields *bad, const char *request_id) {
+    bad_fields_check(bad, strlen(request_id) <= REQUEST_ID_MAX, "request_id", "must have at most 128 bytes");
+}
+
+static void create_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__CreateCouponRequest *input,
+                          Coupon__V1__CreateCouponResponse_Closure closure, void *closure_data) {
+    struct admin_call *call =
+        call_of(CLOSURE(closure), closure_data, &coupon__v1__create_coupon_response__descriptor, perform_create);
+    struct bad_fields bad = {0};
+    call->request_id = input->request_id;
+    check_request_id(&bad, input->request_id);
+    bad_fields_check(&bad, input->coupon != NULL, "coupon", "is missing");
+    if (input->coupon)
+        read_coupon(&bad, input->coupon, &call->detail);
+    enqueue(admin_of(base), call, &bad);
+}
+
+static void enqueue_by_id(struct admin *admin, struct admin_call *call, int64_t coupon_id) {
+    struct bad_fields bad = {0};
+    call->coupon_id = coupon_id;
+    bad_fields_check(&bad, coupon_id > 0, "coupon_id", "must be positive");
+    enqueue(admin, call, &bad);
+}
+
+static void get_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__GetCouponRequest *input,
+                       Coupon__V1__GetCouponResponse_Closure closure, void *closure_data) {
+    enqueue_by_id(admin_of(base),
+                  call_of(CLOSURE(closure), closure_data, &coupon__v1__get_coupon_response__descriptor, perform_get),
+                  input->coupon_id);
+}
+
+static void set_status(struct admin *admin, ProtobufCClosure closure, void *closure_data,
+                       const ProtobufCMessageDescriptor *response, int64_t coupon_id, enum coupon_status status) {
+    struct admin_call *call = call_of(closure, closure_data, response, perform_set_status);
+    call->status = status;
+    enqueue_by_id(admin, call, coupon_id);
+}
+
+static void pause_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__PauseCouponRequest *input,
+                         Coupon__V1__PauseCouponResponse_Closure closure, void *closure_data) {
+    set_status(admin_of(base), CLOSURE(closure), closure_data, &coupon__v1__pause_coupon_response__descriptor,
+               input->coupon_id, COUPON_PAUSED);
+}
+
+static void resume_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__ResumeCouponRequest *input,
+                          Coupon__V1__ResumeCouponResponse_Closure closure, void *closure_data) {
+    set_status(admin_of(base), CLOSURE(closure), closure_data, &coupon__v1__resume_coupon_response__descriptor,
+               input->coupon_id, COUPON_PUBLISHABLE);
+}
+
+static void close_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__CloseCouponRequest *input,
+                         Coupon__V1__CloseCouponResponse_Closure closure, void *closure_data) {
+    set_status(admin_of(base), CLOSURE(closure), closure_data, &coupon__v1__close_coupon_response__descriptor,
+               input->coupon_id, COUPON_CLOSED);
+}
+
+static void add_quantity(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__AddQuantityRequest *input,
+                         Coupon__V1__AddQuantityResponse_Closure closure, void *closure_data) {
+    struct admin_call *call =
+        call_of(CLOSURE(closure), closure_data, &coupon__v1__add_quantity_response__descriptor, perform_add);
+    struct bad_fields bad = {0};
+    call->coupon_id = input->coupon_id;
+    call->quantity = input->quantity;
+    call->request_id = input->request_id;
+    bad_fields_check(&bad, input->coupon_id > 0, "coupon_id", "must be positive");
+    bad_fields_check(&bad, input->quantity > 0 && input->quantity <= QUANTITY_MAX, "quantity",
+                     "must be from 1 to 1000000000000");
+    check_request_id(&bad, input->request_id);
+    enqueue(admin_of(base), call, &bad);
+}
+
+static void list_coupons(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__ListCouponsRequest *input,
+                         Coupon__V1__ListCouponsResponse_Closure closure, void *closure_data) {
+    struct admin_call *call = call_of(CLOSURE(closure), closure_data, NULL, perform_list);
+    struct bad_fields bad = {0};
+    page_read(&bad, input->page_size, input->page_token, &call->page_size, &call->page_after);
+    enqueue(admin_of(base), call, &bad);
+}
+
+struct admin *admin_start(const struct config *config, const struct pg_options *postgres,
+                          const struct kafka_options *kafka, struct kafka_admin *kafka_admin, struct known *known,
+                          struct err *err) {
+    static const Coupon__V1__CouponAdminService_Service base = COUPON__V1__COUPON_ADMIN_SERVICE__INIT();
+    struct admin *admin = calloc(1, sizeof *admin);
+    if (!admin)
+        abort();
+    if (!flags_new(config->redis_url, config->redis_timeout_ms, &admin->flags, err)) {
+        free(admin);
+        return NULL;
+    }
+    admin->base = base;
+    admin->base.create_coupon = create_coupon;
+    admin->base.get_coupon = get_coupon;
+    admin->base.list_coupons = list_coupons;
+    admin->base.pause_coupon = pause_coupon;
+    admin->base.resume_coupon = resume_coupon;
+    admin->base.close_coupon = close_coupon;
+    admin->base.add_quantity = add_quantity;
+    admin->lanes = (int)config->flow_lanes;
+    admin->coupon_partitions =
+        config->kafka_topic_strategy == TOPIC_STRATEGY_PER_COUPON ? (int)config->kafka_coupon_partitions : 0;
+    admin->kafka = kafka;
+    admin->kafka_admin = kafka_admin;
+    admin->known = known;
+    admin->pg = pg_new(postgres);
+    arena_init(&admin->arena, 64 * 1024);
+    admin->stage = stage_start("admin", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 64}, run, admin);
+    return admin;
+}
+
+ProtobufCService *admin_service_base(struct admin *admin) {
+    return &admin->base.base;
+}
+
+void admin_stop(struct admin *admin) {
+    if (!admin)
+        return;
+    stage_stop(admin->stage);
+    flags_free(admin->flags);
+    pg_free(admin->pg);
+    arena_deinit(&admin->arena);
+    free(admin);
+}

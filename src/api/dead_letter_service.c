@@ -1,0 +1,378 @@
+/* Calls are validated on the poller's thread and queued as a `struct letters_call`, which lives in its call's memory;
+ * one thread with a connection of its own performs them. */
+#include "api/dead_letter_service.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "coupon/v1/dead_letter_admin_service.pb-c.h"
+#include "api/answer.h"
+#include "model/event.h"
+#include "model/issue_decide.h"
+#include "api/page.h"
+#include "flow/stage.h"
+#include "store/dead_letters.h"
+#include "store/lookup.h"
+
+#define QUEUE_SIZE 64
+/* Replayed by one call: each is a transaction, and a call must not take for ever. */
+#define REPLAY_MAX 1000
+#define DETAIL_MAX 200
+
+struct dead_letter_admin {
+    Coupon__V1__DeadLetterAdminService_Service base; /* first: the stubs hand back a pointer to it */
+    const struct kafka_options *kafka;
+    int lanes;
+    struct relay *relay;
+    struct stage *stage;
+    struct pg *pg;
+    struct arena arena;
+};
+
+struct letters_call {
+    struct rpc_call *call;
+    ProtobufCClosure closure;
+    /* Does the work and answers. False: Postgres failed, *err says how, and the call is not answered yet. */
+    bool (*perform)(struct dead_letter_admin *admin, struct letters_call *call, struct err *err);
+    int64_t first_id, last_id, coupon_id, page_after;
+    int32_t page_size;
+};
+
+/* --- messages --- */
+
+struct letter_message {
+    Coupon__V1__DeadLetter letter;
+    Google__Protobuf__Timestamp create_time, replay_time;
+};
+
+static ProtobufCBinaryData bytes_message(const struct pg_bytes *bytes) {
+    return (ProtobufCBinaryData){bytes->len, (uint8_t *)(uintptr_t)bytes->data}; /* not written through */
+}
+
+static void letter_message_init(struct letter_message *message, const struct dead_letter *letter) {
+    Coupon__V1__DeadLetter *out = &message->letter;
+    coupon__v1__dead_letter__init(out);
+    out->id = letter->id;
+    out->topic = (char *)(uintptr_t)letter->topic; /* not written through */
+    out->partition = letter->partition;
+    out->offset = letter->offset;
+    out->key = bytes_message(&letter->key);
+    out->value = bytes_message(&letter->value);
+    out->value_size = letter->value_size;
+    out->reason = (char *)(uintptr_t)letter->reason;
+    out->coupon_id = letter->coupon_id;
+    timestamp_init(&message->create_time, letter->create_us);
+    out->create_time = &message->create_time;
+    if (letter->replay_us != INT64_MIN) {
+        timestamp_init(&message->replay_time, letter->replay_us);
+        out->replay_time = &message->replay_time;
+    }
+}
+
+static void answer_not_found(struct letters_call *call) {
+    answer_with_reason(call->call, RPC_NOT_FOUND, "DEAD_LETTER_NOT_FOUND", "there is no dead letter of this id");
+}
+
+/* --- replaying --- */
+
+typedef Coupon__V1__Replay replay_t;
+
+static bool keep(replay_t *replay, const char *why) {
+    snprintf(replay->detail, DETAIL_MAX, "%s", why);
+    replay->outcome = COUPON__V1__REPLAY__OUTCOME__OUTCOME_KEPT;
+    return true;
+}
+
+/* Marks it, and sends the event unless it is NULL. */
+static bool settle(struct dead_letter_admin *admin, const struct outbox_event *event, replay_t *replay,
+                   struct err *err) {
+    bool first;
+    if (!dead_letters_replay(admin->pg, &admin->arena, admin->lanes, replay->id, event, &first, err))
+        return false;
+    replay->outcome = !first  ? COUPON__V1__REPLAY__OUTCOME__OUTCOME_REPLAYED
+                      : event ? COUPON__V1__REPLAY__OUTCOME__OUTCOME_SENT
+                              : COUPON__V1__REPLAY__OUTCOME__OUTCOME_DECIDED;
+    if (!first)
+        snprintf(replay->detail, DETAIL_MAX, "it was replayed or dropped a moment ago");
+    else if (event)
+        relay_wake(admin->relay, false);
+    return true;
+}
+
+/* What issue would say of it now. */
+static bool judge(struct dead_letter_admin *admin, const struct event *event, struct status_row *ret_row,
+                  struct issue_answer *ret_answer, struct err *err) {
+    struct coupon_row coupon = {.id = event->coupon_id};
+    const size_t coupon_of = 0;
+    int64_t now_us;
+    *ret_row = (struct status_row){.coupon_id = event->coupon_id, .ticket = event->ticket};
+    if (!lookup_coupons(admin->pg, &admin->arena, &coupon, 1, &now_us, err) ||
+        !lookup_ticket(admin->pg, &admin->arena, ret_row, err))
+        return false;
+    const struct issuance_event asked = {
+        .coupon_id = event->coupon_id,
+        .user_id = event->user_id,
+        .ticket = event->ticket,
+        .ledger_user_id = ret_row->user_id,
+        .accept_us = ret_row->accept_us,
+        .is_decided = ret_row->issue_us != INT64_MIN || ret_row->reject_reason != REJECT_NONE,
+    };
+    issue_decide(&admin->arena, &coupon, &asked, &coupon_of, 1, ret_answer);
+    return true;
+}
+
+static bool replay_requested(struct dead_letter_admin *admin, const struct dead_letter *letter, replay_t *replay,
+                             struct err *err) {
+    struct event event;
+    struct status_row row;
+    struct issue_answer answer;
+    if (!event_read(STREAM_REQUESTED, letter->value.data, letter->value.len, &event))
+        return keep(replay, "the value can't be decoded as coupon.v1.PublishRequested");
+    if (!judge(admin, &event, &row, &answer, err))
+        return false;
+    if (answer.verdict == ISSUE_DEAD)
+        return keep(replay, answer.dead_reason);
+    snprintf(replay->detail, DETAIL_MAX, "ticket %" PRId64 " of coupon %" PRId64 " for user %" PRId64 "%s", row.ticket,
+             row.coupon_id, row.user_id,
+             answer.verdict != ISSUE_DUPLICATE  ? ""
+             : row.reject_reason != REJECT_NONE ? " was rejected before"
+                                                : " was issued before");
+    struct outbox_event again;
+    if (answer.verdict != ISSUE_DUPLICATE)
+        again = event_again(&admin->arena, &row);
+    return settle(admin, answer.verdict == ISSUE_DUPLICATE ? NULL : &again, replay, err);
+}
+
+static bool replay_published(struct dead_letter_admin *admin, const struct dead_letter *letter, replay_t *replay,
+                             struct err *err) {
+    struct event event;
+    struct coupon_row coupon;
+    int64_t now_us;
+    if (!event_read(STREAM_PUBLISHED, letter->value.data, letter->value.len, &event))
+        return keep(replay, "the value can't be decoded as coupon.v1.Published");
+    coupon = (struct coupon_row){.id = event.coupon_id};
+    if (!lookup_coupons(admin->pg, &admin->arena, &coupon, 1, &now_us, err))
+        return false;
+    if (!coupon.exists)
+        return keep(replay, "there is no such coupon");
+    snprintf(replay->detail, DETAIL_MAX, "of coupon %" PRId64 ": its flag follows from Postgres", event.coupon_id);
+    return settle(admin, NULL, replay, err);
+}
+
+static bool replay_one(struct dead_letter_admin *admin, replay_t *replay, struct err *err) {
+    struct dead_letter letter;
+    enum stream stream;
+    int version;
+    int64_t coupon_id;
+    bool found;
+    if (!dead_letters_get(admin->pg, &admin->arena, replay->id, &found, &letter, err))
+        return false;
+    if (!found)
+        return keep(replay, "it was dropped a moment ago");
+    if (letter.replay_us != INT64_MIN) {
+        replay->outcome = COUPON__V1__REPLAY__OUTCOME__OUTCOME_REPLAYED;
+        snprintf(replay->detail, DETAIL_MAX, "nothing was done");
+        return true;
+    }
+    if (letter.value_size > (int64_t)letter.value.len)
+        return keep(replay, "the value is longer than any event, and only its beginning was kept");
+    if (!kafka_topic_parse(admin->kafka, letter.topic, &stream, &version, &coupon_id))
+        return keep(replay, "its topic is none of this couponsd: kafka.topic_prefix was another one");
+    return stream == STREAM_REQUESTED ? replay_requested(admin, &letter, replay, err)
+                                      : replay_published(admin, &letter, replay, err);
+}
+
+/* --- the calls, on the stage's thread --- */
+
+static bool perform_list(struct dead_letter_admin *admin, struct letters_call *call, struct err *err) {
+    size_t n, max = (size_t)call->page_size;
+    /* One more than asked for tells whether there is another page. */
+    struct dead_letter *letters = ARENA_ARRAY(&admin->arena, struct dead_letter, max + 1);
+    if (!dead_letters_list(admin->pg, &admin->arena, call->coupon_id, call->page_after, (int)max + 1, letters, &n, err))
+        return false;
+    bool more = n > max;
+    n = more ? max : n;
+    struct letter_message *messages = ARENA_ARRAY(&admin->arena, struct letter_message, n);
+    Coupon__V1__DeadLetter **pointers = ARENA_ARRAY(&admin->arena, Coupon__V1__DeadLetter *, n);
+    for (size_t i = 0; i < n; i++) {
+        letter_message_init(&messages[i], &letters[i]);
+        pointers[i] = &messages[i].letter;
+    }
+    char token[PAGE_TOKEN_MAX];
+    Coupon__V1__ListDeadLettersResponse response = COUPON__V1__LIST_DEAD_LETTERS_RESPONSE__INIT;
+    response.n_dead_letters = n;
+    response.dead_letters = pointers;
+    response.next_page_token = page_token(token, n ? letters[n - 1].id : 0, more);
+    call->closure(&response.base, call->call);
+    return true;
+}
+
+static bool perform_get(struct dead_letter_admin *admin, struct letters_call *call, struct err *err) {
+    struct dead_letter letter;
+    struct letter_message message;
+    bool found;
+    if (!dead_letters_get(admin->pg, &admin->arena, call->first_id, &found, &letter, err))
+        return false;
+    if (!found) {
+        answer_not_found(call);
+        return true;
+    }
+    letter_message_init(&message, &letter);
+    Coupon__V1__GetDeadLetterResponse response = COUPON__V1__GET_DEAD_LETTER_RESPONSE__INIT;
+    response.dead_letter = &message.letter;
+    call->closure(&response.base, call->call);
+    return true;
+}
+
+static bool perform_replay(struct dead_letter_admin *admin, struct letters_call *call, struct err *err) {
+    size_t n;
+    /* One more than are replayed now tells where to go on. */
+    int64_t *ids = ARENA_ARRAY(&admin->arena, int64_t, REPLAY_MAX + 1);
+    if (!dead_letters_ids(admin->pg, &admin->arena, call->first_id, call->last_id, REPLAY_MAX + 1, ids, &n, err))
+        return false;
+    if (n == 0 && call->first_id == call->last_id) {
+        answer_not_found(call);
+        return true;
+    }
+    Coupon__V1__ReplayDeadLettersResponse response = COUPON__V1__REPLAY_DEAD_LETTERS_RESPONSE__INIT;
+    response.next_id = n > REPLAY_MAX ? ids[REPLAY_MAX] : 0;
+    response.n_replays = n > REPLAY_MAX ? REPLAY_MAX : n;
+    response.replays = ARENA_ARRAY(&admin->arena, replay_t *, response.n_replays);
+    for (size_t i = 0; i < response.n_replays; i++) {
+        replay_t *replay = response.replays[i] = ARENA_ARRAY(&admin->arena, replay_t, 1);
+        coupon__v1__replay__init(replay);
+        replay->id = ids[i];
+        replay->detail = arena_zalloc(&admin->arena, DETAIL_MAX);
+        if (!replay_one(admin, replay, err))
+            return false;
+    }
+    log_info("dead_letters.replayed", LOG_INT("first_id", call->first_id), LOG_INT("last_id", call->last_id),
+             LOG_INT("n", response.n_replays));
+    call->closure(&response.base, call->call);
+    return true;
+}
+
+static bool perform_drop(struct dead_letter_admin *admin, struct letters_call *call, struct err *err) {
+    Coupon__V1__DropDeadLettersResponse response = COUPON__V1__DROP_DEAD_LETTERS_RESPONSE__INIT;
+    if (!dead_letters_drop(admin->pg, &admin->arena, call->first_id, call->last_id, &response.dropped, err))
+        return false;
+    log_info("dead_letters.dropped", LOG_INT("first_id", call->first_id), LOG_INT("last_id", call->last_id),
+             LOG_INT("n", response.dropped));
+    call->closure(&response.base, call->call);
+    return true;
+}
+
+static void run(void *arg, void **items, size_t n) {
+    struct dead_letter_admin *admin = arg;
+    for (size_t i = 0; i < n; i++) {
+        struct letters_call *call = items[i];
+        struct err err;
+        if (rpc_call_is_cancelled(call->call)) {
+            answer_dropped(call->call);
+        } else if (!pg_connect(admin->pg, &err) || !call->perform(admin, call, &err)) {
+            log_warn("dead_letters.failed", LOG_ERR(&err));
+            answer_backend(call->call, &err);
+        }
+        arena_reset(&admin->arena);
+    }
+}
+
+/* --- the service functions, on a poller's thread --- */
+
+#define CLOSURE(closure) ((ProtobufCClosure)(void (*)(void))(closure))
+
+static struct letters_call *call_of(ProtobufCClosure closure, void *closure_data,
+                                    bool (*perform)(struct dead_letter_admin *, struct letters_call *, struct err *)) {
+    struct rpc_call *rpc = rpc_call_of(closure_data);
+    struct letters_call *call = rpc_call_alloc(rpc, sizeof *call);
+    *call = (struct letters_call){.call = rpc, .closure = closure, .perform = perform};
+    return call;
+}
+
+static void enqueue(Coupon__V1__DeadLetterAdminService_Service *base, struct letters_call *call,
+                    const struct bad_fields *bad) {
+    struct dead_letter_admin *admin = (struct dead_letter_admin *)base;
+    if (!bad_fields_answer(bad, call->call) && !stage_push(admin->stage, call))
+        answer_overloaded(call->call);
+}
+
+static void read_range(struct bad_fields *bad, struct letters_call *call, int64_t first_id, int64_t last_id) {
+    call->first_id = first_id;
+    call->last_id = last_id ? last_id : first_id;
+    bad_fields_check(bad, first_id > 0, "first_id", "must be positive");
+    bad_fields_check(bad, last_id == 0 || last_id >= first_id, "last_id",
+                     "must not be below first_id; 0 means the same");
+}
+
+static void service_list_dead_letters(Coupon__V1__DeadLetterAdminService_Service *base,
+                                      const Coupon__V1__ListDeadLettersRequest *input,
+                                      Coupon__V1__ListDeadLettersResponse_Closure closure, void *closure_data) {
+    struct letters_call *call = call_of(CLOSURE(closure), closure_data, perform_list);
+    struct bad_fields bad = {0};
+    call->coupon_id = input->coupon_id;
+    page_read(&bad, input->page_size, input->page_token, &call->page_size, &call->page_after);
+    enqueue(base, call, &bad);
+}
+
+static void service_get_dead_letter(Coupon__V1__DeadLetterAdminService_Service *base,
+                                    const Coupon__V1__GetDeadLetterRequest *input,
+                                    Coupon__V1__GetDeadLetterResponse_Closure closure, void *closure_data) {
+    struct letters_call *call = call_of(CLOSURE(closure), closure_data, perform_get);
+    struct bad_fields bad = {0};
+    call->first_id = input->id;
+    bad_fields_check(&bad, input->id > 0, "id", "must be positive");
+    enqueue(base, call, &bad);
+}
+
+static void service_replay_dead_letters(Coupon__V1__DeadLetterAdminService_Service *base,
+                                        const Coupon__V1__ReplayDeadLettersRequest *input,
+                                        Coupon__V1__ReplayDeadLettersResponse_Closure closure, void *closure_data) {
+    struct letters_call *call = call_of(CLOSURE(closure), closure_data, perform_replay);
+    struct bad_fields bad = {0};
+    read_range(&bad, call, input->first_id, input->last_id);
+    enqueue(base, call, &bad);
+}
+
+static void service_drop_dead_letters(Coupon__V1__DeadLetterAdminService_Service *base,
+                                      const Coupon__V1__DropDeadLettersRequest *input,
+                                      Coupon__V1__DropDeadLettersResponse_Closure closure, void *closure_data) {
+    struct letters_call *call = call_of(CLOSURE(closure), closure_data, perform_drop);
+    struct bad_fields bad = {0};
+    read_range(&bad, call, input->first_id, input->last_id);
+    enqueue(base, call, &bad);
+}
+
+/* --- start and stop --- */
+
+struct dead_letter_admin *dead_letter_admin_start(const struct config *config, const struct pg_options *postgres,
+                                                  const struct kafka_options *kafka, struct relay *relay) {
+    static const Coupon__V1__DeadLetterAdminService_Service base =
+        COUPON__V1__DEAD_LETTER_ADMIN_SERVICE__INIT(service_);
+    struct dead_letter_admin *admin = calloc(1, sizeof *admin);
+    if (!admin)
+        abort();
+    admin->base = base;
+    admin->kafka = kafka;
+    admin->lanes = (int)config->flow_lanes;
+    admin->relay = relay;
+    admin->pg = pg_new(postgres);
+    arena_init(&admin->arena, 64 * 1024);
+    admin->stage =
+        stage_start("dead_letters", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, admin);
+    return admin;
+}
+
+ProtobufCService *dead_letter_admin_service_base(struct dead_letter_admin *admin) {
+    return &admin->base.base;
+}
+
+void dead_letter_admin_stop(struct dead_letter_admin *admin) {
+    if (!admin)
+        return;
+    stage_stop(admin->stage);
+    pg_free(admin->pg);
+    arena_deinit(&admin->arena);
+    free(admin);
+}

@@ -1,0 +1,488 @@
+/* Calls are validated on the poller's thread and queued as a `struct topics_call`, which lives in its call's memory;
+ * one thread with a connection of its own performs them, since each may wait for Kafka. */
+#include "api/topic_admin_service.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "coupon/v1/topic_admin_service.pb-c.h"
+#include "api/answer.h"
+#include "flow/stage.h"
+#include "flow/topics/keeper.h"
+#include "store/coupons.h"
+#include "store/topics.h"
+
+#define QUEUE_SIZE     64
+#define TIMEOUT_MS     5000
+#define VERSION_MAX    1000000
+#define PARTITIONS_MAX 1000 /* as kafka.partitions has it */
+
+struct topics {
+    Coupon__V1__TopicAdminService_Service base; /* first: the stubs hand back a pointer to it */
+    const struct kafka_options *kafka;
+    struct kafka_admin *admin;
+    int lanes;
+    struct stage *stage;
+    struct pg *pg;
+    struct arena arena;
+    struct topics_keeper *keeper;
+};
+
+struct topics_call {
+    struct rpc_call *call;
+    ProtobufCClosure closure;
+    /* Does the work and answers. False: a backend failed, *err says how, and the call is not answered yet. */
+    bool (*perform)(struct topics *topics, struct topics_call *call, struct err *err);
+    int version, partitions;
+    int64_t coupon_id;
+};
+
+/* --- what topics look like --- */
+
+/* Messages that the stream's consumers have not passed. */
+static bool lag_of(struct topics *topics, enum stream stream, const char *name, int partitions, int64_t *ret_lag,
+                   struct err *err) {
+    *ret_lag = 0;
+    if (partitions == 0)
+        return true;
+    size_t n = (size_t)partitions;
+    int64_t *low = ARENA_ARRAY(&topics->arena, int64_t, n), *high = ARENA_ARRAY(&topics->arena, int64_t, n);
+    int64_t *next = ARENA_ARRAY(&topics->arena, int64_t, n);
+    if (!kafka_topic_ends(topics->admin, name, partitions, TIMEOUT_MS, low, high, err))
+        return false;
+    if (!(stream == STREAM_REQUESTED
+              ? topics_issued(topics->pg, name, partitions, next, err)
+              : kafka_group_offsets(topics->admin, stream, name, partitions, TIMEOUT_MS, next, err)))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        int64_t at = next[i] > low[i] ? next[i] : low[i];
+        *ret_lag += high[i] > at ? high[i] - at : 0;
+    }
+    return true;
+}
+
+static const struct topic_version *find_version(const struct topic_version *versions, size_t n, int version) {
+    for (size_t i = 0; i < n; i++)
+        if (versions[i].version == version)
+            return &versions[i];
+    return NULL;
+}
+
+/* Whether nothing will be published to the coupon's topics any more: it is closed, and all it gave has become something
+ * and was relayed. *ret_why: what stands against it, or NULL. */
+static bool coupon_is_done(struct topics *topics, int64_t coupon_id, const char **ret_why, struct err *err) {
+    struct coupon_detail coupon;
+    int64_t waiting = 0;
+    enum coupon_outcome outcome = coupon_get(topics->pg, &topics->arena, coupon_id, &coupon, err);
+    if (outcome == COUPON_FAILED)
+        return false;
+    *ret_why = NULL;
+    if (outcome == COUPON_OK && !topics_coupon_waiting(topics->pg, coupon_id, &waiting, err))
+        return false;
+    if (outcome == COUPON_OK && coupon.row.status != COUPON_CLOSED)
+        *ret_why = "the coupon is not closed: close it first";
+    else if (outcome == COUPON_OK && coupon.row.accepted > coupon.row.issued + coupon.row.rejected)
+        *ret_why = "some of its accepted requests are not issued yet: wait for them";
+    else if (waiting > 0)
+        *ret_why = "some of its events are still in the outbox: wait for them";
+    return true;
+}
+
+typedef Coupon__V1__Topic__State state_t;
+#define STATE(name) COUPON__V1__TOPIC__STATE__STATE_##name
+
+static bool describe(struct topics *topics, const struct kafka_topic *topic, const struct topic_version *version,
+                     int target, Coupon__V1__Topic *ret, struct err *err) {
+    coupon__v1__topic__init(ret);
+    ret->name = (char *)(uintptr_t)topic->name; /* not written through */
+    ret->stream = topic->stream == STREAM_REQUESTED ? COUPON__V1__TOPIC__STREAM__STREAM_REQUESTED
+                                                    : COUPON__V1__TOPIC__STREAM__STREAM_PUBLISHED;
+    ret->version = topic->version;
+    ret->coupon_id = topic->coupon_id;
+    ret->partitions = topic->partitions;
+    if (!lag_of(topics, topic->stream, topic->name, topic->partitions, &ret->lag, err))
+        return false;
+    state_t drained = ret->lag ? STATE(DRAINING) : STATE(DRAINED);
+    if (topic->coupon_id) {
+        const char *why;
+        if (!coupon_is_done(topics, topic->coupon_id, &why, err))
+            return false;
+        ret->state = why ? STATE(ACTIVE) : drained;
+        return true;
+    }
+    if (!version) {
+        ret->state = STATE(UNKNOWN);
+        return true;
+    }
+    ret->created_partitions = version->partitions;
+    ret->lanes = version->lanes[topic->stream];
+    ret->state = topic->partitions == 0                     ? STATE(MISSING)
+                 : ret->lanes || version->version == target ? STATE(ACTIVE)
+                                                            : drained;
+    return true;
+}
+
+static bool is_listed(const struct kafka_topic *listed, size_t n, enum stream stream, int version) {
+    for (size_t i = 0; i < n; i++)
+        if (listed[i].stream == stream && listed[i].version == version && listed[i].coupon_id == 0)
+            return true;
+    return false;
+}
+
+static int by_stream_version_coupon(const void *a, const void *b) {
+    const struct kafka_topic *x = a, *y = b;
+    if (x->stream != y->stream)
+        return x->stream < y->stream ? -1 : 1;
+    if ((x->coupon_id != 0) != (y->coupon_id != 0))
+        return x->coupon_id ? 1 : -1;
+    if (x->version != y->version)
+        return x->version < y->version ? -1 : 1;
+    return x->coupon_id < y->coupon_id ? -1 : x->coupon_id > y->coupon_id;
+}
+
+/* Those that Kafka has, and those that it should have. In the arena. */
+static bool list_topics(struct topics *topics, const struct topic_version *versions, size_t n_versions,
+                        struct kafka_topic **ret_topics, size_t *ret_n, struct err *err) {
+    struct kafka_topic *listed;
+    size_t n;
+    if (!kafka_topic_list(topics->admin, TIMEOUT_MS, &listed, &n, err))
+        return false;
+    struct kafka_topic *all = ARENA_ARRAY(&topics->arena, struct kafka_topic, n + STREAMS * n_versions + 1);
+    memcpy(all, listed, n * sizeof *all);
+    size_t count = n;
+    for (size_t i = 0; i < n_versions; i++)
+        for (int stream = 0; stream < STREAMS; stream++) {
+            if (is_listed(listed, n, (enum stream)stream, versions[i].version))
+                continue;
+            all[count] = (struct kafka_topic){.stream = (enum stream)stream, .version = versions[i].version};
+            kafka_topic_name(topics->kafka, (enum stream)stream, versions[i].version, 0, all[count].name);
+            count++;
+        }
+    free(listed);
+    qsort(all, count, sizeof *all, by_stream_version_coupon);
+    *ret_topics = all;
+    *ret_n = count;
+    return true;
+}
+
+static bool read_migration(struct topics *topics, Coupon__V1__Migration *ret, struct err *err) {
+    struct topic_target target;
+    if (!topics_target(topics->pg, &target, err))
+        return false;
+    coupon__v1__migration__init(ret);
+    ret->target_version = target.version;
+    ret->lanes = STREAMS * topics->lanes;
+    ret->lanes_moved = ret->lanes - target.lanes_left[STREAM_REQUESTED] - target.lanes_left[STREAM_PUBLISHED];
+    ret->paused = target.paused;
+    return true;
+}
+
+/* --- the calls, on the stage's thread --- */
+
+static bool refuse(struct topics_call *call, int code, const char *reason, const char *message) {
+    answer_with_reason(call->call, code, reason, message);
+    return true;
+}
+
+static bool perform_list(struct topics *topics, struct topics_call *call, struct err *err) {
+    struct topic_version versions[TOPIC_VERSIONS_MAX];
+    struct kafka_topic *listed;
+    Coupon__V1__Migration migration;
+    size_t n_versions, n;
+    if (!topics_versions(topics->pg, versions, &n_versions, err) || !read_migration(topics, &migration, err) ||
+        !list_topics(topics, versions, n_versions, &listed, &n, err))
+        return false;
+    Coupon__V1__Topic *messages = ARENA_ARRAY(&topics->arena, Coupon__V1__Topic, n);
+    Coupon__V1__Topic **pointers = ARENA_ARRAY(&topics->arena, Coupon__V1__Topic *, n);
+    for (size_t i = 0; i < n; i++) {
+        pointers[i] = &messages[i];
+        if (!describe(topics, &listed[i], find_version(versions, n_versions, listed[i].version),
+                      migration.target_version, &messages[i], err))
+            return false;
+    }
+    Coupon__V1__ListTopicsResponse response = COUPON__V1__LIST_TOPICS_RESPONSE__INIT;
+    response.n_topics = n;
+    response.topics = pointers;
+    response.migration = &migration;
+    call->closure(&response.base, call->call);
+    return true;
+}
+
+/* Both responses that hold a migration are alike but for their names. */
+static bool answer_migration(struct topics *topics, struct topics_call *call,
+                             const ProtobufCMessageDescriptor *descriptor, struct err *err) {
+    Coupon__V1__Migration migration;
+    if (!read_migration(topics, &migration, err))
+        return false;
+    Coupon__V1__MigrateTopicsResponse response = COUPON__V1__MIGRATE_TOPICS_RESPONSE__INIT;
+    response.base.descriptor = descriptor;
+    response.migration = &migration;
+    call->closure(&response.base, call->call);
+    return true;
+}
+
+/* The new version's topics, with exactly these partitions. *ret_differs: one that exists has another number. */
+static bool make_version(struct topics *topics, int version, int partitions, bool *ret_differs, struct err *err) {
+    *ret_differs = false;
+    for (int stream = 0; stream < STREAMS; stream++) {
+        char name[KAFKA_TOPIC_MAX];
+        const char *const names[] = {name};
+        int have;
+        kafka_topic_name(topics->kafka, (enum stream)stream, version, 0, name);
+        if (!kafka_topic_create(topics->admin, names, 1, partitions, TIMEOUT_MS, NULL, err) ||
+            !kafka_topic_partitions(topics->admin, name, TIMEOUT_MS, &have, err))
+            return false;
+        /* 0: so new that this broker has not heard of it yet. */
+        if (have && have != partitions)
+            *ret_differs = true;
+    }
+    return *ret_differs || topics_add_version(topics->pg, version, partitions, err);
+}
+
+static bool perform_migrate(struct topics *topics, struct topics_call *call, struct err *err) {
+    struct topic_version versions[TOPIC_VERSIONS_MAX];
+    size_t n;
+    if (!topics_versions(topics->pg, versions, &n, err))
+        return false;
+    const struct topic_version *known = find_version(versions, n, call->version);
+    char message[200];
+    int partitions = known ? known->partitions : call->partitions;
+    bool differs = known && call->partitions && call->partitions != known->partitions;
+    if (!known && call->partitions == 0) {
+        answer_bad_fields(call->call,
+                          &(struct bad_field){"partitions", "must be from 1 to 1000, since this version is new"}, 1);
+        return true;
+    }
+    if (!differs && !make_version(topics, call->version, partitions, &differs, err)) {
+        if (err->code != ERR_CONFLICT)
+            return false;
+        return refuse(call, RPC_FAILED_PRECONDITION, "TOPIC_VERSIONS_FULL", err->text);
+    }
+    if (differs) {
+        snprintf(message, sizeof message,
+                 "a topic of version %d exists with another number of partitions: choose another version, or leave "
+                 "partitions out",
+                 call->version);
+        return refuse(call, RPC_FAILED_PRECONDITION, "TOPIC_EXISTS", message);
+    }
+    if (!topics_set_target(topics->pg, call->version, err))
+        return false;
+    log_info("topics.migrate", LOG_INT("to_version", call->version), LOG_INT("partitions", partitions));
+    return answer_migration(topics, call, &coupon__v1__migrate_topics_response__descriptor, err);
+}
+
+static bool perform_pause(struct topics *topics, struct topics_call *call, struct err *err) {
+    if (!topics_set_paused(topics->pg, true, err))
+        return false;
+    log_info("topics.paused", LOG_STR("then", "couponctl topics migrate continues"));
+    return answer_migration(topics, call, &coupon__v1__pause_migration_response__descriptor, err);
+}
+
+/* The topics of a version or a coupon that exist: their names, and whether consumers have passed all of them. */
+struct doomed {
+    size_t n;
+    char names[STREAMS][KAFKA_TOPIC_MAX];
+    const char *pointers[STREAMS];
+    int64_t lag;
+};
+
+static bool find_doomed(struct topics *topics, int version, int64_t coupon_id, struct doomed *ret, struct err *err) {
+    *ret = (struct doomed){0};
+    for (int stream = 0; stream < STREAMS; stream++) {
+        char *name = ret->names[ret->n];
+        int partitions;
+        int64_t lag;
+        kafka_topic_name(topics->kafka, (enum stream)stream, version, coupon_id, name);
+        if (!kafka_topic_partitions(topics->admin, name, TIMEOUT_MS, &partitions, err) ||
+            !lag_of(topics, (enum stream)stream, name, partitions, &lag, err))
+            return false;
+        ret->lag += lag;
+        if (partitions > 0) {
+            ret->pointers[ret->n] = name;
+            ret->n++;
+        }
+    }
+    return true;
+}
+
+/* Both responses that list names are alike but for their names. `version`: 0 for a coupon's own topics. */
+static bool destroy(struct topics *topics, struct topics_call *call, const struct doomed *doomed, int version,
+                    const ProtobufCMessageDescriptor *descriptor, struct err *err) {
+    if (!kafka_topic_delete(topics->admin, doomed->pointers, doomed->n, TIMEOUT_MS, err) ||
+        !topics_forget(topics->pg, doomed->pointers, doomed->n, version, err))
+        return false;
+    for (size_t i = 0; i < doomed->n; i++)
+        log_info("topics.deleted", LOG_STR("topic", doomed->names[i]));
+    char *names[STREAMS];
+    for (size_t i = 0; i < doomed->n; i++)
+        names[i] = (char *)(uintptr_t)doomed->pointers[i]; /* not written through */
+    Coupon__V1__DeleteTopicsResponse response = COUPON__V1__DELETE_TOPICS_RESPONSE__INIT;
+    response.base.descriptor = descriptor;
+    response.n_topics = doomed->n;
+    response.topics = names;
+    call->closure(&response.base, call->call);
+    return true;
+}
+
+static bool refuse_lag(struct topics_call *call, const struct doomed *doomed) {
+    char message[160];
+    snprintf(message, sizeof message, "%" PRId64 " messages have not been consumed yet: wait for them", doomed->lag);
+    return refuse(call, RPC_FAILED_PRECONDITION, "TOPIC_NOT_DRAINED", message);
+}
+
+static bool perform_delete(struct topics *topics, struct topics_call *call, struct err *err) {
+    struct topic_version versions[TOPIC_VERSIONS_MAX];
+    struct topic_target target;
+    struct doomed doomed;
+    size_t n;
+    if (!topics_versions(topics->pg, versions, &n, err) || !topics_target(topics->pg, &target, err) ||
+        !find_doomed(topics, call->version, 0, &doomed, err))
+        return false;
+    const struct topic_version *version = find_version(versions, n, call->version);
+    if (!version && doomed.n == 0)
+        return refuse(call, RPC_NOT_FOUND, "TOPIC_NOT_FOUND", "there are no topics of this version");
+    if (call->version == target.version)
+        return refuse(call, RPC_FAILED_PRECONDITION, "TOPIC_IN_USE",
+                      "lanes publish to this version: migrate to another one first");
+    if (version && version->lanes[STREAM_REQUESTED] + version->lanes[STREAM_PUBLISHED] > 0)
+        return refuse(call, RPC_FAILED_PRECONDITION, "TOPIC_IN_USE",
+                      "some lanes still publish to this version: wait for the migration, or continue it");
+    if (doomed.lag > 0)
+        return refuse_lag(call, &doomed);
+    return destroy(topics, call, &doomed, call->version, &coupon__v1__delete_topics_response__descriptor, err);
+}
+
+static bool perform_retire(struct topics *topics, struct topics_call *call, struct err *err) {
+    struct doomed doomed;
+    const char *why;
+    if (!coupon_is_done(topics, call->coupon_id, &why, err) || !find_doomed(topics, 1, call->coupon_id, &doomed, err))
+        return false;
+    if (doomed.n == 0)
+        return refuse(call, RPC_NOT_FOUND, "TOPIC_NOT_FOUND", "this coupon has no topics of its own");
+    if (why)
+        return refuse(call, RPC_FAILED_PRECONDITION, "TOPIC_IN_USE", why);
+    if (doomed.lag > 0)
+        return refuse_lag(call, &doomed);
+    return destroy(topics, call, &doomed, 0, &coupon__v1__retire_coupon_topics_response__descriptor, err);
+}
+
+static void run(void *arg, void **items, size_t n) {
+    struct topics *topics = arg;
+    for (size_t i = 0; i < n; i++) {
+        struct topics_call *call = items[i];
+        struct err err;
+        if (rpc_call_is_cancelled(call->call)) {
+            answer_dropped(call->call);
+        } else if (!pg_connect(topics->pg, &err) || !call->perform(topics, call, &err)) {
+            log_warn("topics.failed", LOG_ERR(&err));
+            answer_backend(call->call, &err);
+        }
+        arena_reset(&topics->arena);
+    }
+}
+
+/* --- the service functions, on a poller's thread --- */
+
+#define CLOSURE(closure) ((ProtobufCClosure)(void (*)(void))(closure))
+
+static struct topics_call *call_of(ProtobufCClosure closure, void *closure_data,
+                                   bool (*perform)(struct topics *, struct topics_call *, struct err *)) {
+    struct rpc_call *rpc = rpc_call_of(closure_data);
+    struct topics_call *call = rpc_call_alloc(rpc, sizeof *call);
+    *call = (struct topics_call){.call = rpc, .closure = closure, .perform = perform};
+    return call;
+}
+
+static void enqueue(Coupon__V1__TopicAdminService_Service *base, struct topics_call *call,
+                    const struct bad_fields *bad) {
+    struct topics *topics = (struct topics *)base;
+    if (!bad_fields_answer(bad, call->call) && !stage_push(topics->stage, call))
+        answer_overloaded(call->call);
+}
+
+static void check_version(struct bad_fields *bad, int version) {
+    bad_fields_check(bad, version >= 1 && version <= VERSION_MAX, "version", "must be from 1 to 1000000");
+}
+
+static void service_list_topics(Coupon__V1__TopicAdminService_Service *base, const Coupon__V1__ListTopicsRequest *input,
+                                Coupon__V1__ListTopicsResponse_Closure closure, void *closure_data) {
+    (void)input;
+    enqueue(base, call_of(CLOSURE(closure), closure_data, perform_list), &(struct bad_fields){0});
+}
+
+static void service_migrate_topics(Coupon__V1__TopicAdminService_Service *base,
+                                   const Coupon__V1__MigrateTopicsRequest *input,
+                                   Coupon__V1__MigrateTopicsResponse_Closure closure, void *closure_data) {
+    struct topics_call *call = call_of(CLOSURE(closure), closure_data, perform_migrate);
+    struct bad_fields bad = {0};
+    call->version = input->version;
+    call->partitions = input->partitions;
+    check_version(&bad, input->version);
+    bad_fields_check(&bad, input->partitions >= 0 && input->partitions <= PARTITIONS_MAX, "partitions",
+                     "must be from 1 to 1000, or 0 for those of a version that exists");
+    enqueue(base, call, &bad);
+}
+
+static void service_pause_migration(Coupon__V1__TopicAdminService_Service *base,
+                                    const Coupon__V1__PauseMigrationRequest *input,
+                                    Coupon__V1__PauseMigrationResponse_Closure closure, void *closure_data) {
+    (void)input;
+    enqueue(base, call_of(CLOSURE(closure), closure_data, perform_pause), &(struct bad_fields){0});
+}
+
+static void service_delete_topics(Coupon__V1__TopicAdminService_Service *base,
+                                  const Coupon__V1__DeleteTopicsRequest *input,
+                                  Coupon__V1__DeleteTopicsResponse_Closure closure, void *closure_data) {
+    struct topics_call *call = call_of(CLOSURE(closure), closure_data, perform_delete);
+    struct bad_fields bad = {0};
+    call->version = input->version;
+    check_version(&bad, input->version);
+    enqueue(base, call, &bad);
+}
+
+static void service_retire_coupon_topics(Coupon__V1__TopicAdminService_Service *base,
+                                         const Coupon__V1__RetireCouponTopicsRequest *input,
+                                         Coupon__V1__RetireCouponTopicsResponse_Closure closure, void *closure_data) {
+    struct topics_call *call = call_of(CLOSURE(closure), closure_data, perform_retire);
+    struct bad_fields bad = {0};
+    call->coupon_id = input->coupon_id;
+    bad_fields_check(&bad, input->coupon_id > 0, "coupon_id", "must be positive");
+    enqueue(base, call, &bad);
+}
+
+/* --- start and stop --- */
+
+struct topics *topics_start(const struct config *config, const struct pg_options *postgres,
+                            const struct kafka_options *kafka, struct kafka_admin *admin) {
+    static const Coupon__V1__TopicAdminService_Service base = COUPON__V1__TOPIC_ADMIN_SERVICE__INIT(service_);
+    struct topics *topics = calloc(1, sizeof *topics);
+    if (!topics)
+        abort();
+    topics->base = base;
+    topics->kafka = kafka;
+    topics->admin = admin;
+    topics->lanes = (int)config->flow_lanes;
+    topics->pg = pg_new(postgres);
+    arena_init(&topics->arena, 64 * 1024);
+    topics->stage =
+        stage_start("topics", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, topics);
+    topics->keeper = topics_keeper_start(postgres, kafka, admin);
+    return topics;
+}
+
+ProtobufCService *topics_service_base(struct topics *topics) {
+    return &topics->base.base;
+}
+
+void topics_stop(struct topics *topics) {
+    if (!topics)
+        return;
+    stage_stop(topics->stage);
+    topics_keeper_stop(topics->keeper);
+    pg_free(topics->pg);
+    arena_deinit(&topics->arena);
+    free(topics);
+}

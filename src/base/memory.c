@@ -1,0 +1,32 @@
+#include "base/memory.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void *memory_must(void *memory) {
+    static const char line[] = "level=error event=memory.exhausted\n";
+    if (!memory) {
+        /* Neither stdio nor the log: both may want memory. */
+        ssize_t written = write(STDERR_FILENO, line, sizeof line - 1);
+        (void)written;
+        abort();
+    }
+    return memory;
+}
+
+void *memory_new(size_t n, size_t size) {
+    return memory_must(calloc(n ? n : 1, size ? size : 1));
+}
+
+void *memory_resize(void *memory, size_t n, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(n, size, &bytes))
+        bytes = SIZE_MAX; /* more than there is */
+    return memory_must(realloc(memory, bytes ? bytes : 1));
+}
+
+char *memory_copy(const char *text) {
+    return memory_must(strdup(text));
+}

@@ -1,0 +1,556 @@
+/* Reading and checking the settings; see config.h. Refusals never repeat the value of a setting that may hold a
+ * password. */
+#include "config/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/table.h"
+#include "store/pg.h"
+
+/* Where a setting is kept. */
+static void *field_of(struct config *config, const struct setting *setting) {
+    return (char *)config + setting->offset;
+}
+
+static bool is_string(const struct setting *setting) {
+    return setting->type != TYPE_INT && setting->type != TYPE_BOOL && setting->type != TYPE_LOG_LEVEL &&
+           setting->type != TYPE_TOPIC_STRATEGY;
+}
+
+/* All of [at, end) is digits, and as a number no more than `max`. */
+static bool is_number_up_to(const char *at, const char *end, long max) {
+    if (at == end || end - at > 9)
+        return false;
+    long value = 0;
+    for (; at < end; at++) {
+        if (!isdigit((unsigned char)*at))
+            return false;
+        value = value * 10 + (*at - '0');
+    }
+    return value <= max;
+}
+
+static bool is_made_of(const char *at, const char *end, const char *more) {
+    for (; at < end; at++) {
+        if (!isalnum((unsigned char)*at) && !strchr(more, *at))
+            return false;
+    }
+    return true;
+}
+
+/* The end of the host at `at`: a name, an IPv4 address, or an IPv6 address in brackets. NULL if it is none. */
+static const char *end_of_host(const char *at) {
+    if (*at == '[') {
+        const char *close = strchr(at, ']');
+        return close && close > at + 1 && is_made_of(at + 1, close, ":.%") ? close + 1 : NULL;
+    }
+    const char *end = at + strcspn(at, ":/");
+    return end > at && is_made_of(at, end, ".-_") ? end : NULL;
+}
+
+static bool is_listen_address(const char *value) {
+    const char *colon = end_of_host(value);
+    return colon && *colon == ':' && is_number_up_to(colon + 1, colon + strlen(colon), 65535);
+}
+
+static bool is_redis_url(const char *value) {
+    static const char scheme[] = "redis://";
+    if (strncmp(value, scheme, sizeof scheme - 1) != 0)
+        return false;
+    const char *at = value + sizeof scheme - 1;
+    const char *authority_end = at + strcspn(at, "/"), *credentials_end = memchr(at, '@', (size_t)(authority_end - at));
+    if (credentials_end) {
+        /* Percent signs stand for what can't stand for itself; libc's ctype would take more than ASCII. */
+        if (!memchr(at, ':', (size_t)(credentials_end - at)) || strcspn(at, " \t") < (size_t)(credentials_end - at))
+            return false;
+        at = credentials_end + 1;
+    }
+    if (*at && *at != '/') {
+        at = end_of_host(at);
+        if (!at)
+            return false;
+        if (*at == ':') {
+            const char *end = at + strcspn(at, "/");
+            if (!is_number_up_to(at + 1, end, 65535))
+                return false;
+            at = end;
+        }
+    }
+    /* Redis itself knows how many databases it has; 9,999 is more than anyone configures. */
+    return *at == '\0' || (*at == '/' && (at[1] == '\0' || is_number_up_to(at + 1, at + strlen(at), 9999)));
+}
+
+static bool is_valid_string(const struct setting *setting, const char *value) {
+    int64_t len = (int64_t)strlen(value);
+    switch (setting->type) {
+    case TYPE_LISTEN:
+        return is_listen_address(value);
+    case TYPE_REDIS_URL:
+        return is_redis_url(value);
+    case TYPE_TOPIC_PREFIX:
+        return len <= setting->max && is_made_of(value, value + len, "._-");
+    default:
+        return len >= setting->min && len <= setting->max;
+    }
+}
+
+static bool refuse_value(const struct setting *setting, const char *value, const char *where, const char *what,
+                         struct err *err) {
+    char expected[120], shown[100] = "";
+    if (setting->type != TYPE_TEXT && setting->type != TYPE_REDIS_URL)
+        snprintf(shown, sizeof shown, " \"%.80s\"", value);
+    return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s:%s %s; expected %s", where, setting->key, shown, what,
+                   setting_expectation(setting, expected));
+}
+
+static bool assign_int(int64_t *ret, const struct setting *setting, const char *value, const char *where,
+                       struct err *err) {
+    char *end;
+    errno = 0;
+    long long number = strtoll(value, &end, 10);
+    /* strtoll would take leading space and a plus sign. */
+    if (end == value || *end != '\0' || (!isdigit((unsigned char)value[0]) && value[0] != '-'))
+        return refuse_value(setting, value, where, "is not a whole number", err);
+    if (errno == ERANGE || number < setting->min || number > setting->max)
+        return refuse_value(setting, value, where, "is out of range", err);
+    *ret = number;
+    return true;
+}
+
+static char *copy_of(const char *text) {
+    char *copy = strdup(text);
+    if (!copy)
+        abort();
+    return copy;
+}
+
+static bool assign(struct config *config, const struct setting *setting, const char *value, const char *where,
+                   struct err *err) {
+    void *field = field_of(config, setting);
+    if (setting->type == TYPE_TOPIC_STRATEGY) {
+        bool per_coupon = strcmp(value, "per_coupon") == 0;
+        if (!per_coupon && strcmp(value, "key") != 0)
+            return refuse_value(setting, value, where, "is not a strategy", err);
+        *(enum topic_strategy *)field = per_coupon ? TOPIC_STRATEGY_PER_COUPON : TOPIC_STRATEGY_KEY;
+        return true;
+    }
+    if (setting->type == TYPE_BOOL) {
+        bool yes = strcmp(value, "true") == 0;
+        if (!yes && strcmp(value, "false") != 0)
+            return refuse_value(setting, value, where, "is neither", err);
+        *(bool *)field = yes;
+        return true;
+    }
+    if (setting->type == TYPE_INT)
+        return assign_int(field, setting, value, where, err);
+    if (setting->type == TYPE_LOG_LEVEL) {
+        if (!log_level_parse(value, field))
+            return refuse_value(setting, value, where, "is not a level", err);
+        return true;
+    }
+    if (!is_valid_string(setting, value))
+        return refuse_value(setting, value, where, "is not valid", err);
+    char *copy = copy_of(value);
+    free(*(char **)field);
+    *(char **)field = copy;
+    return true;
+}
+
+/* Levenshtein distance; `b` is one of our keys, so it is short. */
+static size_t distance(const char *a, const char *b) {
+    size_t row[64];
+    size_t len_b = strlen(b);
+    for (size_t j = 0; j <= len_b; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= len_b; j++) {
+            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            size_t moved = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            row[j] = moved < replaced ? moved : replaced;
+        }
+    }
+    return row[len_b];
+}
+
+static bool refuse_key(const char *key, const char *where, struct err *err) {
+    const struct setting *closest = &settings[0];
+    for (size_t i = 1; i < n_settings; i++) {
+        if (distance(key, settings[i].key) < distance(key, closest->key))
+            closest = &settings[i];
+    }
+    /* Half of the key is wrong: that is no slip any more, but the closest still shows how keys look. */
+    bool is_slip = distance(key, closest->key) <= strlen(closest->key) / 2;
+    return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: there is no setting %.100s; %s %s", where, key,
+                   is_slip ? "did you mean" : "--help lists all, the closest is", closest->key);
+}
+
+/* --- librdkafka's properties --- */
+
+#define KAFKA_PREFIX "kafka."
+
+static void keep_property(struct config *config, const char *name, const char *value) {
+    struct kafka_property *property = config->kafka_properties, *end = property + config->n_kafka_properties;
+    while (property < end && strcmp(property->name, name) != 0)
+        property++;
+    if (property < end) {
+        free(property->value);
+        property->value = copy_of(value);
+        return;
+    }
+    size_t n = config->n_kafka_properties + 1;
+    config->kafka_properties = realloc(config->kafka_properties, n * sizeof *config->kafka_properties);
+    if (!config->kafka_properties)
+        abort();
+    config->kafka_properties[n - 1] = (struct kafka_property){copy_of(name), copy_of(value)};
+    config->n_kafka_properties = n;
+}
+
+static bool set_property(struct config *config, const char *key, const char *value, const char *where,
+                         struct err *err) {
+    const char *name = key + sizeof KAFKA_PREFIX - 1;
+    struct err problem, unknown;
+    if (!kafka_check_property(name, value, &problem)) {
+        refuse_key(key, where, &unknown);
+        bool is_known = problem.code != ERR_NOT_FOUND;
+        return is_known
+                   ? err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %.100s: %s", where, key, problem.text)
+                   : err_set(err, ERR_INVALID, BACKEND_NONE, "%s (nor does librdkafka have %.80s)", unknown.text, name);
+    }
+    keep_property(config, name, value);
+    return true;
+}
+
+/* --- values from files --- */
+
+#define FILE_PREFIX    "file:"
+#define FILE_MAX_BYTES (64 * 1024)
+
+/* The file's text, to be freed, or NULL. Its content is never told. */
+static char *read_secret(const char *path, const char *key, const char *where, struct err *err) {
+    FILE *file = fopen(path, "re");
+    if (!file) {
+        err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s: %s can't be opened: %s", where, key, path, strerror(errno));
+        return NULL;
+    }
+    char *text = calloc(1, FILE_MAX_BYTES + 1);
+    if (!text)
+        abort();
+    size_t len = fread(text, 1, FILE_MAX_BYTES, file);
+    const char *wrong = ferror(file)                  ? "can't be read"
+                        : len == FILE_MAX_BYTES       ? "is longer than 64 KiB"
+                        : strlen(text) != len         ? "has a NUL byte"
+                        : strspn(text, "\r\n") == len ? "is empty"
+                                                      : NULL;
+    fclose(file);
+    if (wrong) {
+        err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s: %s %s", where, key, path, wrong);
+        free(text);
+        return NULL;
+    }
+    while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+        text[--len] = 0;
+    return text;
+}
+
+static bool set_plain(struct config *config, const char *key, const char *value, const char *where, struct err *err) {
+    for (size_t i = 0; i < n_settings; i++) {
+        if (strcmp(settings[i].key, key) == 0)
+            return assign(config, &settings[i], value, where, err);
+    }
+    if (strncmp(key, KAFKA_PREFIX, sizeof KAFKA_PREFIX - 1) == 0)
+        return set_property(config, key, value, where, err);
+    return refuse_key(key, where, err);
+}
+
+static bool set(struct config *config, const char *key, const char *value, const char *where, struct err *err) {
+    if (strncmp(value, FILE_PREFIX, sizeof FILE_PREFIX - 1) != 0)
+        return set_plain(config, key, value, where, err);
+    char *text = read_secret(value + sizeof FILE_PREFIX - 1, key, where, err);
+    bool ok = text && set_plain(config, key, text, where, err);
+    free(text);
+    return ok;
+}
+
+void config_init(struct config *config) {
+    memset(config, 0, sizeof *config);
+    for (size_t i = 0; i < n_settings; i++) {
+        if (!assign(config, &settings[i], settings[i].preset, "default", NULL))
+            abort(); /* the table contradicts itself */
+    }
+}
+
+void config_deinit(struct config *config) {
+    if (!config)
+        return;
+    for (size_t i = 0; i < n_settings; i++) {
+        if (!is_string(&settings[i]))
+            continue;
+        char **field = field_of(config, &settings[i]);
+        free(*field);
+        *field = NULL;
+    }
+    for (size_t i = 0; i < config->n_kafka_properties; i++) {
+        free(config->kafka_properties[i].name);
+        free(config->kafka_properties[i].value);
+    }
+    free(config->kafka_properties);
+    config->kafka_properties = NULL;
+    config->n_kafka_properties = 0;
+}
+
+bool config_set(struct config *config, const char *assignment, struct err *err) {
+    const char *equals = strchr(assignment, '=');
+    if (!equals || equals == assignment)
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "--set: \"%.100s\" assigns nothing; expected key=value",
+                       assignment);
+    char *key = strndup(assignment, (size_t)(equals - assignment));
+    if (!key)
+        abort();
+    bool ok = set(config, key, equals + 1, "--set", err);
+    free(key);
+    return ok;
+}
+
+/* Reading a file. inih has no line numbers in its handler, so its reader, which is ours, counts them: inih handles a
+ * line before it asks for the next. */
+struct ini_source {
+    FILE *file;
+    const char *path;
+    struct config *config;
+    struct err *err;
+    char *line; /* of getline */
+    size_t line_cap;
+    int line_number; /* of the line that is being handled */
+    bool failed;     /* *err is filled, the rest is not looked at */
+};
+
+/* inih as Debian builds it takes lines up to 200 bytes unless told otherwise in these; other builds have it as a
+ * constant, hence weak. 4,096 bytes are a postgres.url with room for its key. */
+#define LINE_MAX_BYTES 4200
+extern bool ini_use_stack __attribute__((weak));
+extern int ini_max_line __attribute__((weak));
+extern int ini_initial_alloc __attribute__((weak));
+
+static void allow_long_lines(void) {
+    if (!&ini_use_stack || !&ini_max_line || !&ini_initial_alloc)
+        return;
+    ini_use_stack = false;
+    ini_max_line = ini_initial_alloc = LINE_MAX_BYTES;
+}
+
+static char *fail_line(struct ini_source *source, const char *what) {
+    source->failed = true;
+    err_set(source->err, ERR_INVALID, BACKEND_NONE, "%s:%d: %s", source->path, source->line_number, what);
+    return NULL;
+}
+
+/* inih's ini_reader: the next line, cut to what inih can't misunderstand. */
+static char *read_line(char *out, int room, void *stream) {
+    struct ini_source *source = stream;
+    if (source->failed)
+        return NULL;
+    ssize_t read = getline(&source->line, &source->line_cap, source->file);
+    if (read < 0)
+        return NULL;
+    source->line_number++;
+
+    const char *line = source->line;
+    size_t len = (size_t)read;
+    if (strlen(line) != len)
+        return fail_line(source, "this line has a NUL byte; expected a text file");
+    /* inih would take an indented line for more of the value before it. */
+    size_t indent = strspn(line, " \t");
+    line += indent;
+    len -= indent;
+    if (len >= (size_t)room)
+        return fail_line(source, "this line is too long; give the setting by --set");
+    return memcpy(out, line, len + 1);
+}
+
+/* inih's ini_handler: 0 is an error. */
+static int handle_setting(void *user, const char *section, const char *name, const char *value) {
+    struct ini_source *source = user;
+    if (source->failed)
+        return 0;
+    char where[300], key[120];
+    snprintf(where, sizeof where, "%s:%d", source->path, source->line_number);
+    snprintf(key, sizeof key, "%s%s%s", section, section[0] ? "." : "", name);
+    source->failed = !set(source->config, key, value, where, source->err);
+    return !source->failed;
+}
+
+bool config_read_file(struct config *config, const char *path, struct err *err) {
+    struct ini_source source = {.path = path, .config = config, .err = err};
+    source.file = fopen(path, "re");
+    if (!source.file)
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: can't be opened: %s", path, strerror(errno));
+
+    allow_long_lines();
+    int bad_line = ini_parse_stream(read_line, &source, handle_setting, &source);
+    int read_errno = ferror(source.file) ? errno : 0;
+    fclose(source.file);
+    free(source.line);
+
+    if (read_errno)
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: can't be read: %s", path, strerror(read_errno));
+    if (bad_line < 0)
+        abort(); /* out of memory */
+    /* inih tells the first bad line; when it is not the one that we refused, then inih could not parse it. */
+    if (bad_line > 0 && !(source.failed && source.line_number == bad_line))
+        return err_set(err, ERR_INVALID, BACKEND_NONE,
+                       "%s:%d: this line is not understood; expected [section], key = value, or a comment (; or #)",
+                       path, bad_line);
+    return !source.failed;
+}
+
+/* --- the environment --- */
+
+#define VARIABLE_PREFIX "COUPONSD_SET_"
+
+/* The key that a variable's name stands for: a setting's, dots written as underscores, or else one of librdkafka's
+ * properties, whose names have no underscores. */
+static void key_of_variable(const char *name, size_t len, char ret_key[static 120]) {
+    if (len > 119)
+        len = 119;
+    for (size_t i = 0; i < len; i++)
+        ret_key[i] = (char)tolower((unsigned char)name[i]);
+    ret_key[len] = 0;
+    for (size_t i = 0; i < n_settings; i++) {
+        char plain[120];
+        snprintf(plain, sizeof plain, "%s", settings[i].key);
+        for (char *dot = plain; (dot = strchr(dot, '.')) != NULL;)
+            *dot = '_';
+        if (strcmp(plain, ret_key) == 0) {
+            snprintf(ret_key, 120, "%s", settings[i].key);
+            return;
+        }
+    }
+    for (char *at = ret_key; (at = strchr(at, '_')) != NULL;)
+        *at = '.';
+}
+
+bool config_read_environment(struct config *config, char *const *environment, struct err *err) {
+    for (; *environment; environment++) {
+        const char *name = *environment, *equals = strchr(name, '=');
+        if (!equals || strncmp(name, VARIABLE_PREFIX, sizeof VARIABLE_PREFIX - 1) != 0)
+            continue;
+        char key[120], where[160];
+        const char *rest = name + sizeof VARIABLE_PREFIX - 1;
+        key_of_variable(rest, (size_t)(equals - rest), key);
+        snprintf(where, sizeof where, "environment: %.*s", (int)(equals - name < 120 ? equals - name : 120), name);
+        if (!set(config, key, equals + 1, where, err))
+            return false;
+    }
+    return true;
+}
+
+/* --- all of it together --- */
+
+/* Whatever could mean something in a URL is written as %XX. */
+static size_t percent_encode(char *out, const char *text) {
+    size_t len = 0;
+    for (; *text; text++) {
+        if (isalnum((unsigned char)*text))
+            out[len++] = *text;
+        else
+            len += (size_t)sprintf(out + len, "%%%02X", (unsigned char)*text);
+    }
+    out[len] = 0;
+    return len;
+}
+
+/* redis.username and redis.password take the place of what redis.url has. */
+static bool add_redis_credentials(struct config *config, struct err *err) {
+    static const char scheme[] = "redis://";
+    if (!*config->redis_password) {
+        if (*config->redis_username)
+            return err_set(err, ERR_INVALID, BACKEND_NONE,
+                           "redis.username is set without redis.password: set both, or have both in redis.url");
+        return true;
+    }
+    const char *rest = config->redis_url + sizeof scheme - 1, *at = memchr(rest, '@', strcspn(rest, "/"));
+    rest = at ? at + 1 : rest;
+    char *url = malloc(sizeof scheme + 3 * strlen(config->redis_username) + 3 * strlen(config->redis_password) +
+                       strlen(rest) + 3);
+    if (!url)
+        abort();
+    size_t len = (size_t)sprintf(url, "%s", scheme);
+    len += percent_encode(url + len, config->redis_username);
+    url[len++] = ':';
+    len += percent_encode(url + len, config->redis_password);
+    sprintf(url + len, "@%s", rest);
+    free(config->redis_url);
+    config->redis_url = url;
+    return true;
+}
+
+static bool check(const struct config *config, struct err *err) {
+    struct err problem;
+    if (!pg_check_url(config->postgres_url, &problem))
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "postgres.url: %s", problem.text);
+    const struct {
+        const char *key;
+        int64_t batch_max;
+    } batches[] = {
+        {"gate.batch_max", config->gate_batch_max},
+        {"admit.batch_max", config->admit_batch_max},
+        {"status.batch_max", config->status_batch_max},
+    };
+    for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++) {
+        if (batches[i].batch_max > config->flow_queue_size)
+            return err_set(err, ERR_INVALID, BACKEND_NONE,
+                           "%s (%" PRId64 ") is larger than flow.queue_size (%" PRId64
+                           "), the queue it is taken from; lower the one or raise the other",
+                           batches[i].key, batches[i].batch_max, config->flow_queue_size);
+    }
+    return true;
+}
+
+static bool is_loopback(const char *listen) {
+    static const char *const hosts[] = {"127.", "[::1]:", "localhost:"};
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        if (strncmp(listen, hosts[i], strlen(hosts[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Who could listen in, and who could pretend. */
+static bool check_access(const struct config *config, struct err *err) {
+    bool has_tls = config->grpc_tls_certificate[0];
+    if (has_tls != (config->grpc_tls_key[0] != '\0'))
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s is set without %s: TLS needs both",
+                       has_tls ? "grpc.tls_certificate" : "grpc.tls_key",
+                       has_tls ? "grpc.tls_key" : "grpc.tls_certificate");
+    if (config->grpc_tls_client_ca[0] && !has_tls)
+        return err_set(
+            err, ERR_INVALID, BACKEND_NONE,
+            "grpc.tls_client_ca is set without grpc.tls_certificate: clients show certificates over TLS only");
+    if (config->grpc_tls_client_optional && !config->grpc_tls_client_ca[0])
+        return err_set(err, ERR_INVALID, BACKEND_NONE,
+                       "grpc.tls_client_optional is set without grpc.tls_client_ca, which says who signs them");
+    if ((config->access_callers[0] || config->access_admins[0] || config->access_observers[0]) &&
+        !config->grpc_tls_client_ca[0])
+        return err_set(err, ERR_INVALID, BACKEND_NONE,
+                       "access.callers, access.admins and access.observers are names in client certificates: set "
+                       "grpc.tls_client_ca, or give roles to tokens (access.tokens)");
+    if (!has_tls && !config->grpc_plaintext_anywhere && !is_loopback(config->grpc_listen))
+        return err_set(err, ERR_INVALID, BACKEND_NONE,
+                       "grpc.listen: %.100s is not loopback, and there is no TLS: set grpc.tls_certificate and "
+                       "grpc.tls_key, or grpc.plaintext_anywhere=true where the network is trusted",
+                       config->grpc_listen);
+    return true;
+}
+
+bool config_finish(struct config *config, struct err *err) {
+    return check(config, err) && check_access(config, err) && add_redis_credentials(config, err);
+}

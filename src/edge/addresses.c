@@ -1,0 +1,127 @@
+/* What is remembered of the addresses that clients come from:
+ *
+ * - Whose connections were cut off lately: who comes back gets less patience, and soon none for a while.
+ * - How many connections wait for their first call, and how many came and went without one. To take a connection costs
+ *   more than a call does, so who only connects has to do it slowly. Whoever calls may have as many as he likes.
+ *
+ * A table of fixed size; an address that meets another in its place takes it over. Any thread. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "edge/addresses.h"
+
+#define PLACES       1024
+#define FORGET_MS    2000 /* an offence is forgotten after that time without another */
+#define REMEMBER_MAX 8    /* no more than so many are remembered */
+
+#define WAITING_MAX  1000
+/* Connections that came and went without a call: so many at once, and then so many a second. */
+#define WASTED_MAX   500
+#define WASTED_PER_S 100
+
+struct known_address {
+    uint64_t key;
+    int n_offences, n_waiting;
+    int64_t offended_ms;
+    double n_wasted; /* by wasted_ms; they are forgotten */
+    int64_t wasted_ms;
+};
+
+static struct known_address known[PLACES];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static uint64_t mix(uint64_t x) { /* splitmix64's */
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+    return x ^ (x >> 31);
+}
+
+uint64_t address_key(const struct sockaddr *address, socklen_t len) {
+    uint64_t network = 0;
+    if (address && address->sa_family == AF_INET && len >= sizeof(struct sockaddr_in)) {
+        network = ((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr;
+    } else if (address && address->sa_family == AF_INET6 && len >= sizeof(struct sockaddr_in6)) {
+        const struct in6_addr *ip = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+        bool is_mapped = IN6_IS_ADDR_V4MAPPED(ip);
+        memcpy(&network, ip->s6_addr + (is_mapped ? 12 : 0), is_mapped ? 4 : 8);
+    }
+    return network ? mix(network) : 0;
+}
+
+/* Lock held. NULL where another is in its place, and `take` is false. */
+static struct known_address *place(uint64_t key, bool take) {
+    struct known_address *address = &known[key % PLACES];
+    if (address->key != key) {
+        if (!take)
+            return NULL;
+        *address = (struct known_address){.key = key};
+    }
+    return address;
+}
+
+/* Lock held. */
+static int offences(const struct known_address *address, int64_t now_ms) {
+    int64_t n = address->n_offences - (now_ms - address->offended_ms) / FORGET_MS;
+    return n > 0 ? (int)n : 0;
+}
+
+/* Lock held. */
+static void forget_wasted(struct known_address *address, int64_t now_ms) {
+    address->n_wasted -= (double)(now_ms - address->wasted_ms) / 1000 * WASTED_PER_S;
+    if (address->n_wasted < 0)
+        address->n_wasted = 0;
+    address->wasted_ms = now_ms;
+}
+
+void address_offends(uint64_t key, int64_t now_ms) {
+    if (key == 0)
+        return;
+    pthread_mutex_lock(&lock);
+    struct known_address *address = place(key, true);
+    int n = offences(address, now_ms);
+    address->n_offences = n < REMEMBER_MAX ? n + 1 : n;
+    address->offended_ms = now_ms;
+    pthread_mutex_unlock(&lock);
+}
+
+int address_offences(uint64_t key, int64_t now_ms) {
+    pthread_mutex_lock(&lock);
+    const struct known_address *address = key ? place(key, false) : NULL;
+    int n = address ? offences(address, now_ms) : 0;
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
+bool address_connects(uint64_t key, int64_t now_ms) {
+    if (key == 0)
+        return true;
+    pthread_mutex_lock(&lock);
+    struct known_address *address = place(key, true);
+    forget_wasted(address, now_ms);
+    bool may = address->n_waiting < WAITING_MAX && address->n_wasted < WASTED_MAX;
+    if (may)
+        address->n_waiting++;
+    pthread_mutex_unlock(&lock);
+    return may;
+}
+
+static void end_waiting(uint64_t key, int64_t now_ms, bool is_wasted) {
+    pthread_mutex_lock(&lock);
+    struct known_address *address = key ? place(key, false) : NULL;
+    if (address && address->n_waiting > 0) { /* it may have lost its place since */
+        address->n_waiting--;
+        forget_wasted(address, now_ms);
+        address->n_wasted += is_wasted;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void address_calls(uint64_t key, int64_t now_ms) {
+    end_waiting(key, now_ms, false);
+}
+
+void address_leaves(uint64_t key, int64_t now_ms) {
+    end_waiting(key, now_ms, true);
+}

@@ -1,0 +1,347 @@
+/* Keeps count of the HTTP/2 frames that a client sends, and of the messages in them, and finds those that only cost.
+ *
+ * gRPC's core (seen with 1.51.1) answers, buffers or parses what comes without asking whether it leads anywhere:
+ * streams that are reset as soon as they are opened (CVE-2023-44487), header blocks that never end (CVE-2023-33953),
+ * SETTINGS and PINGs, frames that are empty. Each is allowed, now and then. So each has a price, which a connection
+ * pays from a purse that fills with time; who has spent all of it is cut off. The purse starts full, and holds enough
+ * for a client that cancels all of its calls at once.
+ *
+ * Of a message the core keeps all that comes until it is complete, and only then finds it too large. So the length that
+ * a message begins with is looked at here: of one that is too large the core is told that it has one byte too many and
+ * refuses it after that much. What is kept of the others is counted.
+ *
+ * Bytes in, a verdict out; no clock, no sockets. One thread at a time per connection. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "edge/frames.h"
+
+#define PREFACE_LEN 24 /* "PRI * HTTP/2.0..." */
+
+enum {
+    TYPE_DATA,
+    TYPE_HEADERS,
+    TYPE_PRIORITY,
+    TYPE_RST_STREAM,
+    TYPE_SETTINGS,
+    TYPE_PUSH_PROMISE,
+    TYPE_PING,
+    TYPE_GOAWAY,
+    TYPE_WINDOW_UPDATE,
+    TYPE_CONTINUATION,
+};
+/* In a frame's header, after the length. */
+#define TYPE_AT          3
+#define FLAGS_AT         4
+#define STREAM_AT        5
+#define HEADER_LEN       9
+#define FLAG_END_STREAM  0x1
+#define FLAG_ACK         0x1
+#define FLAG_END_HEADERS 0x4
+
+/* What a frame costs, and what is earned. A client that reads a fast stream sends window updates, and some a ping for
+ * each message or round trip: so a ping is paid for by what the server sends. A stream that is reset within QUICK_MS of
+ * its opening has cost us all and the client nothing: unless less than three of five are, as with clients that hedge,
+ * that is an attack. */
+#define PRICE_WINDOW_UPDATE 1
+#define PRICE_USELESS       20 /* a reset; priorities, empty data, what the core doesn't know */
+#define PRICE_PING          200
+#define PRICE_SETTINGS      100
+#define PRICE_QUICK_RESET   400
+#define INCOME_PER_OPEN     240
+#define INCOME_PER_MS       20
+#define PURSE_MAX           (10000 * PRICE_USELESS)
+#define FREE_PINGS_MAX      1000
+#define QUICK_MS            100
+/* Opened before the server's settings are acknowledged, until which the core keeps to no limit. Clients of gRPC wait
+ * for them. */
+#define EARLY_STREAMS_MAX 256
+
+/* Frames of one header block. */
+#define BLOCK_FRAMES_MAX 64
+
+/* Messages of one connection that have come in part. A place may be taken from one of which nothing came for a while:
+ * its call has ended early, most likely. Its bytes go on counting, for it may not have. */
+#define UPLOADS_MAX   1024
+#define UPLOAD_OLD_MS 10000
+#define PREFIX_LEN    5 /* whether it is compressed, and its length */
+
+static uint32_t get_u32(const uint8_t *bytes) {
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+static void put_u32(uint8_t *bytes, uint32_t value) {
+    for (int i = 0; i < 4; i++)
+        bytes[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+void frames_init(struct frames *frames, int offences) {
+    *frames = (struct frames){.preface_left = PREFACE_LEN, .purse = PURSE_MAX >> (2 * offences)};
+}
+
+void frames_deinit(struct frames *frames) {
+    free(frames->uploads);
+    frames->uploads = NULL;
+    frames->n_uploads = frames->uploads_capacity = 0;
+    frames->unfinished = 0;
+}
+
+void frames_wrote(struct frames *frames) {
+    atomic_fetch_add_explicit(&frames->n_writes, 1, memory_order_relaxed);
+}
+
+static void earn(struct frames *frames, int64_t income) {
+    frames->purse = income > PURSE_MAX - frames->purse ? PURSE_MAX : frames->purse + (int)income;
+}
+
+static bool pay(struct frames *frames, int price, int64_t now_ms) {
+    if (frames->paid_ms != 0 && now_ms > frames->paid_ms)
+        earn(frames, (now_ms - frames->paid_ms) * INCOME_PER_MS);
+    frames->paid_ms = now_ms;
+    frames->purse -= price;
+    return frames->purse >= 0;
+}
+
+static bool is_free_ping(struct frames *frames) {
+    frames->free_pings += atomic_exchange_explicit(&frames->n_writes, 0, memory_order_relaxed);
+    if (frames->free_pings > FREE_PINGS_MAX)
+        frames->free_pings = FREE_PINGS_MAX;
+    return frames->free_pings > 0 && frames->free_pings-- > 0;
+}
+
+/* Streams are numbered as they are opened, so two numbers tell which are older than QUICK_MS (and less than twice
+ * that).
+ */
+static void tell_old_streams(struct frames *frames, int64_t now_ms) {
+    if (now_ms - frames->window_ms < QUICK_MS)
+        return;
+    frames->old_stream = now_ms - frames->window_ms < 2 * (int64_t)QUICK_MS ? frames->window_stream : frames->stream;
+    frames->window_stream = frames->stream;
+    frames->window_ms = now_ms;
+}
+
+static enum rpc_abuse judge_opening(struct frames *frames, uint32_t stream, int64_t now_ms) {
+    tell_old_streams(frames, now_ms);
+    if (stream <= frames->stream)
+        return RPC_ABUSE_NONE;
+    frames->stream = stream;
+    earn(frames, INCOME_PER_OPEN);
+    return frames->has_settings || ++frames->n_early <= EARLY_STREAMS_MAX ? RPC_ABUSE_NONE : RPC_ABUSE_STREAMS;
+}
+
+static enum rpc_abuse judge_block(struct frames *frames, size_t len, bool is_last, size_t block_max) {
+    frames->block_bytes += (uint32_t)len;
+    frames->block_frames++;
+    if (frames->block_bytes > block_max || frames->block_frames > BLOCK_FRAMES_MAX)
+        return RPC_ABUSE_HEADERS;
+    if (is_last)
+        frames->block_bytes = frames->block_frames = 0;
+    return RPC_ABUSE_NONE;
+}
+
+/* --- messages --- */
+
+/* Takes it out of those that wait; an empty one where there is none. */
+static struct upload take_upload(struct frames *frames, uint32_t stream) {
+    for (uint32_t i = frames->n_uploads; i-- > 0;) {
+        struct upload found = frames->uploads[i];
+        if (found.stream == stream) {
+            frames->uploads[i] = frames->uploads[--frames->n_uploads];
+            return found;
+        }
+    }
+    return (struct upload){.stream = stream};
+}
+
+static void drop_upload(struct frames *frames, const struct upload *upload) {
+    frames->unfinished -= upload->taken;
+}
+
+/* NULL: all are in use. */
+static struct upload *place_for_upload(struct frames *frames, uint32_t now_ms) {
+    if (frames->n_uploads < frames->uploads_capacity)
+        return &frames->uploads[frames->n_uploads++];
+    if (frames->uploads_capacity < UPLOADS_MAX) {
+        uint32_t capacity = frames->uploads_capacity ? 2 * frames->uploads_capacity : 4;
+        struct upload *uploads = realloc(frames->uploads, capacity * sizeof *uploads);
+        if (!uploads)
+            abort(); /* as arenas do */
+        frames->uploads = uploads;
+        frames->uploads_capacity = capacity;
+        return &frames->uploads[frames->n_uploads++];
+    }
+    for (uint32_t i = 0; i < frames->n_uploads; i++) {
+        if (now_ms - frames->uploads[i].touched_ms > UPLOAD_OLD_MS)
+            return &frames->uploads[i];
+    }
+    return NULL;
+}
+
+/* The prefix is complete, and its last bytes are those before `end`. False: a part of it is already with the core. */
+static bool shorten(struct upload *upload, uint8_t *end, size_t n_here, size_t message_max) {
+    upload->left = get_u32(upload->prefix + 1);
+    if (upload->left <= message_max)
+        return true;
+    uint8_t told[4];
+    put_u32(told, (uint32_t)message_max + 1);
+    size_t n_before = n_here < sizeof told ? sizeof told - n_here : 0;
+    if (memcmp(told, upload->prefix + 1, n_before) != 0)
+        return false;
+    memcpy(end - (sizeof told - n_before), told + n_before, sizeof told - n_before);
+    return true;
+}
+
+/* Of what the core keeps of a message, which is no more than it was told to expect. */
+static void count_taken(struct frames *frames, size_t n, size_t message_max) {
+    struct upload *upload = &frames->current;
+    size_t room = message_max + 1 > upload->taken ? message_max + 1 - upload->taken : 0;
+    n = n < room ? n : room;
+    upload->taken += (uint32_t)n;
+    frames->unfinished += (int64_t)n;
+}
+
+static void end_message(struct frames *frames) {
+    drop_upload(frames, &frames->current);
+    frames->current = (struct upload){.stream = frames->current.stream};
+}
+
+/* The next bytes of the current DATA frame. */
+static enum rpc_abuse take_data(struct frames *frames, uint8_t *bytes, size_t len, const struct frames_limits *limits) {
+    struct upload *upload = &frames->current;
+    for (size_t at = 0; at < len;) {
+        size_t n = len - at;
+        if (upload->prefix_len < PREFIX_LEN) {
+            size_t missing = PREFIX_LEN - upload->prefix_len;
+            n = n < missing ? n : missing;
+            memcpy(upload->prefix + upload->prefix_len, bytes + at, n);
+            upload->prefix_len += (uint8_t)n;
+            at += n;
+            if (upload->prefix_len == PREFIX_LEN && !shorten(upload, bytes + at, n, limits->message_bytes))
+                return RPC_ABUSE_MESSAGES;
+        } else {
+            n = n < upload->left ? n : upload->left;
+            upload->left -= (uint32_t)n;
+            at += n;
+            count_taken(frames, n, limits->message_bytes);
+        }
+        if (upload->prefix_len == PREFIX_LEN && upload->left == 0)
+            end_message(frames);
+    }
+    return frames->unfinished > limits->unfinished_bytes ? RPC_ABUSE_MESSAGES : RPC_ABUSE_NONE;
+}
+
+/* The current DATA frame ends. */
+static enum rpc_abuse end_data(struct frames *frames, int64_t now_ms) {
+    struct upload *upload = &frames->current;
+    if (frames->header[FLAGS_AT] & FLAG_END_STREAM) {
+        drop_upload(frames, upload);
+    } else if (upload->prefix_len > 0) {
+        struct upload *place = place_for_upload(frames, (uint32_t)now_ms);
+        if (!place)
+            return RPC_ABUSE_MESSAGES;
+        *place = *upload;
+        place->touched_ms = (uint32_t)now_ms;
+    }
+    return RPC_ABUSE_NONE;
+}
+
+/* --- frames --- */
+
+/* A frame's header is complete. */
+static enum rpc_abuse judge(struct frames *frames, size_t block_max, int64_t now_ms) {
+    const uint8_t *header = frames->header;
+    uint32_t len = get_u32(header) >> 8, stream = get_u32(header + STREAM_AT) & 0x7fffffff;
+    int type = header[TYPE_AT], flags = header[FLAGS_AT], price = PRICE_USELESS;
+    enum rpc_abuse abuse = RPC_ABUSE_USELESS;
+    frames->payload_left = len;
+    switch (type) {
+    case TYPE_HEADERS:
+        abuse = judge_opening(frames, stream, now_ms);
+        return abuse == RPC_ABUSE_NONE ? judge_block(frames, len, flags & FLAG_END_HEADERS, block_max) : abuse;
+    case TYPE_CONTINUATION:
+        return judge_block(frames, len, flags & FLAG_END_HEADERS, block_max);
+    case TYPE_DATA:
+        frames->current = take_upload(frames, stream);
+        if (len > 0 || (flags & FLAG_END_STREAM))
+            return RPC_ABUSE_NONE;
+        break;
+    case TYPE_RST_STREAM:
+        tell_old_streams(frames, now_ms);
+        frames->current = take_upload(frames, stream);
+        drop_upload(frames, &frames->current);
+        price = stream > frames->old_stream ? PRICE_QUICK_RESET : PRICE_USELESS;
+        abuse = RPC_ABUSE_RESETS;
+        break;
+    case TYPE_PING:
+        price = is_free_ping(frames) ? 0 : PRICE_PING;
+        abuse = RPC_ABUSE_PINGS;
+        break;
+    case TYPE_SETTINGS:
+        frames->has_settings |= (flags & FLAG_ACK) != 0;
+        price = PRICE_SETTINGS;
+        abuse = RPC_ABUSE_SETTINGS;
+        break;
+    case TYPE_WINDOW_UPDATE:
+        price = PRICE_WINDOW_UPDATE;
+        break;
+    case TYPE_GOAWAY:
+        return RPC_ABUSE_NONE;
+    default:
+        break;
+    }
+    return pay(frames, price, now_ms) ? RPC_ABUSE_NONE : abuse;
+}
+
+/* The core itself refuses what doesn't begin as HTTP/2 does: TLS comes here as well, still encrypted. */
+static size_t take_preface(struct frames *frames, const uint8_t *bytes, size_t len) {
+    static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    size_t n = len < frames->preface_left ? len : frames->preface_left;
+    if (memcmp(bytes, preface + PREFACE_LEN - frames->preface_left, n) != 0)
+        frames->is_other = true;
+    frames->preface_left -= (uint32_t)n;
+    return n;
+}
+
+/* Bytes of the current frame's payload. */
+static enum rpc_abuse take_payload(struct frames *frames, uint8_t *bytes, size_t len,
+                                   const struct frames_limits *limits) {
+    frames->payload_left -= (uint32_t)len;
+    return frames->header[TYPE_AT] == TYPE_DATA ? take_data(frames, bytes, len, limits) : RPC_ABUSE_NONE;
+}
+
+static enum rpc_abuse take_header(struct frames *frames, const uint8_t *bytes, size_t len,
+                                  const struct frames_limits *limits, int64_t now_ms) {
+    memcpy(frames->header + frames->header_len, bytes, len);
+    frames->header_len += (uint32_t)len;
+    if (frames->header_len < HEADER_LEN)
+        return RPC_ABUSE_NONE;
+    return judge(frames, limits->block_bytes, now_ms);
+}
+
+enum rpc_abuse frames_take(struct frames *frames, uint8_t *bytes, size_t len, const struct frames_limits *limits,
+                           int64_t now_ms) {
+    size_t at = frames->preface_left > 0 ? take_preface(frames, bytes, len) : 0;
+    enum rpc_abuse abuse = RPC_ABUSE_NONE;
+    while (at < len && !frames->is_other && abuse == RPC_ABUSE_NONE) {
+        bool in_header = frames->header_len < HEADER_LEN;
+        size_t n = in_header ? HEADER_LEN - frames->header_len : frames->payload_left;
+        n = len - at < n ? len - at : n;
+        abuse = in_header ? take_header(frames, bytes + at, n, limits, now_ms)
+                          : take_payload(frames, bytes + at, n, limits);
+        at += n;
+        if (frames->header_len < HEADER_LEN || frames->payload_left > 0 || abuse != RPC_ABUSE_NONE)
+            continue;
+        if (frames->header[TYPE_AT] == TYPE_DATA)
+            abuse = end_data(frames, now_ms);
+        frames->header_len = 0;
+    }
+    return abuse;
+}
+
+const char *rpc_abuse_name(enum rpc_abuse abuse) {
+    static const char *const names[RPC_ABUSES] = {"none",     "endless_headers", "streams",  "resets",   "pings",
+                                                  "settings", "useless",         "messages", "offender", "connects"};
+    return names[abuse];
+}

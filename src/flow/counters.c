@@ -1,0 +1,65 @@
+#include "flow/counters.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/metrics.h"
+
+static const char *const reasons[] = {
+    "SOLD_OUT",
+    "NOT_OPEN",
+    "PAUSED",
+    "CLOSED",
+    "EXPIRED",
+    "ALREADY_REQUESTED",
+    "COUPON_NOT_FOUND",
+    "REQUEST_NOT_FOUND",
+    "INVALID_FIELD",
+    "OVERLOADED",
+    "BACKEND_UNAVAILABLE",
+    "COUPON_EXISTS",
+    "INTERNAL",
+    "DROPPED",
+};
+#define REASONS (sizeof reasons / sizeof reasons[0])
+
+static struct metric *accepted, *issued, *rejected, *dead_lettered, *refused[REASONS];
+
+void totals_register(void) {
+    accepted = metrics_counter("couponsd_accepted_total", "Tickets given by this process.", "");
+    issued = metrics_counter("couponsd_issued_total", "Coupons issued by this process.", "");
+    rejected = metrics_counter("couponsd_rejected_total", "Accepted tickets that could not be issued.", "");
+    dead_lettered = metrics_counter("couponsd_dead_letters_total", "Events put aside for people to look at.", "");
+    for (size_t i = 0; i < REASONS; i++) {
+        char labels[64];
+        snprintf(labels, sizeof labels, "reason=\"%s\"", reasons[i]);
+        refused[i] = metrics_counter("couponsd_refused_total", "Calls refused, by reason.", labels);
+    }
+}
+
+static void add(struct metric *metric, int64_t n) {
+    if (metric)
+        metric_add(metric, n);
+}
+
+void totals_accepted(int64_t n) {
+    add(accepted, n);
+}
+
+void totals_issued(int64_t n) {
+    add(issued, n);
+}
+
+void totals_rejected(int64_t n) {
+    add(rejected, n);
+}
+
+void totals_dead_lettered(int64_t n) {
+    add(dead_lettered, n);
+}
+
+void totals_refused(const char *reason) {
+    for (size_t i = 0; i < REASONS; i++)
+        if (strcmp(reasons[i], reason) == 0)
+            add(refused[i], 1);
+}

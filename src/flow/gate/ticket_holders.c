@@ -1,0 +1,197 @@
+/* Sets are sorted arrays: 8 bytes a user, found by halving. The lock guards the table and is held while asking; a set
+ * that is loading has users NULL. */
+#include "flow/gate/ticket_holders.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/metrics.h"
+#include "base/pair_set.h"
+#include "flow/stage.h"
+#include "flow/interruption.h"
+#include "store/lookup.h"
+
+/* Sets kept at a time, each of a coupon that people still ask for. */
+#define SETS_MAX   1024
+#define QUEUE_SIZE 256
+/* Read at once; bounds what libpq holds in memory. */
+#define CHUNK 20000
+
+struct set {
+    int64_t coupon_id; /* 0: free */
+    int64_t version;
+    enum { LOADING, READY } state;
+    int64_t *users;
+    size_t n;
+};
+
+/* What is queued to be loaded. */
+struct job {
+    int64_t coupon_id, version;
+    size_t n_expected;
+};
+
+struct winners {
+    struct stage *stage;
+    struct pg *pg;
+    struct arena arena;
+    struct outage outage;
+    size_t max;
+    struct metric *loaded;
+    pthread_mutex_t lock; /* guards what follows */
+    struct set sets[2 * SETS_MAX];
+    size_t n_sets, n_users;
+};
+
+static struct set *slot_of(struct winners *winners, int64_t coupon_id) {
+    size_t mask = 2 * SETS_MAX - 1, at = hash_int64(coupon_id) & mask;
+    while (winners->sets[at].coupon_id && winners->sets[at].coupon_id != coupon_id)
+        at = (at + 1) & mask;
+    return &winners->sets[at];
+}
+
+/* Lock held. Starts afresh; what is still asked for is loaded again. */
+static void clear(struct winners *winners) {
+    for (size_t i = 0; i < 2 * SETS_MAX; i++)
+        free(winners->sets[i].users);
+    memset(winners->sets, 0, sizeof winners->sets);
+    winners->n_sets = winners->n_users = 0;
+}
+
+static bool contains(const struct set *set, int64_t user_id) {
+    size_t low = 0, high = set->n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (set->users[middle] < user_id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < set->n && set->users[low] == user_id;
+}
+
+/* Lock held. Queues the loading of the coupon's set. */
+static void want(struct winners *winners, struct set *set, const struct coupon_row *coupon) {
+    struct job *job = malloc(sizeof *job);
+    if (!job)
+        abort();
+    *job = (struct job){coupon->id, coupon->version, (size_t)coupon->accepted};
+    if (!stage_push(winners->stage, job)) {
+        free(job); /* asked again with the next request */
+        return;
+    }
+    if (!set->coupon_id)
+        winners->n_sets++;
+    winners->n_users -= set->n;
+    free(set->users);
+    *set = (struct set){.coupon_id = coupon->id, .version = coupon->version, .state = LOADING};
+}
+
+bool winners_exclude(struct winners *winners, const struct coupon_row *coupon, enum refusal refusal, int64_t user_id) {
+    /* Until its last admission has surely been committed, an expired coupon's ledger may still grow. */
+    bool is_final = refusal == REFUSAL_SOLD_OUT || refusal == REFUSAL_PAUSED || refusal == REFUSAL_CLOSED;
+    if (!is_final || (size_t)coupon->accepted > winners->max)
+        return false;
+    pthread_mutex_lock(&winners->lock);
+    if (winners->n_sets >= SETS_MAX)
+        clear(winners);
+    struct set *set = slot_of(winners, coupon->id);
+    bool excluded = false;
+    if (!set->coupon_id || set->version < coupon->version)
+        want(winners, set, coupon);
+    else if (set->version == coupon->version && set->state == READY)
+        excluded = !contains(set, user_id);
+    pthread_mutex_unlock(&winners->lock);
+    return excluded;
+}
+
+/* The whole ledger of a coupon, sorted. False: Postgres failed, or there are more than `max`. */
+static bool load(struct winners *winners, const struct job *job, int64_t **ret_users, size_t *ret_n, struct err *err) {
+    size_t n = 0, got, cap = job->n_expected + CHUNK;
+    int64_t *users = malloc(cap * sizeof *users);
+    if (!users)
+        abort();
+    int64_t after = 0;
+    bool ok = pg_connect(winners->pg, err);
+    do {
+        got = 0;
+        ok = ok &&
+             lookup_ledger_users(winners->pg, &winners->arena, job->coupon_id, &after, CHUNK, users + n, &got, err);
+        n += got;
+        arena_reset(&winners->arena);
+    } while (ok && got == CHUNK && n + CHUNK <= cap);
+    if (!ok || got == CHUNK) { /* more than were accepted when this was queued: a newer version is on its way */
+        free(users);
+        return ok ? err_set(err, ERR_CONFLICT, BACKEND_NONE, "the ledger has grown") : false;
+    }
+    qsort(users, n, sizeof *users, compare_int64);
+    *ret_users = users;
+    *ret_n = n;
+    return true;
+}
+
+static void store(struct winners *winners, const struct job *job, int64_t *users, size_t n) {
+    pthread_mutex_lock(&winners->lock);
+    if (winners->n_users + n > winners->max)
+        clear(winners);
+    struct set *set = slot_of(winners, job->coupon_id);
+    if (!set->coupon_id) {
+        winners->n_sets++;
+        *set = (struct set){.coupon_id = job->coupon_id, .version = job->version, .state = LOADING};
+    }
+    bool current = set->version == job->version && set->state == LOADING;
+    if (current) {
+        set->users = users;
+        set->n = n;
+        set->state = READY;
+        if (!users) /* failed: loaded again when asked for */
+            set->version = -1;
+        winners->n_users += n;
+    }
+    metric_set(winners->loaded, (double)winners->n_users);
+    pthread_mutex_unlock(&winners->lock);
+    if (!current)
+        free(users);
+}
+
+static void run(void *arg, void **items, size_t n) {
+    struct winners *winners = arg;
+    for (size_t i = 0; i < n; i++) {
+        struct job *job = items[i];
+        int64_t *users = NULL;
+        size_t n_users = 0;
+        struct err err;
+        if (load(winners, job, &users, &n_users, &err))
+            trouble_over(&winners->outage, "winners");
+        else
+            trouble_failed(&winners->outage, "winners", &err);
+        store(winners, job, users, n_users);
+        free(job);
+    }
+}
+
+struct winners *winners_start(const struct config *config, const struct pg_options *postgres) {
+    struct winners *winners = calloc(1, sizeof *winners);
+    if (!winners)
+        abort();
+    winners->max = (size_t)config->gate_winners_max;
+    winners->pg = pg_new(postgres);
+    winners->loaded = metrics_gauge("couponsd_gate_winners", "Users in the gate's sets of ended coupons.", "");
+    arena_init(&winners->arena, 64 * 1024);
+    pthread_mutex_init(&winners->lock, NULL);
+    winners->stage =
+        stage_start("winners", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, winners);
+    return winners;
+}
+
+void winners_stop(struct winners *winners) {
+    if (!winners)
+        return;
+    stage_stop(winners->stage);
+    clear(winners);
+    pg_free(winners->pg);
+    arena_deinit(&winners->arena);
+    pthread_mutex_destroy(&winners->lock);
+    free(winners);
+}

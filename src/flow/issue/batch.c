@@ -1,0 +1,298 @@
+#include "flow/issue/batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/murmur2.h"
+#include "base/pair_set.h"
+#include "model/event.h"
+#include "model/issue_decide.h"
+
+/* Of a place that Postgres has no row for: its topic was deleted on command. Every message shows a gap then, and going
+ * back to the stored offset makes a new row. */
+#define OFFSET_UNKNOWN (-1)
+
+/* The messages that are decided on: those at the stored offsets, in order. */
+struct taken {
+    size_t n;
+    const struct kafka_message **messages;
+    struct issuance_event *events;
+    const struct event **texts;
+    size_t *coupon_of;
+    const char **dead_reason; /* not NULL: a dead letter before any decision */
+};
+
+static int by_id(const void *a, const void *b) {
+    const struct coupon_row *x = a, *y = b;
+    return compare_int64(&x->id, &y->id);
+}
+
+static int by_place(const void *a, const void *b) {
+    return kafka_place_compare(a, b);
+}
+
+/* What the batch asks Postgres for: its places, its coupons, its events (one per message, decoded or not). */
+static void prepare(struct arena *arena, const struct kafka_message *messages, size_t n, struct issuance_batch *batch,
+                    struct event *texts, const char **dead_reason) {
+    *batch = (struct issuance_batch){
+        .places = ARENA_ARRAY(arena, struct kafka_place, n),
+        .next_offset = ARENA_ARRAY(arena, int64_t, n),
+        .coupons = ARENA_ARRAY(arena, struct coupon_row, n),
+        .events = ARENA_ARRAY(arena, struct issuance_event, n),
+        .n_events = n,
+    };
+    struct kafka_place *places = ARENA_ARRAY(arena, struct kafka_place, n);
+    struct coupon_row *coupons = ARENA_ARRAY(arena, struct coupon_row, n);
+    size_t n_coupons = 0, n_places = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i == 0 || by_place(&messages[i].place, &messages[i - 1].place) != 0)
+            places[n_places++] = messages[i].place;
+        dead_reason[i] = NULL;
+        batch->events[i] = (struct issuance_event){0};
+        if (event_read(STREAM_REQUESTED, messages[i].value, messages[i].value_len, &texts[i])) {
+            batch->events[i].coupon_id = texts[i].coupon_id;
+            batch->events[i].user_id = texts[i].user_id;
+            batch->events[i].ticket = texts[i].ticket;
+            if (n_coupons == 0 || coupons[n_coupons - 1].id != texts[i].coupon_id)
+                coupons[n_coupons++] = (struct coupon_row){.id = texts[i].coupon_id};
+        } else {
+            dead_reason[i] = "the value can't be decoded as coupon.v1.PublishRequested";
+        }
+    }
+    qsort(places, n_places, sizeof *places, by_place);
+    for (size_t i = 0; i < n_places; i++)
+        if (i == 0 || by_place(&places[i], &places[i - 1]) != 0)
+            batch->places[batch->n_places++] = places[i];
+    for (size_t i = 0; i < batch->n_places; i++)
+        batch->next_offset[i] = OFFSET_UNKNOWN;
+    qsort(coupons, n_coupons, sizeof *coupons, by_id);
+    for (size_t i = 0; i < n_coupons; i++)
+        if (i == 0 || coupons[i].id != coupons[i - 1].id)
+            batch->coupons[batch->n_coupons++] = coupons[i];
+}
+
+static size_t index_of_place(const struct issuance_batch *batch, const struct kafka_place *place) {
+    const struct kafka_place *found = bsearch(place, batch->places, batch->n_places, sizeof *place, by_place);
+    return (size_t)(found - batch->places);
+}
+
+static size_t index_of_coupon(const struct issuance_batch *batch, int64_t id) {
+    const struct coupon_row key = {.id = id};
+    const struct coupon_row *found = bsearch(&key, batch->coupons, batch->n_coupons, sizeof key, by_id);
+    return (size_t)(found - batch->coupons);
+}
+
+/* Moves batch->next_offset over what is taken; older messages are skipped, a place with a gap is left there. */
+static void take(struct arena *arena, struct issuance_batch *batch, const struct kafka_message *messages,
+                 const struct event *texts, const char *const *dead_reason, const struct accepted_gap *accepted_gap,
+                 struct taken *taken, struct issue_batch_result *result) {
+    size_t n = batch->n_events;
+    *taken = (struct taken){
+        .messages = ARENA_ARRAY(arena, const struct kafka_message *, n),
+        .events = ARENA_ARRAY(arena, struct issuance_event, n),
+        .texts = ARENA_ARRAY(arena, const struct event *, n),
+        .coupon_of = ARENA_ARRAY(arena, size_t, n),
+        .dead_reason = ARENA_ARRAY(arena, const char *, n),
+    };
+    for (size_t i = 0; i < n; i++) {
+        int64_t *next = &batch->next_offset[index_of_place(batch, &messages[i].place)];
+        if (messages[i].offset < *next)
+            continue;
+        bool is_accepted =
+            *next == accepted_gap->next_offset && by_place(&messages[i].place, &accepted_gap->place) == 0;
+        if (messages[i].offset > *next && !is_accepted) {
+            if (!result->gap) {
+                result->gap = true;
+                result->gap_place = messages[i].place;
+                result->gap_expected = *next;
+                result->gap_found = messages[i].offset;
+            }
+            continue;
+        }
+        *next = messages[i].offset + 1;
+        size_t at = taken->n++;
+        taken->messages[at] = &messages[i];
+        taken->events[at] = batch->events[i];
+        taken->texts[at] = &texts[i];
+        taken->dead_reason[at] = dead_reason[i];
+        taken->coupon_of[at] = dead_reason[i] ? 0 : index_of_coupon(batch, batch->events[i].coupon_id);
+    }
+}
+
+/* --- what was decided before --- */
+
+/* Fills is_decided: by the coupon's counters where these tell, else (of all, if `careful`) by looking it up. */
+static bool find_decided(const struct issue_means *means, const struct issuance_batch *batch, struct taken *taken,
+                         bool careful, struct err *err) {
+    struct issuance_event **unsure = ARENA_ARRAY(means->arena, struct issuance_event *, taken->n);
+    size_t n_unsure = 0;
+    for (size_t i = 0; i < taken->n; i++) {
+        if (taken->dead_reason[i])
+            continue;
+        struct issuance_event *event = &taken->events[i];
+        enum issue_before before = issue_before(&batch->coupons[taken->coupon_of[i]], event->ticket);
+        if (careful || before == ISSUE_UNSURE)
+            unsure[n_unsure++] = event;
+        else
+            event->is_decided = before == ISSUE_BEFORE;
+    }
+    return n_unsure == 0 || issuance_look_up(means->pg, means->arena, batch, unsure, n_unsure, err);
+}
+
+/* --- what is to be written --- */
+
+struct writes {
+    struct issuance_rows rows;
+    struct outbox_batch outbox;
+};
+
+static void writes_init(struct writes *writes, struct arena *arena, struct issuance_batch *batch, size_t n) {
+    writes->rows = (struct issuance_rows){
+        .issued_coupon_id = ARENA_ARRAY(arena, int64_t, n),
+        .issued_ticket = ARENA_ARRAY(arena, int64_t, n),
+        .rejected_coupon_id = ARENA_ARRAY(arena, int64_t, n),
+        .rejected_ticket = ARENA_ARRAY(arena, int64_t, n),
+        .rejected_reason = ARENA_ARRAY(arena, int32_t, n),
+    };
+    dead_letters_init(&writes->rows.dead, arena, n);
+    outbox_batch_init(&writes->outbox, arena, &batch->heads);
+}
+
+static void write_issued(struct writes *writes, const struct issuance_batch *batch, int lanes,
+                         const struct issuance_event *ledger, const struct event *text) {
+    struct issuance_rows *rows = &writes->rows;
+    size_t at = rows->n_issued++;
+    rows->issued_coupon_id[at] = ledger->coupon_id;
+    rows->issued_ticket[at] = ledger->ticket;
+    bool is_traced = traceparent_is_fine(text->traceparent, text->traceparent_len);
+    const struct event event = {
+        .coupon_id = ledger->coupon_id,
+        .user_id = ledger->user_id,
+        .ticket = ledger->ticket,
+        .request_id = ledger->request_id,
+        .request_id_len = ledger->request_id_len,
+        .accept_us = ledger->accept_us,
+        .issue_us = batch->now_us,
+    };
+    uint8_t bytes[EVENT_MAX];
+    outbox_put(&writes->outbox, murmur2_slot_of_id(event.coupon_id, lanes), event.coupon_id, event.ticket,
+               text->traceparent, is_traced ? text->traceparent_len : 0, bytes,
+               event_write(STREAM_PUBLISHED, &event, bytes));
+}
+
+static void decide(struct arena *arena, struct issuance_batch *batch, int lanes, const struct taken *taken,
+                   const char *force_dead, struct writes *writes, struct issue_batch_result *result) {
+    struct issue_answer *answers = ARENA_ARRAY(arena, struct issue_answer, taken->n);
+    if (force_dead || batch->n_coupons == 0)
+        for (size_t i = 0; i < taken->n; i++)
+            answers[i] = (struct issue_answer){.verdict = ISSUE_DEAD, .dead_reason = force_dead};
+    else
+        issue_decide(arena, batch->coupons, taken->events, taken->coupon_of, taken->n, answers);
+    for (size_t i = 0; i < taken->n; i++) {
+        const struct issue_answer *answer = &answers[i];
+        if (taken->dead_reason[i] || answer->verdict == ISSUE_DEAD) {
+            dead_letters_put(&writes->rows.dead, taken->messages[i], taken->events[i].coupon_id,
+                             taken->dead_reason[i] ? taken->dead_reason[i] : answer->dead_reason);
+        } else if (answer->verdict == ISSUE_ISSUED) {
+            write_issued(writes, batch, lanes, &taken->events[i], taken->texts[i]);
+        } else if (answer->verdict == ISSUE_REJECTED) {
+            size_t at = writes->rows.n_rejected++;
+            writes->rows.rejected_coupon_id[at] = taken->events[i].coupon_id;
+            writes->rows.rejected_ticket[at] = taken->events[i].ticket;
+            writes->rows.rejected_reason[at] = (int32_t)answer->reject_reason;
+        } else {
+            result->duplicates++;
+        }
+    }
+}
+
+/* One transaction. `careful`: nothing is taken from counters that can be looked up. `force_dead`: everything in it
+ * becomes a dead letter for this reason. */
+static bool transact(const struct issue_means *means, const struct kafka_message *messages, size_t n,
+                     const struct accepted_gap *accepted_gap, bool careful, const char *force_dead,
+                     struct issue_batch_result *ret, struct err *err) {
+    struct pg *pg = means->pg;
+    struct arena *arena = means->arena;
+    struct issuance_batch batch;
+    struct taken taken;
+    struct writes writes;
+    struct issue_batch_result result = {0};
+    const char **dead_reason = ARENA_ARRAY(arena, const char *, n);
+    struct event *texts = ARENA_ARRAY(arena, struct event, n);
+    prepare(arena, messages, n, &batch, texts, dead_reason);
+    batch.cache = means->cache;
+    if (!issuance_read(pg, arena, means->lanes, &batch, err))
+        return false;
+    take(arena, &batch, messages, texts, dead_reason, accepted_gap, &taken, &result);
+    if (!force_dead && !find_decided(means, &batch, &taken, careful, err))
+        return false;
+    writes_init(&writes, arena, &batch, taken.n);
+    decide(arena, &batch, means->lanes, &taken, force_dead, &writes, &result);
+    if (taken.n == 0)
+        issuance_abandon(pg, &batch);
+    else if (!issuance_write(pg, arena, &batch, &writes.rows, &writes.outbox, err))
+        return false;
+    result.issued = writes.rows.n_issued;
+    result.rejected = writes.rows.n_rejected;
+    result.dead = writes.rows.dead.n;
+    result.n_places = batch.n_places;
+    result.places = batch.places;
+    result.next_offset = batch.next_offset;
+    *ret = result;
+    return true;
+}
+
+/* Postgres' words, which may be cut within a character: they have to be taken as a text again. */
+static char *plain(struct arena *arena, const char *text) {
+    char *copy = arena_strdup(arena, text);
+    for (char *at = copy; *at; at++)
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+    return copy;
+}
+
+/* The message that Postgres refuses is found by halving, and put aside with what Postgres said. */
+static bool isolate(const struct issue_means *means, const struct kafka_message *messages, size_t n,
+                    const struct accepted_gap *accepted_gap, const char *why, struct issue_batch_result *ret,
+                    struct err *err) {
+    if (n == 1) {
+        struct err cause;
+        if (transact(means, messages, 1, accepted_gap, true, NULL, ret, &cause))
+            return true;
+        if (cause.retriable || !pg_is_connected(means->pg)) {
+            *err = cause;
+            return false;
+        }
+        return transact(means, messages, 1, accepted_gap, true, plain(means->arena, why), ret, err);
+    }
+    struct issue_batch_result first, second;
+    size_t half = n / 2;
+    if (!issue_batch_run(means, messages, half, accepted_gap, &first, err) ||
+        !issue_batch_run(means, messages + half, n - half, accepted_gap, &second, err))
+        return false;
+    /* The second half's offsets are the newer ones; a place that ended in the first is committed with the next
+     * batch, or read from Postgres at the next assignment. */
+    *ret = second;
+    ret->issued += first.issued;
+    ret->rejected += first.rejected;
+    ret->dead += first.dead;
+    ret->duplicates += first.duplicates;
+    if (first.gap && !second.gap) {
+        ret->gap = true;
+        ret->gap_place = first.gap_place;
+        ret->gap_expected = first.gap_expected;
+        ret->gap_found = first.gap_found;
+    }
+    return true;
+}
+
+bool issue_batch_run(const struct issue_means *means, const struct kafka_message *messages, size_t n,
+                     const struct accepted_gap *accepted_gap, struct issue_batch_result *ret, struct err *err) {
+    struct err cause;
+    if (transact(means, messages, n, accepted_gap, false, NULL, ret, &cause))
+        return true;
+    if (!cause.retriable && pg_is_connected(means->pg))
+        return isolate(means, messages, n, accepted_gap, cause.text, ret, err);
+    *err = cause;
+    return false;
+}

@@ -1,0 +1,74 @@
+#include "flow/relay/lane_move.h"
+
+#include <stdlib.h>
+
+#include "store/topics.h"
+
+#define TIMEOUT_MS 2000
+
+void lane_move_init(struct lane_move *move) {
+    *move = (struct lane_move){.lane = -1};
+}
+
+void lane_move_stop(struct lane_move *move) {
+    free(move->barrier);
+    move->barrier = NULL;
+    move->lane = -1;
+}
+
+void lane_move_deinit(struct lane_move *move) {
+    lane_move_stop(move);
+}
+
+void lane_move_start(struct lane_move *move, const struct kafka_options *kafka, enum stream stream, int lane, int from,
+                     int to) {
+    if (move->lane == lane && move->from == from && move->to == to)
+        return;
+    lane_move_stop(move);
+    move->lane = lane;
+    move->from = from;
+    move->to = to;
+    kafka_topic_name(kafka, stream, from, 0, move->topic);
+}
+
+/* The ends of the old topic now, as what is to be passed: -1 where there is nothing to read. */
+static bool take_barrier(struct lane_move *move, struct kafka_admin *admin, struct err *err) {
+    int n;
+    if (!kafka_topic_partitions(admin, move->topic, TIMEOUT_MS, &n, err))
+        return false;
+    int64_t *low = calloc((size_t)n + 1, sizeof *low), *high = calloc((size_t)n + 1, sizeof *high);
+    if (!low || !high)
+        abort();
+    bool ok = kafka_topic_ends(admin, move->topic, n, TIMEOUT_MS, low, high, err);
+    for (int i = 0; i < n; i++)
+        if (low[i] == high[i])
+            high[i] = -1;
+    free(low);
+    if (!ok) {
+        free(high);
+        return false;
+    }
+    move->barrier = high;
+    move->n_partitions = n;
+    return true;
+}
+
+bool lane_move_passed(struct lane_move *move, struct pg *pg, struct kafka_admin *admin, enum stream stream,
+                      bool *ret_passed, struct err *err) {
+    if (!move->barrier && !take_barrier(move, admin, err))
+        return false;
+    int n = move->n_partitions;
+    int64_t *next = calloc((size_t)n + 1, sizeof *next);
+    if (!next)
+        abort();
+    bool ok = n == 0 ||
+              (stream == STREAM_REQUESTED ? topics_issued(pg, move->topic, n, next, err)
+                                          : kafka_group_offsets(admin, stream, move->topic, n, TIMEOUT_MS, next, err));
+    bool passed = true;
+    for (int i = 0; i < n; i++)
+        passed = passed && next[i] >= move->barrier[i];
+    free(next);
+    if (ok)
+        *ret_passed = passed;
+    return ok;
+}

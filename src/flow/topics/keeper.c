@@ -1,0 +1,96 @@
+/* Every second: how many partitions the shared topics have, and how far a migration is. Both are metrics; a topic that
+ * was grown is also told once for each number of partitions. A backend that is away is told by those who work with it.
+ */
+#include "flow/topics/keeper.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/ticker.h"
+#include "store/topics.h"
+
+#define INTERVAL_US US_PER_S
+#define TIMEOUT_MS  2000
+
+struct told {
+    int version, partitions;
+};
+
+struct topics_keeper {
+    struct ticker *ticker;
+    struct pg *pg;
+    const struct kafka_options *kafka;
+    struct kafka_admin *admin;
+    struct told told[STREAMS][TOPIC_VERSIONS_MAX];
+    struct metric *grown, *lanes_left;
+};
+
+static void tell(const char *name, struct told *told, const struct topic_version *version, int have) {
+    if (told->version == version->version && told->partitions == have)
+        return;
+    *told = (struct told){version->version, have};
+    log_error("topics.grown", LOG_STR("topic", name), LOG_INT("partitions", have),
+              LOG_INT("created_with", version->partitions),
+              LOG_STR("effect", "coupons may change their partition: nothing is lost or issued twice, but order across "
+                                "the change is the ticket's, not the topic's"),
+              LOG_STR("then",
+                      "couponctl topics migrate to a new version with as many partitions as wanted, then delete "
+                      "this one"));
+}
+
+/* Returns how many topics have other partitions than they were created with; -1: not known. */
+static int compare(struct topics_keeper *keeper, const struct topic_version *versions, size_t n) {
+    int grown = 0;
+    for (size_t i = 0; i < n; i++)
+        for (int stream = 0; stream < STREAMS; stream++) {
+            char name[KAFKA_TOPIC_MAX];
+            int have;
+            kafka_topic_name(keeper->kafka, (enum stream)stream, versions[i].version, 0, name);
+            if (!kafka_topic_partitions(keeper->admin, name, TIMEOUT_MS, &have, NULL))
+                return -1;
+            if (have == 0 || have == versions[i].partitions)
+                continue;
+            grown++;
+            tell(name, &keeper->told[stream][i], &versions[i], have);
+        }
+    return grown;
+}
+
+static void look(void *arg) {
+    struct topics_keeper *keeper = arg;
+    struct topic_version versions[TOPIC_VERSIONS_MAX];
+    struct topic_target target;
+    size_t n;
+    if (!pg_connect(keeper->pg, NULL) || !topics_versions(keeper->pg, versions, &n, NULL) ||
+        !topics_target(keeper->pg, &target, NULL))
+        return;
+    metric_set(keeper->lanes_left, target.lanes_left[STREAM_REQUESTED] + target.lanes_left[STREAM_PUBLISHED]);
+    int grown = compare(keeper, versions, n);
+    if (grown >= 0)
+        metric_set(keeper->grown, grown);
+}
+
+struct topics_keeper *topics_keeper_start(const struct pg_options *postgres, const struct kafka_options *kafka,
+                                          struct kafka_admin *admin) {
+    struct topics_keeper *keeper = calloc(1, sizeof *keeper);
+    if (!keeper)
+        abort();
+    keeper->pg = pg_new(postgres);
+    keeper->kafka = kafka;
+    keeper->admin = admin;
+    keeper->grown =
+        metrics_gauge("couponsd_topics_grown",
+                      "Shared topics with other partitions than they were created with: look at the log.", "");
+    keeper->lanes_left = metrics_gauge("couponsd_topic_migration_lanes_left",
+                                       "Lanes that do not publish to the target version of their topic yet.", "");
+    keeper->ticker = ticker_start(INTERVAL_US, look, keeper);
+    return keeper;
+}
+
+void topics_keeper_stop(struct topics_keeper *keeper) {
+    ticker_stop(keeper->ticker);
+    pg_free(keeper->pg);
+    free(keeper);
+}

@@ -1,0 +1,69 @@
+/* What couponsd does about topics before it serves: see topics_prepare in flow/topics.h. */
+#include "api/topic_admin_service.h"
+#include "store/topics.h"
+
+#define TIMEOUT_MS 3000
+
+/* A new database: version 1, unless Kafka already has these topics with another number of partitions. */
+static bool record_first_version(const struct config *config, struct pg *pg, const struct kafka_options *kafka,
+                                 struct kafka_admin *admin, struct err *err) {
+    for (int stream = 0; stream < STREAMS; stream++) {
+        char name[KAFKA_TOPIC_MAX];
+        int have;
+        struct err unreachable;
+        kafka_topic_name(kafka, (enum stream)stream, 1, 0, name);
+        if (!kafka_topic_partitions(admin, name, TIMEOUT_MS, &have, &unreachable)) {
+            if (unreachable.retriable)
+                break; /* what does not answer can't contradict; the keeper compares later */
+            *err = unreachable;
+            return false;
+        }
+        if (have && have != config->kafka_partitions)
+            return err_set(err, ERR_INVALID, BACKEND_KAFKA,
+                           "topic %s has %d partitions, but kafka.partitions = %d: set kafka.partitions = %d", name,
+                           have, (int)config->kafka_partitions, have);
+    }
+    return topics_add_version(pg, 1, (int)config->kafka_partitions, err);
+}
+
+static bool check_versions(const struct config *config, const struct topic_version *versions, size_t n, int target,
+                           struct err *err) {
+    const struct topic_version *first = n && versions[0].version == 1 ? &versions[0] : NULL;
+    /* Once it has been migrated, the setting no longer says anything. */
+    if (!first || target != 1 || first->partitions == config->kafka_partitions)
+        return true;
+    return err_set(err, ERR_INVALID, BACKEND_KAFKA,
+                   "the topics of this database were created with %d partitions, but kafka.partitions = %d: set "
+                   "kafka.partitions = %d; couponctl topics migrate changes their number",
+                   first->partitions, (int)config->kafka_partitions, first->partitions);
+}
+
+static bool create_versions(const struct kafka_options *kafka, struct kafka_admin *admin,
+                            const struct topic_version *versions, size_t n, struct err *err) {
+    for (size_t i = 0; i < n; i++) {
+        char names[STREAMS][KAFKA_TOPIC_MAX];
+        const char *pointers[STREAMS];
+        for (int stream = 0; stream < STREAMS; stream++) {
+            kafka_topic_name(kafka, (enum stream)stream, versions[i].version, 0, names[stream]);
+            pointers[stream] = names[stream];
+        }
+        if (!kafka_topic_create(admin, pointers, STREAMS, versions[i].partitions, TIMEOUT_MS, NULL, err))
+            return false;
+    }
+    return true;
+}
+
+bool topics_prepare(const struct config *config, const struct pg_options *postgres, const struct kafka_options *kafka,
+                    struct kafka_admin *admin, struct err *err) {
+    struct topic_version versions[TOPIC_VERSIONS_MAX];
+    struct topic_target target;
+    size_t n;
+    struct pg *pg = pg_new(postgres);
+    bool ok = pg_connect(pg, err) && topics_versions(pg, versions, &n, err);
+    if (ok && n == 0)
+        ok = record_first_version(config, pg, kafka, admin, err) && topics_versions(pg, versions, &n, err);
+    ok = ok && topics_target(pg, &target, err) && check_versions(config, versions, n, target.version, err) &&
+         create_versions(kafka, admin, versions, n, err);
+    pg_free(pg);
+    return ok;
+}

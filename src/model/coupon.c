@@ -1,0 +1,26 @@
+#include "model/coupon.h"
+
+enum refusal coupon_refusal(const struct coupon_row *coupon, int64_t now_us) {
+    if (!coupon->exists)
+        return REFUSAL_COUPON_NOT_FOUND;
+    if (coupon->status == COUPON_CLOSED)
+        return REFUSAL_CLOSED;
+    if (now_us >= coupon->expire_us)
+        return REFUSAL_EXPIRED;
+    if (coupon->status == COUPON_PAUSED || coupon->frozen)
+        return REFUSAL_PAUSED;
+    if (now_us < coupon->open_us)
+        return REFUSAL_NOT_OPEN;
+    if (coupon->accepted >= coupon->quantity)
+        return REFUSAL_SOLD_OUT;
+    return REFUSAL_NONE;
+}
+
+bool coupon_is_available(const struct coupon_row *coupon, int64_t now_us) {
+    return coupon->exists && coupon->status == COUPON_PUBLISHABLE && !coupon->frozen && now_us < coupon->expire_us &&
+           coupon->accepted < coupon->quantity;
+}
+
+int64_t coupon_flag_version(const struct coupon_row *coupon, int64_t now_us) {
+    return 2 * coupon->version + !coupon_is_available(coupon, now_us);
+}

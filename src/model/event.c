@@ -1,0 +1,200 @@
+#include "model/event.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+
+/* Field numbers; they are the same in both messages but for the last. */
+enum { COUPON_ID = 1, USER_ID, REQUEST_ID, TICKET, ACCEPT_TIME, ISSUE_TIME_OR_TRACEPARENT };
+enum { SECONDS = 1, NANOS };
+enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
+
+bool traceparent_is_fine(const char *value, size_t len) {
+    if (len == 0 || len > TRACEPARENT_MAX)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (value[i] < ' ' || value[i] > '~')
+            return false;
+    return true;
+}
+
+/* --- writing --- */
+
+static uint8_t *put_varint(uint8_t *at, uint64_t value) {
+    while (value > 0x7f) {
+        *at++ = (uint8_t)(value | 0x80);
+        value >>= 7;
+    }
+    *at++ = (uint8_t)value;
+    return at;
+}
+
+static uint8_t *put_number(uint8_t *at, int field, int64_t value) {
+    return value ? put_varint(put_varint(at, (uint64_t)field << 3 | VARINT), (uint64_t)value) : at;
+}
+
+static uint8_t *put_bytes(uint8_t *at, int field, const void *bytes, size_t len) {
+    if (len == 0)
+        return at;
+    at = put_varint(put_varint(at, (uint64_t)field << 3 | BYTES), len);
+    memcpy(at, bytes, len);
+    return at + len;
+}
+
+/* A google.protobuf.Timestamp; an empty one is there, too. */
+static uint8_t *put_time(uint8_t *at, int field, int64_t wall_us) {
+    uint8_t message[32];
+    int64_t seconds = wall_us / US_PER_S, rest = wall_us % US_PER_S;
+    if (rest < 0) {
+        seconds--;
+        rest += US_PER_S;
+    }
+    size_t len = (size_t)(put_number(put_number(message, SECONDS, seconds), NANOS, rest * 1000) - message);
+    at = put_varint(put_varint(at, (uint64_t)field << 3 | BYTES), len);
+    memcpy(at, message, len);
+    return at + len;
+}
+
+size_t event_write(enum stream stream, const struct event *event, uint8_t bytes[static EVENT_MAX]) {
+    uint8_t *at = bytes;
+    at = put_number(at, COUPON_ID, event->coupon_id);
+    at = put_number(at, USER_ID, event->user_id);
+    at = put_bytes(at, REQUEST_ID, event->request_id, event->request_id_len);
+    at = put_number(at, TICKET, event->ticket);
+    at = put_time(at, ACCEPT_TIME, event->accept_us);
+    if (stream == STREAM_PUBLISHED)
+        at = put_time(at, ISSUE_TIME_OR_TRACEPARENT, event->issue_us);
+    else
+        at = put_bytes(at, ISSUE_TIME_OR_TRACEPARENT, event->traceparent, event->traceparent_len);
+    return (size_t)(at - bytes);
+}
+
+struct outbox_event event_again(struct arena *arena, const struct status_row *row) {
+    uint8_t *bytes = arena_alloc(arena, EVENT_MAX);
+    const struct event event = {
+        .coupon_id = row->coupon_id,
+        .user_id = row->user_id,
+        .ticket = row->ticket,
+        .request_id = row->request_id,
+        .request_id_len = strlen(row->request_id),
+        .accept_us = row->accept_us,
+    };
+    return (struct outbox_event){row->coupon_id, row->ticket, {bytes, event_write(STREAM_REQUESTED, &event, bytes)}};
+}
+
+/* --- reading --- */
+
+struct reader {
+    const uint8_t *at, *end;
+};
+
+static bool take_varint(struct reader *reader, uint64_t *ret) {
+    uint64_t value = 0;
+    for (int shift = 0; shift < 70 && reader->at < reader->end; shift += 7) {
+        uint8_t byte = *reader->at++;
+        value |= shift < 64 ? (uint64_t)(byte & 0x7f) << shift : 0;
+        if (byte < 0x80) {
+            *ret = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What lies within a field: a number or bytes. */
+struct field {
+    int number, type;
+    uint64_t value;
+    struct reader bytes;
+};
+
+static bool take_bytes(struct reader *reader, uint64_t len, struct reader *ret) {
+    if (len > (uint64_t)(reader->end - reader->at))
+        return false;
+    *ret = (struct reader){reader->at, reader->at + len};
+    reader->at += len;
+    return true;
+}
+
+static bool take_field(struct reader *reader, struct field *ret) {
+    uint64_t key, len;
+    if (!take_varint(reader, &key) || key >> 3 == 0 || key >> 3 > 0x1fffffff)
+        return false;
+    ret->number = (int)(key >> 3);
+    ret->type = (int)(key & 7);
+    switch (ret->type) {
+    case VARINT:
+        return take_varint(reader, &ret->value);
+    case FIXED64:
+        return take_bytes(reader, 8, &ret->bytes);
+    case FIXED32:
+        return take_bytes(reader, 4, &ret->bytes);
+    case BYTES:
+        return take_varint(reader, &len) && take_bytes(reader, len, &ret->bytes);
+    default: /* groups: nobody sends any */
+        return false;
+    }
+}
+
+static bool read_time(struct reader reader, int64_t *ret_wall_us) {
+    int64_t seconds = 0;
+    int32_t nanos = 0;
+    while (reader.at < reader.end) {
+        struct field field;
+        if (!take_field(&reader, &field))
+            return false;
+        if (field.number > NANOS)
+            continue;
+        if (field.type != VARINT)
+            return false;
+        if (field.number == SECONDS)
+            seconds = (int64_t)field.value;
+        else
+            nanos = (int32_t)field.value;
+    }
+    return !__builtin_mul_overflow(seconds, US_PER_S, &seconds) &&
+           !__builtin_add_overflow(seconds, (int64_t)(nanos / 1000), ret_wall_us);
+}
+
+/* False: the field has another type than it should. */
+static bool read_field(enum stream stream, const struct field *field, struct event *event) {
+    int64_t *numbers[] = {[COUPON_ID] = &event->coupon_id, [USER_ID] = &event->user_id, [TICKET] = &event->ticket};
+    const char *text = (const char *)field->bytes.at;
+    size_t len = (size_t)(field->bytes.end - field->bytes.at);
+    switch (field->number) {
+    case COUPON_ID:
+    case USER_ID:
+    case TICKET:
+        *numbers[field->number] = (int64_t)field->value;
+        return field->type == VARINT;
+    case REQUEST_ID:
+        event->request_id = text;
+        event->request_id_len = len;
+        return field->type == BYTES;
+    case ACCEPT_TIME:
+        return field->type == BYTES && read_time(field->bytes, &event->accept_us);
+    case ISSUE_TIME_OR_TRACEPARENT:
+        if (field->type != BYTES)
+            return false;
+        if (stream == STREAM_PUBLISHED)
+            return read_time(field->bytes, &event->issue_us);
+        event->traceparent = text;
+        event->traceparent_len = len;
+        return true;
+    default:
+        return true;
+    }
+}
+
+bool event_read(enum stream stream, const void *bytes, size_t len, struct event *ret_event) {
+    const uint8_t *at = bytes; /* NULL: a tombstone */
+    struct reader reader = {at, len ? at + len : at};
+    struct event event = {.request_id = "", .traceparent = ""};
+    while (reader.at < reader.end) {
+        struct field field = {0};
+        if (!take_field(&reader, &field) || !read_field(stream, &field, &event))
+            return false;
+    }
+    *ret_event = event;
+    return true;
+}

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <stdint.h>
+#include "rpc/server.h"
+
+struct caller;
+struct callers;
+/* NULL where there is no limit. */
+struct callers *callers_new(const struct rpc_caller_limits *limits);
+void callers_free(struct callers *callers);
+/* NULL: it is one too many. Else it counts until callers_leave. */
+struct caller *callers_enter(struct callers *callers, uint64_t key, int64_t now_us);
+void callers_leave(struct callers *callers, struct caller *caller);

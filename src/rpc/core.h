@@ -1,0 +1,6 @@
+#pragma once
+
+
+/* grpc_init and grpc_shutdown, counted by the core. After the last deinit no thread of the core is left. */
+void core_init(void);
+void core_deinit(void);

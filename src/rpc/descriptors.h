@@ -1,0 +1,28 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "google/protobuf/descriptor.pb-c.h"
+
+struct descriptor_file {
+    const uint8_t *bytes; /* the FileDescriptorProto, within the set */
+    size_t len;
+    Google__Protobuf__FileDescriptorProto *proto;
+};
+
+struct descriptors {
+    struct descriptor_file *files;
+    size_t n;
+};
+
+/* `set` must outlive it; NULL is an empty one. */
+bool descriptors_init(struct descriptors *descriptors, const unsigned char *set, size_t size, struct err *err);
+void descriptors_deinit(struct descriptors *descriptors);
+/* -1 where there is none. */
+int descriptors_file_named(const struct descriptors *descriptors, const char *name);
+/* The file that defines a service, method, message, field, oneof, enum, enum value or extension, by its full name. */
+int descriptors_file_defining(const struct descriptors *descriptors, const char *symbol);
+const Google__Protobuf__ServiceDescriptorProto *descriptors_service(const struct descriptors *descriptors,
+                                                                    const char *name);

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include "rpc/descriptors.h"
+#include "rpc/rpc.h"
+#include "rpc/server.h"
+
+struct service;
+struct method {
+    struct service *service;
+    const ProtobufCMethodDescriptor *descriptor;
+    unsigned index;
+    enum rpc_shape shape;
+    struct rpc_limits limits;
+    char *path; /* "/package.Service/Method" */
+    void *registered;
+};
+
+struct service {
+    struct service *next;
+    ProtobufCService *impl;
+    struct method *methods;
+    unsigned n_methods;
+    bool own;
+};
+
+/* The request comes with the call, as opposed to message by message. */
+bool shape_takes_one(enum rpc_shape shape);
+/* There is exactly one response, as opposed to a stream of them. */
+bool shape_gives_one(enum rpc_shape shape);
+
+/* Checks the table of methods against the stub and the descriptors. */
+bool service_new(ProtobufCService *impl, const struct rpc_method *methods, size_t n_methods,
+                 const struct descriptors *descriptors, struct service **ret_service, struct err *err);
+void service_free(struct service *service);

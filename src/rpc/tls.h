@@ -1,0 +1,17 @@
+#pragma once
+
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <stdbool.h>
+#include "base/err.h"
+#include "rpc/rpc.h"
+
+struct tls_server;
+/* Copies the strings; does not read yet. */
+bool tls_server_new(const struct rpc_tls *files, void (*on_reload)(void *arg, const struct err *err),
+                    void *on_reload_arg, struct tls_server **ret_tls, struct err *err);
+/* Reads the files. NULL when they can't be used. Refers to `tls`. */
+grpc_server_credentials *tls_server_credentials(struct tls_server *tls, struct err *err);
+void tls_server_free(struct tls_server *tls);
+/* Reads the files. NULL when they can't be used. */
+grpc_channel_credentials *tls_client_credentials(const struct rpc_tls *files, struct err *err);
