@@ -7,20 +7,21 @@ couponsd loses or oversells nothing, the predecessor oversells nothing.
 
 import argparse
 import collections
-import contextlib
 import json
 import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
-BUILD = os.environ["BUILD_DIR"]
-TICKS = os.sysconf("SC_CLK_TCK")
+from tests.harness import BUILD, environment, wait_until
+from tests.harness.ports import free_address, free_port
+from tests.harness.postgres import psql, with_search_path
+from tests.harness.processes import cpu_seconds_with_children, end, server_pid
+
 YES = {"ACCEPTED", "ISSUED"}
 
 PREDECESSOR_TABLES = """
@@ -29,56 +30,12 @@ PREDECESSOR_TABLES = """
                               issue_time timestamptz not null, primary key (coupon_id, user_id));"""
 
 
-def wait_until(condition, seconds, what, every=0.1):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            sys.exit(f"compare.py: not within {seconds:.0f} s: {what}")
-        time.sleep(every)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def end(process, number=signal.SIGTERM):
-    if process.poll() is None:
-        process.send_signal(number)
-    process.wait()
-
-
 # --- the servers ---
 
-def psql(statement, schema=None):
+def sql(statement, schema=None):
     """Rows as lists of text."""
-    search_path = ["-c", f"set search_path = {schema}"] if schema else []
-    done = subprocess.run(["psql", os.environ["POSTGRES_URL"], "-X", "-At", "-q", "-v", "ON_ERROR_STOP=1",
-                           *search_path, "-c", statement], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"compare.py: {statement}: {done.stderr}")
-    return [line.split("|") for line in done.stdout.splitlines()]
-
-
-def cpu_seconds(pid):
-    """User and system time of a process and of its children, those that have ended included."""
-    def stat(one):
-        with open(f"/proc/{one}/stat", encoding="ascii") as file:
-            return file.read().rpartition(")")[2].split()
-
-    total = sum(map(int, stat(pid)[11:15]))
-    for other in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            fields = stat(other)
-            if fields[1] == str(pid):
-                total += int(fields[11]) + int(fields[12])
-    return total / TICKS
-
-
-def server_pid(name):
-    with open(f"{os.environ['SERVERS_DIR']}/{name}.pid", encoding="ascii") as file:
-        return int(file.read().split()[0])
+    before = [f"set search_path = {schema}"] if schema else []
+    return psql(environment.server("POSTGRES_URL"), *before, statement)
 
 
 class Redis:
@@ -94,7 +51,7 @@ class Redis:
         self.process = subprocess.Popen(
             ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--dir", self.folder.name,
              "--save", "3600 1 300 100 60 10000"], stdout=subprocess.DEVNULL)
-        wait_until(lambda: self.run("ping") == "PONG", 10, "Redis answers")
+        wait_until(lambda: self.run("ping") == "PONG", 10, what="Redis answers")
 
     def run(self, *arguments):
         return subprocess.run(["redis-cli", "-p", str(self.port), *map(str, arguments)],
@@ -123,10 +80,9 @@ class Service:
     def __init__(self, redis, interval):
         self.redis, self.interval = redis, interval
         self.schema = f"compare{random.randrange(16**8):08x}"
-        psql(f"create schema {self.schema}")
-        separator = "&" if "?" in os.environ["POSTGRES_URL"] else "?"
-        self.postgres = f"{os.environ['POSTGRES_URL']}{separator}options=-csearch_path%3D{self.schema}"
-        self.address = f"127.0.0.1:{free_port()}"
+        sql(f"create schema {self.schema}")
+        self.postgres = with_search_path(environment.server("POSTGRES_URL"), self.schema)
+        self.address = free_address()
         self.prepare()
         self.start()
 
@@ -148,7 +104,7 @@ class Service:
         end(self.process)
 
     def drop(self):
-        psql(f"set client_min_messages = warning; drop schema {self.schema} cascade")
+        sql(f"set client_min_messages = warning; drop schema {self.schema} cascade")
 
     def ctl(self, *arguments):
         return [f"{BUILD}/couponctl", "--server", self.address, "--json", *map(str, arguments)]
@@ -158,7 +114,7 @@ class Service:
         return json.loads(done.stdout).get("issued", 0)
 
     def sql(self, statement):
-        return psql(statement, self.schema)
+        return sql(statement, self.schema)
 
 
 class Couponsd(Service):
@@ -170,8 +126,8 @@ class Couponsd(Service):
 
     def command(self):
         settings = {"grpc.listen": self.address, "http.listen": "127.0.0.1:0", "postgres.url": self.postgres,
-                    "redis.url": f"redis://{self.redis.address}/0", "kafka.brokers": os.environ["KAFKA_BROKERS"],
-                    "kafka.topic_prefix": f"{self.schema}."}
+                    "redis.url": f"redis://{self.redis.address}/0",
+                    "kafka.brokers": environment.server("KAFKA_BROKERS"), "kafka.topic_prefix": f"{self.schema}."}
         return [f"{BUILD}/couponsd", *(word for key, value in settings.items() for word in ("--set", f"{key}={value}"))]
 
     def create(self, quantity):
@@ -184,7 +140,7 @@ class Couponsd(Service):
                 select (select count(*) from publish_request where coupon_id = {coupon}),
                        (select count(*) from user_coupon where coupon_id = {coupon})""")
             return accepted == issued
-        wait_until(is_quiet, 60, "all that couponsd has accepted is issued")
+        wait_until(is_quiet, 60, what="all that couponsd has accepted is issued")
 
 
 class Predecessor(Service):
@@ -194,7 +150,7 @@ class Predecessor(Service):
                      from user_coupon where coupon_id = {}"""
 
     def prepare(self):
-        psql(PREDECESSOR_TABLES, self.schema)
+        sql(PREDECESSOR_TABLES, self.schema)
 
     def command(self):
         return [f"{BUILD}/predecessor", "--listen", self.address, "--postgres", self.postgres,
@@ -208,7 +164,7 @@ class Predecessor(Service):
     def wait_for_quiet(self, coupon):
         """Nobody is waiting any more: the set is used up, or gone."""
         wait_until(lambda: self.redis.run("zcard", f"coupon:requests:{coupon}") == "0", 3 * self.interval + 10,
-                   "the predecessor's batches have come")
+                   what="the predecessor's batches have come")
 
 
 # --- one run ---
@@ -220,14 +176,14 @@ Counters = collections.namedtuple("Counters", "wal_bytes postgres kafka service 
 
 
 def counters(service, redis):
-    (wal,), = psql("select pg_current_wal_lsn() - '0/0'")
-    return Counters(int(wal), cpu_seconds(server_pid("postgres")), cpu_seconds(server_pid("kafka")),
-                    cpu_seconds(service.process.pid), cpu_seconds(redis.process.pid), redis.numbers()[0])
+    (wal,), = sql("select pg_current_wal_lsn() - '0/0'")
+    return Counters(int(wal), cpu_seconds_with_children(server_pid("postgres")), cpu_seconds_with_children(server_pid("kafka")),
+                    cpu_seconds_with_children(service.process.pid), cpu_seconds_with_children(redis.process.pid), redis.numbers()[0])
 
 
 def database():
     """Transactions and rows written so far, by sessions that have told."""
-    (transactions, rows), = psql("""
+    (transactions, rows), = sql("""
         select xact_commit + xact_rollback, tup_inserted + tup_updated + tup_deleted
         from pg_stat_database where datname = current_database()""")
     return int(transactions), int(rows)
@@ -305,7 +261,7 @@ def lose(kind, victim, options):
                 service.ctl("bench", "--coupon", coupon, "--users", options.victims, "--rate", options.victims / 2,
                             "--retry", "--no-wait", "--log", log.name), stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL)
-            wait_until(lambda: os.path.getsize(log.name) > 0, 30, "the load has begun")
+            wait_until(lambda: os.path.getsize(log.name) > 0, 30, what="the load has begun")
             time.sleep(1)  # half of it
             (service if victim == "service" else redis).kill_and_start()
             bench.wait()
@@ -393,4 +349,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AssertionError as error:
+        sys.exit(f"compare.py: {error}")

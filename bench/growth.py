@@ -11,11 +11,10 @@ import argparse
 import dataclasses
 import statistics
 
-import bench_report
-import bench_run
-import bench_whole
-from bench_servers import ALONE, PATIENT, Stand, say
-from bench_stages import each, ids
+from bench import pipeline, report, runner
+from bench.programs import say
+from bench.stages import each, ids
+from bench.stand import ALONE, PATIENT, Stand
 
 WARM_N = 10000
 LIMIT = 0.2  # of the baseline
@@ -126,9 +125,9 @@ def run(case, options):
             add_old(stand, case.old_rows)
         servers = [stand.start(**PATIENT, flow__lanes=case.lanes) for _ in range(case.instances)]
         for server in servers:
-            bench_whole.warm_up(stand, server, options)
+            pipeline.warm_up(stand, server, options)
         what = stand.insert_some(case.coupons, n // case.coupons)
-        one = bench_whole.as_fast_as_it_goes(stand, servers, what, n, options, case.loads)
+        one = pipeline.as_fast_as_it_goes(stand, servers, what, n, options, case.loads)
         for server in servers:
             stand.stop(server)
         stand.check_accepted(n, ids(what))
@@ -138,7 +137,7 @@ def run(case, options):
 
 def measure(options, results):
     say("warming up")
-    bench_whole.warm_broker(options, 1 if options.quick else 8)
+    pipeline.warm_broker(options, 1 if options.quick else 8)
     for field, label, baseline, variants in map(AXES.get, options.only):
         for variant in variants:
             name = f"{label}: {getattr(variant, field):,}, beside {getattr(baseline, field):,}"
@@ -166,7 +165,7 @@ def figures_of(name, pairs):
 
 def cells(figure):
     what, unit = TEXTS[figure["figure"]]
-    number = bench_report.number
+    number = report.number
     should = {"rate": f">= {1 - LIMIT:g}", "echo": ""}.get(figure["figure"], f"<= {1 + LIMIT:g}")
     return [figure["variant"] if figure["figure"] == "rate" else "", what, f"{number(figure['value'])} {unit}",
             f"{number(figure['baseline'])} {unit}",
@@ -185,18 +184,18 @@ def show(options, results, wrong):
     figures = [figure for name, pairs in results.items() if pairs for figure in figures_of(name, pairs)]
     if not figures:
         return
-    whole = bench_run.whole_of(options, wrong, figures=figures, runs=results)
+    whole = runner.whole_of(options, wrong, figures=figures, runs=results)
     if options.json != "-":
-        print(f"{bench_run.machine_text(whole)}\n{options.n:,} coupons in a run, {options.in_flight:,} in flight; "
+        print(f"{runner.machine_text(whole)}\n{options.n:,} coupons in a run, {options.in_flight:,} in flight; "
               f"pairs: {options.pairs}\n")
-        print(bench_report.grid([["", "", "figure", "baseline", "ratio", "should be", ""], *map(cells, figures)]))
+        print(report.grid([["", "", "figure", "baseline", "ratio", "should be", ""], *map(cells, figures)]))
         print(NOTES)
-    bench_run.write_json(options.json, whole)
+    runner.write_json(options.json, whole)
 
 
 def main():
     options = read_arguments()
-    bench_run.run(lambda results: measure(options, results), lambda results, wrong: show(options, results, wrong))
+    runner.run(lambda results: measure(options, results), lambda results, wrong: show(options, results, wrong))
 
 
 if __name__ == "__main__":

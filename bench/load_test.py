@@ -1,14 +1,13 @@
 """bench_load counts what it was answered, and says so where that is not what it should be."""
 
 import json
-import os
 import socket
 import struct
 import subprocess
 import threading
 import unittest
 
-BUILD = os.environ["BUILD_DIR"]
+from tests.harness import BUILD
 
 
 def load(address, *arguments):

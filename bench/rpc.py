@@ -7,15 +7,15 @@ for a call.
 
 import argparse
 import json
-import os
 import re
 import signal
 import statistics
 import subprocess
 import sys
 
-BUILD = os.environ["BUILD_DIR"]
-TICKS = os.sysconf("SC_CLK_TCK")
+from tests.harness import BUILD
+from tests.harness.processes import cpu_seconds
+
 SERVERS = {
     "raw": [f"{BUILD}/rpc_echo_raw"],
     "raw, told of early ends": [f"{BUILD}/rpc_echo_raw", "--watch"],
@@ -23,11 +23,6 @@ SERVERS = {
 }
 # Where the core is a library apart, so that it can be told who allocates.
 COUNTED = {"bridge": [f"{BUILD}/rpc_echo_counted", f"{BUILD}/tests/unit/rpc/toy.pb"]}
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        return sum(map(int, file.read().rpartition(")")[2].split()[11:13])) / TICKS
 
 
 def load(address, seconds, arguments):

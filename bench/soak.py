@@ -12,12 +12,10 @@ import statistics
 import sys
 import time
 
-import bench_report
-import bench_run
-import bench_svg
-import bench_whole
-from bench_servers import Stand, Wrong, check_load, echo_us, loading, memory_kib, say
-from bench_whole import OPEN_CONNECTIONS
+from bench import pipeline, report, runner, svg
+from bench.pipeline import OPEN_CONNECTIONS
+from bench.programs import Wrong, check_load, echo_us, loading, say
+from bench.stand import Stand, memory_kib
 
 WARM_N = 20000
 CAPACITY_N = 100000
@@ -121,12 +119,12 @@ def request(stand, server, options, results):
 
 def measure(options, results):
     if options.rate <= 1:
-        options.rate *= bench_whole.end_to_end(options, 1, options.in_flight)["per_s"]
+        options.rate *= pipeline.end_to_end(options, 1, options.in_flight)["per_s"]
         say(f"requests per second: {options.rate:,.0f}")
     results["echo_us"] = [echo_us()]
     with Stand() as stand:
         server = stand.start()
-        warm = bench_whole.warm_up(stand, server, options)
+        warm = pipeline.warm_up(stand, server, options)
         accepted = request(stand, server, options, results)
         results["echo_us"].append(echo_us())
         results["violations"] = server.metric("couponsd_reconcile_violations_total")
@@ -156,7 +154,7 @@ def third(samples, number, name):
 def rows_of(results, options):
     samples = results["samples"]
     loaded = [sample for sample in samples if sample["loaded"]]
-    row, spread = bench_report.Row, bench_report.spread
+    row, spread = report.Row, report.spread
 
     def of(name):
         return [sample[name] for sample in loaded]
@@ -200,9 +198,9 @@ def drawing(results, options):
         return [(sample["at_s"], sample[name] if sample["loaded"] else None) for sample in samples]
 
     rotated = [sample["at_s"] for sample in samples if sample["rotations"]]
-    panel = bench_svg.Panel
+    panel = svg.Panel
     bound = bound_mib(options)
-    return bench_svg.draw(
+    return svg.draw(
         title(options),
         f"one process; coupons: {options.coupons:,}; a sample each second", "seconds since the first request", [
             panel("Coupons", "per second", {"accepted": rate("accepted_per_s"), "issued": rate("issued_per_s")}),
@@ -218,13 +216,13 @@ def show(options, results, wrong):
     if not any(sample["loaded"] for sample in results.get("samples", [])):
         return
     rows = list(rows_of(results, options))
-    whole = bench_run.whole_of(options, wrong, figures=[dataclasses.asdict(row) for row in rows], rounds=results)
+    whole = runner.whole_of(options, wrong, figures=[dataclasses.asdict(row) for row in rows], rounds=results)
     if options.json != "-":
-        print(f"{bench_run.machine_text(whole)}\n{title(options)}\n")
-        print(bench_report.table(rows))
+        print(f"{runner.machine_text(whole)}\n{title(options)}\n")
+        print(report.table(rows))
         print(NOTES.format(seconds=OUTBOX_S, bytes=EVENT_BYTES, first=results["echo_us"][0],
                            last=results["echo_us"][-1]))
-    bench_run.write_json(options.json, whole)
+    runner.write_json(options.json, whole)
     if options.svg:
         with open(options.svg, "w", encoding="utf-8") as file:
             file.write(drawing(results, options))
@@ -235,7 +233,7 @@ def show(options, results, wrong):
 
 def main():
     options = read_arguments()
-    bench_run.run(lambda results: measure(options, results), lambda results, wrong: show(options, results, wrong))
+    runner.run(lambda results: measure(options, results), lambda results, wrong: show(options, results, wrong))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@
 # module like any other, with its sum in the checksum database. What is fetched is kept in build/tools, and locks are
 # held while that is filled, so that tests may run side by side.
 
-tools_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build/tools
+tools_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/build/tools
 
 go_minimum=1.25.0 # asked for by grpc-go
 go_fetched=1.26.8 # where the go on PATH is older

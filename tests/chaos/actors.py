@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from world import PATIENCE
+from tests.harness import PATIENCE
 
 DIED = re.compile(r"^fault\.died point=(\S+) pass=(\d+)$", re.M)
 START_S = 60  # a couponsd that has not printed "ready" by then is stuck

@@ -8,11 +8,11 @@ import subprocess
 import sys
 import time
 
-import checks
-import schedule
-from actors import Administrator, Couponsd, Journal, Network, Server
-from reconcile import read_logs, reconcile, wait_for_quiet
-from world import BUILD, COUPONS, PATIENCE, World
+from tests.chaos import checks, schedule
+from tests.chaos.actors import Administrator, Couponsd, Journal, Network, Server
+from tests.chaos.reconcile import read_logs, reconcile, wait_for_quiet
+from tests.chaos.world import COUPONS, World
+from tests.harness import BUILD, PATIENCE
 
 QUIET_S = 5  # after the last repair nothing may be left to do
 GIVE_UP_S = 30

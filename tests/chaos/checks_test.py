@@ -8,12 +8,12 @@ import subprocess
 import threading
 import unittest
 
-import checks
-import schedule
-from proxy import Proxy
+from tests.chaos import checks, schedule
+from tests.chaos.proxy import Proxy
+from tests.harness import BUILD, ROOT
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SOURCES = os.path.join(HERE, "..", "..", "src")
+SOURCES = os.path.join(ROOT, "src")
 POINTS = [f"step.moment_{i}" for i in range(40)]
 
 
@@ -43,7 +43,7 @@ class TheSchedule(unittest.TestCase):
 
 class ThePoints(unittest.TestCase):
     def test_there_are_at_least_twenty_and_each_name_is_there_once(self):
-        listed = subprocess.run([f"{os.environ['BUILD_DIR']}/couponsd_faults"], capture_output=True, text=True,
+        listed = subprocess.run([f"{BUILD}/couponsd_faults"], capture_output=True, text=True,
                                 env={**os.environ, "COUPONSD_FAULT": "list"}, check=True).stdout.split()
         self.assertGreaterEqual(len(listed), 20)
         self.assertEqual(len(set(listed)), len(listed))
@@ -59,11 +59,11 @@ class ThePoints(unittest.TestCase):
         self.assertEqual(have, compiled - {"main.c", "base/fault.c"})
 
     def test_couponsd_itself_has_none(self):
-        with open(f"{os.environ['BUILD_DIR']}/couponsd", "rb") as file:
+        with open(f"{BUILD}/couponsd", "rb") as file:
             self.assertNotIn(b"COUPONSD_FAULT", file.read())
 
     def test_a_point_that_is_not_there_is_refused(self):
-        done = subprocess.run([f"{os.environ['BUILD_DIR']}/couponsd_faults", "--version"], capture_output=True,
+        done = subprocess.run([f"{BUILD}/couponsd_faults", "--version"], capture_output=True,
                               env={**os.environ, "COUPONSD_FAULT": "admit.nowhere:1"})
         self.assertEqual(done.returncode, 2)
 

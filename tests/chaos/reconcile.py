@@ -5,8 +5,9 @@ import glob
 import re
 import time
 
-import checks
-from world import COUPONS, GARBAGE, PUBLISHED, REQUESTED
+from tests.chaos import checks
+from tests.chaos.world import COUPONS, GARBAGE
+from tests.harness.kafka import PUBLISHED, REQUESTED
 
 # What couponsd says where a promise is broken, or where it is not what it should be itself.
 BAD_LINES = re.compile(r"^.*(event=reconcile\.violation|event=reconcile\.frozen|event=issue\.messages_lost|"

@@ -1,22 +1,19 @@
 """The run's own folder, servers, proxy and coupons, and how they are asked: what actors and checks work on."""
 
 import os
-import random
 import shutil
-import socket
 import struct
 import subprocess
 import tempfile
 import time
 
-from proxy import Proxy
-from schedule import SERVERS
+from tests.chaos.proxy import Proxy
+from tests.chaos.schedule import SERVERS
+from tests.harness import BUILD
+from tests.harness.kafka import PUBLISHED, REQUESTED
+from tests.harness.ports import free_port
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BUILD = os.environ["BUILD_DIR"]
-# Sanitizers are slow; with them lives are longer, and a deadline says that something hangs, not how fast it should be.
-PATIENCE = 3 if os.environ.get("SANITIZER") in ("asan", "tsan") else 1
-REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
 GARBAGE = "garbage"
 NO_KEY = 0xFFFFFFFF  # to kafka_tool
 MANY = 10**9
@@ -25,18 +22,6 @@ MANY = 10**9
 CHANGED = {1: (500, 10), 2: (3000, 10), 3: (20000, 15), 4: (MANY, 60)}
 OTHERS = {11: (1, 3), 12: (50, 5), 13: (2000, 10), 14: (10000, 15), 15: (50000, 30), 16: (MANY, 120), 17: (MANY, 120)}
 COUPONS = {**CHANGED, **OTHERS}
-
-
-def free_port():
-    """Below the ports that the kernel gives to clients: one of them might take it while its server is down."""
-    while True:
-        port = random.SystemRandom().randrange(15000, 32000)
-        with socket.socket() as held:
-            try:
-                held.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
 
 
 class World:

@@ -6,26 +6,17 @@ so that bursts are refused as OVERLOADED. What it says it has got is looked up i
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import unittest
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-sys.path.insert(0, os.path.join(ROOT, "tests", "scenario"))
-
-from harness import BUILD, Scenario  # noqa: E402
+from tests.harness import BUILD, ROOT, Scenario
+from tests.harness.ports import free_address
 
 LANGUAGE = ""
 BUILD_TIMEOUT_S, RUN_TIMEOUT_S = 800, 120
 SHORT_QUEUES = {f"{stage}.{limit}": 16 for stage, limit in
                 (("flow", "queue_size"), ("gate", "batch_max"), ("admit", "batch_max"), ("status", "batch_max"))}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Smoke(Scenario):
@@ -36,7 +27,7 @@ class Smoke(Scenario):
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.assertEqual(built.returncode, 0, built.stdout)
 
-        address = f"127.0.0.1:{free_port()}"
+        address = free_address()
         program = subprocess.Popen([smoke, "run", address], env=environment, text=True, stdout=subprocess.PIPE)
         self.addCleanup(lambda: (program.poll() is None and program.kill(), program.communicate()))
         self.assertEqual(program.stdout.readline(), "calling\n")

@@ -17,10 +17,9 @@ import urllib.request
 
 import yaml
 
-from harness import PATIENCE, Scenario, wait_until
+from tests.harness import PATIENCE, ROOT, Scenario, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
 PROMETHEUS = os.path.join(ROOT, "docker", "prometheus")
 DASHBOARDS = os.path.join(ROOT, "docker", "grafana", "dashboards")
 UNIT_TESTS = os.path.join(HERE, "alerts_unit.yml")

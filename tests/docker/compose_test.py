@@ -15,9 +15,8 @@ import unittest
 import jsonschema
 import yaml
 
-from harness import BUILD
+from tests.harness import BUILD, ROOT
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DOCKER = os.path.join(ROOT, "docker")
 
 # The Go module that docker compose reads its files with; the specification's schema is in it.

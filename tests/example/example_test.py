@@ -117,7 +117,7 @@ class Example(unittest.TestCase):
         self.assertRegex(err, "^UNAVAILABLE: ")
 
     def test_grpcurl_finds_and_calls_it_by_reflection(self):
-        grpcurl = subprocess.run([os.path.join(ROOT, "tests", "tools", "go.sh"), "tool", GRPCURL],
+        grpcurl = subprocess.run([os.path.join(ROOT, "tools", "go.sh"), "tool", GRPCURL],
                                  stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
         def ask(*arguments, requests=()):

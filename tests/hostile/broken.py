@@ -6,9 +6,8 @@ import random
 import socket
 import time
 
-import floods
-import h2
-from h2 import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, frame
+from tests.hostile import floods, h2
+from tests.hostile.h2 import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, frame
 
 COUNT = 400
 SECONDS_MAX = 6

@@ -12,8 +12,8 @@ import ssl
 import struct
 import time
 
-import h2
-from h2 import CONTINUATION, DATA, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame
+from tests.hostile import h2
+from tests.hostile.h2 import CONTINUATION, DATA, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame
 
 SECONDS = 2
 # With the acknowledgement of settings that may not have come yet: who is that far may open more streams.

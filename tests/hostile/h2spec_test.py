@@ -10,11 +10,9 @@ import sys
 import unittest
 import xml.etree.ElementTree
 
+from tests.harness import PATIENCE, Scenario
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.append(os.path.join(HERE, "..", "scenario"))
-
-from harness import PATIENCE, Scenario
-
 H2SPEC = os.path.join(HERE, "..", "..", "build", "h2spec")
 PARTS = "generic hpack http2/3 http2/4 http2/5 http2/6 http2/7 http2/8".split()
 TIMEOUT_S = PATIENCE  # how long h2spec waits for each thing

@@ -16,14 +16,9 @@ import tempfile
 import time
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.append(os.path.join(HERE, "..", "scenario"))
-
-import broken
-import floods
-import h2
-from certificates import Authority
-from harness import BUILD, PATIENCE, SANITIZED, Scenario, wait_until
+from tests.harness import BUILD, PATIENCE, SANITIZED, Scenario, wait_until
+from tests.harness.certificates import Authority
+from tests.hostile import broken, floods, h2
 
 SEED = int(os.environ.get("HOSTILE_SEED", 20240229))
 PROBE_CALLS_PER_S = 300

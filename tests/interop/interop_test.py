@@ -8,14 +8,15 @@ import os
 import re
 import socket
 import subprocess
-import time
 import unittest
 
+from tests.harness import BUILD, PATIENCE, ROOT, wait_until
+from tests.harness.ports import free_port
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-BUILD = os.environ["BUILD_DIR"]
-PEERS = os.path.join(HERE, "..", "..", "build", "interop")
+PEERS = os.path.join(ROOT, "build", "interop")
 GO, JAVA = os.path.join(PEERS, "go"), os.path.join(PEERS, "java", "*")
-PATIENCE = 180 if os.environ.get("SANITIZER") in ("asan", "tsan") else 60
+TIMEOUT_S = 60 * PATIENCE
 
 PLAIN = """empty_unary large_unary client_streaming server_streaming ping_pong empty_stream cancel_after_begin
     cancel_after_first_response timeout_on_sleeping_server custom_metadata status_code_and_message
@@ -44,26 +45,20 @@ class Server:
         self.port = self.address.split(":")[1]
 
     def wait_for_port(self, port):
-        deadline = time.monotonic() + PATIENCE
-        while True:
+        def listens():
             assert self.process.poll() is None, self.process.stderr.read()
             try:
-                return socket.create_connection(("127.0.0.1", port), 1).close()
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return True
             except OSError:
-                assert time.monotonic() < deadline, "the server does not listen"
-                time.sleep(0.05)
+                return False
+        wait_until(listens, 60, what="the server listens")
 
     def stop(self):
         """Exit code and what was said on stderr."""
         self.process.terminate()
-        _, err = self.process.communicate(timeout=PATIENCE)
+        _, err = self.process.communicate(timeout=TIMEOUT_S)
         return self.process.returncode, err
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class Interop(unittest.TestCase):
@@ -81,7 +76,7 @@ class Interop(unittest.TestCase):
 
     def run_case(self, case, *command):
         with self.subTest(case):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
             self.assertEqual(done.returncode, 0, f"{case}: {done.stdout} {done.stderr}")
 
     def run_bridge_client(self, server, cases):

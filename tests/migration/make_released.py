@@ -6,10 +6,9 @@ import subprocess
 import sys
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(1, os.path.join(HERE, os.pardir, "scenario"))
+from tests.harness import Scenario
 
-from harness import Scenario  # noqa: E402
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 SCHEMA = "released"
 

@@ -14,13 +14,11 @@ import sys
 import time
 import unittest
 
+from tests.harness import BUILD, PATIENCE, CrowdScenario, wait_until
+from tests.harness.ports import free_address
+from tests.harness.restart_client import Call, Client, RestartScenario
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(1, os.path.join(HERE, os.pardir, "scenario"))
-
-import restart_test  # noqa: E402
-from crowd_test import CrowdScenario  # noqa: E402
-from harness import BUILD, PATIENCE, wait_until  # noqa: E402
-
 OLD = [os.environ.get("COUPONSD_RELEASED", f"{BUILD}/couponsd")]
 NEW = [f"{BUILD}/couponsd_next"]
 NEXT = "9999"
@@ -29,10 +27,10 @@ RATE = 300 // PATIENCE
 BACKUP_S = 2
 
 
-class Rolling(CrowdScenario):
+class Rolling(RestartScenario):
     def setUp(self):
         super().setUp()
-        self.addresses = [restart_test.free_address() for _ in range(2)]
+        self.addresses = [free_address() for _ in range(2)]
         self.servers_now = [self.start(grpc=address, command=OLD) for address in self.addresses]
         self.figures = []
 
@@ -116,7 +114,7 @@ class Rolling(CrowdScenario):
         self.ctl([first, second], "bench", "--coupon", ended, "--users", 6000, "--log", self.answers)
         coupons = [self.create(first, 10**9) for _ in self.addresses]
         quiet = self.create(first, 10**9)
-        clients = [restart_test.Client(address, coupon, CALLS, coupon, 0)
+        clients = [Client(address, coupon, CALLS, coupon, 0)
                    for address, coupon in zip(self.addresses, coupons)]
         for client in clients:
             self.addCleanup(client.stop)
@@ -139,8 +137,8 @@ class Rolling(CrowdScenario):
             strange = [line for line in client.lines("tally") if not re.match(r"tally \w+ (OK|UNAVAILABLE) ", line)]
             self.assertEqual(strange, [], "no client sees anything but OK and UNAVAILABLE")
         for client, coupon in zip(clients, coupons):
-            calls = [restart_test.Call(line) for line in client.lines("call")]
-            count = restart_test.Restart.assert_nobody_lost_a_ticket(self, coupon, calls)
+            calls = [Call(line) for line in client.lines("call")]
+            count = self.assert_nobody_lost_a_ticket(coupon, calls)
             self.wait_for_issued(coupon, count)
             self.assert_issued_exactly(coupon, count)
             self.figures.append(("accepted and issued by both versions", count))

@@ -5,9 +5,9 @@ import signal
 import subprocess
 import time
 
-from harness import PATIENCE, wait_until
-from outage import (KAFKA_S, POSTGRES_S, RATE, Load, Outage, Refusals, alive, assert_quiet, figure, ms)
-from servers import Servers, run
+from tests.harness import PATIENCE, wait_until
+from tests.harness.private_servers import Servers, run
+from tests.outage.outage import (KAFKA_S, POSTGRES_S, RATE, Load, Outage, Refusals, alive, assert_quiet, figure, ms)
 
 
 class Redis(Outage):

@@ -6,8 +6,8 @@ import glob
 import os
 import tempfile
 
-from harness import SANITIZED, wait_until
-from outage import RATE, Load, Outage, assert_quiet, couponsd_with, figure, ms
+from tests.harness import SANITIZED, wait_until
+from tests.outage.outage import RATE, Load, Outage, assert_quiet, couponsd_with, figure, ms
 
 LIBRARY = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
 AHEAD_S = 10

@@ -12,11 +12,9 @@ import sys
 import time
 from collections import Counter
 
-sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "scenario"))
-
-from crowd_test import CrowdScenario  # noqa: E402
-from harness import BUILD, PATIENCE, wait_until  # noqa: E402
-from servers import Servers  # noqa: E402
+from tests.harness import BUILD, PATIENCE, CrowdScenario, wait_until
+from tests.harness.kafka import PUBLISHED, REQUESTED
+from tests.harness.private_servers import Servers
 
 FULL = os.environ.get("OUTAGE_FULL") == "1"
 KAFKA_S, POSTGRES_S, STOPPED_S, STORM_S = (60, 30, 60, 40) if FULL else (8, 4, 8, 6)
@@ -24,7 +22,6 @@ KAFKA_S, POSTGRES_S, STOPPED_S, STORM_S = (60, 30, 60, 40) if FULL else (8, 4, 8
 DEADLINE_MS = 5000
 RATE = 1000 // PATIENCE
 LANES = 16  # eight in each of two streams
-REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
 
 figures = []  # (outage, what, figure)
 

@@ -7,8 +7,8 @@ import signal
 import time
 import unittest
 
-from harness import PATIENCE, wait_until
-from outage import FULL, LANES, RATE, STOPPED_S, STORM_S, Load, Outage, alive, assert_quiet, figure
+from tests.harness import PATIENCE, wait_until
+from tests.outage.outage import FULL, LANES, RATE, STOPPED_S, STORM_S, Load, Outage, alive, assert_quiet, figure
 
 SESSION_S = 6  # Kafka's, after which a member that says nothing is out
 TRIES = 200

@@ -4,7 +4,7 @@ import signal
 import sys
 import unittest
 
-import outage
+from tests.outage import outage
 
 PARTS = ("backends_test", "processes_test", "clock_test")
 
@@ -15,7 +15,7 @@ if __name__ == "__main__":
     names = [name for name in sys.argv[1:] if not name.startswith("-")]
     loader.testNamePatterns = [f"*{name}*" for name in names] or None
     for part in PARTS:
-        suite.addTests(loader.loadTestsFromName(part))
+        suite.addTests(loader.loadTestsFromName(f"tests.outage.{part}"))
     try:
         result = unittest.TextTestRunner(verbosity=2).run(suite)
     finally:

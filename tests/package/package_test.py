@@ -11,9 +11,8 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import Scenario
+from tests.harness import ROOT, Scenario
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 UNIT = "usr/lib/systemd/system/couponsd.service"
 CONFIG = "etc/couponsd/couponsd.ini"
 PAGES = ["usr/share/man/man1/couponctl.1", "usr/share/man/man5/couponsd.ini.5", "usr/share/man/man8/couponsd.8"]

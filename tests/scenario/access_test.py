@@ -9,8 +9,8 @@ import tempfile
 import time
 import unittest
 
-from certificates import Authority
-from harness import Scenario, wait_until
+from tests.harness import Scenario, wait_until
+from tests.harness.certificates import Authority
 
 
 def token_line(roles, token, *more):

@@ -1,33 +1,8 @@
 """Crowds through two servers at once, and what a kill -9 in the middle changes: nothing."""
 
-import os
-import tempfile
 import unittest
 
-from harness import Scenario, wait_until
-
-
-class CrowdScenario(Scenario):
-    """A scenario whose load writes down what each request was told."""
-
-    def setUp(self):
-        super().setUp()
-        handle, self.answers = tempfile.mkstemp(dir=os.environ.get("TEST_DIR"), suffix=".answers")
-        os.close(handle)
-
-    def told(self, coupon):
-        """user → the ticket that it was told; no user may have been told two."""
-        told = {}
-        for answered_coupon, user, _, outcome, ticket in self.read_answers(self.answers):
-            if answered_coupon == coupon and outcome in ("ACCEPTED", "ISSUED"):
-                self.assertEqual(told.setdefault(user, ticket), ticket, f"user {user} was told two tickets")
-        return told
-
-    def assert_all_told_are_issued(self, coupon):
-        issued = {int(user): int(ticket) for user, ticket in
-                  self.sql(f"select user_id, ticket from user_coupon where coupon_id = {coupon}")}
-        for user, ticket in self.told(coupon).items():
-            self.assertEqual(issued.get(user), ticket, f"user {user} was promised ticket {ticket}")
+from tests.harness import CrowdScenario, wait_until
 
 
 class Crowd(CrowdScenario):

@@ -9,10 +9,10 @@ import os
 import subprocess
 import unittest
 
-from harness import PATIENCE, Scenario, wait_until
+from tests.harness import PATIENCE, ROOT, Scenario, wait_until
 
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
-GO_SH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools", "go.sh")
+GO_SH = os.path.join(ROOT, "tools", "go.sh")
 
 USER = "coupon.v1.CouponService"
 ADMIN = "coupon.v1.CouponAdminService"

@@ -5,9 +5,9 @@ import os
 import subprocess
 import unittest
 
-from harness import Scenario, wait_until
+from tests.harness import ROOT, Scenario, wait_until
 
-MIGRATIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src", "store", "migrations")
+MIGRATIONS = os.path.join(ROOT, "src", "store", "migrations")
 OTHER = 1  # a coupon id that no test uses
 
 

@@ -2,11 +2,9 @@
 
 import os
 import random
-import time
 import unittest
 
-from crowd_test import CrowdScenario
-from harness import PATIENCE, SANITIZED, Scenario, wait_until
+from tests.harness import PATIENCE, SANITIZED, CrowdScenario, Scenario, wait_until
 
 REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
 EVENTS = 10_000 if SANITIZED else 100_000

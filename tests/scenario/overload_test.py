@@ -10,7 +10,7 @@ import os
 import tempfile
 import unittest
 
-from harness import PATIENCE, SANITIZED, Scenario, wait_until
+from tests.harness import PATIENCE, SANITIZED, Scenario, wait_until
 
 SECONDS = float(os.environ.get("OVERLOAD_SECONDS", 0.3 if SANITIZED else 4))  # ThreadSanitizer takes ms for a call
 COMMIT_US = 20000

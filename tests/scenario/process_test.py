@@ -10,9 +10,9 @@ import sys
 import tempfile
 import unittest
 
-from harness import BUILD, Scenario, wait_until
+from tests.harness import BUILD, ROOT, Scenario, wait_until
 
-FORWARD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "forward.py")
+FORWARD = os.path.join(ROOT, "tests", "harness", "forward.py")
 
 
 def closed_port():
@@ -170,7 +170,7 @@ class Without(Scenario):
             self.assertEqual(status["ticket"], user + 1)
         for user in range(10):
             self.assertEqual(self.ctl(servers[(user + 1) % 2], "watch", coupon, user + 1)[-1]["state"], "ISSUED")
-        migrations = len(glob.glob(f"{os.path.dirname(__file__)}/../../src/store/migrations/*.sql"))
+        migrations = len(glob.glob(f"{ROOT}/src/store/migrations/*.sql"))
         self.assertEqual(self.sql("select count(*) from schema_migration"), [[str(migrations)]])
 
 

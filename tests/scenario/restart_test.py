@@ -1,69 +1,23 @@
 """Stop and start at load, again and again: nobody sees anything but OK and UNAVAILABLE, and nothing is lost."""
 
-import os
-import random
 import re
-import socket
-import subprocess
-import tempfile
 import time
 import unittest
 from collections import Counter
 
-from harness import BUILD, PATIENCE, Scenario, wait_until
+from tests.harness import wait_until
+from tests.harness.ports import free_address
+from tests.harness.restart_client import Call, Client, RestartScenario
 
 RESTARTS = 20
 CALLS = 24  # at a time
 WATCHES = 20
 ACCEPTED = 500  # by a server before it is stopped
-CALL = re.compile(r'call (\d+) \d+ (\S+) (\d+) (\d+) (\d+) "(.*)"')
 WATCH = re.compile(r'watch \d+ (\d+) (\S+) (-?\d+) ".*"')
 HINT = ("UNAVAILABLE", "1000")
 
 
-def free_address():
-    """Below the ports that the kernel gives to clients: one of them might take it while no server has it."""
-    while True:
-        with socket.socket() as held:
-            address = "127.0.0.1", random.randrange(10000, 32768)
-            try:
-                held.bind(address)
-            except OSError:
-                continue
-            return "{}:{}".format(*address)
-
-
-class Call:
-    def __init__(self, line):
-        user, self.code, self.state, ticket, sent_us, self.message = CALL.fullmatch(line).groups()
-        self.user, self.ticket, self.sent_us = int(user), int(ticket), int(sent_us)
-
-    def __repr__(self):
-        return f"<user {self.user}: {self.code} {self.message!r}, ticket {self.ticket}, sent {self.sent_us}>"
-
-
-class Client:
-    """restart_client.c, which says what its lines are."""
-
-    def __init__(self, *arguments):
-        self.output = tempfile.NamedTemporaryFile(
-            "w+", dir=os.environ.get("TEST_DIR"), prefix="restart-", suffix=".answers", delete=False)
-        self.process = subprocess.Popen([f"{BUILD}/restart_client", *map(str, arguments)], stdout=self.output)
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-        code = self.process.wait(60 * PATIENCE)
-        self.output.close()
-        return code
-
-    def lines(self, *kinds):
-        kinds = tuple(f"{kind} " for kind in kinds)
-        with open(self.output.name) as lines:
-            return [line.rstrip("\n") for line in lines if line.startswith(kinds)]
-
-
-class Restart(Scenario):
+class Restart(RestartScenario):
     # The requests of `hold` wait until reconcile may look for them.
     WAITING = {"reconcile__stale_ms": 86400000}
     SEARCHING = {"reconcile__stale_ms": 1000, "reconcile__interval_ms": 100}
@@ -99,21 +53,6 @@ class Restart(Scenario):
         self.assertEqual(client.stop(), 0)
         self.assertEqual(client.lines("left"), ["left 0"], "each call has its last word")
         return client, server
-
-    def assert_nobody_lost_a_ticket(self, coupon, calls):
-        """What was told is in the ledger, and nothing else is. Returns how much is."""
-        ledger = {user: (ticket, accept_us) for user, ticket, accept_us in (map(int, row) for row in self.sql(f"""
-            select user_id, ticket, (extract(epoch from accept_time) * 1000000)::bigint
-            from publish_request where coupon_id = {coupon}"""))}
-        told = {call.user: call.ticket for call in calls if call.code == "OK"}
-        self.assertLessEqual({call.state for call in calls if call.code == "OK"}, {"1", "2"}, "accepted or issued")
-        self.assertEqual({user: ticket for user, (ticket, _) in ledger.items() if user in told}, told)
-        with self.subTest("what is accepted is answered, by the try that was accepted"):
-            self.assertEqual([call for call in calls if call.user in ledger and call.code != "OK"], [])
-            self.assertEqual([call for call in calls
-                              if call.code == "OK" and ledger[call.user][1] < call.sent_us], [])
-        self.assertEqual(ledger.keys() - {call.user for call in calls}, set(), "nobody else is in it")
-        return len(ledger)
 
     def assert_streams_end_with_a_hint(self, client):
         """Those that were open; while there is no server to connect to, there is nobody to give a hint."""

@@ -7,7 +7,7 @@ import tempfile
 import time
 import unittest
 
-from harness import BUILD, Scenario, wait_until
+from tests.harness import BUILD, Scenario, wait_until
 
 PASSWORD = "pa/ss:w@rd %41"  # what needs escaping in a URL
 ENCODED = "pa%2Fss%3Aw%40rd%20%2541"

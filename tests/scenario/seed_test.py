@@ -3,7 +3,7 @@
 import time
 import unittest
 
-from harness import Scenario, wait_until
+from tests.harness import Scenario, wait_until
 
 
 class Seed(Scenario):

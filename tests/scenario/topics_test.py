@@ -4,8 +4,7 @@ import json
 import time
 import unittest
 
-from crowd_test import CrowdScenario
-from harness import PATIENCE, Scenario, wait_until
+from tests.harness import PATIENCE, CrowdScenario, Scenario, wait_until
 
 
 REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"

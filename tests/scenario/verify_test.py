@@ -3,7 +3,7 @@
 import json
 import unittest
 
-from harness import Scenario, wait_until
+from tests.harness import Scenario, wait_until
 
 REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
 ALL = ["ledger", "users", "quantity", "counters", "issued", "rejected", "waiting", "dead letters", "outbox requested",

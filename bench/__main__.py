@@ -10,18 +10,14 @@ import argparse
 import dataclasses
 import statistics
 
-import bench_calls
-import bench_report
-import bench_run
-import bench_stages
-import bench_whole
-from bench_servers import say
+from bench import calls, pipeline, report, runner, stages
+from bench.programs import say
 
 CALLS = ("echo", "null", "sold_out")
 WARM_N = 20000
 # For a stage by itself, and for all of them at once, each of which has a batch of its own.
 IN_FLIGHT, IN_FLIGHT_WHOLE = 1024, 4096
-NAMES = (*CALLS, *bench_stages.NEEDS, "end_to_end", "latency", "memory")
+NAMES = (*CALLS, *stages.NEEDS, "end_to_end", "latency", "memory")
 
 
 def read_arguments():
@@ -56,41 +52,41 @@ def read_arguments():
 def measure(options, results):
     """Fills `results` one after the other, so that what there is can be shown when a later one fails."""
     wanted = set(options.only)
-    stages = wanted & set(bench_stages.NEEDS)
+    chosen = wanted & set(stages.NEEDS)
     if wanted - set(CALLS):
         say("warming up")
-        bench_whole.warm_broker(options, options.warm_runs)
+        pipeline.warm_broker(options, options.warm_runs)
     if wanted & set(CALLS):
-        results["calls"] = bench_calls.measure(options, wanted)
-    if stages:
-        results["stages"] = bench_stages.measure(options, stages)
+        results["calls"] = calls.measure(options, wanted)
+    if chosen:
+        results["stages"] = stages.measure(options, chosen)
     if wanted & {"relay", "latency"}:
-        results["idle"] = bench_whole.idle(options)
+        results["idle"] = pipeline.idle(options)
     if wanted & {"end_to_end", "latency", "memory"}:
-        results["end_to_end"] = bench_whole.measure(options)
+        results["end_to_end"] = pipeline.measure(options)
     if "latency" in wanted:
         rates = [one["per_s"] for one in results["end_to_end"]["one coupon"]]
-        results["latency"] = bench_whole.latency(options, statistics.median(rates), bench_report.COUPONS_PER_S)
+        results["latency"] = pipeline.latency(options, statistics.median(rates), report.COUPONS_PER_S)
     if "memory" in wanted:
-        results["memory"] = bench_whole.memory(options)
+        results["memory"] = pipeline.memory(options)
 
 
 def show(options, results, wrong):
-    rows = bench_report.rows_of(results, options)
+    rows = report.rows_of(results, options)
     if not rows:
         return
-    whole = bench_run.whole_of(options, wrong, figures=[dataclasses.asdict(row) for row in rows], rounds=results)
+    whole = runner.whole_of(options, wrong, figures=[dataclasses.asdict(row) for row in rows], rounds=results)
     if options.json != "-":
-        print(f"{bench_run.machine_text(whole)}\n{options.n:,} requests on {options.connections} connections, "
+        print(f"{runner.machine_text(whole)}\n{options.n:,} requests on {options.connections} connections, "
               f"{options.in_flight:,} in flight, {options.whole_in_flight:,} end to end; rounds: {options.rounds}\n")
-        print(bench_report.table(rows))
-        print(bench_report.NOTES)
-    bench_run.write_json(options.json, whole)
+        print(report.table(rows))
+        print(report.NOTES)
+    runner.write_json(options.json, whole)
 
 
 def main():
     options = read_arguments()
-    bench_run.run(lambda results: measure(options, results), lambda results, wrong: show(options, results, wrong))
+    runner.run(lambda results: measure(options, results), lambda results, wrong: show(options, results, wrong))
 
 
 if __name__ == "__main__":

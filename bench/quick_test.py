@@ -1,12 +1,12 @@
 """Whether ./dev bench works: small and short, without a judgement of speed."""
 
 import json
-import os
 import subprocess
 import sys
 import unittest
 
-BENCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench.py")
+from tests.harness import ROOT
+
 ONLY = ("accept", "relay", "issue", "end_to_end", "sold_out")
 ENDS = {
     "accept": ("one_coupon", "100_coupons", "a_transaction_each"),
@@ -26,8 +26,8 @@ ENDS = {
 
 class Quick(unittest.TestCase):
     def test_a_quick_bench_checks_what_was_issued_and_tells_each_figure_beside_its_ceiling(self):
-        done = subprocess.run([sys.executable, BENCH, "--quick", "--only", ",".join(ONLY), "--json", "-"],
-                              capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", "bench", "--quick", "--only", ",".join(ONLY), "--json", "-"],
+                              capture_output=True, text=True, cwd=ROOT)
         self.assertEqual(done.returncode, 0, done.stderr)
         whole = json.loads(done.stdout)
         figures = {figure["key"]: figure for figure in whole["figures"]}

@@ -6,7 +6,9 @@ fills; the second only relays that; the third only issues what the second has se
 in the same minute.
 """
 
-from bench_servers import ALONE, PATIENT, Bare, Stand, Watch, Wrong, expect_accepted, load, say, settings
+from bench.programs import Wrong, expect_accepted, load, say
+from bench.stand import ALONE, PATIENT, Bare, Stand, settings
+from bench.watch import Watch
 
 SHAPES = {"one coupon": 1, "100 coupons": 100}
 NEEDS = {"accept": 0, "relay": 1, "issue": 2}

@@ -11,6 +11,9 @@ import subprocess
 import sys
 import tempfile
 
+from tests.harness import environment
+from tests.harness.postgres import psql
+
 
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as lines:
@@ -18,10 +21,9 @@ def machine():
     query = """
         select name || ' ' || current_setting(name) from pg_settings
         where name in ('server_version', 'fsync', 'synchronous_commit', 'full_page_writes', 'shared_buffers')"""
-    shown = subprocess.run(["psql", os.environ["POSTGRES_URL"], "-X", "-At", "-c", query], capture_output=True,
-                           text=True, check=True)
+    shown = psql(environment.server("POSTGRES_URL"), query)
     return {"cores": os.cpu_count(), "model": model, "kernel": platform.release(),
-            "postgres": shown.stdout.splitlines()}
+            "postgres": [row[0] for row in shown]}
 
 
 def machine_text(whole):

@@ -9,10 +9,11 @@ which bench_load measures from the time that a request was due.
 import concurrent.futures
 import time
 
-from bench_servers import (PARTITIONS, PATIENT, Disk, Stand, Watch, Wrong, changed, cpu_now, echo_us, expect_accepted,
-                           load, memory_kib, say, settings)
-from bench_stages import SHAPES, each, ids
-from harness import Topic
+from bench.programs import Wrong, echo_us, expect_accepted, load, say
+from bench.stages import SHAPES, each, ids
+from bench.stand import PARTITIONS, PATIENT, Disk, Stand, changed, cpu_now, memory_kib, settings
+from bench.watch import Watch
+from tests.harness.kafka import Topic
 
 ISSUED_S = 120
 OTHER_IN_FLIGHT = (1024, 2048)

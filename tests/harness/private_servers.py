@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 import time
 
+from tests.harness.processes import descendants
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 GONE_S = 20
 
@@ -20,16 +22,6 @@ def run(function, *arguments, environment=None):
     if done.returncode:
         raise AssertionError(f"{function}: {done.stdout}{done.stderr}")
     return done.stdout
-
-
-def children(pid):
-    """All below it, itself last."""
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", encoding="ascii") as file:
-            if int(file.read().rpartition(")")[2].split()[1]) == pid:
-                found += children(int(name))
-    return [*found, pid]
 
 
 class Servers:
@@ -60,13 +52,13 @@ class Servers:
 
     def signal(self, name, number):
         """With its children, the last ones first."""
-        for pid in children(self.pid(name)):
+        for pid in descendants(self.pid(name)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def kill(self, name):
         """As if its machine had lost power; of Postgres, the children go too."""
-        pids = children(self.pid(name))
+        pids = descendants(self.pid(name))
         for pid in reversed(pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

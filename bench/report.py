@@ -5,9 +5,9 @@ ceiling, what it should be, and whether it is. The rows are what the table shows
 import dataclasses
 import statistics
 
-from bench_servers import Wrong
-from bench_stages import SHAPES
-from bench_whole import buffers
+from bench.pipeline import buffers
+from bench.programs import Wrong
+from bench.stages import SHAPES
 
 MIB_KIB = 1024
 CEILINGS = {"accept": "bare libpq", "relay": "bare librdkafka", "issue": "bare libpq",

@@ -8,8 +8,10 @@ For sold out it is counted, too, what couponsd asked of Redis and Postgres meanw
 import contextlib
 import time
 
-from bench_servers import BUILD, Stand, Wrong, load, own_cpu, say, serving
-from harness import wait_until
+from bench.programs import Wrong, load, say, serving
+from bench.stand import Stand
+from tests.harness import BUILD, wait_until
+from tests.harness.processes import cpu_seconds
 
 # A session of Postgres tells its counters when it ends, or once it was idle for so long.
 TELLS_WHEN_IDLE_S, TELLS_AFTER_END_S = 11, 1
@@ -88,9 +90,9 @@ def round_of(server, options):
     """Calls per second, and the server's CPU for a call."""
     warm_up(server, options)
     server.before()
-    before = own_cpu(server.process.pid)
+    before = cpu_seconds(server.process.pid)
     result = load(server.address, *server.what, seconds=options.call_seconds, first_user=LATER_LOSER, options=options)
-    cpu = own_cpu(server.process.pid) - before
+    cpu = cpu_seconds(server.process.pid) - before
     server.after(result)
     return {"per_s": result["answers"] / result["seconds"], "cpu_us": cpu * 1e6 / result["answers"],
             "p99_us": result["latency_us"]["p99"], "answers": result["answers"]}

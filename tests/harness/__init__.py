@@ -1,0 +1,7 @@
+"""What the tests in Python share: a couponsd, the servers it needs, and waiting for conditions."""
+
+from tests.harness.environment import BUILD, PATIENCE, ROOT, SANITIZED
+from tests.harness.scenario import CrowdScenario, Scenario
+from tests.harness.waiting import wait_until
+
+__all__ = ["BUILD", "PATIENCE", "ROOT", "SANITIZED", "CrowdScenario", "Scenario", "wait_until"]

@@ -1,0 +1,18 @@
+"""What a test is told from outside, by environment variables."""
+
+import os
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("BUILD_DIR", os.path.join(ROOT, "build", "release"))
+SANITIZED = os.environ.get("SANITIZER") in ("asan", "tsan")
+# Sanitizers are slow. Deadlines detect a hang and do not measure speed, so they are multiplied by this.
+PATIENCE = 3 if SANITIZED else 1
+
+
+def server(name):
+    """POSTGRES_URL, REDIS_URL, KAFKA_BROKERS or SERVERS_DIR."""
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise AssertionError(f"{name} is not set: run `./dev up` and `. .dev/servers/env` first, or run this through"
+                             " ./dev") from None

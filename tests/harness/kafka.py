@@ -1,0 +1,78 @@
+"""Kafka: the topics of couponsd, and what is in a topic."""
+
+import json
+import struct
+import subprocess
+
+from tests.harness.environment import BUILD, server
+
+REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
+
+
+def varints(data):
+    """The integer fields of a protobuf message: number → value. Other fields are skipped."""
+    fields, at = {}, 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        tag = varint()
+        if tag & 7 == 0:
+            fields[tag >> 3] = varint()
+        elif tag & 7 == 2:
+            size = varint()
+            at += size
+        else:
+            raise AssertionError(f"wire type {tag & 7} in {data.hex()}")
+    return fields
+
+
+class Topic:
+    """A topic in Kafka, read without any code of couponsd."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def run(self, command, *arguments):
+        done = subprocess.run([f"{BUILD}/kafka_tool", server("KAFKA_BROKERS"), command, self.name,
+                               *map(str, arguments)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def partitions(self):
+        return int(self.run("partitions"))
+
+    def messages(self):
+        """All messages: partition, offset, timestamp, key, headers, and the coupon and ticket of the event."""
+        messages = [json.loads(line) for line in self.run("dump").splitlines()]
+        for message in messages:
+            fields = varints(bytes.fromhex(message["value"]))
+            message["coupon"], message["ticket"] = fields.get(1), fields.get(4)
+        return messages
+
+    def lag(self, group):
+        return int(self.run("lag", group))
+
+    def produce(self, messages):
+        """messages: pairs of key and value, each bytes or None."""
+        def part(text):
+            return struct.pack(">I", 0xFFFFFFFF if text is None else len(text))
+        data = b"".join(part(key) + part(value) + (key or b"") + (value or b"") for key, value in messages)
+        done = subprocess.run([f"{BUILD}/kafka_tool", server("KAFKA_BROKERS"), "produce", self.name], input=data,
+                              capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+    def grow(self, partitions):
+        self.run("grow", partitions)
+
+    def delete(self):
+        self.run("delete")
