@@ -401,7 +401,8 @@ int main(int argc, char **argv) {
         abort();
     struct ticker *tickers[JOBS];
     for (int i = 0; i < JOBS; i++)
-        tickers[i] = ticker_start(settings.interval_ms * US_PER_MS, tick, &jobs[i]);
+        if (!ticker_start("job", settings.interval_ms * US_PER_MS, tick, &jobs[i], &tickers[i], &err))
+            die(&err);
     printf("ready %s\n", rpc_server_address(server));
     fflush(stdout);
 

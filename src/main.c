@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ enum { EXIT_DEFECT = 1, EXIT_USAGE = 2, EXIT_BACKEND = 3, EXIT_HURRIED = 4 };
 extern const char *malloc_conf;
 const char *malloc_conf = "narenas:1";
 
-static volatile bool hurry;
+static atomic_bool hurry;
 static int64_t drain_ms;
 
 static void print_help(FILE *out) {
@@ -133,7 +134,7 @@ static void *watch_the_stop(void *arg) {
     const sigset_t *signals = arg;
     struct timespec patience = {.tv_sec = drain_ms / 1000 + LAST_MARGIN_S};
     bool signalled = sigtimedwait(signals, NULL, &patience) >= 0;
-    hurry = true;
+    atomic_store(&hurry, true);
     clock_sleep_us(HURRY_MARGIN_S * US_PER_S);
     log_warn("stop.hurried", LOG_STR("reason", signalled ? "a second signal" : "draining took too long"));
     _exit(EXIT_HURRIED);

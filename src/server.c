@@ -1,70 +1,54 @@
 #include "server.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "api/access.h"
+#include "api/answer.h"
+#include "api/rpc_metrics.h"
+#include "api/services.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "api/methods.h"
+#include "base/memory.h"
 #include "descriptor_set.h"
-#include "api/coupon_admin_service.h"
 #include "flow/admit.h"
-#include "api/answer.h"
 #include "flow/complete.h"
-#include "api/dead_letter_service.h"
+#include "flow/context.h"
+#include "flow/counters.h"
 #include "flow/gate.h"
-#include "flow/issue.h"
 #include "flow/gate/coupon_memory.h"
+#include "flow/gate/ticket_holders.h"
+#include "flow/issue.h"
 #include "flow/reconcile.h"
 #include "flow/relay.h"
-#include "flow/request.h"
 #include "flow/status.h"
-#include "api/topic_admin_service.h"
-#include "flow/counters.h"
-#include "api/integrity_service.h"
+#include "flow/topics/keeper.h"
+#include "flow/topics/prepare.h"
 #include "flow/watch.h"
-#include "flow/gate/ticket_holders.h"
 #include "http/http.h"
 #include "rpc/server.h"
-#include "api/rpc_metrics.h"
 #include "store/coupons.h"
 #include "store/flags.h"
-#include "store/kafka.h"
 #include "store/schema.h"
 
 #define RETRY_US (200 * US_PER_MS)
-/* Stopped between two steps, it must not keep others from starting. */
+/* A process that is stopped between two steps of a migration must not keep others from starting. */
 #define MIGRATE_IDLE_MS 4000
-/* syslog's numbers, of which <syslog.h> would define names that ours clash with. */
+/* syslog's numbers. <syslog.h> defines names that clash with ours. */
 #define KAFKA_LOG_ERROR 3
 
 struct server {
-    const struct config *config;
-    struct pg_options hot, cold;
-    struct kafka_options kafka;
-    struct kafka_admin *kafka_admin;
-    struct pg *ready_pg; /* the HTTP thread's own */
-    struct known *known;
-    struct winners *winners;
-    struct watch *watch;
-    struct status *status;
-    struct relay *relays[STREAMS];
-    struct admit *admit;
-    struct gate *gate;
-    struct admin *admin;
-    struct topics *topics;
-    struct dead_letter_admin *dead_letters;
-    struct verify *verify;
-    struct issue *issue;
+    struct context context; /* what stages share is in here */
     struct complete *complete;
+    struct issue *issue;
     struct reconcile *reconcile;
-    struct request_service *requests;
+    struct topics_keeper *keeper;
+    ProtobufCService *services[COUPON_SERVICES]; /* as in api_services */
     struct access *access;
     struct rpc_server *rpc;
     struct rpc_health *health;
     struct http_server *http;
+    struct pg *ready_pg; /* the HTTP thread's own */
     atomic_bool serving;
 };
 
@@ -75,18 +59,18 @@ static void on_kafka_log(int level, const char *text) {
         log_debug("kafka.client", LOG_STR("text", text));
 }
 
-static void init_options(struct server *server) {
-    const struct config *config = server->config;
-    server->hot = (struct pg_options){
+static void init_context(struct context *context, const struct config *config) {
+    context->config = config;
+    context->hot = (struct pg_options){
         .url = config->postgres_url,
         .application_name = "couponsd",
         .connect_timeout_s = (int)config->postgres_connect_timeout_s,
         .statement_timeout_ms = (int)config->postgres_statement_timeout_ms,
         .hot = true,
     };
-    server->cold = server->hot;
-    server->cold.hot = false;
-    server->kafka = (struct kafka_options){
+    context->cold = context->hot;
+    context->cold.hot = false;
+    context->kafka = (struct kafka_options){
         .brokers = config->kafka_brokers,
         .topic_prefix = config->kafka_topic_prefix,
         .replication_factor = (int)config->kafka_replication_factor,
@@ -100,45 +84,45 @@ static void init_options(struct server *server) {
 /* --- start --- */
 
 static bool migrate_once(struct server *server, struct err *err) {
-    struct pg_options options = server->cold;
+    struct pg_options options = server->context.cold;
     options.idle_timeout_ms = MIGRATE_IDLE_MS;
     struct pg *pg = pg_new(&options);
     bool ok =
-        pg_connect(pg, err) && schema_migrate(pg, err) && schema_fix_lanes(pg, (int)server->config->flow_lanes, err);
+        pg_connect(pg, err) && schema_migrate(pg, err) && schema_fix_lanes(pg, (int)server->context.config->flow_lanes, err);
     pg_free(pg);
     return ok;
 }
 
 /* Postgres is the truth: without it there is nothing to serve. */
 static bool migrate(struct server *server, struct err *err) {
-    int64_t give_up_us = clock_mono_us() + server->config->server_startup_wait_ms * US_PER_MS;
+    int64_t give_up_us = clock_mono_us() + server->context.config->server_startup_wait_ms * US_PER_MS;
     bool told = false;
     while (!migrate_once(server, err)) {
         if (!err->retriable || clock_mono_us() >= give_up_us)
             return false;
         if (!told)
             log_warn("start.waiting", LOG_STR("backend", "postgres"), LOG_ERR(err),
-                     LOG_INT("for_up_to_ms", server->config->server_startup_wait_ms));
+                     LOG_INT("for_up_to_ms", server->context.config->server_startup_wait_ms));
         told = true;
         clock_sleep_us(RETRY_US);
     }
     return true;
 }
 
-/* Kafka and Redis may be away: requests are accepted all the same. What no waiting mends is refused. */
+/* Kafka and Redis may be away: requests are accepted all the same. An error that no waiting mends stops the start. */
 static bool check_others(struct server *server, struct err *err) {
-    const struct config *config = server->config;
+    struct context *context = &server->context;
     struct flags *flags;
     struct err problem;
-    if (!flags_new(config->redis_url, config->redis_timeout_ms, &flags, err))
+    if (!flags_new(context->config->redis_url, context->config->redis_timeout_ms, &flags, err))
         return false;
     if (!flags_connect(flags, &problem))
         log_warn("start.without", LOG_STR("backend", "redis"), LOG_ERR(&problem),
                  LOG_STR("until_then", "Postgres answers instead"));
     flags_free(flags);
-    if (!kafka_admin_new(&server->kafka, &server->kafka_admin, err))
+    if (!kafka_admin_new(&context->kafka, &context->kafka_admin, err))
         return false;
-    if (topics_prepare(config, &server->cold, &server->kafka, server->kafka_admin, &problem))
+    if (topics_prepare(context, &problem))
         return true;
     if (!problem.retriable) {
         *err = problem;
@@ -149,38 +133,30 @@ static bool check_others(struct server *server, struct err *err) {
     return true;
 }
 
+/* In the reverse of the order in which data flows: a stage that starts finds everything that it hands work to. */
 static bool start_stages(struct server *server, struct err *err) {
-    const struct config *config = server->config;
-    server->known = known_new(config->gate_cache_ms);
-    server->winners = winners_start(config, &server->hot);
-    server->watch = watch_start(config, &server->hot);
-    server->status = status_start(config, &server->hot);
+    struct context *context = &server->context;
+    const struct config *config = context->config;
+    context->coupon_memory = coupon_memory_new(config->gate_cache_ms);
+    if (!ticket_holders_start(context, &context->ticket_holders, err) || !watch_start(context, &context->watch, err) ||
+        !status_start(context, &context->status, err))
+        return false;
+    if (config->complete_run && !complete_start(context, &server->complete, err))
+        return false;
     for (int stream = 0; stream < STREAMS && config->relay_run; stream++)
-        server->relays[stream] =
-            relay_start(config, &server->hot, &server->kafka, server->kafka_admin, (enum stream)stream);
-    server->admit = admit_start(config, &server->hot, server->known, server->status, server->relays[STREAM_REQUESTED]);
-    if (config->issue_run)
-        server->issue =
-            issue_start(config, &server->hot, &server->kafka, server->relays[STREAM_PUBLISHED], server->watch);
-    server->gate = gate_start(config, &server->hot, server->known, server->winners, server->admit, server->status, err);
-    if (!server->gate)
-        return false;
-    server->admin = admin_start(config, &server->cold, &server->kafka, server->kafka_admin, server->known, err);
-    if (!server->admin)
-        return false;
-    server->topics = topics_start(config, &server->cold, &server->kafka, server->kafka_admin);
-    server->dead_letters =
-        dead_letter_admin_start(config, &server->cold, &server->kafka, server->relays[STREAM_REQUESTED]);
-    server->verify = verify_start(config, &server->cold, &server->kafka, server->kafka_admin, err);
-    if (!server->verify)
-        return false;
-    if (config->complete_run) {
-        server->complete = complete_start(config, &server->hot, &server->kafka, server->known, server->watch, err);
-        if (!server->complete)
+        if (!relay_start(context, (enum stream)stream, &context->relays[stream], err))
             return false;
-    }
-    server->reconcile = reconcile_start(config, &server->cold, server->relays[STREAM_REQUESTED], err);
-    return server->reconcile != NULL;
+    if (config->issue_run && !issue_start(context, &server->issue, err))
+        return false;
+    return admit_start(context, &context->admit, err) && gate_start(context, &context->gate, err) &&
+           reconcile_start(context, &server->reconcile, err) && topics_keeper_start(context, &server->keeper, err);
+}
+
+static bool start_services(struct server *server, struct err *err) {
+    for (size_t i = 0; i < COUPON_SERVICES; i++)
+        if (!api_services[i].start(&server->context, &server->services[i], err))
+            return false;
+    return true;
 }
 
 static void on_tls_reload(void *arg, const struct err *err) {
@@ -188,7 +164,7 @@ static void on_tls_reload(void *arg, const struct err *err) {
     if (err)
         log_error("tls.reload_failed", LOG_ERR(err), LOG_STR("until_mended", "the older certificate is used"));
     else
-        log_info("tls.reloaded", LOG_STR("certificate", server->config->grpc_tls_certificate));
+        log_info("tls.reloaded", LOG_STR("certificate", server->context.config->grpc_tls_certificate));
 }
 
 static void on_overload(void *arg, struct rpc_call *call) {
@@ -202,27 +178,26 @@ static void on_stopping(void *arg, struct rpc_call *call) {
 }
 
 static bool add_services(struct server *server, struct err *err) {
-    /* As coupon_services has them. */
-    ProtobufCService *const bases[COUPON_SERVICES] = {
-        request_service_base(server->requests), admin_service_base(server->admin),
-        topics_service_base(server->topics),    dead_letter_admin_service_base(server->dead_letters),
-        verify_service_base(server->verify),
-    };
-    for (size_t i = 0; i < COUPON_SERVICES; i++)
-        if (!rpc_server_add(server->rpc, bases[i], coupon_services[i].methods, coupon_services[i].n_methods, err))
+    for (size_t i = 0; i < COUPON_SERVICES; i++) {
+        const struct coupon_service_methods *methods = api_services[i].methods;
+        if (!rpc_server_add(server->rpc, server->services[i], methods->methods, methods->n_methods, err))
             return false;
-    return true;
+    }
+    server->health = rpc_health_add(server->rpc, err);
+    return server->health && rpc_reflection_add(server->rpc, err);
 }
 
 static bool start_rpc(struct server *server, struct err *err) {
-    const struct config *config = server->config;
+    const struct config *config = server->context.config;
     const struct rpc_tls tls = {
         .certificate = config->grpc_tls_certificate,
         .key = config->grpc_tls_key,
         .ca = config->grpc_tls_client_ca[0] ? config->grpc_tls_client_ca : NULL,
         .client_may_be_unknown = config->grpc_tls_client_optional,
     };
-    struct rpc_server_options options = {
+    if (!access_new(config, &server->access, err))
+        return false;
+    const struct rpc_server_options options = {
         .listen = config->grpc_listen,
         .pollers = (int)config->grpc_pollers,
         .max_message_bytes = (size_t)config->grpc_max_message_bytes,
@@ -239,17 +214,13 @@ static bool start_rpc(struct server *server, struct err *err) {
         .on_overload = on_overload,
         .on_stopping = on_stopping,
         .allow = access_allow,
+        .allow_arg = server->access,
         .descriptor_set = descriptor_set,
         .descriptor_set_size = descriptor_set_size,
         .on_call_end = rpc_metrics_on_call_end,
-        .on_bad_fields = request_refuse_bad_fields,
+        .on_bad_fields = answer_on_bad_fields,
     };
-    server->requests = request_service_new(server->gate, server->status, server->watch);
-    if (!access_new(config, &server->access, err))
-        return false;
-    options.allow_arg = server->access;
     return rpc_server_new(&options, &server->rpc, err) && add_services(server, err) &&
-           (server->health = rpc_health_add(server->rpc, err)) != NULL && rpc_reflection_add(server->rpc, err) &&
            rpc_server_start(server->rpc, err);
 }
 
@@ -259,7 +230,7 @@ static void set_serving(struct server *server, bool serving) {
         return;
     rpc_health_set(server->health, "", serving);
     for (size_t i = 0; i < COUPON_SERVICES; i++)
-        rpc_health_set(server->health, coupon_services[i].descriptor->name, serving);
+        rpc_health_set(server->health, api_services[i].methods->descriptor->name, serving);
 }
 
 static bool is_ready(void *arg, char why[static 200]) {
@@ -278,15 +249,13 @@ static bool is_ready(void *arg, char why[static 200]) {
 }
 
 bool server_start(const struct config *config, struct server **ret_server, struct err *err) {
-    struct server *server = calloc(1, sizeof *server);
-    if (!server)
-        abort();
-    server->config = config;
-    init_options(server);
-    totals_register();
+    struct server *server = memory_new(1, sizeof *server);
+    init_context(&server->context, config);
+    counters_register();
     rpc_metrics_register();
-    server->ready_pg = pg_new(&server->cold);
-    if (!migrate(server, err) || !check_others(server, err) || !start_stages(server, err) || !start_rpc(server, err) ||
+    server->ready_pg = pg_new(&server->context.cold);
+    if (!migrate(server, err) || !check_others(server, err) || !start_stages(server, err) ||
+        !start_services(server, err) || !start_rpc(server, err) ||
         !http_server_new(config->http_listen, is_ready, server, &server->http, err)) {
         server_stop(server, NULL);
         return false;
@@ -307,35 +276,36 @@ const char *server_http_address(const struct server *server) {
 
 /* --- stop --- */
 
-void server_stop(struct server *server, const volatile bool *hurry) {
+/* The order of the stop. Whatever was not started is NULL, which every function here takes. */
+void server_stop(struct server *server, const atomic_bool *hurry) {
     if (!server)
         return;
-    set_serving(server, false);
-    if (server->watch)
-        watch_end_all(server->watch);
+    struct context *context = &server->context;
+    set_serving(server, false); /* load balancers look elsewhere from now on */
+    if (context->watch)
+        watch_end_all(context->watch); /* or its streams would hold up the next line for the whole grace period */
     if (server->rpc)
-        rpc_server_stop(server->rpc, server->config->server_drain_ms, hurry);
-    gate_stop(server->gate);
-    winners_stop(server->winners);
-    admit_stop(server->admit);
-    admin_stop(server->admin);
-    topics_stop(server->topics);
-    dead_letter_admin_stop(server->dead_letters);
-    verify_stop(server->verify);
-    status_stop(server->status);
-    reconcile_stop(server->reconcile);
-    issue_stop(server->issue);
+        rpc_server_stop(server->rpc, context->config->server_drain_ms, hurry); /* every call is answered after this */
+    /* Then the stages, in the order in which data flows: each works off what the one before has left it. */
+    gate_stop(context->gate);
+    ticket_holders_stop(context->ticket_holders); /* only the gate asks it */
+    admit_stop(context->admit);
+    for (size_t i = 0; i < COUPON_SERVICES; i++)
+        api_services[i].stop(server->services[i]); /* they use the relays and watch */
+    topics_keeper_stop(server->keeper);
+    status_stop(context->status); /* gate and admit have handed requests to it until now */
+    reconcile_stop(server->reconcile); /* it wakes a relay */
+    issue_stop(server->issue); /* it wakes a relay and watch */
     for (int stream = 0; stream < STREAMS; stream++)
-        relay_stop(server->relays[stream]);
+        relay_stop(context->relays[stream]); /* what admit and issue have committed goes to Kafka */
     complete_stop(server->complete);
-    kafka_admin_free(server->kafka_admin);
-    watch_stop(server->watch);
-    http_server_free(server->http);
+    kafka_admin_free(context->kafka_admin); /* the last users were services, keeper and relays */
+    watch_stop(context->watch);             /* issue and complete have woken it until now */
+    http_server_free(server->http);         /* it answers /metrics and /healthz as long as there is something to see */
     rpc_metrics_watch(NULL);
     rpc_server_free(server->rpc);
-    request_service_free(server->requests);
-    access_free(server->access);
-    known_free(server->known);
+    access_free(server->access); /* the rpc server has asked it */
+    coupon_memory_free(context->coupon_memory);
     pg_free(server->ready_pg);
     free(server);
 }

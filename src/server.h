@@ -4,6 +4,7 @@
  *   → complete → (Redis);  status, watch and admin answer from Postgres; reconcile mends. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/err.h"
@@ -19,4 +20,4 @@ const char *server_grpc_address(const struct server *server);
 const char *server_http_address(const struct server *server);
 /* Says NOT_SERVING, finishes what is in flight (for up to server.drain_ms, or until *hurry), stops the stages in the
  * order in which data flows, commits, leaves the groups. Frees the server. NULL is fine. */
-void server_stop(struct server *server, const volatile bool *hurry);
+void server_stop(struct server *server, const atomic_bool *hurry);

@@ -123,7 +123,7 @@ static uint8_t *pack_status(const struct answer *answer, size_t *ret_len) {
 }
 
 static void fail(struct rpc_call *call, const struct answer *answer, const uint8_t *bytes, size_t len) {
-    totals_refused(answer->reason);
+    counters_refused(answer->reason);
     rpc_call_fail(call, &(struct rpc_status){
                             .code = answer->code, .message = answer->message, .details = bytes, .details_len = len});
 }
@@ -177,7 +177,7 @@ static void pack_refusal(struct refused *refused, int64_t coupon_id, enum refusa
     free(bytes);
 }
 
-void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon_row *coupon) {
+void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon *coupon) {
     static _Thread_local struct refused last[64]; /* of coupons, by id */
     int64_t open_us = refusal == REFUSAL_NOT_OPEN && coupon ? coupon->open_us : TIME_OPEN_START;
     struct refused *refused = &last[(uint64_t)coupon_id % (sizeof last / sizeof last[0])];
@@ -186,11 +186,11 @@ void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refus
     fail(call, &refused->answer, refused->bytes, refused->len);
 }
 
-static const char *state_name(const struct status_row *row) {
-    return row->issue_us != INT64_MIN ? "STATE_ISSUED" : row->reject_reason ? "STATE_REJECTED" : "STATE_ACCEPTED";
+static const char *state_name(const struct request_status *row) {
+    return row->issue_us != NOT_ISSUED ? "STATE_ISSUED" : row->reject_reason ? "STATE_REJECTED" : "STATE_ACCEPTED";
 }
 
-void answer_already_requested(struct rpc_call *call, const struct status_row *row) {
+void answer_already_requested(struct rpc_call *call, const struct request_status *row) {
     char ticket[24], id[24];
     snprintf(ticket, sizeof ticket, "%" PRId64, row->ticket);
     snprintf(id, sizeof id, "%" PRId64, row->coupon_id);
@@ -289,7 +289,7 @@ void answer_stopping(struct rpc_call *call) {
 }
 
 void answer_dropped(struct rpc_call *call) {
-    totals_refused("DROPPED");
+    counters_refused("DROPPED");
     bool late = clock_mono_us() >= rpc_call_deadline_us(call);
     rpc_call_fail(call, &(struct rpc_status){.code = late ? RPC_DEADLINE_EXCEEDED : RPC_CANCELLED,
                                              .message = "the client no longer waits"});
@@ -339,7 +339,7 @@ bool timestamp_read(const Google__Protobuf__Timestamp *timestamp, int64_t *ret_w
     return true;
 }
 
-void status_message_init(struct status_message *message, const struct status_row *row) {
+void status_message_init(struct status_message *message, const struct request_status *row) {
     Coupon__V1__PublishStatus *status = &message->status;
     coupon__v1__publish_status__init(status);
     status->coupon_id = row->coupon_id;
@@ -349,7 +349,7 @@ void status_message_init(struct status_message *message, const struct status_row
     timestamp_init(&message->accept_time, row->accept_us);
     status->accept_time = &message->accept_time;
     status->state = COUPON__V1__PUBLISH_STATUS__STATE__STATE_ACCEPTED;
-    if (row->issue_us != INT64_MIN) {
+    if (row->issue_us != NOT_ISSUED) {
         status->state = COUPON__V1__PUBLISH_STATUS__STATE__STATE_ISSUED;
         timestamp_init(&message->issue_time, row->issue_us);
         status->issue_time = &message->issue_time;
@@ -360,7 +360,7 @@ void status_message_init(struct status_message *message, const struct status_row
 }
 
 void coupon_message_init(struct coupon_message *message, const struct coupon_detail *detail, bool available) {
-    const struct coupon_row *row = &detail->row;
+    const struct coupon *row = &detail->row;
     Coupon__V1__Coupon *coupon = &message->coupon;
     coupon__v1__coupon__init(coupon);
     coupon->id = row->id;
@@ -381,4 +381,13 @@ void coupon_message_init(struct coupon_message *message, const struct coupon_det
     }
     timestamp_init(&message->create_time, detail->create_us);
     coupon->create_time = &message->create_time;
+}
+
+void answer_on_bad_fields(void *arg, struct rpc_call *call, const char *const *fields, const char *const *problems,
+                          size_t n) {
+    (void)arg;
+    struct bad_fields bad = {0};
+    for (size_t i = 0; i < n; i++)
+        bad_fields_check(&bad, false, fields[i], problems[i]);
+    bad_fields_answer(&bad, call);
 }

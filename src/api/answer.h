@@ -16,9 +16,9 @@
 #define ANSWER_RETRY_MS 1000
 
 /* SOLD_OUT, NOT_OPEN, PAUSED, CLOSED, EXPIRED, COUPON_NOT_FOUND. */
-void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon_row *coupon);
+void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon *coupon);
 /* ALREADY_REQUESTED. */
-void answer_already_requested(struct rpc_call *call, const struct status_row *row);
+void answer_already_requested(struct rpc_call *call, const struct request_status *row);
 /* REQUEST_NOT_FOUND. */
 void answer_request_not_found(struct rpc_call *call, int64_t coupon_id, int64_t user_id);
 /* COUPON_EXISTS: an id that is taken; not in the contract's table, which may be added to. */
@@ -57,7 +57,7 @@ struct status_message {
     Coupon__V1__PublishStatus status;
     Google__Protobuf__Timestamp accept_time, issue_time;
 };
-void status_message_init(struct status_message *message, const struct status_row *row);
+void status_message_init(struct status_message *message, const struct request_status *row);
 
 struct coupon_message {
     Coupon__V1__Coupon coupon;
@@ -68,3 +68,7 @@ void coupon_message_init(struct coupon_message *message, const struct coupon_det
 void timestamp_init(Google__Protobuf__Timestamp *timestamp, int64_t wall_us);
 /* False when it is out of the range of what is stored (years 1 to 9999, nanos 0 to 999,999,999). */
 bool timestamp_read(const Google__Protobuf__Timestamp *timestamp, int64_t *ret_wall_us);
+
+/* For rpc_server_options: turns the bridge's findings into INVALID_FIELD. */
+void answer_on_bad_fields(void *arg, struct rpc_call *call, const char *const *fields, const char *const *problems,
+                          size_t n);

@@ -8,6 +8,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
 #include "api/answer.h"
 #include "model/event.h"
@@ -32,7 +33,7 @@ struct admin {
     int coupon_partitions; /* of a coupon's own topics; 0: coupons have none */
     const struct kafka_options *kafka;
     struct kafka_admin *kafka_admin;
-    struct known *known;
+    struct coupon_memory *coupon_memory;
     struct stage *stage;
     struct pg *pg;
     struct flags *flags;
@@ -118,8 +119,8 @@ static void spread(struct admin *admin, const struct coupon_detail *detail, int6
     if (!flags_set(admin->flags, &flag, 1, &err))
         log_warn("admin.flag_not_set", LOG_INT("coupon_id", detail->row.id), LOG_ERR(&err));
     FAULT_POINT("admin", "after_flag_write");
-    known_learn(admin->known, &detail->row, 1, now_us);
-    known_flags(admin->known, &flag, 1);
+    coupon_memory_learn(admin->coupon_memory, &detail->row, 1, now_us);
+    coupon_memory_learn_flags(admin->coupon_memory, &flag, 1);
 }
 
 /* --- the work, on the stage's thread --- */
@@ -268,7 +269,7 @@ static void read_time(struct bad_fields *bad, const Google__Protobuf__Timestamp 
 }
 
 static void read_coupon(struct bad_fields *bad, const Coupon__V1__Coupon *coupon, struct coupon_detail *ret) {
-    struct coupon_row *row = &ret->row;
+    struct coupon *row = &ret->row;
     row->id = coupon->id;
     row->quantity = coupon->quantity;
     row->status = coupon->status == COUPON__V1__COUPON__STATUS__STATUS_PAUSED ? COUPON_PAUSED : COUPON_PUBLISHABLE;
@@ -369,17 +370,10 @@ static void list_coupons(Coupon__V1__CouponAdminService_Service *base, const Cou
     enqueue(admin_of(base), call, &bad);
 }
 
-struct admin *admin_start(const struct config *config, const struct pg_options *postgres,
-                          const struct kafka_options *kafka, struct kafka_admin *kafka_admin, struct known *known,
-                          struct err *err) {
+bool coupon_admin_service_start(struct context *context, ProtobufCService **ret_service, struct err *err) {
     static const Coupon__V1__CouponAdminService_Service base = COUPON__V1__COUPON_ADMIN_SERVICE__INIT();
-    struct admin *admin = calloc(1, sizeof *admin);
-    if (!admin)
-        abort();
-    if (!flags_new(config->redis_url, config->redis_timeout_ms, &admin->flags, err)) {
-        free(admin);
-        return NULL;
-    }
+    const struct config *config = context->config;
+    struct admin *admin = memory_new(1, sizeof *admin);
     admin->base = base;
     admin->base.create_coupon = create_coupon;
     admin->base.get_coupon = get_coupon;
@@ -391,20 +385,23 @@ struct admin *admin_start(const struct config *config, const struct pg_options *
     admin->lanes = (int)config->flow_lanes;
     admin->coupon_partitions =
         config->kafka_topic_strategy == TOPIC_STRATEGY_PER_COUPON ? (int)config->kafka_coupon_partitions : 0;
-    admin->kafka = kafka;
-    admin->kafka_admin = kafka_admin;
-    admin->known = known;
-    admin->pg = pg_new(postgres);
+    admin->kafka = &context->kafka;
+    admin->kafka_admin = context->kafka_admin;
+    admin->coupon_memory = context->coupon_memory;
+    admin->pg = pg_new(&context->cold);
     arena_init(&admin->arena, 64 * 1024);
-    admin->stage = stage_start("admin", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 64}, run, admin);
-    return admin;
+    if (!flags_new(config->redis_url, config->redis_timeout_ms, &admin->flags, err) ||
+        !stage_start("admin", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 64}, run, admin,
+                     &admin->stage, err)) {
+        coupon_admin_service_stop(&admin->base.base);
+        return false;
+    }
+    *ret_service = &admin->base.base;
+    return true;
 }
 
-ProtobufCService *admin_service_base(struct admin *admin) {
-    return &admin->base.base;
-}
-
-void admin_stop(struct admin *admin) {
+void coupon_admin_service_stop(ProtobufCService *service) {
+    struct admin *admin = (struct admin *)service;
     if (!admin)
         return;
     stage_stop(admin->stage);

@@ -5,15 +5,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-#include "config/config.h"
-#include "store/kafka.h"
-#include "store/pg.h"
+#include "flow/context.h"
 
-struct admin;
-struct known;
-
-struct admin *admin_start(const struct config *config, const struct pg_options *postgres,
-                          const struct kafka_options *kafka, struct kafka_admin *kafka_admin, struct known *known,
-                          struct err *err);
-ProtobufCService *admin_service_base(struct admin *admin);
-void admin_stop(struct admin *admin);
+bool coupon_admin_service_start(struct context *context, ProtobufCService **ret_service, struct err *err);
+void coupon_admin_service_stop(ProtobufCService *service); /* NULL is fine */

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "coupon/v1/dead_letter_admin_service.pb-c.h"
 #include "api/answer.h"
 #include "model/event.h"
 #include "model/issue_decide.h"
 #include "api/page.h"
+#include "flow/relay.h"
 #include "flow/stage.h"
 #include "store/dead_letters.h"
 #include "store/lookup.h"
@@ -102,12 +104,12 @@ static bool settle(struct dead_letter_admin *admin, const struct outbox_event *e
 }
 
 /* What issue would say of it now. */
-static bool judge(struct dead_letter_admin *admin, const struct event *event, struct status_row *ret_row,
+static bool judge(struct dead_letter_admin *admin, const struct event *event, struct request_status *ret_row,
                   struct issue_answer *ret_answer, struct err *err) {
-    struct coupon_row coupon = {.id = event->coupon_id};
+    struct coupon coupon = {.id = event->coupon_id};
     const size_t coupon_of = 0;
     int64_t now_us;
-    *ret_row = (struct status_row){.coupon_id = event->coupon_id, .ticket = event->ticket};
+    *ret_row = (struct request_status){.coupon_id = event->coupon_id, .ticket = event->ticket};
     if (!lookup_coupons(admin->pg, &admin->arena, &coupon, 1, &now_us, err) ||
         !lookup_ticket(admin->pg, &admin->arena, ret_row, err))
         return false;
@@ -117,7 +119,7 @@ static bool judge(struct dead_letter_admin *admin, const struct event *event, st
         .ticket = event->ticket,
         .ledger_user_id = ret_row->user_id,
         .accept_us = ret_row->accept_us,
-        .is_decided = ret_row->issue_us != INT64_MIN || ret_row->reject_reason != REJECT_NONE,
+        .is_decided = ret_row->issue_us != NOT_ISSUED || ret_row->reject_reason != REJECT_NONE,
     };
     issue_decide(&admin->arena, &coupon, &asked, &coupon_of, 1, ret_answer);
     return true;
@@ -126,7 +128,7 @@ static bool judge(struct dead_letter_admin *admin, const struct event *event, st
 static bool replay_requested(struct dead_letter_admin *admin, const struct dead_letter *letter, replay_t *replay,
                              struct err *err) {
     struct event event;
-    struct status_row row;
+    struct request_status row;
     struct issue_answer answer;
     if (!event_read(STREAM_REQUESTED, letter->value.data, letter->value.len, &event))
         return keep(replay, "the value can't be decoded as coupon.v1.PublishRequested");
@@ -141,18 +143,18 @@ static bool replay_requested(struct dead_letter_admin *admin, const struct dead_
                                                 : " was issued before");
     struct outbox_event again;
     if (answer.verdict != ISSUE_DUPLICATE)
-        again = event_again(&admin->arena, &row);
+        again = outbox_event_again(&admin->arena, &row);
     return settle(admin, answer.verdict == ISSUE_DUPLICATE ? NULL : &again, replay, err);
 }
 
 static bool replay_published(struct dead_letter_admin *admin, const struct dead_letter *letter, replay_t *replay,
                              struct err *err) {
     struct event event;
-    struct coupon_row coupon;
+    struct coupon coupon;
     int64_t now_us;
     if (!event_read(STREAM_PUBLISHED, letter->value.data, letter->value.len, &event))
         return keep(replay, "the value can't be decoded as coupon.v1.Published");
-    coupon = (struct coupon_row){.id = event.coupon_id};
+    coupon = (struct coupon){.id = event.coupon_id};
     if (!lookup_coupons(admin->pg, &admin->arena, &coupon, 1, &now_us, err))
         return false;
     if (!coupon.exists)
@@ -346,29 +348,27 @@ static void service_drop_dead_letters(Coupon__V1__DeadLetterAdminService_Service
 
 /* --- start and stop --- */
 
-struct dead_letter_admin *dead_letter_admin_start(const struct config *config, const struct pg_options *postgres,
-                                                  const struct kafka_options *kafka, struct relay *relay) {
+bool dead_letter_admin_service_start(struct context *context, ProtobufCService **ret_service, struct err *err) {
     static const Coupon__V1__DeadLetterAdminService_Service base =
         COUPON__V1__DEAD_LETTER_ADMIN_SERVICE__INIT(service_);
-    struct dead_letter_admin *admin = calloc(1, sizeof *admin);
-    if (!admin)
-        abort();
+    struct dead_letter_admin *admin = memory_new(1, sizeof *admin);
     admin->base = base;
-    admin->kafka = kafka;
-    admin->lanes = (int)config->flow_lanes;
-    admin->relay = relay;
-    admin->pg = pg_new(postgres);
+    admin->kafka = &context->kafka;
+    admin->lanes = (int)context->config->flow_lanes;
+    admin->relay = context->relays[STREAM_REQUESTED];
+    admin->pg = pg_new(&context->cold);
     arena_init(&admin->arena, 64 * 1024);
-    admin->stage =
-        stage_start("dead_letters", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, admin);
-    return admin;
+    if (!stage_start("dead_letters", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, admin,
+                     &admin->stage, err)) {
+        dead_letter_admin_service_stop(&admin->base.base);
+        return false;
+    }
+    *ret_service = &admin->base.base;
+    return true;
 }
 
-ProtobufCService *dead_letter_admin_service_base(struct dead_letter_admin *admin) {
-    return &admin->base.base;
-}
-
-void dead_letter_admin_stop(struct dead_letter_admin *admin) {
+void dead_letter_admin_service_stop(ProtobufCService *service) {
+    struct dead_letter_admin *admin = (struct dead_letter_admin *)service;
     if (!admin)
         return;
     stage_stop(admin->stage);

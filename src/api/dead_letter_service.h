@@ -7,15 +7,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-#include "config/config.h"
-#include "flow/relay.h"
-#include "store/kafka.h"
-#include "store/pg.h"
+#include "flow/context.h"
 
-struct dead_letter_admin;
-
-/* `relay`: of the requested stream; NULL: other processes relay. */
-struct dead_letter_admin *dead_letter_admin_start(const struct config *config, const struct pg_options *postgres,
-                                                  const struct kafka_options *kafka, struct relay *relay);
-ProtobufCService *dead_letter_admin_service_base(struct dead_letter_admin *admin);
-void dead_letter_admin_stop(struct dead_letter_admin *admin); /* NULL is fine */
+bool dead_letter_admin_service_start(struct context *context, ProtobufCService **ret_service, struct err *err);
+void dead_letter_admin_service_stop(ProtobufCService *service); /* NULL is fine */

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "api/answer.h"
 #include "flow/gate/coupon_memory.h"
 #include "flow/stage.h"
@@ -140,7 +141,7 @@ static const char *flag_text(enum flag_value value) {
 }
 
 static bool check_flag(struct verify *verify, const struct verify_call *call, struct checks *checks, struct err *err) {
-    struct coupon_row coupon = {.id = call->coupon_id};
+    struct coupon coupon = {.id = call->coupon_id};
     struct flag have = {.coupon_id = call->coupon_id}, should;
     struct err problem;
     int64_t now_us;
@@ -255,34 +256,30 @@ static void service_verify_coupon(Coupon__V1__IntegrityService_Service *base,
 
 /* --- start and stop --- */
 
-struct verify *verify_start(const struct config *config, const struct pg_options *postgres,
-                            const struct kafka_options *kafka, struct kafka_admin *kafka_admin, struct err *err) {
+bool integrity_service_start(struct context *context, ProtobufCService **ret_service, struct err *err) {
     static const Coupon__V1__IntegrityService_Service base = COUPON__V1__INTEGRITY_SERVICE__INIT(service_);
-    struct verify *verify = calloc(1, sizeof *verify);
-    if (!verify)
-        abort();
-    if (!flags_new(config->redis_url, config->redis_timeout_ms, &verify->flags, err)) {
-        free(verify);
-        return NULL;
-    }
+    const struct config *config = context->config;
+    struct verify *verify = memory_new(1, sizeof *verify);
     verify->base = base;
-    verify->kafka = kafka;
-    verify->kafka_admin = kafka_admin;
+    verify->kafka = &context->kafka;
+    verify->kafka_admin = context->kafka_admin;
     verify->lanes = (int)config->flow_lanes;
     verify->stale_ms = config->reconcile_stale_ms;
     verify->has_own_topics = config->kafka_topic_strategy == TOPIC_STRATEGY_PER_COUPON;
-    verify->pg = pg_new(postgres);
+    verify->pg = pg_new(&context->cold);
     arena_init(&verify->arena, 64 * 1024);
-    verify->stage =
-        stage_start("verify", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, verify);
-    return verify;
+    if (!flags_new(config->redis_url, config->redis_timeout_ms, &verify->flags, err) ||
+        !stage_start("verify", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, verify,
+                     &verify->stage, err)) {
+        integrity_service_stop(&verify->base.base);
+        return false;
+    }
+    *ret_service = &verify->base.base;
+    return true;
 }
 
-ProtobufCService *verify_service_base(struct verify *verify) {
-    return &verify->base.base;
-}
-
-void verify_stop(struct verify *verify) {
+void integrity_service_stop(ProtobufCService *service) {
+    struct verify *verify = (struct verify *)service;
     if (!verify)
         return;
     atomic_store(&verify->stopping, true);

@@ -4,13 +4,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-#include "config/config.h"
-#include "store/kafka.h"
-#include "store/pg.h"
+#include "flow/context.h"
 
-struct verify;
-
-struct verify *verify_start(const struct config *config, const struct pg_options *postgres,
-                            const struct kafka_options *kafka, struct kafka_admin *kafka_admin, struct err *err);
-ProtobufCService *verify_service_base(struct verify *verify);
-void verify_stop(struct verify *verify); /* NULL is fine */
+bool integrity_service_start(struct context *context, ProtobufCService **ret_service, struct err *err);
+void integrity_service_stop(ProtobufCService *service); /* NULL is fine */

@@ -43,20 +43,31 @@ static const struct rpc_method integrity_service_methods[] __attribute__((unused
 };
 #define INTEGRITY_SERVICE_METHODS (sizeof integrity_service_methods / sizeof integrity_service_methods[0])
 
-static const struct coupon_service {
+/* All of them, by number. */
+enum coupon_service_number {
+    COUPON_SERVICE,
+    COUPON_ADMIN_SERVICE,
+    TOPIC_ADMIN_SERVICE,
+    DEAD_LETTER_ADMIN_SERVICE,
+    INTEGRITY_SERVICE,
+    COUPON_SERVICES,
+};
+static const struct coupon_service_methods {
     const ProtobufCServiceDescriptor *descriptor;
     const struct rpc_method *methods;
     size_t n_methods;
-} coupon_services[] __attribute__((unused)) = {
-    {&coupon__v1__coupon_service__descriptor, coupon_service_methods, COUPON_SERVICE_METHODS},
-    {&coupon__v1__coupon_admin_service__descriptor, coupon_admin_service_methods, COUPON_ADMIN_SERVICE_METHODS},
-    {&coupon__v1__topic_admin_service__descriptor, topic_admin_service_methods, TOPIC_ADMIN_SERVICE_METHODS},
-    {&coupon__v1__dead_letter_admin_service__descriptor, dead_letter_admin_service_methods,
-     DEAD_LETTER_ADMIN_SERVICE_METHODS},
-    {&coupon__v1__integrity_service__descriptor, integrity_service_methods, INTEGRITY_SERVICE_METHODS},
+} coupon_services[COUPON_SERVICES] __attribute__((unused)) = {
+    [COUPON_SERVICE] = {&coupon__v1__coupon_service__descriptor, coupon_service_methods, COUPON_SERVICE_METHODS},
+    [COUPON_ADMIN_SERVICE] = {&coupon__v1__coupon_admin_service__descriptor, coupon_admin_service_methods,
+                              COUPON_ADMIN_SERVICE_METHODS},
+    [TOPIC_ADMIN_SERVICE] = {&coupon__v1__topic_admin_service__descriptor, topic_admin_service_methods,
+                             TOPIC_ADMIN_SERVICE_METHODS},
+    [DEAD_LETTER_ADMIN_SERVICE] = {&coupon__v1__dead_letter_admin_service__descriptor,
+                                   dead_letter_admin_service_methods, DEAD_LETTER_ADMIN_SERVICE_METHODS},
+    [INTEGRITY_SERVICE] = {&coupon__v1__integrity_service__descriptor, integrity_service_methods,
+                           INTEGRITY_SERVICE_METHODS},
 };
-#define COUPON_SERVICES (sizeof coupon_services / sizeof coupon_services[0])
-/* Of all of them. */
+/* The methods of all of them. */
 #define COUPON_METHODS                                                                                                 \
     (COUPON_SERVICE_METHODS + COUPON_ADMIN_SERVICE_METHODS + TOPIC_ADMIN_SERVICE_METHODS +                             \
      DEAD_LETTER_ADMIN_SERVICE_METHODS + INTEGRITY_SERVICE_METHODS)

@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "coupon/v1/topic_admin_service.pb-c.h"
 #include "api/answer.h"
 #include "flow/stage.h"
-#include "flow/topics/keeper.h"
 #include "store/coupons.h"
 #include "store/topics.h"
 
@@ -28,7 +28,6 @@ struct topics {
     struct stage *stage;
     struct pg *pg;
     struct arena arena;
-    struct topics_keeper *keeper;
 };
 
 struct topics_call {
@@ -455,33 +454,29 @@ static void service_retire_coupon_topics(Coupon__V1__TopicAdminService_Service *
 
 /* --- start and stop --- */
 
-struct topics *topics_start(const struct config *config, const struct pg_options *postgres,
-                            const struct kafka_options *kafka, struct kafka_admin *admin) {
+bool topic_admin_service_start(struct context *context, ProtobufCService **ret_service, struct err *err) {
     static const Coupon__V1__TopicAdminService_Service base = COUPON__V1__TOPIC_ADMIN_SERVICE__INIT(service_);
-    struct topics *topics = calloc(1, sizeof *topics);
-    if (!topics)
-        abort();
+    struct topics *topics = memory_new(1, sizeof *topics);
     topics->base = base;
-    topics->kafka = kafka;
-    topics->admin = admin;
-    topics->lanes = (int)config->flow_lanes;
-    topics->pg = pg_new(postgres);
+    topics->kafka = &context->kafka;
+    topics->admin = context->kafka_admin;
+    topics->lanes = (int)context->config->flow_lanes;
+    topics->pg = pg_new(&context->cold);
     arena_init(&topics->arena, 64 * 1024);
-    topics->stage =
-        stage_start("topics", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, topics);
-    topics->keeper = topics_keeper_start(postgres, kafka, admin);
-    return topics;
+    if (!stage_start("topics", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, topics,
+                     &topics->stage, err)) {
+        topic_admin_service_stop(&topics->base.base);
+        return false;
+    }
+    *ret_service = &topics->base.base;
+    return true;
 }
 
-ProtobufCService *topics_service_base(struct topics *topics) {
-    return &topics->base.base;
-}
-
-void topics_stop(struct topics *topics) {
+void topic_admin_service_stop(ProtobufCService *service) {
+    struct topics *topics = (struct topics *)service;
     if (!topics)
         return;
     stage_stop(topics->stage);
-    topics_keeper_stop(topics->keeper);
     pg_free(topics->pg);
     arena_deinit(&topics->arena);
     free(topics);

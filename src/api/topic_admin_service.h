@@ -7,19 +7,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-#include "config/config.h"
-#include "store/kafka.h"
-#include "store/pg.h"
+#include "flow/context.h"
 
-struct topics;
-
-/* At the start: records version 1 with kafka.partitions in a new database, refuses settings that contradict what is
- * recorded or what Kafka has (ERR_INVALID), and creates what is missing. ERR_UNAVAILABLE: Kafka is away; the relays
- * create the topics later. */
-bool topics_prepare(const struct config *config, const struct pg_options *postgres, const struct kafka_options *kafka,
-                    struct kafka_admin *admin, struct err *err);
-
-struct topics *topics_start(const struct config *config, const struct pg_options *postgres,
-                            const struct kafka_options *kafka, struct kafka_admin *admin);
-ProtobufCService *topics_service_base(struct topics *topics);
-void topics_stop(struct topics *topics); /* NULL is fine */
+bool topic_admin_service_start(struct context *context, ProtobufCService **ret_service, struct err *err);
+void topic_admin_service_stop(ProtobufCService *service); /* NULL is fine */

@@ -8,7 +8,7 @@ uint64_t hash_int64(int64_t value) {
     return x ^ (x >> 31);
 }
 
-void pairs_init(struct pairs *pairs, struct arena *arena, size_t n) {
+void pair_set_init(struct pair_set *pairs, struct arena *arena, size_t n) {
     size_t size = 16;
     while (size < 2 * n)
         size *= 2;
@@ -17,21 +17,21 @@ void pairs_init(struct pairs *pairs, struct arena *arena, size_t n) {
 }
 
 /* The pair's slot, or the free one where it belongs. */
-static struct pairs_slot *find(const struct pairs *pairs, int64_t a, int64_t b) {
+static struct pair_set_slot *find(const struct pair_set *pairs, int64_t a, int64_t b) {
     size_t at = hash_int64(a ^ (int64_t)hash_int64(b)) & pairs->mask;
     while (pairs->slots[at].used && (pairs->slots[at].a != a || pairs->slots[at].b != b))
         at = (at + 1) & pairs->mask;
     return &pairs->slots[at];
 }
 
-bool pairs_add(struct pairs *pairs, int64_t a, int64_t b) {
-    struct pairs_slot *slot = find(pairs, a, b);
+bool pair_set_add(struct pair_set *pairs, int64_t a, int64_t b) {
+    struct pair_set_slot *slot = find(pairs, a, b);
     bool added = !slot->used;
-    *slot = (struct pairs_slot){a, b, true};
+    *slot = (struct pair_set_slot){a, b, true};
     return added;
 }
 
-bool pairs_has(const struct pairs *pairs, int64_t a, int64_t b) {
+bool pair_set_has(const struct pair_set *pairs, int64_t a, int64_t b) {
     return find(pairs, a, b)->used;
 }
 

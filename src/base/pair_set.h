@@ -7,20 +7,20 @@
 
 #include "base/arena.h"
 
-struct pairs {
+struct pair_set {
     size_t mask;
-    struct pairs_slot {
+    struct pair_set_slot {
         int64_t a, b;
         bool used;
     } * slots;
 };
 
 /* Room for `n` pairs. */
-void pairs_init(struct pairs *pairs, struct arena *arena, size_t n);
+void pair_set_init(struct pair_set *pairs, struct arena *arena, size_t n);
 /* True if the pair was not there before. */
-bool pairs_add(struct pairs *pairs, int64_t a, int64_t b);
+bool pair_set_add(struct pair_set *pairs, int64_t a, int64_t b);
 
-bool pairs_has(const struct pairs *pairs, int64_t a, int64_t b);
+bool pair_set_has(const struct pair_set *pairs, int64_t a, int64_t b);
 
 /* A number's hash that mixes all bits. */
 uint64_t hash_int64(int64_t value);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
+#include "base/thread.h"
 
 struct ticker {
     pthread_t thread;
@@ -34,10 +36,15 @@ static void *work(void *arg) {
     return NULL;
 }
 
-struct ticker *ticker_start(int64_t interval_us, void (*tick)(void *arg), void *arg) {
-    struct ticker *ticker = calloc(1, sizeof *ticker);
-    if (!ticker)
-        abort();
+static void ticker_free(struct ticker *ticker) {
+    pthread_cond_destroy(&ticker->stop);
+    pthread_mutex_destroy(&ticker->lock);
+    free(ticker);
+}
+
+bool ticker_start(const char *name, int64_t interval_us, void (*tick)(void *arg), void *arg, struct ticker **ret_ticker,
+                  struct err *err) {
+    struct ticker *ticker = memory_new(1, sizeof *ticker);
     ticker->interval_us = interval_us;
     ticker->tick = tick;
     ticker->arg = arg;
@@ -47,9 +54,12 @@ struct ticker *ticker_start(int64_t interval_us, void (*tick)(void *arg), void *
     pthread_cond_init(&ticker->stop, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&ticker->lock, NULL);
-    if (pthread_create(&ticker->thread, NULL, work, ticker))
-        abort();
-    return ticker;
+    if (!thread_start(name, work, ticker, &ticker->thread, err)) {
+        ticker_free(ticker);
+        return false;
+    }
+    *ret_ticker = ticker;
+    return true;
 }
 
 void ticker_stop(struct ticker *ticker) {
@@ -60,7 +70,5 @@ void ticker_stop(struct ticker *ticker) {
     pthread_cond_signal(&ticker->stop);
     pthread_mutex_unlock(&ticker->lock);
     pthread_join(ticker->thread, NULL);
-    pthread_cond_destroy(&ticker->stop);
-    pthread_mutex_destroy(&ticker->lock);
-    free(ticker);
+    ticker_free(ticker);
 }

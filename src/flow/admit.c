@@ -6,17 +6,16 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/memory.h"
 #include "base/murmur2.h"
 #include "base/pair_set.h"
 #include "model/admit_decide.h"
-#include "api/answer.h"
 #include "model/event.h"
 #include "flow/gate/coupon_memory.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
 #include "flow/status.h"
 #include "flow/counters.h"
-#include "flow/interruption.h"
 #include "store/admission.h"
 
 /* Between two tries of an interrupted batch. */
@@ -37,7 +36,7 @@ struct worker {
 struct admit {
     int lanes, n_workers;
     int64_t retry_us;
-    struct known *known;
+    struct coupon_memory *coupon_memory;
     struct status *status;
     struct relay *relay;
     struct worker *workers;
@@ -52,7 +51,7 @@ struct batch {
     struct admission_batch rows;
 };
 
-static size_t index_of(const struct coupon_row *coupons, size_t n, int64_t id) {
+static size_t index_of(const struct coupon *coupons, size_t n, int64_t id) {
     size_t low = 0, high = n;
     while (high - low > 1) {
         size_t middle = (low + high) / 2;
@@ -79,11 +78,11 @@ static void batch_init(struct batch *batch, struct worker *worker, void **items,
         user_ids[i] = batch->requests[i]->user_id;
     }
     qsort(sorted, n, sizeof *sorted, compare_int64);
-    struct coupon_row *coupons = ARENA_ARRAY(arena, struct coupon_row, n);
+    struct coupon *coupons = ARENA_ARRAY(arena, struct coupon, n);
     size_t n_coupons = 0;
     for (size_t i = 0; i < n; i++)
         if (i == 0 || sorted[i] != sorted[i - 1])
-            coupons[n_coupons++] = (struct coupon_row){.id = sorted[i]};
+            coupons[n_coupons++] = (struct coupon){.id = sorted[i]};
     batch->rows = (struct admission_batch){
         .cache = worker->cache,
         .n_coupons = n_coupons,
@@ -198,19 +197,16 @@ static bool admit_batch(struct worker *worker, struct batch *batch, bool *began,
     return true;
 }
 
-static void answer_accepted(struct request *request, int64_t ticket, int64_t accept_us) {
-    struct status_message message;
-    status_message_init(&message, &(struct status_row){
-                                      .coupon_id = request->coupon_id,
-                                      .user_id = request->user_id,
-                                      .request_id = request->request_id,
-                                      .ticket = ticket,
-                                      .accept_us = accept_us,
-                                      .issue_us = INT64_MIN,
-                                  });
-    Coupon__V1__RequestPublishResponse response = COUPON__V1__REQUEST_PUBLISH_RESPONSE__INIT;
-    response.status = &message.status;
-    request->closure(&response.base, request->call);
+static void end_accepted(struct request *request, int64_t ticket, int64_t accept_us) {
+    request_end(request, &(struct request_status){
+                             .coupon_id = request->coupon_id,
+                             .user_id = request->user_id,
+                             .found = true,
+                             .request_id = request->request_id,
+                             .ticket = ticket,
+                             .accept_us = accept_us,
+                             .issue_us = NOT_ISSUED,
+                         });
 }
 
 static void answer_batch(struct worker *worker, struct batch *batch) {
@@ -223,20 +219,19 @@ static void answer_batch(struct worker *worker, struct batch *batch) {
         switch (answer->verdict) {
         case ADMIT_ACCEPTED:
             accepted++;
-            answer_accepted(request, answer->ticket, batch->rows.now_us);
+            end_accepted(request, answer->ticket, batch->rows.now_us);
             break;
         case ADMIT_KNOWN:
             if (!status_push(worker->admit->status, request))
-                answer_overloaded(request->call);
+                request_refuse_overloaded(request);
             break;
         case ADMIT_REFUSED:
-            answer_refusal(request->call, request->coupon_id, answer->refusal,
-                           &batch->rows.coupons[batch->asks[i].coupon]);
+            request_refuse(request, answer->refusal, &batch->rows.coupons[batch->asks[i].coupon]);
             break;
         }
     }
     rpc_batch_end();
-    totals_accepted(accepted);
+    counters_accepted(accepted);
 }
 
 static void run(void *arg, void **items, size_t n) {
@@ -249,53 +244,54 @@ static void run(void *arg, void **items, size_t n) {
     bool began = false, done = batch.n == 0 || admit_batch(worker, &batch, &began, &err);
     /* Not even begun: say so at once. Begun: what became of it can be found out, if Postgres comes back soon. */
     while (!done && began && err.retriable && clock_mono_us() < give_up_us) {
-        trouble_failed(&worker->outage, "admit", &err);
+        stage_interrupted(&worker->outage, "admit", &err);
         clock_sleep_us(RETRY_PAUSE_US);
         done = admit_batch(worker, &batch, &began, &err);
     }
     /* Whatever became of the batch: an earlier one may have told the relay to expect it. */
     relay_wake(worker->admit->relay, stage_is_waited_for(worker->stage));
     if (done && batch.n) {
-        trouble_over(&worker->outage, "admit");
-        known_learn(worker->admit->known, batch.rows.coupons, batch.rows.n_coupons, batch.rows.now_us);
+        stage_resumed(&worker->outage, "admit");
+        coupon_memory_learn(worker->admit->coupon_memory, batch.rows.coupons, batch.rows.n_coupons, batch.rows.now_us);
         FAULT_POINT("admit", "before_answers");
         answer_batch(worker, &batch);
         FAULT_POINT("admit", "after_answers");
     } else if (!done) {
-        trouble_failed(&worker->outage, "admit", &err);
+        stage_interrupted(&worker->outage, "admit", &err);
         for (size_t i = 0; i < batch.n; i++)
-            answer_backend(batch.requests[i]->call, &err);
+            request_fail(batch.requests[i], &err);
     }
     arena_reset(&worker->arena);
 }
 
-struct admit *admit_start(const struct config *config, const struct pg_options *postgres, struct known *known,
-                          struct status *status, struct relay *relay) {
-    struct admit *admit = calloc(1, sizeof *admit);
-    if (!admit)
-        abort();
+bool admit_start(struct context *context, struct admit **ret_admit, struct err *err) {
+    const struct config *config = context->config;
+    const struct stage_options options = {
+        .queue_size = (size_t)config->flow_queue_size,
+        .batch_max = (size_t)config->admit_batch_max,
+        .patience_us = config->flow_patience_ms * US_PER_MS,
+    };
+    struct admit *admit = memory_new(1, sizeof *admit);
     *admit = (struct admit){
         .lanes = (int)config->flow_lanes,
-        .n_workers = (int)config->admit_workers,
         .retry_us = config->admit_retry_ms * US_PER_MS,
-        .known = known,
-        .status = status,
-        .relay = relay,
-        .workers = calloc((size_t)config->admit_workers, sizeof *admit->workers),
+        .coupon_memory = context->coupon_memory,
+        .status = context->status,
+        .relay = context->relays[STREAM_REQUESTED],
+        .workers = memory_new((size_t)config->admit_workers, sizeof *admit->workers),
     };
-    if (!admit->workers)
-        abort();
-    for (int i = 0; i < admit->n_workers; i++) {
-        struct worker *worker = &admit->workers[i];
-        *worker = (struct worker){.admit = admit, .pg = pg_new(postgres), .cache = coupon_cache_new(admit->lanes)};
+    while (admit->n_workers < config->admit_workers) {
+        struct worker *worker = &admit->workers[admit->n_workers++];
+        *worker =
+            (struct worker){.admit = admit, .pg = pg_new(&context->hot), .cache = coupon_cache_new(admit->lanes)};
         arena_init(&worker->arena, 1024 * 1024);
-        worker->stage = stage_start("admit",
-                                    &(struct stage_options){.queue_size = (size_t)config->flow_queue_size,
-                                                            .batch_max = (size_t)config->admit_batch_max,
-                                                            .patience_us = config->flow_patience_ms * US_PER_MS},
-                                    run, worker);
+        if (!stage_start("admit", &options, run, worker, &worker->stage, err)) {
+            admit_stop(admit);
+            return false;
+        }
     }
-    return admit;
+    *ret_admit = admit;
+    return true;
 }
 
 static struct stage *stage_of(struct admit *admit, int64_t coupon_id) {

@@ -5,18 +5,14 @@
  * waits for what the old connection began, and the ledger then says who was accepted by it. */
 #pragma once
 
-#include "config/config.h"
+#include "flow/context.h"
 #include "flow/request.h"
-#include "store/pg.h"
 
 struct admit;
-struct known;
-struct relay;
 
-/* `known` learns the coupons read; `status` gets those who are in the ledger already; `relay` is woken after commits.
- */
-struct admit *admit_start(const struct config *config, const struct pg_options *postgres, struct known *known,
-                          struct status *status, struct relay *relay);
+/* Takes from the context what it hands on to: the coupon memory learns the coupons read, status gets the users who are
+ * in the ledger already, and the relay of the requested stream is woken after commits. */
+bool admit_start(struct context *context, struct admit **ret_admit, struct err *err);
 /* False: full. Any thread. */
 bool admit_push(struct admit *admit, struct request *request);
 /* Whether a request for the coupon would be taken now. Any thread. */

@@ -9,12 +9,13 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/memory.h"
+#include "base/thread.h"
 #include "base/pair_set.h"
 #include "model/event.h"
 #include "flow/gate/coupon_memory.h"
 #include "flow/stage.h"
 #include "flow/counters.h"
-#include "flow/interruption.h"
 #include "flow/watch.h"
 #include "store/dead_letters.h"
 #include "store/flags.h"
@@ -25,10 +26,11 @@
 
 struct complete {
     pthread_t thread;
+    bool is_running; /* the thread was started */
     struct pg *pg;
     struct flags *flags;
     struct kafka_consumer *consumer;
-    struct known *known;
+    struct coupon_memory *coupon_memory;
     struct watch *watch;
     struct arena arena;
     struct kafka_message *messages;
@@ -40,54 +42,54 @@ struct complete {
 };
 
 /* The distinct coupons of the messages in hand; coupon_of[i] is that of message i, 0 where it can't be decoded. */
-static size_t coupons_of(struct complete *complete, struct coupon_row *ret_coupons, int64_t *ret_coupon_of) {
-    struct pairs seen;
-    pairs_init(&seen, &complete->arena, complete->held);
+static size_t coupons_of(struct complete *complete, struct coupon *ret_coupons, int64_t *ret_coupon_of) {
+    struct pair_set seen;
+    pair_set_init(&seen, &complete->arena, complete->held);
     size_t n = 0;
     for (size_t i = 0; i < complete->held; i++) {
         struct event event;
         bool ok = event_read(STREAM_PUBLISHED, complete->messages[i].value, complete->messages[i].value_len, &event);
         ret_coupon_of[i] = ok ? event.coupon_id : 0;
-        if (ret_coupon_of[i] && pairs_add(&seen, event.coupon_id, 0))
-            ret_coupons[n++] = (struct coupon_row){.id = event.coupon_id};
+        if (ret_coupon_of[i] && pair_set_add(&seen, event.coupon_id, 0))
+            ret_coupons[n++] = (struct coupon){.id = event.coupon_id};
     }
     return n;
 }
 
 /* What names no coupon that there is goes aside: it isn't ours, and no flag needs it. */
-static bool put_aside(struct complete *complete, const struct coupon_row *coupons, size_t n, const int64_t *coupon_of,
+static bool put_aside(struct complete *complete, const struct coupon *coupons, size_t n, const int64_t *coupon_of,
                       struct err *err) {
     struct dead_letters letters;
-    struct pairs missing;
+    struct pair_set missing;
     dead_letters_init(&letters, &complete->arena, complete->held);
-    pairs_init(&missing, &complete->arena, n);
+    pair_set_init(&missing, &complete->arena, n);
     for (size_t i = 0; i < n; i++)
         if (!coupons[i].exists)
-            pairs_add(&missing, coupons[i].id, 0);
+            pair_set_add(&missing, coupons[i].id, 0);
     for (size_t i = 0; i < complete->held; i++)
         if (!coupon_of[i])
             dead_letters_put(&letters, &complete->messages[i], 0,
                              "the value can't be decoded as coupon.v1.Published, or names no coupon");
-        else if (pairs_has(&missing, coupon_of[i], 0))
+        else if (pair_set_has(&missing, coupon_of[i], 0))
             dead_letters_put(&letters, &complete->messages[i], coupon_of[i], "there is no such coupon");
     if (letters.n == 0)
         return true;
     if (!dead_letters_add(complete->pg, &complete->arena, &letters, err))
         return false;
-    totals_dead_lettered((int64_t)letters.n);
+    counters_dead_lettered((int64_t)letters.n);
     log_warn("complete.dead_letters", LOG_INT("n", letters.n));
     return true;
 }
 
 static bool set_flags(struct complete *complete, struct err *err) {
-    struct coupon_row *coupons = ARENA_ARRAY(&complete->arena, struct coupon_row, complete->held);
+    struct coupon *coupons = ARENA_ARRAY(&complete->arena, struct coupon, complete->held);
     struct flag *flags = ARENA_ARRAY(&complete->arena, struct flag, complete->held);
     int64_t *coupon_of = ARENA_ARRAY(&complete->arena, int64_t, complete->held);
     size_t n = coupons_of(complete, coupons, coupon_of), n_flags = 0;
     int64_t now_us;
     if (!pg_connect(complete->pg, err) || !lookup_coupons(complete->pg, &complete->arena, coupons, n, &now_us, err))
         return false;
-    known_learn(complete->known, coupons, n, now_us);
+    coupon_memory_learn(complete->coupon_memory, coupons, n, now_us);
     for (size_t i = 0; i < n; i++)
         if (coupons[i].exists && !coupon_is_available(&coupons[i], now_us))
             flags[n_flags++] = flag_of(&coupons[i], now_us);
@@ -115,11 +117,11 @@ static void work_on(struct complete *complete) {
     struct err err;
     int64_t start_us = clock_mono_us();
     if (!set_flags(complete, &err)) {
-        trouble_failed(&complete->outage, "complete", &err);
+        stage_interrupted(&complete->outage, "complete", &err);
         kafka_pause(complete->consumer, true);
         return;
     }
-    trouble_over(&complete->outage, "complete");
+    stage_resumed(&complete->outage, "complete");
     watch_wake(complete->watch);
     commit(complete);
     batch_metrics_observe(&complete->metrics, complete->held, clock_mono_us() - start_us);
@@ -150,40 +152,38 @@ static void *work(void *arg) {
     return NULL;
 }
 
-struct complete *complete_start(const struct config *config, const struct pg_options *postgres,
-                                const struct kafka_options *kafka, struct known *known, struct watch *watch,
-                                struct err *err) {
-    struct complete *complete = calloc(1, sizeof *complete);
-    if (!complete)
-        abort();
-    struct kafka_consumer_events events = {.arg = complete};
-    complete->known = known;
-    complete->watch = watch;
-    complete->batch_max = (size_t)config->complete_batch_max;
-    if (!flags_new(config->redis_url, config->redis_timeout_ms, &complete->flags, err) ||
-        !kafka_consumer_new(kafka, STREAM_PUBLISHED, NULL, &events, &complete->consumer, err)) {
-        flags_free(complete->flags);
-        free(complete);
-        return NULL;
-    }
-    complete->pg = pg_new(postgres);
-    complete->messages = calloc(complete->batch_max, sizeof *complete->messages);
-    if (!complete->messages)
-        abort();
+bool complete_start(struct context *context, struct complete **ret_complete, struct err *err) {
+    const struct config *config = context->config;
+    struct complete *complete = memory_new(1, sizeof *complete);
+    *complete = (struct complete){
+        .coupon_memory = context->coupon_memory,
+        .watch = context->watch,
+        .batch_max = (size_t)config->complete_batch_max,
+        .pg = pg_new(&context->hot),
+        .messages = memory_new((size_t)config->complete_batch_max, sizeof *complete->messages),
+        .metrics = batch_metrics("complete"),
+        .completed = metrics_counter("couponsd_completed_total", "Flags set to false since nothing was left.", ""),
+    };
     arena_init(&complete->arena, 256 * 1024);
-    complete->metrics = batch_metrics("complete");
-    complete->completed = metrics_counter("couponsd_completed_total", "Flags set to false since nothing was left.", "");
-    if (pthread_create(&complete->thread, NULL, work, complete))
-        abort();
-    pthread_setname_np(complete->thread, "complete");
-    return complete;
+    const struct kafka_consumer_events events = {.arg = complete};
+    complete->is_running =
+        flags_new(config->redis_url, config->redis_timeout_ms, &complete->flags, err) &&
+        kafka_consumer_new(&context->kafka, STREAM_PUBLISHED, NULL, &events, &complete->consumer, err) &&
+        thread_start("complete", work, complete, &complete->thread, err);
+    if (!complete->is_running) {
+        complete_stop(complete);
+        return false;
+    }
+    *ret_complete = complete;
+    return true;
 }
 
 void complete_stop(struct complete *complete) {
     if (!complete)
         return;
     atomic_store(&complete->stopping, true);
-    pthread_join(complete->thread, NULL);
+    if (complete->is_running)
+        pthread_join(complete->thread, NULL);
     kafka_consumer_free(complete->consumer);
     flags_free(complete->flags);
     pg_free(complete->pg);

@@ -3,15 +3,9 @@
  * harmless. Also wakes those who watch here for what another process issued. */
 #pragma once
 
-#include "config/config.h"
-#include "store/kafka.h"
-#include "store/pg.h"
+#include "flow/context.h"
 
 struct complete;
-struct known;
-struct watch;
 
-struct complete *complete_start(const struct config *config, const struct pg_options *postgres,
-                                const struct kafka_options *kafka, struct known *known, struct watch *watch,
-                                struct err *err);
+bool complete_start(struct context *context, struct complete **ret_complete, struct err *err);
 void complete_stop(struct complete *complete);

@@ -25,7 +25,7 @@ static const char *const reasons[] = {
 
 static struct metric *accepted, *issued, *rejected, *dead_lettered, *refused[REASONS];
 
-void totals_register(void) {
+void counters_register(void) {
     accepted = metrics_counter("couponsd_accepted_total", "Tickets given by this process.", "");
     issued = metrics_counter("couponsd_issued_total", "Coupons issued by this process.", "");
     rejected = metrics_counter("couponsd_rejected_total", "Accepted tickets that could not be issued.", "");
@@ -42,23 +42,23 @@ static void add(struct metric *metric, int64_t n) {
         metric_add(metric, n);
 }
 
-void totals_accepted(int64_t n) {
+void counters_accepted(int64_t n) {
     add(accepted, n);
 }
 
-void totals_issued(int64_t n) {
+void counters_issued(int64_t n) {
     add(issued, n);
 }
 
-void totals_rejected(int64_t n) {
+void counters_rejected(int64_t n) {
     add(rejected, n);
 }
 
-void totals_dead_lettered(int64_t n) {
+void counters_dead_lettered(int64_t n) {
     add(dead_lettered, n);
 }
 
-void totals_refused(const char *reason) {
+void counters_refused(const char *reason) {
     for (size_t i = 0; i < REASONS; i++)
         if (strcmp(reasons[i], reason) == 0)
             add(refused[i], 1);

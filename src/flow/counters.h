@@ -3,10 +3,10 @@
 
 #include <stdint.h>
 
-void totals_register(void);
-void totals_accepted(int64_t n);
-void totals_issued(int64_t n);
-void totals_rejected(int64_t n);
-void totals_dead_lettered(int64_t n);
+void counters_register(void);
+void counters_accepted(int64_t n);
+void counters_issued(int64_t n);
+void counters_rejected(int64_t n);
+void counters_dead_lettered(int64_t n);
 /* `reason`: of the contract's table. */
-void totals_refused(const char *reason);
+void counters_refused(const char *reason);

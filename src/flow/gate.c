@@ -1,26 +1,25 @@
-/* One thread, for what has to be asked; what is known is decided on the thread that comes with it. What is known
- * (flow/known.h) is shared with admit; Redis and Postgres connections are the thread's own. */
+/* The gate decides by the coupon memory on the thread that brings the request. What the memory does not know waits for
+ * the gate's own thread, which asks Redis and Postgres over connections of its own. The memory is shared with admit. */
 #include "flow/gate.h"
 
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/memory.h"
 #include "base/pair_set.h"
 #include "flow/admit.h"
-#include "api/answer.h"
 #include "flow/gate/coupon_memory.h"
 #include "flow/stage.h"
 #include "flow/status.h"
-#include "flow/interruption.h"
 #include "flow/gate/ticket_holders.h"
 #include "store/flags.h"
 #include "store/lookup.h"
 
 struct gate {
     struct stage *stage;
-    struct known *known;
-    struct winners *winners;
+    struct coupon_memory *coupon_memory;
+    struct ticket_holders *ticket_holders;
     struct admit *admit;
     struct status *status;
     struct flags *flags;
@@ -30,12 +29,12 @@ struct gate {
     struct metric *redis_reads, *postgres_reads;
 };
 
-/* A coupon's worth of a batch's undecided requests. */
+/* The requests of a batch that the coupon memory could not decide, and their distinct coupons. */
 struct undecided {
     size_t n_requests, n_coupons;
     struct request **requests;
     int64_t *coupon_ids; /* distinct */
-    struct pairs seen;
+    struct pair_set seen;
 };
 
 static void undecided_init(struct undecided *undecided, struct arena *arena, size_t n) {
@@ -43,31 +42,31 @@ static void undecided_init(struct undecided *undecided, struct arena *arena, siz
         .requests = ARENA_ARRAY(arena, struct request *, n),
         .coupon_ids = ARENA_ARRAY(arena, int64_t, n),
     };
-    pairs_init(&undecided->seen, arena, n);
+    pair_set_init(&undecided->seen, arena, n);
 }
 
 static void undecided_add(struct undecided *undecided, struct request *request) {
     undecided->requests[undecided->n_requests++] = request;
-    if (pairs_add(&undecided->seen, request->coupon_id, 0))
+    if (pair_set_add(&undecided->seen, request->coupon_id, 0))
         undecided->coupon_ids[undecided->n_coupons++] = request->coupon_id;
 }
 
 static void let_in(struct gate *gate, struct request *request) {
     if (!admit_push(gate->admit, request))
-        answer_overloaded(request->call);
+        request_refuse_overloaded(request);
 }
 
 static void refuse(struct gate *gate, struct request *request) {
     if (request->coupon.accepted == 0 ||
-        winners_exclude(gate->winners, &request->coupon, request->refusal, request->user_id))
-        answer_refusal(request->call, request->coupon_id, request->refusal, &request->coupon);
+        ticket_holders_exclude(gate->ticket_holders, &request->coupon, request->refusal, request->user_id))
+        request_refuse(request, request->refusal, &request->coupon);
     else if (!status_push(gate->status, request))
-        answer_overloaded(request->call);
+        request_refuse_overloaded(request);
 }
 
-/* Decides by what is known; what needs asking goes to `ask_flag` or `ask_truth`. */
+/* Decides by what is coupon_memory; what needs asking goes to `ask_flag` or `ask_truth`. */
 static void judge(struct gate *gate, struct request *request, struct undecided *ask_flag, struct undecided *ask_truth) {
-    switch (known_judge(gate->known, request->coupon_id, &request->refusal, &request->coupon)) {
+    switch (coupon_memory_judge(gate->coupon_memory, request->coupon_id, &request->refusal, &request->coupon)) {
     case JUDGE_OPEN:
         let_in(gate, request);
         break;
@@ -90,16 +89,16 @@ static void ask_redis(struct gate *gate, const struct undecided *undecided) {
     struct err err;
     metric_add(gate->redis_reads, 1);
     if (!flags_get(gate->flags, flags, undecided->n_coupons, &err))
-        trouble_failed(&gate->redis_outage, "gate", &err); /* all are missing: Postgres is asked */
+        stage_interrupted(&gate->redis_outage, "gate", &err); /* all are missing: Postgres is asked */
     else
-        trouble_over(&gate->redis_outage, "gate");
-    known_flags(gate->known, flags, undecided->n_coupons);
+        stage_resumed(&gate->redis_outage, "gate");
+    coupon_memory_learn_flags(gate->coupon_memory, flags, undecided->n_coupons);
 }
 
 /* The truth about the coupons; puts their flags (back) into Redis. False: Postgres is away, *err says how. */
 static bool ask_postgres(struct gate *gate, const struct undecided *undecided, struct err *err) {
     size_t n = undecided->n_coupons, n_flags = 0;
-    struct coupon_row *rows = ARENA_ARRAY(&gate->arena, struct coupon_row, n);
+    struct coupon *rows = ARENA_ARRAY(&gate->arena, struct coupon, n);
     struct flag *flags = ARENA_ARRAY(&gate->arena, struct flag, n);
     int64_t now_us;
     for (size_t i = 0; i < n; i++)
@@ -107,14 +106,14 @@ static bool ask_postgres(struct gate *gate, const struct undecided *undecided, s
     metric_add(gate->postgres_reads, 1);
     if (!pg_connect(gate->pg, err) || !lookup_coupons(gate->pg, &gate->arena, rows, n, &now_us, err))
         return false;
-    known_learn(gate->known, rows, n, now_us);
+    coupon_memory_learn(gate->coupon_memory, rows, n, now_us);
     for (size_t i = 0; i < n; i++)
         if (rows[i].exists)
             flags[n_flags++] = flag_of(&rows[i], now_us);
     struct err redis_err;
     FAULT_POINT("gate", "before_flag_write");
     if (flags_set(gate->flags, flags, n_flags, &redis_err))
-        known_flags(gate->known, flags, n_flags);
+        coupon_memory_learn_flags(gate->coupon_memory, flags, n_flags);
     FAULT_POINT("gate", "after_flag_write");
     return true;
 }
@@ -124,16 +123,16 @@ static void settle_by_truth(struct gate *gate, struct undecided *undecided) {
     pg_give_up_at(gate->pg, request_silence_us(undecided->requests, undecided->n_requests));
     bool answered = ask_postgres(gate, undecided, &err);
     if (answered)
-        trouble_over(&gate->postgres_outage, "gate");
+        stage_resumed(&gate->postgres_outage, "gate");
     else
-        trouble_failed(&gate->postgres_outage, "gate", &err);
+        stage_interrupted(&gate->postgres_outage, "gate", &err);
     struct undecided none;
     undecided_init(&none, &gate->arena, undecided->n_requests);
     for (size_t i = 0; i < undecided->n_requests; i++)
         if (answered)
             judge(gate, undecided->requests[i], &none, &none);
         else
-            answer_backend(undecided->requests[i]->call, &err);
+            request_fail(undecided->requests[i], &err);
     /* With a cache of 0 ms the truth just read may count as old already: then admit decides. */
     for (size_t i = 0; i < none.n_requests; i++)
         let_in(gate, none.requests[i]);
@@ -160,35 +159,37 @@ static void run(void *arg, void **items, size_t n) {
     arena_reset(&gate->arena);
 }
 
-struct gate *gate_start(const struct config *config, const struct pg_options *postgres, struct known *known,
-                        struct winners *winners, struct admit *admit, struct status *status, struct err *err) {
-    struct gate *gate = calloc(1, sizeof *gate);
-    if (!gate)
-        abort();
-    if (!flags_new(config->redis_url, config->redis_timeout_ms, &gate->flags, err)) {
-        free(gate);
-        return NULL;
-    }
-    gate->known = known;
-    gate->winners = winners;
-    gate->admit = admit;
-    gate->status = status;
-    gate->pg = pg_new(postgres);
-    gate->redis_reads = metrics_counter("couponsd_gate_redis_reads_total", "MGETs of the gate.", "");
-    gate->postgres_reads = metrics_counter("couponsd_gate_postgres_reads_total", "The gate's queries of Postgres.", "");
+bool gate_start(struct context *context, struct gate **ret_gate, struct err *err) {
+    const struct config *config = context->config;
+    const struct stage_options options = {
+        .queue_size = (size_t)config->flow_queue_size,
+        .batch_max = (size_t)config->gate_batch_max,
+        .patience_us = config->flow_patience_ms * US_PER_MS,
+    };
+    struct gate *gate = memory_new(1, sizeof *gate);
+    *gate = (struct gate){
+        .coupon_memory = context->coupon_memory,
+        .ticket_holders = context->ticket_holders,
+        .admit = context->admit,
+        .status = context->status,
+        .pg = pg_new(&context->hot),
+        .redis_reads = metrics_counter("couponsd_gate_redis_reads_total", "MGETs of the gate.", ""),
+        .postgres_reads = metrics_counter("couponsd_gate_postgres_reads_total", "The gate's queries of Postgres.", ""),
+    };
     arena_init(&gate->arena, 256 * 1024);
-    gate->stage = stage_start("gate",
-                              &(struct stage_options){.queue_size = (size_t)config->flow_queue_size,
-                                                      .batch_max = (size_t)config->gate_batch_max,
-                                                      .patience_us = config->flow_patience_ms * US_PER_MS},
-                              run, gate);
-    return gate;
+    if (!flags_new(config->redis_url, config->redis_timeout_ms, &gate->flags, err) ||
+        !stage_start("gate", &options, run, gate, &gate->stage, err)) {
+        gate_stop(gate);
+        return false;
+    }
+    *ret_gate = gate;
+    return true;
 }
 
-/* What is known decides at once, on the caller's thread; the rest waits for the gate's. Where admit is behind, the
- * refusal comes from here: what the server spends on those whom it can't serve is missed by those whom it can. */
+/* Where admit is behind, the request is refused here, before anything is asked: work for requests that can't be served
+ * slows down those that can. */
 bool gate_push(struct gate *gate, struct request *request) {
-    switch (known_judge(gate->known, request->coupon_id, &request->refusal, &request->coupon)) {
+    switch (coupon_memory_judge(gate->coupon_memory, request->coupon_id, &request->refusal, &request->coupon)) {
     case JUDGE_OPEN:
         return admit_push(gate->admit, request);
     case JUDGE_REFUSED:

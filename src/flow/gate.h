@@ -6,17 +6,12 @@
  * answer even after the coupon has sold out; unless it is known that this user is not in it (flow/winners.h). */
 #pragma once
 
-#include "config/config.h"
+#include "flow/context.h"
 #include "flow/request.h"
-#include "store/pg.h"
 
-struct admit;
 struct gate;
-struct known;
-struct winners;
 
-struct gate *gate_start(const struct config *config, const struct pg_options *postgres, struct known *known,
-                        struct winners *winners, struct admit *admit, struct status *status, struct err *err);
+bool gate_start(struct context *context, struct gate **ret_gate, struct err *err);
 /* Answers the request, or hands it on. False: full. Any thread. */
 bool gate_push(struct gate *gate, struct request *request);
 void gate_stop(struct gate *gate);

@@ -9,11 +9,12 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/memory.h"
+#include "base/thread.h"
 #include "flow/issue/batch.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
 #include "flow/counters.h"
-#include "flow/interruption.h"
 #include "flow/watch.h"
 
 #define LAG_METRIC    "couponsd_issue_lag_messages"
@@ -26,6 +27,7 @@
 struct worker {
     struct issue *issue;
     pthread_t thread;
+    bool is_running; /* the thread was started */
     struct pg *pg;
     struct kafka_consumer *consumer;
     struct coupon_cache *cache;
@@ -43,7 +45,6 @@ struct worker {
 };
 
 struct issue {
-    const struct kafka_options *kafka;
     int lanes, n_workers;
     size_t batch_max;
     struct relay *relay;
@@ -97,10 +98,7 @@ static bool read_offsets(struct worker *worker, const struct kafka_place *places
 static bool on_assign(void *arg, const struct kafka_place *places, int64_t *ret_start, size_t n) {
     struct worker *worker = arg;
     struct err err;
-    free(worker->assigned);
-    worker->assigned = malloc((n + 1) * sizeof *worker->assigned);
-    if (!worker->assigned)
-        abort();
+    worker->assigned = memory_resize(worker->assigned, n, sizeof *worker->assigned);
     memcpy(worker->assigned, places, n * sizeof *places);
     worker->n_assigned = n;
     FAULT_POINT("issue", "before_assign");
@@ -180,9 +178,9 @@ static void after_commit(struct worker *worker, const struct issue_batch_result 
         relay_wake(issue->relay, false);
     if (result->issued || result->rejected)
         watch_wake(issue->watch);
-    totals_issued((int64_t)result->issued);
-    totals_rejected((int64_t)result->rejected);
-    totals_dead_lettered((int64_t)result->dead);
+    counters_issued((int64_t)result->issued);
+    counters_rejected((int64_t)result->rejected);
+    counters_dead_lettered((int64_t)result->dead);
     metric_add(issue->duplicates, (int64_t)result->duplicates);
     for (size_t i = 0; i < result->n_places; i++)
         kafka_commit(worker->consumer, &result->places[i], result->next_offset[i]);
@@ -202,11 +200,11 @@ static void work_on(struct worker *worker, size_t n) {
         accepted.place = (struct kafka_place){"", 0}; /* none */
     const struct issue_means means = {worker->pg, &worker->arena, worker->cache, issue->lanes};
     if (pg_connect(worker->pg, &err) && issue_batch_run(&means, worker->messages, n, &accepted, &result, &err)) {
-        trouble_over(&worker->outage, "issue");
+        stage_resumed(&worker->outage, "issue");
         after_commit(worker, &result);
         batch_metrics_observe(&issue->metrics, n, clock_mono_us() - start_us);
     } else {
-        trouble_failed(&worker->outage, "issue", &err);
+        stage_interrupted(&worker->outage, "issue", &err);
         worker->reposition = true;
     }
     kafka_release(worker->messages, n);
@@ -220,7 +218,7 @@ static void look_around(struct worker *worker) {
     worker->looked_us = now_us;
     atomic_store(&worker->lag, kafka_consumer_lag(worker->consumer));
     if (!worker->reposition && !check_positions(worker, &err)) {
-        trouble_failed(&worker->outage, "issue", &err);
+        stage_interrupted(&worker->outage, "issue", &err);
         worker->reposition = true;
     }
 }
@@ -231,7 +229,7 @@ static void *work(void *arg) {
     struct err err;
     while (!atomic_load(&issue->stopping)) {
         if (worker->reposition && !reposition(worker, &err)) {
-            trouble_failed(&worker->outage, "issue", &err);
+            stage_interrupted(&worker->outage, "issue", &err);
             kafka_pause(worker->consumer, true);
         }
         size_t n = kafka_consume(worker->consumer, worker->reposition ? RETRY_WAIT_MS : WAIT_MS, worker->messages,
@@ -254,49 +252,44 @@ static double lag(void *arg) {
     return (double)sum;
 }
 
-static void worker_start(struct issue *issue, struct worker *worker, const struct pg_options *postgres) {
-    worker->issue = issue;
-    worker->pg = pg_new(postgres);
+static bool worker_start(struct worker *worker, struct context *context, struct err *err) {
+    const struct issue *issue = worker->issue;
+    const struct kafka_consumer_events events = {.arg = worker, .on_assign = on_assign, .on_revoke = on_revoke};
+    worker->pg = pg_new(&context->hot);
     worker->cache = coupon_cache_new(issue->lanes);
-    worker->messages = calloc(issue->batch_max, sizeof *worker->messages);
-    if (!worker->messages)
-        abort();
+    worker->messages = memory_new(issue->batch_max, sizeof *worker->messages);
     worker->gap = (struct accepted_gap){{"", 0}, -1};
     arena_init(&worker->arena, 1024 * 1024);
-    struct kafka_consumer_events events = {.arg = worker, .on_assign = on_assign, .on_revoke = on_revoke};
-    struct err err;
-    if (!kafka_consumer_new(issue->kafka, STREAM_REQUESTED, NULL, &events, &worker->consumer, &err)) {
-        log_error("issue.no_consumer", LOG_ERR(&err));
-        abort(); /* our own settings were refused: a defect */
-    }
-    if (pthread_create(&worker->thread, NULL, work, worker))
-        abort();
-    pthread_setname_np(worker->thread, "issue");
+    worker->is_running =
+        kafka_consumer_new(&context->kafka, STREAM_REQUESTED, NULL, &events, &worker->consumer, err) &&
+        thread_start("issue", work, worker, &worker->thread, err);
+    return worker->is_running;
 }
 
-struct issue *issue_start(const struct config *config, const struct pg_options *postgres,
-                          const struct kafka_options *kafka, struct relay *relay, struct watch *watch) {
-    struct issue *issue = calloc(1, sizeof *issue);
-    if (!issue)
-        abort();
+bool issue_start(struct context *context, struct issue **ret_issue, struct err *err) {
+    const struct config *config = context->config;
+    struct issue *issue = memory_new(1, sizeof *issue);
     *issue = (struct issue){
-        .kafka = kafka,
         .lanes = (int)config->flow_lanes,
-        .n_workers = (int)config->issue_workers,
         .batch_max = (size_t)config->issue_batch_max,
-        .relay = relay,
-        .watch = watch,
-        .workers = calloc((size_t)config->issue_workers, sizeof *issue->workers),
+        .relay = context->relays[STREAM_PUBLISHED],
+        .watch = context->watch,
+        .workers = memory_new((size_t)config->issue_workers, sizeof *issue->workers),
         .metrics = batch_metrics("issue"),
         .gaps = metrics_counter("couponsd_issue_gaps_total", "Times that messages were missing before one.", ""),
         .duplicates = metrics_counter("couponsd_issue_duplicates_total", "Events that were decided before.", ""),
     };
-    if (!issue->workers)
-        abort();
-    for (int i = 0; i < issue->n_workers; i++)
-        worker_start(issue, &issue->workers[i], postgres);
+    while (issue->n_workers < config->issue_workers) {
+        struct worker *worker = &issue->workers[issue->n_workers++];
+        worker->issue = issue;
+        if (!worker_start(worker, context, err)) {
+            issue_stop(issue);
+            return false;
+        }
+    }
     metrics_gauge_fn(LAG_METRIC, "Messages of our partitions that issue has not taken.", "", lag, issue);
-    return issue;
+    *ret_issue = issue;
+    return true;
 }
 
 void issue_stop(struct issue *issue) {
@@ -306,7 +299,8 @@ void issue_stop(struct issue *issue) {
     atomic_store(&issue->stopping, true);
     for (int i = 0; i < issue->n_workers; i++) {
         struct worker *worker = &issue->workers[i];
-        pthread_join(worker->thread, NULL);
+        if (worker->is_running)
+            pthread_join(worker->thread, NULL);
         kafka_consumer_free(worker->consumer);
         pg_free(worker->pg);
         coupon_cache_free(worker->cache);

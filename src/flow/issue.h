@@ -5,16 +5,11 @@
  * Postgres is away the partitions are paused and the membership in the group is kept. */
 #pragma once
 
-#include "config/config.h"
-#include "store/kafka.h"
-#include "store/pg.h"
+#include "flow/context.h"
 
 struct issue;
-struct relay;
-struct watch;
 
-/* `relay` (of the published stream) and `watch` are woken after commits. */
-struct issue *issue_start(const struct config *config, const struct pg_options *postgres,
-                          const struct kafka_options *kafka, struct relay *relay, struct watch *watch);
+/* After commits it wakes the relay of the published stream, and watch. */
+bool issue_start(struct context *context, struct issue **ret_issue, struct err *err);
 /* Finishes the batch in hand, commits, leaves the group. */
 void issue_stop(struct issue *issue);

@@ -7,13 +7,13 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/pair_set.h"
 #include "base/ticker.h"
 #include "model/event.h"
 #include "flow/gate/coupon_memory.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
-#include "flow/interruption.h"
 #include "store/audit.h"
 #include "store/coupons.h"
 #include "store/dead_letters.h"
@@ -29,6 +29,9 @@
 #define IDLE_MIN_MS    4000
 /* What audits may take of each sweep, which is once a second by default; one that was begun is finished. */
 #define AUDIT_BUDGET_US (20 * US_PER_MS)
+
+/* Places of the table of coupons at first; a power of two. */
+#define SEEN_MIN 256
 
 struct seen {
     int64_t coupon_id; /* 0: free */
@@ -65,9 +68,7 @@ static struct seen *seen_slot(struct seen *table, size_t mask, int64_t coupon_id
 static struct seen *seen_of(struct reconcile *reconcile, int64_t coupon_id) {
     if (2 * (reconcile->seen_count + 1) > reconcile->seen_mask) {
         size_t mask = 2 * reconcile->seen_mask + 1;
-        struct seen *table = calloc(mask + 1, sizeof *table);
-        if (!table)
-            abort();
+        struct seen *table = memory_new(mask + 1, sizeof *table);
         for (size_t i = 0; i <= reconcile->seen_mask; i++)
             if (reconcile->seen[i].coupon_id)
                 *seen_slot(table, mask, reconcile->seen[i].coupon_id) = reconcile->seen[i];
@@ -84,7 +85,7 @@ static struct seen *seen_of(struct reconcile *reconcile, int64_t coupon_id) {
 }
 
 /* True if the coupon has not changed since the last sweep. */
-static bool at_rest(struct seen *seen, const struct coupon_row *coupon) {
+static bool at_rest(struct seen *seen, const struct coupon *coupon) {
     if (seen->accepted == coupon->accepted && seen->issued == coupon->issued && seen->rejected == coupon->rejected)
         return true;
     seen->accepted = coupon->accepted;
@@ -97,7 +98,7 @@ static bool at_rest(struct seen *seen, const struct coupon_row *coupon) {
 
 /* --- invariants --- */
 
-static bool violation(struct reconcile *reconcile, const struct coupon_row *coupon, const char *what, int64_t is,
+static bool violation(struct reconcile *reconcile, const struct coupon *coupon, const char *what, int64_t is,
                       int64_t should) {
     metric_add(reconcile->violations, 1);
     log_error("reconcile.violation", LOG_INT("coupon_id", coupon->id), LOG_STR("what", what), LOG_INT("is", is),
@@ -105,7 +106,7 @@ static bool violation(struct reconcile *reconcile, const struct coupon_row *coup
     return false;
 }
 
-static bool audit(struct reconcile *reconcile, const struct coupon_row *coupon, struct err *err) {
+static bool audit(struct reconcile *reconcile, const struct coupon *coupon, struct err *err) {
     struct audit audit;
     if (!audit_coupon(reconcile->pg, &reconcile->arena, coupon->id, &audit, err))
         return false;
@@ -123,8 +124,8 @@ static bool audit(struct reconcile *reconcile, const struct coupon_row *coupon, 
 }
 
 /* Tickets that have become nothing although nothing has moved for long: told, and sent again. */
-static bool resend(struct reconcile *reconcile, const struct coupon_row *coupon, struct err *err) {
-    struct status_row *rows = ARENA_ARRAY(&reconcile->arena, struct status_row, RESEND_MAX);
+static bool resend(struct reconcile *reconcile, const struct coupon *coupon, struct err *err) {
+    struct request_status *rows = ARENA_ARRAY(&reconcile->arena, struct request_status, RESEND_MAX);
     struct outbox_event *events = ARENA_ARRAY(&reconcile->arena, struct outbox_event, RESEND_MAX);
     size_t n;
     int64_t waiting;
@@ -140,7 +141,7 @@ static bool resend(struct reconcile *reconcile, const struct coupon_row *coupon,
     log_error("reconcile.unissued", LOG_INT("coupon_id", coupon->id), LOG_INT("tickets", n),
               LOG_INT("first_ticket", rows[0].ticket), LOG_STR("then", "sent again"));
     for (size_t i = 0; i < n; i++)
-        events[i] = event_again(&reconcile->arena, &rows[i]);
+        events[i] = outbox_event_again(&reconcile->arena, &rows[i]);
     if (!outbox_append(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, reconcile->lanes, events, n, err))
         return false;
     metric_add(reconcile->resent, (int64_t)n);
@@ -148,7 +149,7 @@ static bool resend(struct reconcile *reconcile, const struct coupon_row *coupon,
     return true;
 }
 
-static bool check(struct reconcile *reconcile, const struct coupon_row *coupon, struct err *err) {
+static bool check(struct reconcile *reconcile, const struct coupon *coupon, struct err *err) {
     struct seen *seen = seen_of(reconcile, coupon->id);
     if (!at_rest(seen, coupon))
         return true;
@@ -232,7 +233,7 @@ static bool sweep(struct reconcile *reconcile, struct err *err) {
             !coupon_list(reconcile->pg, &reconcile->arena, after, PAGE, details, &n, err))
             return false;
         if (redis && n && !mend_flags(reconcile, details, n, now_us, &redis_err)) {
-            trouble_failed(&reconcile->redis_outage, "reconcile", &redis_err);
+            stage_interrupted(&reconcile->redis_outage, "reconcile", &redis_err);
             redis = false;
         }
         for (size_t i = 0; i < n; i++)
@@ -242,7 +243,7 @@ static bool sweep(struct reconcile *reconcile, struct err *err) {
             after = details[n - 1].row.id;
     } while (n == PAGE);
     if (redis)
-        trouble_over(&reconcile->redis_outage, "reconcile");
+        stage_resumed(&reconcile->redis_outage, "reconcile");
     return trim_dead_letters(reconcile, err) && rotate(reconcile, err);
 }
 
@@ -251,9 +252,9 @@ static void tick(void *arg) {
     struct err err;
     int64_t start_us = clock_mono_us();
     if (sweep(reconcile, &err))
-        trouble_over(&reconcile->postgres_outage, "reconcile");
+        stage_resumed(&reconcile->postgres_outage, "reconcile");
     else
-        trouble_failed(&reconcile->postgres_outage, "reconcile", &err);
+        stage_interrupted(&reconcile->postgres_outage, "reconcile", &err);
     batch_metrics_observe(&reconcile->metrics, reconcile->seen_count, clock_mono_us() - start_us);
     arena_reset(&reconcile->arena);
 }
@@ -270,32 +271,32 @@ static void register_metrics(struct reconcile *reconcile) {
     reconcile->rotations = metrics_counter("couponsd_outbox_rotations_total", "Outbox segments truncated.", "");
 }
 
-struct reconcile *reconcile_start(const struct config *config, const struct pg_options *postgres, struct relay *relay,
-                                  struct err *err) {
-    struct reconcile *reconcile = calloc(1, sizeof *reconcile);
-    if (!reconcile)
-        abort();
-    if (!flags_new(config->redis_url, config->redis_timeout_ms, &reconcile->flags, err)) {
-        free(reconcile);
-        return NULL;
-    }
-    reconcile->lanes = (int)config->flow_lanes;
-    reconcile->stale_ms = config->reconcile_stale_ms;
-    reconcile->rotate_ms = config->outbox_rotate_ms;
-    reconcile->dead_letters_max = config->issue_dead_letters_max;
-    struct pg_options owner = *postgres;
+bool reconcile_start(struct context *context, struct reconcile **ret_reconcile, struct err *err) {
+    const struct config *config = context->config;
     int64_t idle_ms = IDLE_INTERVALS * config->reconcile_interval_ms;
+    struct pg_options owner = context->cold;
     owner.idle_timeout_ms = (int)(idle_ms > IDLE_MIN_MS ? idle_ms : IDLE_MIN_MS);
-    reconcile->pg = pg_new(&owner);
-    reconcile->relay = relay;
-    reconcile->seen_mask = 255;
-    reconcile->seen = calloc(reconcile->seen_mask + 1, sizeof *reconcile->seen);
-    if (!reconcile->seen)
-        abort();
+    struct reconcile *reconcile = memory_new(1, sizeof *reconcile);
+    *reconcile = (struct reconcile){
+        .lanes = (int)config->flow_lanes,
+        .stale_ms = config->reconcile_stale_ms,
+        .rotate_ms = config->outbox_rotate_ms,
+        .dead_letters_max = config->issue_dead_letters_max,
+        .pg = pg_new(&owner),
+        .relay = context->relays[STREAM_REQUESTED],
+        .seen = memory_new(SEEN_MIN, sizeof *reconcile->seen),
+        .seen_mask = SEEN_MIN - 1,
+    };
     arena_init(&reconcile->arena, 256 * 1024);
     register_metrics(reconcile);
-    reconcile->ticker = ticker_start(config->reconcile_interval_ms * US_PER_MS, tick, reconcile);
-    return reconcile;
+    if (!flags_new(config->redis_url, config->redis_timeout_ms, &reconcile->flags, err) ||
+        !ticker_start("reconcile", config->reconcile_interval_ms * US_PER_MS, tick, reconcile, &reconcile->ticker,
+                      err)) {
+        reconcile_stop(reconcile);
+        return false;
+    }
+    *ret_reconcile = reconcile;
+    return true;
 }
 
 void reconcile_stop(struct reconcile *reconcile) {

@@ -6,13 +6,10 @@
  *   - lets the outbox segments take turns. */
 #pragma once
 
-#include "config/config.h"
-#include "store/pg.h"
+#include "flow/context.h"
 
 struct reconcile;
-struct relay;
 
-/* `relay`: of the requested stream, woken after tickets were sent again. */
-struct reconcile *reconcile_start(const struct config *config, const struct pg_options *postgres, struct relay *relay,
-                                  struct err *err);
+/* Wakes the relay of the requested stream after it has sent tickets again. */
+bool reconcile_start(struct context *context, struct reconcile **ret_reconcile, struct err *err);
 void reconcile_stop(struct reconcile *reconcile);

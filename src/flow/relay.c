@@ -7,6 +7,7 @@
  * Everything belongs to the relay's thread; others only write to wake_fd. */
 #include "flow/relay.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,10 +20,11 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/pair_set.h"
+#include "base/thread.h"
 #include "flow/relay/lane_move.h"
 #include "flow/stage.h"
-#include "flow/interruption.h"
 #include "store/topics.h"
 
 /* How often lanes that nobody here owns are tried, and lag is measured. */
@@ -274,13 +276,13 @@ static bool move_lane(struct relay *relay, struct err *err) {
 /* Coupons that the producer meets for the first time get their topic. Where Kafka does not allow it, that is told, and
  * they go through the shared topic. */
 static bool ensure_coupon_topics(struct relay *relay, const struct outbox_entry *entries, size_t n, struct err *err) {
-    struct pairs seen;
+    struct pair_set seen;
     int64_t *ids = ARENA_ARRAY(&relay->arena, int64_t, n);
     size_t n_new = 0;
-    pairs_init(&seen, &relay->arena, n);
+    pair_set_init(&seen, &relay->arena, n);
     for (size_t i = 0; i < n; i++)
         if (!kafka_producer_has_topic(relay->producer, entries[i].coupon_id) &&
-            pairs_add(&seen, entries[i].coupon_id, 0))
+            pair_set_add(&seen, entries[i].coupon_id, 0))
             ids[n_new++] = entries[i].coupon_id;
     if (n_new == 0)
         return true;
@@ -435,11 +437,11 @@ static void *work(void *arg) {
         bool ok = round_of_work(relay, &idle, &err);
         arena_reset(&relay->arena);
         if (!ok) {
-            trouble_failed(&relay->outage, relay->stage, &err);
+            stage_interrupted(&relay->outage, relay->stage, &err);
             wait_for_work(relay, RETRY_US);
             continue;
         }
-        trouble_over(&relay->outage, relay->stage);
+        stage_resumed(&relay->outage, relay->stage);
         if (idle)
             wait_for_work(relay, relay->poll_us);
     }
@@ -464,18 +466,29 @@ static void register_metrics(struct relay *relay) {
         metrics_counter("couponsd_relay_rewinds_total", "Times that a relay went back to its cursors.", labels);
 }
 
-struct relay *relay_start(const struct config *config, const struct pg_options *postgres,
-                          const struct kafka_options *kafka, struct kafka_admin *admin, enum stream stream) {
-    struct relay *relay = calloc(1, sizeof *relay);
-    if (!relay)
-        abort();
-    struct pg_options owner = *postgres;
+static void relay_free(struct relay *relay) {
+    kafka_producer_free(relay->producer);
+    pg_free(relay->pg);
+    for (int i = 0; i < relay->n_lanes; i++)
+        free(relay->lanes[i].acked);
+    free(relay->lanes);
+    lane_move_deinit(&relay->move);
+    if (relay->wake_fd >= 0)
+        close(relay->wake_fd);
+    arena_deinit(&relay->arena);
+    free(relay);
+}
+
+bool relay_start(struct context *context, enum stream stream, struct relay **ret_relay, struct err *err) {
+    const struct config *config = context->config;
+    struct relay *relay = memory_new(1, sizeof *relay);
+    struct pg_options owner = context->hot;
     owner.idle_timeout_ms = IDLE_MS;
     *relay = (struct relay){
         .stream = stream,
         .name = stream == STREAM_REQUESTED ? "requested" : "published",
-        .kafka = kafka,
-        .admin = admin,
+        .kafka = &context->kafka,
+        .admin = context->kafka_admin,
         .coupon_partitions =
             config->kafka_topic_strategy == TOPIC_STRATEGY_PER_COUPON ? (int)config->kafka_coupon_partitions : 0,
         .target = {.next_lane = {-1, -1}},
@@ -484,23 +497,22 @@ struct relay *relay_start(const struct config *config, const struct pg_options *
         .in_flight_max = (int)config->relay_in_flight_max,
         .poll_us = config->relay_poll_ms * US_PER_MS,
         .pg = pg_new(&owner),
-        .lanes = calloc((size_t)config->flow_lanes, sizeof *relay->lanes),
+        .lanes = memory_new((size_t)config->flow_lanes, sizeof *relay->lanes),
         .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
     };
-    if (!relay->lanes || relay->wake_fd < 0)
-        abort();
-    for (int i = 0; i < relay->n_lanes; i++) {
-        relay->lanes[i].acked = calloc((size_t)relay->in_flight_max, sizeof *relay->lanes[i].acked);
-        if (!relay->lanes[i].acked)
-            abort();
-    }
+    for (int i = 0; i < relay->n_lanes; i++)
+        relay->lanes[i].acked = memory_new((size_t)relay->in_flight_max, sizeof *relay->lanes[i].acked);
     lane_move_init(&relay->move);
     arena_init(&relay->arena, 256 * 1024);
     register_metrics(relay);
-    if (pthread_create(&relay->thread, NULL, work, relay))
-        abort();
-    pthread_setname_np(relay->thread, relay->stage);
-    return relay;
+    bool ok = relay->wake_fd >= 0 ||
+              err_set(err, ERR_INTERNAL, BACKEND_NONE, "the relay can't get an eventfd: %s", strerror(errno));
+    if (!ok || !thread_start(relay->stage, work, relay, &relay->thread, err)) {
+        relay_free(relay);
+        return false;
+    }
+    *ret_relay = relay;
+    return true;
 }
 
 void relay_wake(struct relay *relay, bool more_follow) {
@@ -520,13 +532,5 @@ void relay_stop(struct relay *relay) {
     if (write(relay->wake_fd, &one, sizeof one) < 0)
         log_debug("relay.wake_full", LOG_STR("stream", relay->name));
     pthread_join(relay->thread, NULL);
-    kafka_producer_free(relay->producer);
-    pg_free(relay->pg);
-    for (int i = 0; i < relay->n_lanes; i++)
-        free(relay->lanes[i].acked);
-    free(relay->lanes);
-    lane_move_deinit(&relay->move);
-    close(relay->wake_fd);
-    arena_deinit(&relay->arena);
-    free(relay);
+    relay_free(relay);
 }

@@ -10,14 +10,12 @@
  * it is missing; should Kafka not allow it, to the shared one, which consumers read as well. */
 #pragma once
 
-#include "config/config.h"
-#include "store/kafka.h"
-#include "store/pg.h"
+#include "flow/context.h"
 
 struct relay;
 
-struct relay *relay_start(const struct config *config, const struct pg_options *postgres,
-                          const struct kafka_options *kafka, struct kafka_admin *admin, enum stream stream);
+/* The relay of one stream. */
+bool relay_start(struct context *context, enum stream stream, struct relay **ret_relay, struct err *err);
 /* Rows may have been appended. `more_follow`: by the caller's next batch, which it begins at once; then a few batches
  * are relayed together (after relay.poll_ms at the latest). Any thread; cheap. NULL: other processes relay. */
 void relay_wake(struct relay *relay, bool more_follow);

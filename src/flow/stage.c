@@ -7,6 +7,9 @@
 
 #include "base/batch_queue.h"
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/thread.h"
 
 #define DEPTH_METRIC "couponsd_stage_queue_depth"
 
@@ -74,30 +77,35 @@ static void *work(void *arg) {
     return NULL;
 }
 
-struct stage *stage_start(const char *name, const struct stage_options *options,
-                          void (*run)(void *arg, void **items, size_t n), void *arg) {
-    struct stage *stage = calloc(1, sizeof *stage);
-    if (!stage)
-        abort();
+static void stage_free(struct stage *stage) {
+    batch_queue_free(stage->queue);
+    free(stage->items);
+    free(stage);
+}
+
+bool stage_start(const char *name, const struct stage_options *options,
+                 void (*run)(void *arg, void **items, size_t n), void *arg, struct stage **ret_stage,
+                 struct err *err) {
+    struct stage *stage = memory_new(1, sizeof *stage);
     *stage = (struct stage){
-        .queue = batch_queue_new(options->queue_size),
+        .queue = memory_must(batch_queue_new(options->queue_size)),
         .batch_max = options->batch_max,
         .telling_batch = options->batch_max < 2 * TELLING_BATCH ? (options->batch_max + 1) / 2 : TELLING_BATCH,
         .patience_us = options->patience_us,
         .waiting_max = options->queue_size,
-        .items = calloc(options->batch_max, sizeof(void *)),
+        .items = memory_new(options->batch_max, sizeof(void *)),
         .run = run,
         .arg = arg,
         .metrics = batch_metrics(name),
     };
-    if (!stage->queue || !stage->items)
-        abort();
+    if (!thread_start(name, work, stage, &stage->thread, err)) {
+        stage_free(stage);
+        return false;
+    }
     snprintf(stage->labels, sizeof stage->labels, "stage=\"%s\"", name);
     metrics_gauge_fn(DEPTH_METRIC, "Items waiting.", stage->labels, depth, stage->queue);
-    if (pthread_create(&stage->thread, NULL, work, stage))
-        abort();
-    pthread_setname_np(stage->thread, name);
-    return stage;
+    *ret_stage = stage;
+    return true;
 }
 
 bool stage_push(struct stage *stage, void *item) {
@@ -118,7 +126,17 @@ void stage_stop(struct stage *stage) {
     batch_queue_close(stage->queue);
     pthread_join(stage->thread, NULL);
     metrics_gauge_fn(DEPTH_METRIC, "", stage->labels, NULL, NULL);
-    batch_queue_free(stage->queue);
-    free(stage->items);
-    free(stage);
+    stage_free(stage);
+}
+
+void stage_interrupted(struct outage *outage, const char *stage, const struct err *err) {
+    if (outage_failed(outage))
+        log_warn("stage.interrupted", LOG_STR("stage", stage), LOG_STR("backend", backend_name(err->backend)),
+                 LOG_ERR(err));
+}
+
+void stage_resumed(struct outage *outage, const char *stage) {
+    int64_t us;
+    if (outage_over(outage, &us))
+        log_info("stage.resumed", LOG_STR("stage", stage), LOG_NUM("after_s", (double)us / US_PER_S));
 }

@@ -11,7 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "base/metrics.h"
+#include "base/outage.h"
 
 struct stage;
 
@@ -20,9 +22,11 @@ struct stage_options {
     int64_t patience_us; /* 0: room is the only bound */
 };
 
-/* `run(arg, items, n)` is called on the stage's thread, for n >= 1 items. `name` labels the metrics. */
-struct stage *stage_start(const char *name, const struct stage_options *options,
-                          void (*run)(void *arg, void **items, size_t n), void *arg);
+/* `run(arg, items, n)` is called on the stage's thread, for n >= 1 items. `name` is the thread's, and labels the metrics;
+ * it must outlive the stage. False: no thread can be started. */
+bool stage_start(const char *name, const struct stage_options *options,
+                 void (*run)(void *arg, void **items, size_t n), void *arg, struct stage **ret_stage,
+                 struct err *err);
 /* False when the queue is full, the wait too long, or the stage stops: the item stays the caller's. Any thread. */
 bool stage_push(struct stage *stage, void *item);
 /* Whether an item would be taken now. Any thread. */
@@ -38,3 +42,10 @@ struct batch_metrics {
 };
 struct batch_metrics batch_metrics(const char *stage_name);
 void batch_metrics_observe(const struct batch_metrics *metrics, size_t n, int64_t us);
+
+/* How a step tells that a backend is away, without a flood (base/outage.h).
+ *
+ * Logs event=stage.interrupted stage=… backend=… error=… where a line is due. */
+void stage_interrupted(struct outage *outage, const char *stage, const struct err *err);
+/* Logs event=stage.resumed after an interruption, and nothing otherwise. */
+void stage_resumed(struct outage *outage, const char *stage);

@@ -2,13 +2,12 @@
  * ticket to (a repeat gets its first answer, brought up to date). One query for all that are waiting. */
 #pragma once
 
-#include "config/config.h"
+#include "flow/context.h"
 #include "flow/request.h"
-#include "store/pg.h"
 
 struct status;
 
-struct status *status_start(const struct config *config, const struct pg_options *postgres);
+bool status_start(struct context *context, struct status **ret_status, struct err *err);
 /* False: full. Any thread. */
 bool status_push(struct status *status, struct request *request);
 void status_stop(struct status *status);

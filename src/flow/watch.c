@@ -1,13 +1,13 @@
 /* One thread owns the list of watched requests; others add to `arrivals` under the lock. A cancelled call is noticed at
  * the next look; its cancel function wakes the thread for that. */
 #include "flow/watch.h"
-#include "flow/interruption.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "api/answer.h"
+#include "base/memory.h"
+#include "base/thread.h"
 #include "flow/stage.h"
 #include "store/lookup.h"
 
@@ -64,9 +64,9 @@ void watch_add(struct watch *watch, struct request *request) {
     }
     pthread_mutex_unlock(&watch->lock);
     if (ending)
-        answer_stopping(request->call);
+        request_refuse_stopping(request);
     else if (full)
-        answer_overloaded(request->call);
+        request_refuse_overloaded(request);
 }
 
 static void set_flag(struct watch *watch, bool *flag) {
@@ -85,31 +85,28 @@ void watch_end_all(struct watch *watch) {
 }
 
 /* Tells the client what it does not know yet. True when that was the last word. */
-static bool tell(struct watched *watched, const struct status_row *row, bool coupon_exists) {
+static bool tell(struct watched *watched, const struct request_status *status, bool coupon_exists) {
     struct request *request = watched->request;
-    if (!row->found) {
+    if (!status->found) {
         if (coupon_exists)
-            answer_request_not_found(request->call, request->coupon_id, request->user_id);
+            request_end_not_found(request);
         else
-            answer_refusal(request->call, request->coupon_id, REFUSAL_COUPON_NOT_FOUND, NULL);
+            request_refuse(request, REFUSAL_COUPON_NOT_FOUND, NULL);
         return true;
     }
-    bool final = row->issue_us != INT64_MIN || row->reject_reason;
-    if (final || watched->told == TOLD_NOTHING) {
-        struct status_message message;
-        status_message_init(&message, row);
-        Coupon__V1__WatchStatusResponse response = COUPON__V1__WATCH_STATUS_RESPONSE__INIT;
-        response.status = &message.status;
-        request->closure(&response.base, request->call);
-        watched->told = TOLD_ACCEPTED;
+    if (request_status_is_final(status)) {
+        request_tell(request, status);
+        return true;
     }
-    if (final)
-        rpc_call_finish(request->call);
-    return final;
+    if (watched->told == TOLD_NOTHING) {
+        watched->told = TOLD_ACCEPTED;
+        request_tell(request, status);
+    }
+    return false;
 }
 
 static bool exists(struct watch *watch, int64_t coupon_id) {
-    struct coupon_row coupon = {.id = coupon_id};
+    struct coupon coupon = {.id = coupon_id};
     int64_t now_us;
     /* Where Postgres fails just now, the request was not found all the same. */
     return !lookup_coupons(watch->pg, &watch->arena, &coupon, 1, &now_us, NULL) || coupon.exists;
@@ -127,17 +124,17 @@ static void look(struct watch *watch) {
         else
             looked[n++] = watched;
     }
-    struct status_row *rows = ARENA_ARRAY(&watch->arena, struct status_row, n);
+    struct request_status *rows = ARENA_ARRAY(&watch->arena, struct request_status, n);
     for (size_t i = 0; i < n; i++)
         rows[i] =
-            (struct status_row){.coupon_id = looked[i]->request->coupon_id, .user_id = looked[i]->request->user_id};
+            (struct request_status){.coupon_id = looked[i]->request->coupon_id, .user_id = looked[i]->request->user_id};
     struct err err;
     int64_t start_us = clock_mono_us();
     bool ok = n == 0 || (pg_connect(watch->pg, &err) && lookup_statuses(watch->pg, &watch->arena, rows, n, &err));
     if (!ok)
-        trouble_failed(&watch->outage, "watch", &err);
+        stage_interrupted(&watch->outage, "watch", &err);
     else
-        trouble_over(&watch->outage, "watch");
+        stage_resumed(&watch->outage, "watch");
     if (ok && n)
         batch_metrics_observe(&watch->metrics, n, clock_mono_us() - start_us);
     struct watched **end = &watch->list;
@@ -148,7 +145,7 @@ static void look(struct watch *watch) {
         bool over = ok ? tell(looked[i], &rows[i], rows[i].found || exists(watch, rows[i].coupon_id))
                        : looked[i]->told == TOLD_NOTHING;
         if (!ok && over)
-            answer_backend(looked[i]->request->call, &err);
+            request_fail(looked[i]->request, &err);
         if (over) {
             gone++;
         } else {
@@ -166,7 +163,7 @@ static void end_all(struct watch *watch) {
     while (watch->list) {
         struct watched *watched = watch->list;
         watch->list = watched->next; /* before the answer: the call's memory goes with it */
-        answer_stopping(watched->request->call);
+        request_refuse_stopping(watched->request);
         gone++;
     }
     release(watch, gone);
@@ -220,14 +217,20 @@ static double watched_now(void *arg) {
     return count;
 }
 
-struct watch *watch_start(const struct config *config, const struct pg_options *postgres) {
-    struct watch *watch = calloc(1, sizeof *watch);
-    if (!watch)
-        abort();
+static void watch_free(struct watch *watch) {
+    pg_free(watch->pg);
+    arena_deinit(&watch->arena);
+    pthread_cond_destroy(&watch->change);
+    pthread_mutex_destroy(&watch->lock);
+    free(watch);
+}
+
+bool watch_start(struct context *context, struct watch **ret_watch, struct err *err) {
+    struct watch *watch = memory_new(1, sizeof *watch);
     *watch = (struct watch){
-        .pg = pg_new(postgres),
-        .poll_us = config->watch_poll_ms * US_PER_MS,
-        .max = (size_t)config->watch_max,
+        .pg = pg_new(&context->hot),
+        .poll_us = context->config->watch_poll_ms * US_PER_MS,
+        .max = (size_t)context->config->watch_max,
         .metrics = batch_metrics("watch"),
     };
     arena_init(&watch->arena, 64 * 1024);
@@ -237,10 +240,13 @@ struct watch *watch_start(const struct config *config, const struct pg_options *
     pthread_cond_init(&watch->change, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&watch->lock, NULL);
+    if (!thread_start("watch", work, watch, &watch->thread, err)) {
+        watch_free(watch);
+        return false;
+    }
     metrics_gauge_fn(COUNT_METRIC, "WatchStatus streams open.", "", watched_now, watch);
-    if (pthread_create(&watch->thread, NULL, work, watch))
-        abort();
-    return watch;
+    *ret_watch = watch;
+    return true;
 }
 
 void watch_stop(struct watch *watch) {
@@ -248,10 +254,6 @@ void watch_stop(struct watch *watch) {
         return;
     set_flag(watch, &watch->stopping);
     pthread_join(watch->thread, NULL);
-    pg_free(watch->pg);
-    arena_deinit(&watch->arena);
     metrics_gauge_fn(COUNT_METRIC, "", "", NULL, NULL);
-    pthread_cond_destroy(&watch->change);
-    pthread_mutex_destroy(&watch->lock);
-    free(watch);
+    watch_free(watch);
 }

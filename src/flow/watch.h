@@ -2,13 +2,12 @@
  * poll of Postgres every watch.poll_ms finds what other processes did. */
 #pragma once
 
-#include "config/config.h"
+#include "flow/context.h"
 #include "flow/request.h"
-#include "store/pg.h"
 
 struct watch;
 
-struct watch *watch_start(const struct config *config, const struct pg_options *postgres);
+bool watch_start(struct context *context, struct watch **ret_watch, struct err *err);
 /* Takes the request over, refusing it where too many are watched. Any thread. */
 void watch_add(struct watch *watch, struct request *request);
 /* Something was issued or rejected here: look now. Any thread; cheap. */

@@ -19,5 +19,5 @@ struct admit_answer {
 /* In the order of asks: who is in the ledger already, or was accepted earlier in this batch, is KNOWN whatever has
  * become of the coupon; others are refused by coupon_refusal, or get the next ticket, which raises coupons[].accepted.
  */
-void admit_decide(struct arena *arena, struct coupon_row *coupons, const struct admit_ask *asks, size_t n_asks,
+void admit_decide(struct arena *arena, struct coupon *coupons, const struct admit_ask *asks, size_t n_asks,
                   int64_t now_us, struct admit_answer *ret_answers);

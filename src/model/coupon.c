@@ -1,6 +1,8 @@
 #include "model/coupon.h"
 
-enum refusal coupon_refusal(const struct coupon_row *coupon, int64_t now_us) {
+#include <string.h>
+
+enum refusal coupon_refusal(const struct coupon *coupon, int64_t now_us) {
     if (!coupon->exists)
         return REFUSAL_COUPON_NOT_FOUND;
     if (coupon->status == COUPON_CLOSED)
@@ -16,11 +18,19 @@ enum refusal coupon_refusal(const struct coupon_row *coupon, int64_t now_us) {
     return REFUSAL_NONE;
 }
 
-bool coupon_is_available(const struct coupon_row *coupon, int64_t now_us) {
+bool coupon_is_available(const struct coupon *coupon, int64_t now_us) {
     return coupon->exists && coupon->status == COUPON_PUBLISHABLE && !coupon->frozen && now_us < coupon->expire_us &&
            coupon->accepted < coupon->quantity;
 }
 
-int64_t coupon_flag_version(const struct coupon_row *coupon, int64_t now_us) {
+int64_t coupon_flag_version(const struct coupon *coupon, int64_t now_us) {
     return 2 * coupon->version + !coupon_is_available(coupon, now_us);
+}
+
+bool request_status_is_final(const struct request_status *status) {
+    return status->issue_us != NOT_ISSUED || status->reject_reason != REJECT_NONE;
+}
+
+bool request_id_is_repeat(const char *stored, const char *sent) {
+    return *sent && strcmp(stored, sent) == 0;
 }

@@ -24,7 +24,7 @@ enum reject_reason {
 #define TIME_OPEN_END   INT64_MAX /* no expire_time: never expires */
 
 /* All zero but for the id where there is no such coupon. */
-struct coupon_row {
+struct coupon {
     int64_t id;
     bool exists;
     bool frozen;
@@ -47,21 +47,29 @@ enum refusal {
 };
 
 /* The one rule of admission, for the gate and for admit: would a newcomer get a ticket at `now_us`? */
-enum refusal coupon_refusal(const struct coupon_row *coupon, int64_t now_us);
+enum refusal coupon_refusal(const struct coupon *coupon, int64_t now_us);
 
 /* What the flag in Redis should say: publishable, not expired, tickets left. Not whether it has opened yet. */
-bool coupon_is_available(const struct coupon_row *coupon, int64_t now_us);
+bool coupon_is_available(const struct coupon *coupon, int64_t now_us);
 /* The flag's version. Within one version of the coupon availability only ever ends, so twice the version, and one more
  * once it ended: of two writers with the same flag version both write the same value. */
-int64_t coupon_flag_version(const struct coupon_row *coupon, int64_t now_us);
+int64_t coupon_flag_version(const struct coupon *coupon, int64_t now_us);
 
-/* Where a user's request stands. */
-struct status_row {
+#define NOT_ISSUED INT64_MIN
+
+/* Where a user's request stands: a row of the ledger, and what became of its ticket. */
+struct request_status {
     int64_t coupon_id, user_id;
     bool found;
     int64_t ticket;
     const char *request_id;
     int64_t accept_us;
-    int64_t issue_us; /* INT64_MIN: not issued */
+    int64_t issue_us; /* NOT_ISSUED where it was not issued */
     enum reject_reason reject_reason;
 };
+
+/* Whether nothing about the request will change any more: its ticket was issued or rejected. */
+bool request_status_is_final(const struct request_status *status);
+/* Whether a request that comes with the id `sent` repeats the one that the ledger holds with the id `stored`, and so gets
+ * the first answer. An empty id names no request: it repeats nothing. */
+bool request_id_is_repeat(const char *stored, const char *sent);

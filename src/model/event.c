@@ -69,19 +69,6 @@ size_t event_write(enum stream stream, const struct event *event, uint8_t bytes[
     return (size_t)(at - bytes);
 }
 
-struct outbox_event event_again(struct arena *arena, const struct status_row *row) {
-    uint8_t *bytes = arena_alloc(arena, EVENT_MAX);
-    const struct event event = {
-        .coupon_id = row->coupon_id,
-        .user_id = row->user_id,
-        .ticket = row->ticket,
-        .request_id = row->request_id,
-        .request_id_len = strlen(row->request_id),
-        .accept_us = row->accept_us,
-    };
-    return (struct outbox_event){row->coupon_id, row->ticket, {bytes, event_write(STREAM_REQUESTED, &event, bytes)}};
-}
-
 /* --- reading --- */
 
 struct reader {

@@ -9,8 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/arena.h"
-#include "store/outbox.h"
 #include "model/coupon.h"
 
 /* request_id's and traceparent's longest, in bytes. */
@@ -37,7 +35,5 @@ bool traceparent_is_fine(const char *value, size_t len);
 
 /* Returns how many bytes it has. */
 size_t event_write(enum stream stream, const struct event *event, uint8_t bytes[static EVENT_MAX]);
-/* PublishRequested as the ledger has it, for sending it once more; in the arena. */
-struct outbox_event event_again(struct arena *arena, const struct status_row *row);
 /* False when it can't be decoded. Times that are absent are 0; fields that are not known are passed over. */
 bool event_read(enum stream stream, const void *bytes, size_t len, struct event *ret_event);

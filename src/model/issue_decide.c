@@ -10,13 +10,13 @@ static struct issue_answer rejected(enum reject_reason reason) {
     return (struct issue_answer){.verdict = ISSUE_REJECTED, .reject_reason = reason};
 }
 
-enum issue_before issue_before(const struct coupon_row *coupon, int64_t ticket) {
+enum issue_before issue_before(const struct coupon *coupon, int64_t ticket) {
     if (ticket > coupon->highest)
         return ISSUE_NEVER;
     return coupon->issued + coupon->rejected == coupon->highest ? ISSUE_BEFORE : ISSUE_UNSURE;
 }
 
-static struct issue_answer decide_one(const struct coupon_row *coupon, const struct issuance_event *event) {
+static struct issue_answer decide_one(const struct coupon *coupon, const struct issuance_event *event) {
     if (!coupon->exists)
         return dead("there is no such coupon");
     if (event->ledger_user_id == 0)
@@ -36,15 +36,15 @@ static struct issue_answer decide_one(const struct coupon_row *coupon, const str
     return (struct issue_answer){.verdict = ISSUE_ISSUED};
 }
 
-void issue_decide(struct arena *arena, struct coupon_row *coupons, const struct issuance_event *events,
+void issue_decide(struct arena *arena, struct coupon *coupons, const struct issuance_event *events,
                   const size_t *coupon_of, size_t n_events, struct issue_answer *ret_answers) {
-    struct pairs decided; /* (coupon, ticket) in this batch */
-    pairs_init(&decided, arena, n_events);
+    struct pair_set decided; /* (coupon, ticket) in this batch */
+    pair_set_init(&decided, arena, n_events);
     for (size_t i = 0; i < n_events; i++) {
-        struct coupon_row *coupon = &coupons[coupon_of[i]];
+        struct coupon *coupon = &coupons[coupon_of[i]];
         struct issue_answer answer = decide_one(coupon, &events[i]);
         if ((answer.verdict == ISSUE_ISSUED || answer.verdict == ISSUE_REJECTED) &&
-            !pairs_add(&decided, coupon->id, events[i].ticket))
+            !pair_set_add(&decided, coupon->id, events[i].ticket))
             answer = (struct issue_answer){.verdict = ISSUE_DUPLICATE};
         coupon->issued += answer.verdict == ISSUE_ISSUED;
         coupon->rejected += answer.verdict == ISSUE_REJECTED;

@@ -2,9 +2,24 @@
  * redelivery, replay and forgery change nothing. */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "base/arena.h"
-#include "store/issuance.h"
 #include "model/coupon.h"
+
+/* What an event says, and what Postgres says of it. */
+struct issuance_event {
+    /* as the event has them */
+    int64_t coupon_id, user_id, ticket;
+    /* the ledger's row of this ticket */
+    int64_t ledger_user_id; /* 0: there is none */
+    int64_t accept_us;
+    const char *request_id; /* in the arena */
+    size_t request_id_len;
+    bool is_decided; /* the ticket was issued or rejected before */
+};
 
 struct issue_answer {
     enum {
@@ -23,8 +38,8 @@ enum issue_before {
     ISSUE_BEFORE, /* it was: all up to the highest were */
     ISSUE_UNSURE, /* some below the highest were not, so it has to be looked up */
 };
-enum issue_before issue_before(const struct coupon_row *coupon, int64_t ticket);
+enum issue_before issue_before(const struct coupon *coupon, int64_t ticket);
 
 /* `coupon_of[i]`: index of event i's coupon. Raises coupons[].issued, .rejected and .highest. */
-void issue_decide(struct arena *arena, struct coupon_row *coupons, const struct issuance_event *events,
+void issue_decide(struct arena *arena, struct coupon *coupons, const struct issuance_event *events,
                   const size_t *coupon_of, size_t n_events, struct issue_answer *ret_answers);

@@ -285,11 +285,11 @@ static bool is_quiet(const struct rpc_server *server) {
 }
 
 /* Until each call that was accepted has been answered. */
-static void wait_for_grace(struct rpc_server *server, int64_t grace_ms, const volatile bool *hurry) {
+static void wait_for_grace(struct rpc_server *server, int64_t grace_ms, const atomic_bool *hurry) {
     int64_t until_us = clock_mono_us() + grace_ms * US_PER_MS;
     pthread_mutex_lock(&server->lock);
     while (atomic_load(&server->in_flight) > atomic_load(&server->refused) && clock_mono_us() < until_us &&
-           !(hurry && __atomic_load_n(hurry, __ATOMIC_RELAXED)))
+           !(hurry && atomic_load_explicit(hurry, memory_order_relaxed)))
         wait_tick(server);
     pthread_mutex_unlock(&server->lock);
 }
@@ -312,7 +312,7 @@ static void wait_until_quiet(struct rpc_server *server) {
     pthread_mutex_unlock(&server->lock);
 }
 
-void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const volatile bool *hurry) {
+void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const atomic_bool *hurry) {
     if (!server->core)
         return;
     atomic_store(&server->draining, true);

@@ -32,6 +32,7 @@
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -137,7 +138,7 @@ const char *rpc_abuse_name(enum rpc_abuse abuse);
 /* Refuses new calls, waits up to grace_ms for those in flight, cuts the connections, which cancels the rest, waits
  * until each was answered by its service, joins the pollers. `hurry` (may be NULL): the grace period ends early once
  * *hurry is true. */
-void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const volatile bool *hurry);
+void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const atomic_bool *hurry);
 /* After stop, or of a server that never started. NULL is fine. */
 void rpc_server_free(struct rpc_server *server);
 

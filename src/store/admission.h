@@ -17,7 +17,7 @@ struct admission_batch {
     struct coupon_cache *cache; /* in: the worker's; may be NULL */
     /* in: distinct coupons; filled by admission_read but for the id */
     size_t n_coupons;
-    struct coupon_row *coupons;
+    struct coupon *coupons;
     /* in: what is asked */
     size_t n_asks;
     const int64_t *coupon_id, *user_id;

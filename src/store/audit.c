@@ -24,7 +24,7 @@ bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct 
 }
 
 bool audit_unissued(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t age_ms, int max,
-                    struct status_row *ret_rows, size_t *ret_n, struct err *err) {
+                    struct request_status *ret_rows, size_t *ret_n, struct err *err) {
     static const struct pg_statement find = {
         "select user_id, ticket, request_id, accept_time from publish_request p where coupon_id = $1"
         " and accept_time < clock_timestamp() - $2::bigint * interval '1 millisecond'"
@@ -42,14 +42,14 @@ bool audit_unissued(struct pg *pg, struct arena *arena, int64_t coupon_id, int64
         return false;
     *ret_n = (size_t)PQntuples(result);
     for (int row = 0; row < PQntuples(result); row++)
-        ret_rows[row] = (struct status_row){
+        ret_rows[row] = (struct request_status){
             .coupon_id = coupon_id,
             .user_id = pg_int8(result, row, 0),
             .found = true,
             .ticket = pg_int8(result, row, 1),
             .request_id = arena_strdup(arena, PQgetvalue(result, row, 2)),
             .accept_us = pg_time(result, row, 3, 0),
-            .issue_us = INT64_MIN,
+            .issue_us = NOT_ISSUED,
         };
     pg_clear(&result, 1);
     return true;

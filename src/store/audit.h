@@ -12,7 +12,7 @@ bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct 
 
 /* Up to `max` tickets of the coupon, lowest first, that were accepted at least `age_ms` ago and have become nothing. */
 bool audit_unissued(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t age_ms, int max,
-                    struct status_row *ret_rows, size_t *ret_n, struct err *err);
+                    struct request_status *ret_rows, size_t *ret_n, struct err *err);
 
 /* True if this connection holds the reconciler's lock (takes it if it is free): one process sweeps. */
 bool audit_take_lock(struct pg *pg, bool *ret_own, struct err *err);

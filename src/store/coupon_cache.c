@@ -13,7 +13,7 @@
 #define ENTRIES_MAX 65536
 
 struct entry {
-    struct coupon_row row; /* id 0: free */
+    struct coupon row; /* id 0: free */
     int32_t lane;
     uint32_t generation;
 };
@@ -88,7 +88,7 @@ void coupon_cache_forget(struct coupon_cache *cache) {
     }
 }
 
-static void send_read(struct pg *pg, struct arena *arena, const struct coupon_row *coupons, const size_t *asked,
+static void send_read(struct pg *pg, struct arena *arena, const struct coupon *coupons, const size_t *asked,
                       size_t n) {
     int64_t *ids = ARENA_ARRAY(arena, int64_t, n);
     for (size_t i = 0; i < n; i++)
@@ -96,17 +96,17 @@ static void send_read(struct pg *pg, struct arena *arena, const struct coupon_ro
     coupons_send_read(pg, arena, ids, n);
 }
 
-static void take_read(const PGresult *result, struct arena *arena, struct coupon_row *coupons, const size_t *asked,
+static void take_read(const PGresult *result, struct arena *arena, struct coupon *coupons, const size_t *asked,
                       size_t n) {
-    struct coupon_row *rows = ARENA_ARRAY(arena, struct coupon_row, n);
+    struct coupon *rows = ARENA_ARRAY(arena, struct coupon, n);
     for (size_t i = 0; i < n; i++)
-        rows[i] = (struct coupon_row){.id = coupons[asked[i]].id};
+        rows[i] = (struct coupon){.id = coupons[asked[i]].id};
     coupons_read(result, rows);
     for (size_t i = 0; i < n; i++)
         coupons[asked[i]] = rows[i];
 }
 
-int coupon_cache_send_read(struct coupon_cache *cache, struct pg *pg, struct arena *arena, struct coupon_row *coupons,
+int coupon_cache_send_read(struct coupon_cache *cache, struct pg *pg, struct arena *arena, struct coupon *coupons,
                            size_t n) {
     size_t *asked = ARENA_ARRAY(arena, size_t, n), n_asked = 0;
     for (size_t i = 0; i < n; i++) {
@@ -141,7 +141,7 @@ static bool notice_others(struct coupon_cache *cache, const struct outbox_heads 
 }
 
 bool coupon_cache_read(struct coupon_cache *cache, struct pg *pg, struct arena *arena, const PGresult *result,
-                       const struct outbox_heads *heads, struct coupon_row *coupons, size_t n, struct err *err) {
+                       const struct outbox_heads *heads, struct coupon *coupons, size_t n, struct err *err) {
     if (!cache) {
         coupons_read(result, coupons);
         return true;
@@ -169,7 +169,7 @@ bool coupon_cache_read(struct coupon_cache *cache, struct pg *pg, struct arena *
     return true;
 }
 
-void coupon_cache_keep(struct coupon_cache *cache, const struct outbox_heads *heads, const struct coupon_row *coupons,
+void coupon_cache_keep(struct coupon_cache *cache, const struct outbox_heads *heads, const struct coupon *coupons,
                        size_t n) {
     if (!cache)
         return;
@@ -190,7 +190,7 @@ void coupon_cache_keep(struct coupon_cache *cache, const struct outbox_heads *he
 }
 
 bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const struct outbox_heads *heads,
-                            const struct coupon_row *coupons, size_t n) {
+                            const struct coupon *coupons, size_t n) {
     PGresult *result;
     pg_send(pg, &pg_rollback, NULL);
     if (!pg_collect(pg, &result, 1, NULL)) {

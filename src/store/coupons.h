@@ -8,7 +8,7 @@
 #include "model/coupon.h"
 
 struct coupon_detail {
-    struct coupon_row row;
+    struct coupon row;
     const char *name; /* in the arena */
     double discount_rate;
     int64_t create_us;

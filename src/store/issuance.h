@@ -13,19 +13,7 @@
 #include "store/kafka.h"
 #include "store/outbox.h"
 #include "store/pg.h"
-#include "model/coupon.h"
-
-struct issuance_event {
-    /* in */
-    int64_t coupon_id, user_id, ticket;
-    /* filled by issuance_read: the ledger's row of this ticket */
-    int64_t ledger_user_id; /* 0: there is none */
-    int64_t accept_us;
-    const char *request_id; /* in the arena */
-    size_t request_id_len;
-    /* filled by issuance_look_up, or known without it */
-    bool is_decided; /* issued or rejected before */
-};
+#include "model/issue_decide.h"
 
 struct issuance_batch {
     struct coupon_cache *cache; /* in: the worker's; may be NULL */
@@ -35,7 +23,7 @@ struct issuance_batch {
     int64_t *next_offset;
     /* in: distinct coupons, ascending; filled but for the id */
     size_t n_coupons;
-    struct coupon_row *coupons;
+    struct coupon *coupons;
     /* in: decoded events */
     size_t n_events;
     struct issuance_event *events;

@@ -14,8 +14,8 @@ void coupons_send_read(struct pg *pg, struct arena *arena, const int64_t *ids, s
     pg_send(pg, &read_coupons, &args);
 }
 
-struct coupon_row coupon_row_read(const PGresult *result, int row, int64_t id) {
-    return (struct coupon_row){
+struct coupon coupon_row_read(const PGresult *result, int row, int64_t id) {
+    return (struct coupon){
         .id = id,
         .exists = true,
         .status = (enum coupon_status)pg_int2(result, row, 1),
@@ -31,20 +31,20 @@ struct coupon_row coupon_row_read(const PGresult *result, int row, int64_t id) {
     };
 }
 
-void coupons_read(const PGresult *result, struct coupon_row *coupons) {
+void coupons_read(const PGresult *result, struct coupon *coupons) {
     for (int row = 0; row < PQntuples(result); row++) {
-        struct coupon_row *coupon = &coupons[pg_int8(result, row, 0) - 1];
+        struct coupon *coupon = &coupons[pg_int8(result, row, 0) - 1];
         *coupon = coupon_row_read(result, row, coupon->id);
     }
 }
 
-bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon_row *coupons, size_t n, int64_t *ret_now_us,
+bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon *coupons, size_t n, int64_t *ret_now_us,
                     struct err *err) {
     static const struct pg_statement clock = {"select clock_timestamp()"};
     int64_t *ids = ARENA_ARRAY(arena, int64_t, n);
     for (size_t i = 0; i < n; i++) {
         ids[i] = coupons[i].id;
-        coupons[i] = (struct coupon_row){.id = ids[i]};
+        coupons[i] = (struct coupon){.id = ids[i]};
     }
     PGresult *results[2];
     coupons_send_read(pg, arena, ids, n);
@@ -58,16 +58,16 @@ bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon_row *coupo
 }
 
 /* From `column` on: request_id, accept_time, issue_time, reason. */
-static void read_status(const PGresult *result, int at, int column, struct arena *arena, struct status_row *row) {
+static void read_status(const PGresult *result, int at, int column, struct arena *arena, struct request_status *row) {
     row->found = true;
     row->request_id = arena_strdup(arena, PQgetvalue(result, at, column));
     row->accept_us = pg_time(result, at, column + 1, 0);
-    row->issue_us = pg_time(result, at, column + 2, INT64_MIN);
+    row->issue_us = pg_time(result, at, column + 2, NOT_ISSUED);
     row->reject_reason =
         PQgetisnull(result, at, column + 3) ? REJECT_NONE : (enum reject_reason)pg_int2(result, at, column + 3);
 }
 
-bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows, size_t n, struct err *err) {
+bool lookup_statuses(struct pg *pg, struct arena *arena, struct request_status *rows, size_t n, struct err *err) {
     static const struct pg_statement read = {
         "select i.n, p.ticket, p.request_id, p.accept_time, u.issue_time, r.reason"
         " from unnest($1::bigint[], $2::bigint[]) with ordinality i(coupon_id, user_id, n)"
@@ -81,7 +81,7 @@ bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows
     for (size_t i = 0; i < n; i++) {
         coupon_ids[i] = rows[i].coupon_id;
         user_ids[i] = rows[i].user_id;
-        rows[i] = (struct status_row){.coupon_id = coupon_ids[i], .user_id = user_ids[i], .issue_us = INT64_MIN};
+        rows[i] = (struct request_status){.coupon_id = coupon_ids[i], .user_id = user_ids[i], .issue_us = NOT_ISSUED};
     }
     struct pg_args args = {0};
     pg_arg_int8s(&args, arena, coupon_ids, n);
@@ -91,7 +91,7 @@ bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows
     if (!pg_collect(pg, &result, 1, err))
         return false;
     for (int i = 0; i < PQntuples(result); i++) {
-        struct status_row *row = &rows[pg_int8(result, i, 0) - 1];
+        struct request_status *row = &rows[pg_int8(result, i, 0) - 1];
         row->ticket = pg_int8(result, i, 1);
         read_status(result, i, 2, arena, row);
     }
@@ -99,7 +99,7 @@ bool lookup_statuses(struct pg *pg, struct arena *arena, struct status_row *rows
     return true;
 }
 
-bool lookup_ticket(struct pg *pg, struct arena *arena, struct status_row *row, struct err *err) {
+bool lookup_ticket(struct pg *pg, struct arena *arena, struct request_status *row, struct err *err) {
     static const struct pg_statement read = {
         "select p.user_id, p.request_id, p.accept_time, u.issue_time, r.reason from publish_request p"
         " left join lateral (select case when last_ticket >= p.ticket then issue_time end as issue_time from issued"
@@ -113,7 +113,7 @@ bool lookup_ticket(struct pg *pg, struct arena *arena, struct status_row *row, s
     pg_send(pg, &read, &args);
     if (!pg_collect(pg, &result, 1, err))
         return false;
-    *row = (struct status_row){.coupon_id = row->coupon_id, .ticket = row->ticket, .issue_us = INT64_MIN};
+    *row = (struct request_status){.coupon_id = row->coupon_id, .ticket = row->ticket, .issue_us = NOT_ISSUED};
     if (PQntuples(result) == 1) {
         row->user_id = pg_int8(result, 0, 0);
         read_status(result, 0, 1, arena, row);
@@ -144,7 +144,7 @@ bool lookup_ledger_users(struct pg *pg, struct arena *arena, int64_t coupon_id, 
 }
 
 bool lookup_user_coupons(struct pg *pg, struct arena *arena, int64_t user_id, int64_t after, int max,
-                         struct status_row *ret_rows, size_t *ret_n, struct err *err) {
+                         struct request_status *ret_rows, size_t *ret_n, struct err *err) {
     static const struct pg_statement read = {
         "select coupon_id, ticket, issue_time from user_coupon where user_id = $1 and coupon_id > $2"
         " order by coupon_id limit $3"};
@@ -158,12 +158,12 @@ bool lookup_user_coupons(struct pg *pg, struct arena *arena, int64_t user_id, in
         return false;
     *ret_n = (size_t)PQntuples(result);
     for (int i = 0; i < PQntuples(result); i++)
-        ret_rows[i] = (struct status_row){
+        ret_rows[i] = (struct request_status){
             .coupon_id = pg_int8(result, i, 0),
             .user_id = user_id,
             .found = true,
             .ticket = pg_int8(result, i, 1),
-            .issue_us = pg_time(result, i, 2, INT64_MIN),
+            .issue_us = pg_time(result, i, 2, NOT_ISSUED),
         };
     pg_clear(&result, 1);
     return true;

@@ -7,6 +7,7 @@
 
 #include "base/fault.h"
 #include "base/murmur2.h"
+#include "model/event.h"
 
 #define COLUMNS "lane, id, first_id, append_time, events"
 
@@ -470,4 +471,17 @@ bool outbox_rotate(struct pg *pg, struct arena *arena, enum stream stream, int64
     if (ok)
         *ret_rotated = false;
     return ok;
+}
+
+struct outbox_event outbox_event_again(struct arena *arena, const struct request_status *request) {
+    uint8_t *bytes = arena_alloc(arena, EVENT_MAX);
+    const struct event event = {
+        .coupon_id = request->coupon_id,
+        .user_id = request->user_id,
+        .ticket = request->ticket,
+        .request_id = request->request_id,
+        .request_id_len = strlen(request->request_id),
+        .accept_us = request->accept_us,
+    };
+    return (struct outbox_event){request->coupon_id, request->ticket, {bytes, event_write(STREAM_REQUESTED, &event, bytes)}};
 }

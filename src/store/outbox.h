@@ -59,6 +59,8 @@ struct outbox_event {
     int64_t coupon_id, ticket;
     struct pg_bytes payload;
 };
+/* The PublishRequested event of an accepted request as the ledger has it, for sending it once more; in the arena. */
+struct outbox_event outbox_event_again(struct arena *arena, const struct request_status *request);
 /* These events in a transaction of their own. */
 bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes, const struct outbox_event *events,
                    size_t n, struct err *err);

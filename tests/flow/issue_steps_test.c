@@ -23,11 +23,11 @@ struct issuing {
 };
 
 static struct issuing issuing_start(struct fixture *fixture) {
-    struct issuing issuing;
-    issuing.relay =
-        relay_start(&fixture->config, &fixture->hot, &fixture->kafka, fixture->kafka_admin, STREAM_PUBLISHED);
-    issuing.watch = watch_start(&fixture->config, &fixture->hot);
-    issuing.issue = issue_start(&fixture->config, &fixture->hot, &fixture->kafka, issuing.relay, issuing.watch);
+    struct issuing issuing = {.relay = fixture_relay(fixture, STREAM_PUBLISHED)};
+    struct err err;
+    cr_assert(watch_start(&fixture->context, &issuing.watch, &err), "%s", err.text);
+    fixture->context.watch = issuing.watch;
+    cr_assert(issue_start(&fixture->context, &issuing.issue, &err), "%s", err.text);
     return issuing;
 }
 
@@ -208,11 +208,12 @@ Test(steps, complete_sets_the_flag_to_false_when_nothing_is_left_and_a_late_one_
     fixture_init(&fixture);
     fixture_coupon(&fixture, 1);
     fixture_ledger(&fixture, 1);
-    struct known *known = known_new(100);
-    struct watch *watch = watch_start(&fixture.config, &fixture.hot);
+    fixture.context.coupon_memory = coupon_memory_new(100);
+    cr_assert(watch_start(&fixture.context, &fixture.context.watch, &err), "%s", err.text);
     struct flag available = {fixture.coupon_id, FLAG_TRUE, 2};
     cr_assert(flags_set(fixture.flags, &available, 1, &err), "%s", err.text);
-    struct complete *complete = complete_start(&fixture.config, &fixture.hot, &fixture.kafka, known, watch, &err);
+    struct complete *complete;
+    cr_assert(complete_start(&fixture.context, &complete, &err), "%s", err.text);
     produce_published(&fixture);
     wait_for_flag(&fixture, FLAG_FALSE);
     cr_assert_eq(fixture_flag(&fixture).version, 3);
@@ -220,8 +221,8 @@ Test(steps, complete_sets_the_flag_to_false_when_nothing_is_left_and_a_late_one_
     struct flag topped_up = {fixture.coupon_id, FLAG_TRUE, 4}, late = {fixture.coupon_id, FLAG_FALSE, 3};
     cr_assert(flags_set(fixture.flags, &topped_up, 1, &err) && flags_set(fixture.flags, &late, 1, &err));
     cr_assert_eq(fixture_flag(&fixture).value, FLAG_TRUE);
-    watch_stop(watch);
-    known_free(known);
+    watch_stop(fixture.context.watch);
+    coupon_memory_free(fixture.context.coupon_memory);
     fixture_deinit(&fixture);
 }
 
@@ -233,9 +234,9 @@ Test(steps, the_reconciler_rebuilds_flags_sends_stale_tickets_again_and_freezes_
     fixture.config.reconcile_interval_ms = 100;
     fixture.config.reconcile_stale_ms = 1000;
     fixture_ledger(&fixture, 1); /* never went to the outbox */
-    struct relay *relay =
-        relay_start(&fixture.config, &fixture.hot, &fixture.kafka, fixture.kafka_admin, STREAM_REQUESTED);
-    struct reconcile *reconcile = reconcile_start(&fixture.config, &fixture.cold, relay, &err);
+    struct relay *relay = fixture_relay(&fixture, STREAM_REQUESTED);
+    struct reconcile *reconcile;
+    cr_assert(reconcile_start(&fixture.context, &reconcile, &err), "%s", err.text);
     wait_for_flag(&fixture, FLAG_TRUE);
     fixture_wait_for(&fixture, 1, "select max(last_id) from outbox_head where stream = 0");
     struct flag wrong = {fixture.coupon_id, FLAG_FALSE, 2};

@@ -11,7 +11,8 @@
 
 #include "base/clock.h"
 #include "model/event.h"
-#include "api/topic_admin_service.h"
+#include "flow/relay.h"
+#include "flow/topics/prepare.h"
 #include "flow/counters.h"
 #include "store/schema.h"
 
@@ -46,43 +47,44 @@ void fixture_init(struct fixture *fixture) {
     snprintf(fixture->url, sizeof fixture->url, "%s%coptions=-csearch_path%%3D%s", base, strchr(base, '?') ? '&' : '?',
              fixture->schema);
     config_init(&fixture->config);
+    fixture->context.config = &fixture->config;
     set(fixture, "postgres.url", fixture->url);
     set(fixture, "redis.url", server("REDIS_URL"));
     set(fixture, "kafka.brokers", server("KAFKA_BROKERS"));
     set(fixture, "kafka.topic_prefix", fixture->prefix);
-    fixture->hot = (struct pg_options){.url = fixture->url,
+    fixture->context.hot = (struct pg_options){.url = fixture->url,
                                        .application_name = fixture->schema,
                                        .connect_timeout_s = 5,
                                        .statement_timeout_ms = 30000,
                                        .hot = true};
-    fixture->cold = fixture->hot;
-    fixture->cold.hot = false;
-    fixture->kafka = (struct kafka_options){.brokers = fixture->config.kafka_brokers,
+    fixture->context.cold = fixture->context.hot;
+    fixture->context.cold.hot = false;
+    fixture->context.kafka = (struct kafka_options){.brokers = fixture->config.kafka_brokers,
                                             .topic_prefix = fixture->prefix,
                                             .replication_factor = 1,
                                             .in_flight_max = 10000};
     arena_init(&fixture->arena, 65536);
-    totals_register();
-    struct pg_options plain = fixture->cold;
+    counters_register();
+    struct pg_options plain = fixture->context.cold;
     plain.url = base;
     struct pg *admin = pg_new(&plain);
     char sql[64];
     snprintf(sql, sizeof sql, "create schema %s", fixture->schema);
     must(pg_connect(admin, &err) && pg_exec(admin, sql, &err), &err);
     pg_free(admin);
-    fixture->pg = pg_new(&fixture->hot);
+    fixture->pg = pg_new(&fixture->context.hot);
     must(pg_connect(fixture->pg, &err) && schema_migrate(fixture->pg, &err) &&
              schema_fix_lanes(fixture->pg, (int)fixture->config.flow_lanes, &err),
          &err);
     set(fixture, "kafka.partitions", "4");
-    must(kafka_admin_new(&fixture->kafka, &fixture->kafka_admin, &err), &err);
-    must(topics_prepare(&fixture->config, &fixture->hot, &fixture->kafka, fixture->kafka_admin, &err), &err);
+    must(kafka_admin_new(&fixture->context.kafka, &fixture->context.kafka_admin, &err), &err);
+    must(topics_prepare(&fixture->context, &err), &err);
     must(flags_new(fixture->config.redis_url, 2000, &fixture->flags, &err), &err);
 }
 
 void fixture_deinit(struct fixture *fixture) {
     flags_free(fixture->flags);
-    kafka_admin_free(fixture->kafka_admin);
+    kafka_admin_free(fixture->context.kafka_admin);
     pg_free(fixture->pg);
     arena_deinit(&fixture->arena);
     config_deinit(&fixture->config);
@@ -193,7 +195,7 @@ void fixture_produce(struct fixture *fixture, enum stream stream, const void *va
     struct err err;
     int acked = 0, fd = eventfd(0, EFD_NONBLOCK);
     struct outbox_entry entry = {.coupon_id = fixture->coupon_id, .payload = value, .payload_len = len};
-    must(kafka_producer_new(&fixture->kafka, stream, on_ack, &acked, fd, &producer, &err), &err);
+    must(kafka_producer_new(&fixture->context.kafka, stream, on_ack, &acked, fd, &producer, &err), &err);
     must(kafka_produce(producer, &entry, 1, 0, &err), &err);
     cr_assert(kafka_producer_flush(producer, 30000));
     kafka_producer_poll(producer);
@@ -207,4 +209,10 @@ struct flag fixture_flag(struct fixture *fixture) {
     struct err err;
     must(flags_get(fixture->flags, &flag, 1, &err), &err);
     return flag;
+}
+
+struct relay *fixture_relay(struct fixture *fixture, enum stream stream) {
+    struct err err;
+    must(relay_start(&fixture->context, stream, &fixture->context.relays[stream], &err), &err);
+    return fixture->context.relays[stream];
 }

@@ -2,7 +2,7 @@
  * REDIS_URL and KAFKA_BROKERS name. */
 #pragma once
 
-#include "config/config.h"
+#include "flow/context.h"
 #include "store/coupons.h"
 #include "store/flags.h"
 #include "store/kafka.h"
@@ -11,9 +11,7 @@
 struct fixture {
     char schema[32], url[512], prefix[32];
     struct config config;
-    struct pg_options hot, cold;
-    struct kafka_options kafka;
-    struct kafka_admin *kafka_admin;
+    struct context context; /* options and kafka_admin are set */
     struct pg *pg; /* for setting up and looking, hot */
     struct flags *flags;
     struct arena arena;
@@ -43,3 +41,6 @@ void fixture_outbox(struct fixture *fixture, int64_t user_id, int64_t ticket);
 void fixture_produce(struct fixture *fixture, enum stream stream, const void *value, size_t len);
 /* The flag in Redis. */
 struct flag fixture_flag(struct fixture *fixture);
+
+/* Starts the relay of a stream; the context's other stages find it there. */
+struct relay *fixture_relay(struct fixture *fixture, enum stream stream);

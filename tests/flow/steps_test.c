@@ -44,7 +44,7 @@ struct admitting {
 /* Returns how many of the batch were accepted. */
 static size_t admit_batch(struct pg *pg, struct arena *arena, struct coupon_cache *cache, int lanes, int64_t coupon_id,
                           int64_t first_user, bool with_ledger) {
-    struct coupon_row coupon = {.id = coupon_id};
+    struct coupon coupon = {.id = coupon_id};
     int64_t coupon_ids[BATCH], user_ids[BATCH], tickets[BATCH];
     const char *request_ids[BATCH];
     bool in_ledger[BATCH];
@@ -92,7 +92,7 @@ static void *admit_much(void *arg) {
     const struct fixture *fixture = admitting->fixture;
     struct arena arena;
     struct err err;
-    struct pg *pg = pg_new(&fixture->hot);
+    struct pg *pg = pg_new(&fixture->context.hot);
     arena_init(&arena, 65536);
     cr_assert(pg_connect(pg, &err), "%s", err.text);
     struct coupon_cache *cache = coupon_cache_new((int)fixture->config.flow_lanes);
@@ -164,7 +164,7 @@ Test(steps, a_batch_whose_connection_dies_before_the_commit_leaves_nothing) {
     struct fixture fixture;
     fixture_init(&fixture);
     fixture_coupon(&fixture, 5);
-    struct coupon_row coupon = {.id = fixture.coupon_id};
+    struct coupon coupon = {.id = fixture.coupon_id};
     int64_t user = 1, coupon_id = fixture.coupon_id;
     bool in_ledger;
     struct admission_batch batch = {.n_coupons = 1,
@@ -235,8 +235,8 @@ static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     pg_clear(results, 2);
     after = 1;
     cr_assert(outbox_move_cursors(fixture->pg, &fixture->arena, STREAM_REQUESTED, &lane, &after, 1, &err));
-    struct status_row status = {.coupon_id = fixture->coupon_id, .user_id = first_user}, held[10];
-    struct coupon_row coupon = {.id = fixture->coupon_id};
+    struct request_status status = {.coupon_id = fixture->coupon_id, .user_id = first_user}, held[10];
+    struct coupon coupon = {.id = fixture->coupon_id};
     cr_assert(lookup_statuses(fixture->pg, &fixture->arena, &status, 1, &err));
     cr_assert(lookup_user_coupons(fixture->pg, &fixture->arena, first_user, 0, 10, held, &n, &err));
     cr_assert(lookup_coupons(fixture->pg, &fixture->arena, &coupon, 1, &now_us, &err));
@@ -328,7 +328,7 @@ static void read_topic(struct fixture *fixture, enum stream stream, size_t n, st
                        struct kafka_consumer **ret_consumer) {
     struct err err;
     struct kafka_consumer_events events = {0};
-    cr_assert(kafka_consumer_new(&fixture->kafka, stream, "reader", &events, ret_consumer, &err), "%s", err.text);
+    cr_assert(kafka_consumer_new(&fixture->context.kafka, stream, "reader", &events, ret_consumer, &err), "%s", err.text);
     size_t got = 0;
     int64_t give_up_us = clock_mono_us() + 60 * (int64_t)US_PER_S;
     while (got < n && clock_mono_us() < give_up_us)
@@ -344,8 +344,7 @@ Test(steps, relay_sends_each_row_in_order_with_the_coupon_as_key_and_moves_its_c
     fixture_coupon(&fixture, 100);
     for (int64_t ticket = 1; ticket <= 20; ticket++)
         fixture_outbox(&fixture, 1000 + ticket, ticket);
-    struct relay *relay =
-        relay_start(&fixture.config, &fixture.hot, &fixture.kafka, fixture.kafka_admin, STREAM_REQUESTED);
+    struct relay *relay = fixture_relay(&fixture, STREAM_REQUESTED);
     cursors(&fixture, 20);
     for (int64_t ticket = 21; ticket <= 30; ticket++) /* to an idle relay */
         fixture_outbox(&fixture, 1000 + ticket, ticket);
@@ -373,8 +372,7 @@ Test(steps, relay_waits_for_the_next_batches_of_who_is_at_them_already_but_not_f
     fixture.config.relay_poll_ms = 10000;
     const struct metric *sent = metrics_counter("couponsd_relay_sent_total", "", "stream=\"requested\"");
     fixture_outbox(&fixture, 1001, 1); /* what is there already is read at the start */
-    struct relay *relay =
-        relay_start(&fixture.config, &fixture.hot, &fixture.kafka, fixture.kafka_admin, STREAM_REQUESTED);
+    struct relay *relay = fixture_relay(&fixture, STREAM_REQUESTED);
     for (int i = 0; i < 3000 && metric_value(sent) < 1; i++)
         clock_sleep_us(10 * US_PER_MS);
     cr_assert_eq(metric_value(sent), 1);
@@ -400,7 +398,7 @@ Test(steps, two_relays_share_no_lane_and_the_second_takes_over_when_the_first_en
     int64_t cursor[3];
     int version[3];
     fixture_init(&fixture);
-    struct pg *other = pg_new(&fixture.hot);
+    struct pg *other = pg_new(&fixture.context.hot);
     cr_assert(pg_connect(other, &err), "%s", err.text);
     cr_assert(outbox_take_lanes(fixture.pg, STREAM_REQUESTED, lanes, 2, own, cursor, version, &err));
     cr_assert(own[0] && own[1]);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/pair_set.h"
 
 /* Asked for by strangers, ids that don't exist would fill memory; past this many the memory starts afresh. */
@@ -16,11 +17,11 @@ struct entry {
     int64_t coupon_id; /* 0: free */
     enum flag_value flag;
     int64_t flag_version, flag_us; /* flag_us 0: never asked */
-    struct coupon_row truth;
+    struct coupon truth;
     int64_t truth_us; /* 0: never read */
 };
 
-struct known {
+struct coupon_memory {
     int64_t cache_us;
     pthread_mutex_t lock; /* guards all below */
     struct entry *entries;
@@ -28,25 +29,21 @@ struct known {
     int64_t db_ahead_us; /* Postgres' wall clock less our monotonic one */
 };
 
-struct known *known_new(int64_t cache_ms) {
-    struct known *known = calloc(1, sizeof *known);
-    if (!known)
-        abort();
-    known->cache_us = cache_ms * US_PER_MS;
-    known->mask = 255;
-    known->entries = calloc(known->mask + 1, sizeof *known->entries);
-    if (!known->entries)
-        abort();
-    pthread_mutex_init(&known->lock, NULL);
-    return known;
+struct coupon_memory *coupon_memory_new(int64_t cache_ms) {
+    struct coupon_memory *memory = memory_new(1, sizeof *memory);
+    memory->cache_us = cache_ms * US_PER_MS;
+    memory->mask = 255;
+    memory->entries = memory_new(memory->mask + 1, sizeof *memory->entries);
+    pthread_mutex_init(&memory->lock, NULL);
+    return memory;
 }
 
-void known_free(struct known *known) {
-    if (!known)
+void coupon_memory_free(struct coupon_memory *memory) {
+    if (!memory)
         return;
-    pthread_mutex_destroy(&known->lock);
-    free(known->entries);
-    free(known);
+    pthread_mutex_destroy(&memory->lock);
+    free(memory->entries);
+    free(memory);
 }
 
 static struct entry *slot_of(struct entry *entries, size_t mask, int64_t coupon_id) {
@@ -56,42 +53,40 @@ static struct entry *slot_of(struct entry *entries, size_t mask, int64_t coupon_
     return &entries[at];
 }
 
-static void make_room(struct known *known) {
-    if (2 * (known->count + 1) <= known->mask)
+static void make_room(struct coupon_memory *memory) {
+    if (2 * (memory->count + 1) <= memory->mask)
         return;
-    if (known->count >= ENTRIES_MAX) {
-        memset(known->entries, 0, (known->mask + 1) * sizeof *known->entries);
-        known->count = 0;
+    if (memory->count >= ENTRIES_MAX) {
+        memset(memory->entries, 0, (memory->mask + 1) * sizeof *memory->entries);
+        memory->count = 0;
         return;
     }
-    size_t mask = 2 * known->mask + 1;
-    struct entry *entries = calloc(mask + 1, sizeof *entries);
-    if (!entries)
-        abort();
-    for (size_t i = 0; i <= known->mask; i++)
-        if (known->entries[i].coupon_id)
-            *slot_of(entries, mask, known->entries[i].coupon_id) = known->entries[i];
-    free(known->entries);
-    known->entries = entries;
-    known->mask = mask;
+    size_t mask = 2 * memory->mask + 1;
+    struct entry *entries = memory_new(mask + 1, sizeof *entries);
+    for (size_t i = 0; i <= memory->mask; i++)
+        if (memory->entries[i].coupon_id)
+            *slot_of(entries, mask, memory->entries[i].coupon_id) = memory->entries[i];
+    free(memory->entries);
+    memory->entries = entries;
+    memory->mask = mask;
 }
 
-static struct entry *entry_of(struct known *known, int64_t coupon_id) {
-    make_room(known);
-    struct entry *entry = slot_of(known->entries, known->mask, coupon_id);
+static struct entry *entry_of(struct coupon_memory *memory, int64_t coupon_id) {
+    make_room(memory);
+    struct entry *entry = slot_of(memory->entries, memory->mask, coupon_id);
     if (!entry->coupon_id) {
         *entry = (struct entry){.coupon_id = coupon_id};
-        known->count++;
+        memory->count++;
     }
     return entry;
 }
 
-void known_learn(struct known *known, const struct coupon_row *rows, size_t n, int64_t now_us) {
+void coupon_memory_learn(struct coupon_memory *memory, const struct coupon *rows, size_t n, int64_t now_us) {
     int64_t mono_us = clock_mono_us();
-    pthread_mutex_lock(&known->lock);
-    known->db_ahead_us = now_us - mono_us;
+    pthread_mutex_lock(&memory->lock);
+    memory->db_ahead_us = now_us - mono_us;
     for (size_t i = 0; i < n; i++) {
-        struct entry *entry = entry_of(known, rows[i].id);
+        struct entry *entry = entry_of(memory, rows[i].id);
         /* Of two readers the slower one may come last. */
         bool older = entry->truth_us && entry->truth.exists &&
                      (rows[i].version < entry->truth.version ||
@@ -101,19 +96,19 @@ void known_learn(struct known *known, const struct coupon_row *rows, size_t n, i
         entry->truth = rows[i];
         entry->truth_us = mono_us;
     }
-    pthread_mutex_unlock(&known->lock);
+    pthread_mutex_unlock(&memory->lock);
 }
 
-void known_flags(struct known *known, const struct flag *flags, size_t n) {
+void coupon_memory_learn_flags(struct coupon_memory *memory, const struct flag *flags, size_t n) {
     int64_t mono_us = clock_mono_us();
-    pthread_mutex_lock(&known->lock);
+    pthread_mutex_lock(&memory->lock);
     for (size_t i = 0; i < n; i++) {
-        struct entry *entry = entry_of(known, flags[i].coupon_id);
+        struct entry *entry = entry_of(memory, flags[i].coupon_id);
         entry->flag = flags[i].value;
         entry->flag_version = flags[i].version;
         entry->flag_us = mono_us;
     }
-    pthread_mutex_unlock(&known->lock);
+    pthread_mutex_unlock(&memory->lock);
 }
 
 static enum judgement judge(const struct entry *entry, int64_t cache_us, int64_t mono_us, int64_t now_us,
@@ -121,7 +116,7 @@ static enum judgement judge(const struct entry *entry, int64_t cache_us, int64_t
     if (!entry->flag_us || mono_us - entry->flag_us > cache_us)
         return JUDGE_ASK_FLAG;
     if (entry->truth_us) {
-        const struct coupon_row *truth = &entry->truth;
+        const struct coupon *truth = &entry->truth;
         int64_t age_us = mono_us - entry->truth_us;
         int64_t truth_version = coupon_flag_version(truth, now_us);
         bool available = coupon_is_available(truth, now_us);
@@ -138,22 +133,22 @@ static enum judgement judge(const struct entry *entry, int64_t cache_us, int64_t
     return entry->flag == FLAG_TRUE ? JUDGE_OPEN : JUDGE_ASK_TRUTH;
 }
 
-enum judgement known_judge(struct known *known, int64_t coupon_id, enum refusal *ret_refusal,
-                           struct coupon_row *ret_coupon) {
+enum judgement coupon_memory_judge(struct coupon_memory *memory, int64_t coupon_id, enum refusal *ret_refusal,
+                           struct coupon *ret_coupon) {
     int64_t mono_us = clock_mono_us();
     enum judgement judgement = JUDGE_ASK_FLAG;
-    pthread_mutex_lock(&known->lock);
-    const struct entry *entry = slot_of(known->entries, known->mask, coupon_id);
+    pthread_mutex_lock(&memory->lock);
+    const struct entry *entry = slot_of(memory->entries, memory->mask, coupon_id);
     if (entry->coupon_id) {
-        judgement = judge(entry, known->cache_us, mono_us, mono_us + known->db_ahead_us, ret_refusal);
+        judgement = judge(entry, memory->cache_us, mono_us, mono_us + memory->db_ahead_us, ret_refusal);
         if (judgement == JUDGE_REFUSED)
             *ret_coupon = entry->truth;
     }
-    pthread_mutex_unlock(&known->lock);
+    pthread_mutex_unlock(&memory->lock);
     return judgement;
 }
 
-struct flag flag_of(const struct coupon_row *coupon, int64_t now_us) {
+struct flag flag_of(const struct coupon *coupon, int64_t now_us) {
     return (struct flag){
         .coupon_id = coupon->id,
         .value = coupon_is_available(coupon, now_us) ? FLAG_TRUE : FLAG_FALSE,

@@ -13,16 +13,16 @@
 #include "store/flags.h"
 #include "model/coupon.h"
 
-struct known;
+struct coupon_memory;
 
 /* `cache_ms`: how long flag or truth alone is believed. */
-struct known *known_new(int64_t cache_ms);
-void known_free(struct known *known);
+struct coupon_memory *coupon_memory_new(int64_t cache_ms);
+void coupon_memory_free(struct coupon_memory *memory);
 
 /* Rows just read from Postgres, whose clock showed `now_us`. */
-void known_learn(struct known *known, const struct coupon_row *rows, size_t n, int64_t now_us);
+void coupon_memory_learn(struct coupon_memory *memory, const struct coupon *rows, size_t n, int64_t now_us);
 /* What Redis just said. */
-void known_flags(struct known *known, const struct flag *flags, size_t n);
+void coupon_memory_learn_flags(struct coupon_memory *memory, const struct flag *flags, size_t n);
 
 enum judgement {
     JUDGE_OPEN,     /* let admit decide */
@@ -30,8 +30,8 @@ enum judgement {
     JUDGE_ASK_FLAG, /* ask Redis */
     JUDGE_ASK_TRUTH /* ask Postgres */
 };
-enum judgement known_judge(struct known *known, int64_t coupon_id, enum refusal *ret_refusal,
-                           struct coupon_row *ret_coupon);
+enum judgement coupon_memory_judge(struct coupon_memory *memory, int64_t coupon_id, enum refusal *ret_refusal,
+                           struct coupon *ret_coupon);
 
 /* What the flag of this truth should say. */
-struct flag flag_of(const struct coupon_row *coupon, int64_t now_us);
+struct flag flag_of(const struct coupon *coupon, int64_t now_us);

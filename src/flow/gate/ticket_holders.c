@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "base/pair_set.h"
 #include "flow/stage.h"
-#include "flow/interruption.h"
 #include "store/lookup.h"
 
 /* Sets kept at a time, each of a coupon that people still ask for. */
@@ -32,7 +32,7 @@ struct job {
     size_t n_expected;
 };
 
-struct winners {
+struct ticket_holders {
     struct stage *stage;
     struct pg *pg;
     struct arena arena;
@@ -44,19 +44,19 @@ struct winners {
     size_t n_sets, n_users;
 };
 
-static struct set *slot_of(struct winners *winners, int64_t coupon_id) {
+static struct set *slot_of(struct ticket_holders *holders, int64_t coupon_id) {
     size_t mask = 2 * SETS_MAX - 1, at = hash_int64(coupon_id) & mask;
-    while (winners->sets[at].coupon_id && winners->sets[at].coupon_id != coupon_id)
+    while (holders->sets[at].coupon_id && holders->sets[at].coupon_id != coupon_id)
         at = (at + 1) & mask;
-    return &winners->sets[at];
+    return &holders->sets[at];
 }
 
 /* Lock held. Starts afresh; what is still asked for is loaded again. */
-static void clear(struct winners *winners) {
+static void clear(struct ticket_holders *holders) {
     for (size_t i = 0; i < 2 * SETS_MAX; i++)
-        free(winners->sets[i].users);
-    memset(winners->sets, 0, sizeof winners->sets);
-    winners->n_sets = winners->n_users = 0;
+        free(holders->sets[i].users);
+    memset(holders->sets, 0, sizeof holders->sets);
+    holders->n_sets = holders->n_users = 0;
 }
 
 static bool contains(const struct set *set, int64_t user_id) {
@@ -72,54 +72,50 @@ static bool contains(const struct set *set, int64_t user_id) {
 }
 
 /* Lock held. Queues the loading of the coupon's set. */
-static void want(struct winners *winners, struct set *set, const struct coupon_row *coupon) {
-    struct job *job = malloc(sizeof *job);
-    if (!job)
-        abort();
+static void want(struct ticket_holders *holders, struct set *set, const struct coupon *coupon) {
+    struct job *job = memory_new(1, sizeof *job);
     *job = (struct job){coupon->id, coupon->version, (size_t)coupon->accepted};
-    if (!stage_push(winners->stage, job)) {
+    if (!stage_push(holders->stage, job)) {
         free(job); /* asked again with the next request */
         return;
     }
     if (!set->coupon_id)
-        winners->n_sets++;
-    winners->n_users -= set->n;
+        holders->n_sets++;
+    holders->n_users -= set->n;
     free(set->users);
     *set = (struct set){.coupon_id = coupon->id, .version = coupon->version, .state = LOADING};
 }
 
-bool winners_exclude(struct winners *winners, const struct coupon_row *coupon, enum refusal refusal, int64_t user_id) {
+bool ticket_holders_exclude(struct ticket_holders *holders, const struct coupon *coupon, enum refusal refusal, int64_t user_id) {
     /* Until its last admission has surely been committed, an expired coupon's ledger may still grow. */
     bool is_final = refusal == REFUSAL_SOLD_OUT || refusal == REFUSAL_PAUSED || refusal == REFUSAL_CLOSED;
-    if (!is_final || (size_t)coupon->accepted > winners->max)
+    if (!is_final || (size_t)coupon->accepted > holders->max)
         return false;
-    pthread_mutex_lock(&winners->lock);
-    if (winners->n_sets >= SETS_MAX)
-        clear(winners);
-    struct set *set = slot_of(winners, coupon->id);
+    pthread_mutex_lock(&holders->lock);
+    if (holders->n_sets >= SETS_MAX)
+        clear(holders);
+    struct set *set = slot_of(holders, coupon->id);
     bool excluded = false;
     if (!set->coupon_id || set->version < coupon->version)
-        want(winners, set, coupon);
+        want(holders, set, coupon);
     else if (set->version == coupon->version && set->state == READY)
         excluded = !contains(set, user_id);
-    pthread_mutex_unlock(&winners->lock);
+    pthread_mutex_unlock(&holders->lock);
     return excluded;
 }
 
 /* The whole ledger of a coupon, sorted. False: Postgres failed, or there are more than `max`. */
-static bool load(struct winners *winners, const struct job *job, int64_t **ret_users, size_t *ret_n, struct err *err) {
+static bool load(struct ticket_holders *holders, const struct job *job, int64_t **ret_users, size_t *ret_n, struct err *err) {
     size_t n = 0, got, cap = job->n_expected + CHUNK;
-    int64_t *users = malloc(cap * sizeof *users);
-    if (!users)
-        abort();
+    int64_t *users = memory_new(cap, sizeof *users);
     int64_t after = 0;
-    bool ok = pg_connect(winners->pg, err);
+    bool ok = pg_connect(holders->pg, err);
     do {
         got = 0;
         ok = ok &&
-             lookup_ledger_users(winners->pg, &winners->arena, job->coupon_id, &after, CHUNK, users + n, &got, err);
+             lookup_ledger_users(holders->pg, &holders->arena, job->coupon_id, &after, CHUNK, users + n, &got, err);
         n += got;
-        arena_reset(&winners->arena);
+        arena_reset(&holders->arena);
     } while (ok && got == CHUNK && n + CHUNK <= cap);
     if (!ok || got == CHUNK) { /* more than were accepted when this was queued: a newer version is on its way */
         free(users);
@@ -131,13 +127,13 @@ static bool load(struct winners *winners, const struct job *job, int64_t **ret_u
     return true;
 }
 
-static void store(struct winners *winners, const struct job *job, int64_t *users, size_t n) {
-    pthread_mutex_lock(&winners->lock);
-    if (winners->n_users + n > winners->max)
-        clear(winners);
-    struct set *set = slot_of(winners, job->coupon_id);
+static void store(struct ticket_holders *holders, const struct job *job, int64_t *users, size_t n) {
+    pthread_mutex_lock(&holders->lock);
+    if (holders->n_users + n > holders->max)
+        clear(holders);
+    struct set *set = slot_of(holders, job->coupon_id);
     if (!set->coupon_id) {
-        winners->n_sets++;
+        holders->n_sets++;
         *set = (struct set){.coupon_id = job->coupon_id, .version = job->version, .state = LOADING};
     }
     bool current = set->version == job->version && set->state == LOADING;
@@ -147,51 +143,53 @@ static void store(struct winners *winners, const struct job *job, int64_t *users
         set->state = READY;
         if (!users) /* failed: loaded again when asked for */
             set->version = -1;
-        winners->n_users += n;
+        holders->n_users += n;
     }
-    metric_set(winners->loaded, (double)winners->n_users);
-    pthread_mutex_unlock(&winners->lock);
+    metric_set(holders->loaded, (double)holders->n_users);
+    pthread_mutex_unlock(&holders->lock);
     if (!current)
         free(users);
 }
 
 static void run(void *arg, void **items, size_t n) {
-    struct winners *winners = arg;
+    struct ticket_holders *holders = arg;
     for (size_t i = 0; i < n; i++) {
         struct job *job = items[i];
         int64_t *users = NULL;
         size_t n_users = 0;
         struct err err;
-        if (load(winners, job, &users, &n_users, &err))
-            trouble_over(&winners->outage, "winners");
+        if (load(holders, job, &users, &n_users, &err))
+            stage_resumed(&holders->outage, "winners");
         else
-            trouble_failed(&winners->outage, "winners", &err);
-        store(winners, job, users, n_users);
+            stage_interrupted(&holders->outage, "winners", &err);
+        store(holders, job, users, n_users);
         free(job);
     }
 }
 
-struct winners *winners_start(const struct config *config, const struct pg_options *postgres) {
-    struct winners *winners = calloc(1, sizeof *winners);
-    if (!winners)
-        abort();
-    winners->max = (size_t)config->gate_winners_max;
-    winners->pg = pg_new(postgres);
-    winners->loaded = metrics_gauge("couponsd_gate_winners", "Users in the gate's sets of ended coupons.", "");
-    arena_init(&winners->arena, 64 * 1024);
-    pthread_mutex_init(&winners->lock, NULL);
-    winners->stage =
-        stage_start("winners", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, winners);
-    return winners;
+bool ticket_holders_start(struct context *context, struct ticket_holders **ret_holders, struct err *err) {
+    const struct stage_options options = {.queue_size = QUEUE_SIZE, .batch_max = 1};
+    struct ticket_holders *holders = memory_new(1, sizeof *holders);
+    holders->max = (size_t)context->config->gate_winners_max;
+    holders->pg = pg_new(&context->hot);
+    holders->loaded = metrics_gauge("couponsd_gate_winners", "Users in the gate's sets of ended coupons.", "");
+    arena_init(&holders->arena, 64 * 1024);
+    pthread_mutex_init(&holders->lock, NULL);
+    if (!stage_start("winners", &options, run, holders, &holders->stage, err)) {
+        ticket_holders_stop(holders);
+        return false;
+    }
+    *ret_holders = holders;
+    return true;
 }
 
-void winners_stop(struct winners *winners) {
-    if (!winners)
+void ticket_holders_stop(struct ticket_holders *holders) {
+    if (!holders)
         return;
-    stage_stop(winners->stage);
-    clear(winners);
-    pg_free(winners->pg);
-    arena_deinit(&winners->arena);
-    pthread_mutex_destroy(&winners->lock);
-    free(winners);
+    stage_stop(holders->stage);
+    clear(holders);
+    pg_free(holders->pg);
+    arena_deinit(&holders->arena);
+    pthread_mutex_destroy(&holders->lock);
+    free(holders);
 }

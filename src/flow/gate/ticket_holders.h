@@ -8,15 +8,14 @@
 
 #include <stdint.h>
 
-#include "config/config.h"
-#include "store/pg.h"
+#include "flow/context.h"
 #include "model/coupon.h"
 
-struct winners;
+struct ticket_holders;
 
-struct winners *winners_start(const struct config *config, const struct pg_options *postgres);
-void winners_stop(struct winners *winners);
+bool ticket_holders_start(struct context *context, struct ticket_holders **ret_holders, struct err *err);
+void ticket_holders_stop(struct ticket_holders *holders);
 
 /* True: this user surely has no ticket of the coupon. False: perhaps; the set may still be loading, or be too large to
  * be kept. `coupon`: as known, refused by `refusal`. */
-bool winners_exclude(struct winners *winners, const struct coupon_row *coupon, enum refusal refusal, int64_t user_id);
+bool ticket_holders_exclude(struct ticket_holders *holders, const struct coupon *coupon, enum refusal refusal, int64_t user_id);

@@ -23,7 +23,7 @@ struct taken {
 };
 
 static int by_id(const void *a, const void *b) {
-    const struct coupon_row *x = a, *y = b;
+    const struct coupon *x = a, *y = b;
     return compare_int64(&x->id, &y->id);
 }
 
@@ -37,12 +37,12 @@ static void prepare(struct arena *arena, const struct kafka_message *messages, s
     *batch = (struct issuance_batch){
         .places = ARENA_ARRAY(arena, struct kafka_place, n),
         .next_offset = ARENA_ARRAY(arena, int64_t, n),
-        .coupons = ARENA_ARRAY(arena, struct coupon_row, n),
+        .coupons = ARENA_ARRAY(arena, struct coupon, n),
         .events = ARENA_ARRAY(arena, struct issuance_event, n),
         .n_events = n,
     };
     struct kafka_place *places = ARENA_ARRAY(arena, struct kafka_place, n);
-    struct coupon_row *coupons = ARENA_ARRAY(arena, struct coupon_row, n);
+    struct coupon *coupons = ARENA_ARRAY(arena, struct coupon, n);
     size_t n_coupons = 0, n_places = 0;
     for (size_t i = 0; i < n; i++) {
         if (i == 0 || by_place(&messages[i].place, &messages[i - 1].place) != 0)
@@ -54,7 +54,7 @@ static void prepare(struct arena *arena, const struct kafka_message *messages, s
             batch->events[i].user_id = texts[i].user_id;
             batch->events[i].ticket = texts[i].ticket;
             if (n_coupons == 0 || coupons[n_coupons - 1].id != texts[i].coupon_id)
-                coupons[n_coupons++] = (struct coupon_row){.id = texts[i].coupon_id};
+                coupons[n_coupons++] = (struct coupon){.id = texts[i].coupon_id};
         } else {
             dead_reason[i] = "the value can't be decoded as coupon.v1.PublishRequested";
         }
@@ -77,8 +77,8 @@ static size_t index_of_place(const struct issuance_batch *batch, const struct ka
 }
 
 static size_t index_of_coupon(const struct issuance_batch *batch, int64_t id) {
-    const struct coupon_row key = {.id = id};
-    const struct coupon_row *found = bsearch(&key, batch->coupons, batch->n_coupons, sizeof key, by_id);
+    const struct coupon key = {.id = id};
+    const struct coupon *found = bsearch(&key, batch->coupons, batch->n_coupons, sizeof key, by_id);
     return (size_t)(found - batch->coupons);
 }
 

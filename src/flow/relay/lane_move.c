@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "store/topics.h"
 
 #define TIMEOUT_MS 2000
@@ -36,9 +37,7 @@ static bool take_barrier(struct lane_move *move, struct kafka_admin *admin, stru
     int n;
     if (!kafka_topic_partitions(admin, move->topic, TIMEOUT_MS, &n, err))
         return false;
-    int64_t *low = calloc((size_t)n + 1, sizeof *low), *high = calloc((size_t)n + 1, sizeof *high);
-    if (!low || !high)
-        abort();
+    int64_t *low = memory_new((size_t)n, sizeof *low), *high = memory_new((size_t)n, sizeof *high);
     bool ok = kafka_topic_ends(admin, move->topic, n, TIMEOUT_MS, low, high, err);
     for (int i = 0; i < n; i++)
         if (low[i] == high[i])
@@ -58,9 +57,7 @@ bool lane_move_passed(struct lane_move *move, struct pg *pg, struct kafka_admin 
     if (!move->barrier && !take_barrier(move, admin, err))
         return false;
     int n = move->n_partitions;
-    int64_t *next = calloc((size_t)n + 1, sizeof *next);
-    if (!next)
-        abort();
+    int64_t *next = memory_new((size_t)n, sizeof *next);
     bool ok = n == 0 ||
               (stream == STREAM_REQUESTED ? topics_issued(pg, move->topic, n, next, err)
                                           : kafka_group_offsets(admin, stream, move->topic, n, TIMEOUT_MS, next, err));

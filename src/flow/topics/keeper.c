@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "base/ticker.h"
 #include "store/topics.h"
@@ -72,24 +73,28 @@ static void look(void *arg) {
         metric_set(keeper->grown, grown);
 }
 
-struct topics_keeper *topics_keeper_start(const struct pg_options *postgres, const struct kafka_options *kafka,
-                                          struct kafka_admin *admin) {
-    struct topics_keeper *keeper = calloc(1, sizeof *keeper);
-    if (!keeper)
-        abort();
-    keeper->pg = pg_new(postgres);
-    keeper->kafka = kafka;
-    keeper->admin = admin;
-    keeper->grown =
-        metrics_gauge("couponsd_topics_grown",
-                      "Shared topics with other partitions than they were created with: look at the log.", "");
-    keeper->lanes_left = metrics_gauge("couponsd_topic_migration_lanes_left",
-                                       "Lanes that do not publish to the target version of their topic yet.", "");
-    keeper->ticker = ticker_start(INTERVAL_US, look, keeper);
-    return keeper;
+bool topics_keeper_start(struct context *context, struct topics_keeper **ret_keeper, struct err *err) {
+    struct topics_keeper *keeper = memory_new(1, sizeof *keeper);
+    *keeper = (struct topics_keeper){
+        .pg = pg_new(&context->cold),
+        .kafka = &context->kafka,
+        .admin = context->kafka_admin,
+        .grown = metrics_gauge("couponsd_topics_grown",
+                               "Shared topics with other partitions than they were created with: look at the log.", ""),
+        .lanes_left = metrics_gauge("couponsd_topic_migration_lanes_left",
+                                    "Lanes that do not publish to the target version of their topic yet.", ""),
+    };
+    if (!ticker_start("topics_keeper", INTERVAL_US, look, keeper, &keeper->ticker, err)) {
+        topics_keeper_stop(keeper);
+        return false;
+    }
+    *ret_keeper = keeper;
+    return true;
 }
 
 void topics_keeper_stop(struct topics_keeper *keeper) {
+    if (!keeper)
+        return;
     ticker_stop(keeper->ticker);
     pg_free(keeper->pg);
     free(keeper);

@@ -1,18 +1,18 @@
-/* What couponsd does about topics before it serves: see topics_prepare in flow/topics.h. */
-#include "api/topic_admin_service.h"
+#include "flow/topics/prepare.h"
+
 #include "store/topics.h"
 
 #define TIMEOUT_MS 3000
 
 /* A new database: version 1, unless Kafka already has these topics with another number of partitions. */
-static bool record_first_version(const struct config *config, struct pg *pg, const struct kafka_options *kafka,
-                                 struct kafka_admin *admin, struct err *err) {
+static bool record_first_version(const struct context *context, struct pg *pg, struct err *err) {
+    const struct config *config = context->config;
     for (int stream = 0; stream < STREAMS; stream++) {
         char name[KAFKA_TOPIC_MAX];
         int have;
         struct err unreachable;
-        kafka_topic_name(kafka, (enum stream)stream, 1, 0, name);
-        if (!kafka_topic_partitions(admin, name, TIMEOUT_MS, &have, &unreachable)) {
+        kafka_topic_name(&context->kafka, (enum stream)stream, 1, 0, name);
+        if (!kafka_topic_partitions(context->kafka_admin, name, TIMEOUT_MS, &have, &unreachable)) {
             if (unreachable.retriable)
                 break; /* what does not answer can't contradict; the keeper compares later */
             *err = unreachable;
@@ -38,32 +38,31 @@ static bool check_versions(const struct config *config, const struct topic_versi
                    first->partitions, (int)config->kafka_partitions, first->partitions);
 }
 
-static bool create_versions(const struct kafka_options *kafka, struct kafka_admin *admin,
-                            const struct topic_version *versions, size_t n, struct err *err) {
+static bool create_versions(const struct context *context, const struct topic_version *versions, size_t n,
+                            struct err *err) {
     for (size_t i = 0; i < n; i++) {
         char names[STREAMS][KAFKA_TOPIC_MAX];
         const char *pointers[STREAMS];
         for (int stream = 0; stream < STREAMS; stream++) {
-            kafka_topic_name(kafka, (enum stream)stream, versions[i].version, 0, names[stream]);
+            kafka_topic_name(&context->kafka, (enum stream)stream, versions[i].version, 0, names[stream]);
             pointers[stream] = names[stream];
         }
-        if (!kafka_topic_create(admin, pointers, STREAMS, versions[i].partitions, TIMEOUT_MS, NULL, err))
+        if (!kafka_topic_create(context->kafka_admin, pointers, STREAMS, versions[i].partitions, TIMEOUT_MS, NULL, err))
             return false;
     }
     return true;
 }
 
-bool topics_prepare(const struct config *config, const struct pg_options *postgres, const struct kafka_options *kafka,
-                    struct kafka_admin *admin, struct err *err) {
+bool topics_prepare(const struct context *context, struct err *err) {
     struct topic_version versions[TOPIC_VERSIONS_MAX];
     struct topic_target target;
     size_t n;
-    struct pg *pg = pg_new(postgres);
+    struct pg *pg = pg_new(&context->cold);
     bool ok = pg_connect(pg, err) && topics_versions(pg, versions, &n, err);
     if (ok && n == 0)
-        ok = record_first_version(config, pg, kafka, admin, err) && topics_versions(pg, versions, &n, err);
-    ok = ok && topics_target(pg, &target, err) && check_versions(config, versions, n, target.version, err) &&
-         create_versions(kafka, admin, versions, n, err);
+        ok = record_first_version(context, pg, err) && topics_versions(pg, versions, &n, err);
+    ok = ok && topics_target(pg, &target, err) && check_versions(context->config, versions, n, target.version, err) &&
+         create_versions(context, versions, n, err);
     pg_free(pg);
     return ok;
 }

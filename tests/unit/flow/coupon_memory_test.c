@@ -4,8 +4,8 @@
 
 #include "base/clock.h"
 
-static struct coupon_row coupon(int64_t accepted, int64_t quantity) {
-    return (struct coupon_row){
+static struct coupon coupon(int64_t accepted, int64_t quantity) {
+    return (struct coupon){
         .id = 7,
         .exists = true,
         .status = COUPON_PUBLISHABLE,
@@ -17,108 +17,108 @@ static struct coupon_row coupon(int64_t accepted, int64_t quantity) {
     };
 }
 
-static enum judgement judge(struct known *known, int64_t id, enum refusal *ret_refusal) {
-    struct coupon_row row;
+static enum judgement judge(struct coupon_memory *memory, int64_t id, enum refusal *ret_refusal) {
+    struct coupon row;
     *ret_refusal = REFUSAL_NONE;
-    return known_judge(known, id, ret_refusal, &row);
+    return coupon_memory_judge(memory, id, ret_refusal, &row);
 }
 
-static void say(struct known *known, enum flag_value value, int64_t version) {
+static void say(struct coupon_memory *memory, enum flag_value value, int64_t version) {
     struct flag flag = {.coupon_id = 7, .value = value, .version = version};
-    known_flags(known, &flag, 1);
+    coupon_memory_learn_flags(memory, &flag, 1);
 }
 
-Test(known, of_an_unknown_coupon_redis_is_asked_and_where_it_has_nothing_postgres) {
-    struct known *known = known_new(200);
+Test(memory, of_an_unknown_coupon_redis_is_asked_and_where_it_has_nothing_postgres) {
+    struct coupon_memory *memory = coupon_memory_new(200);
     enum refusal refusal;
-    cr_assert_eq(judge(known, 7, &refusal), JUDGE_ASK_FLAG);
-    say(known, FLAG_MISSING, 0);
-    cr_assert_eq(judge(known, 7, &refusal), JUDGE_ASK_TRUTH);
-    say(known, FLAG_TRUE, 2);
-    cr_assert_eq(judge(known, 7, &refusal), JUDGE_OPEN);
-    say(known, FLAG_FALSE, 3);
-    cr_assert_eq(judge(known, 7, &refusal), JUDGE_ASK_TRUTH);
-    known_free(known);
+    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_ASK_FLAG);
+    say(memory, FLAG_MISSING, 0);
+    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_ASK_TRUTH);
+    say(memory, FLAG_TRUE, 2);
+    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_OPEN);
+    say(memory, FLAG_FALSE, 3);
+    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_ASK_TRUTH);
+    coupon_memory_free(memory);
 }
 
-Test(known, a_false_flag_of_the_same_version_confirms_the_truth) {
-    struct known *known = known_new(200);
-    struct coupon_row sold_out = coupon(5, 5);
+Test(memory, a_false_flag_of_the_same_version_confirms_the_truth) {
+    struct coupon_memory *memory = coupon_memory_new(200);
+    struct coupon sold_out = coupon(5, 5);
     enum refusal refusal;
-    known_learn(known, &sold_out, 1, clock_wall_us());
-    say(known, FLAG_FALSE, coupon_flag_version(&sold_out, 0));
-    cr_assert_eq(judge(known, 7, &refusal), JUDGE_REFUSED);
+    coupon_memory_learn(memory, &sold_out, 1, clock_wall_us());
+    say(memory, FLAG_FALSE, coupon_flag_version(&sold_out, 0));
+    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_REFUSED);
     cr_assert_eq(refusal, REFUSAL_SOLD_OUT);
-    known_free(known);
+    coupon_memory_free(memory);
 }
 
-Test(known, a_truth_that_is_newer_than_the_flag_counts) {
-    struct known *known = known_new(200);
-    struct coupon_row sold_out = coupon(5, 5);
+Test(memory, a_truth_that_is_newer_than_the_flag_counts) {
+    struct coupon_memory *memory = coupon_memory_new(200);
+    struct coupon sold_out = coupon(5, 5);
     enum refusal refusal;
-    known_learn(known, &sold_out, 1, clock_wall_us());
-    say(known, FLAG_TRUE, coupon_flag_version(&sold_out, 0) - 1);
-    cr_assert_eq(judge(known, 7, &refusal), JUDGE_REFUSED);
-    known_free(known);
+    coupon_memory_learn(memory, &sold_out, 1, clock_wall_us());
+    say(memory, FLAG_TRUE, coupon_flag_version(&sold_out, 0) - 1);
+    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_REFUSED);
+    coupon_memory_free(memory);
 }
 
-Test(known, a_flag_that_is_newer_than_the_truth_opens_after_a_top_up) {
-    struct known *known = known_new(0); /* nothing is believed on its own */
-    struct coupon_row sold_out = coupon(5, 5);
+Test(memory, a_flag_that_is_newer_than_the_truth_opens_after_a_top_up) {
+    struct coupon_memory *memory = coupon_memory_new(0); /* nothing is believed on its own */
+    struct coupon sold_out = coupon(5, 5);
     enum refusal refusal;
-    known_learn(known, &sold_out, 1, clock_wall_us());
+    coupon_memory_learn(memory, &sold_out, 1, clock_wall_us());
     int64_t before = clock_mono_us();
     while (clock_mono_us() == before)
         ;
-    say(known, FLAG_TRUE, 4);
-    enum judgement judgement = judge(known, 7, &refusal);
+    say(memory, FLAG_TRUE, 4);
+    enum judgement judgement = judge(memory, 7, &refusal);
     cr_assert(judgement == JUDGE_OPEN || judgement == JUDGE_ASK_FLAG);
-    known_free(known);
+    coupon_memory_free(memory);
 }
 
-Test(known, a_late_older_reading_does_not_undo_a_newer_one) {
-    struct known *known = known_new(200);
-    struct coupon_row sold_out = coupon(5, 5), before = coupon(4, 5);
+Test(memory, a_late_older_reading_does_not_undo_a_newer_one) {
+    struct coupon_memory *memory = coupon_memory_new(200);
+    struct coupon sold_out = coupon(5, 5), before = coupon(4, 5);
     enum refusal refusal;
-    known_learn(known, &sold_out, 1, clock_wall_us());
-    known_learn(known, &before, 1, clock_wall_us());
-    say(known, FLAG_FALSE, coupon_flag_version(&sold_out, 0));
-    cr_assert_eq(judge(known, 7, &refusal), JUDGE_REFUSED);
-    known_free(known);
+    coupon_memory_learn(memory, &sold_out, 1, clock_wall_us());
+    coupon_memory_learn(memory, &before, 1, clock_wall_us());
+    say(memory, FLAG_FALSE, coupon_flag_version(&sold_out, 0));
+    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_REFUSED);
+    coupon_memory_free(memory);
 }
 
-Test(known, before_its_open_time_a_coupon_is_refused_as_not_open) {
-    struct known *known = known_new(200);
-    struct coupon_row later = coupon(0, 5);
+Test(memory, before_its_open_time_a_coupon_is_refused_as_not_open) {
+    struct coupon_memory *memory = coupon_memory_new(200);
+    struct coupon later = coupon(0, 5);
     enum refusal refusal;
     later.open_us = clock_wall_us() + 3600 * (int64_t)US_PER_S;
-    known_learn(known, &later, 1, clock_wall_us());
-    say(known, FLAG_TRUE, coupon_flag_version(&later, 0));
-    cr_assert_eq(judge(known, 7, &refusal), JUDGE_REFUSED);
+    coupon_memory_learn(memory, &later, 1, clock_wall_us());
+    say(memory, FLAG_TRUE, coupon_flag_version(&later, 0));
+    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_REFUSED);
     cr_assert_eq(refusal, REFUSAL_NOT_OPEN);
-    known_free(known);
+    coupon_memory_free(memory);
 }
 
-Test(known, a_coupon_that_does_not_exist_is_refused_for_a_moment_without_asking_again) {
-    struct known *known = known_new(200);
-    struct coupon_row none = {.id = 7};
+Test(memory, a_coupon_that_does_not_exist_is_refused_for_a_moment_without_asking_again) {
+    struct coupon_memory *memory = coupon_memory_new(200);
+    struct coupon none = {.id = 7};
     enum refusal refusal;
-    known_learn(known, &none, 1, clock_wall_us());
-    say(known, FLAG_MISSING, 0);
-    cr_assert_eq(judge(known, 7, &refusal), JUDGE_REFUSED);
+    coupon_memory_learn(memory, &none, 1, clock_wall_us());
+    say(memory, FLAG_MISSING, 0);
+    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_REFUSED);
     cr_assert_eq(refusal, REFUSAL_COUPON_NOT_FOUND);
-    known_free(known);
+    coupon_memory_free(memory);
 }
 
-Test(known, strangers_ids_do_not_fill_the_memory) {
-    struct known *known = known_new(200);
+Test(memory, strangers_ids_do_not_fill_the_memory) {
+    struct coupon_memory *memory = coupon_memory_new(200);
     int open = 0;
     for (int64_t id = 1; id <= 200000; id++) {
         struct flag flag = {.coupon_id = id, .value = FLAG_TRUE, .version = 2};
-        known_flags(known, &flag, 1);
+        coupon_memory_learn_flags(memory, &flag, 1);
         enum refusal refusal;
-        open += judge(known, id, &refusal) == JUDGE_OPEN;
+        open += judge(memory, id, &refusal) == JUDGE_OPEN;
     }
     cr_assert_gt(open, 199000, "%d", open); /* but for those that a busy machine let grow old in between */
-    known_free(known);
+    coupon_memory_free(memory);
 }

@@ -6,8 +6,8 @@
 
 #define NOW 1000
 
-static struct coupon_row open_coupon(int64_t quantity) {
-    return (struct coupon_row){
+static struct coupon open_coupon(int64_t quantity) {
+    return (struct coupon){
         .id = 7,
         .exists = true,
         .status = COUPON_PUBLISHABLE,
@@ -18,27 +18,27 @@ static struct coupon_row open_coupon(int64_t quantity) {
     };
 }
 
-static void decide(struct coupon_row *coupons, const struct admit_ask *asks, size_t n, struct admit_answer *answers) {
+static void decide(struct coupon *coupons, const struct admit_ask *asks, size_t n, struct admit_answer *answers) {
     struct arena arena;
     arena_init(&arena, 4096);
     admit_decide(&arena, coupons, asks, n, NOW, answers);
     arena_deinit(&arena);
 }
 
-static struct admit_answer decide_one(struct coupon_row coupon, bool in_ledger) {
+static struct admit_answer decide_one(struct coupon coupon, bool in_ledger) {
     struct admit_answer answer;
     decide(&coupon, &(struct admit_ask){.coupon = 0, .user_id = 1, .in_ledger = in_ledger}, 1, &answer);
     return answer;
 }
 
-static void assert_refused(struct coupon_row coupon, enum refusal refusal) {
+static void assert_refused(struct coupon coupon, enum refusal refusal) {
     struct admit_answer answer = decide_one(coupon, false);
     cr_assert_eq(answer.verdict, ADMIT_REFUSED);
     cr_assert_eq(answer.refusal, refusal, "refusal is %d, not %d", answer.refusal, refusal);
 }
 
 Test(admit_decide, an_open_coupon_gives_the_next_ticket) {
-    struct coupon_row coupon = open_coupon(10);
+    struct coupon coupon = open_coupon(10);
     coupon.accepted = 4;
     struct admit_answer answer = decide_one(coupon, false);
     cr_assert_eq(answer.verdict, ADMIT_ACCEPTED);
@@ -46,7 +46,7 @@ Test(admit_decide, an_open_coupon_gives_the_next_ticket) {
 }
 
 Test(admit_decide, each_reason_refuses_and_the_most_final_one_is_told) {
-    struct coupon_row coupon = {.id = 7};
+    struct coupon coupon = {.id = 7};
     assert_refused(coupon, REFUSAL_COUPON_NOT_FOUND);
     coupon = open_coupon(10);
     coupon.accepted = 10;
@@ -65,21 +65,21 @@ Test(admit_decide, each_reason_refuses_and_the_most_final_one_is_told) {
 }
 
 Test(admit_decide, it_opens_at_its_open_time_and_ends_at_its_expire_time) {
-    struct coupon_row coupon = open_coupon(10);
+    struct coupon coupon = open_coupon(10);
     coupon.open_us = NOW;
     coupon.expire_us = NOW + 1;
     cr_assert_eq(decide_one(coupon, false).verdict, ADMIT_ACCEPTED);
 }
 
 Test(admit_decide, who_is_in_the_ledger_is_known_whatever_became_of_the_coupon) {
-    struct coupon_row coupon = open_coupon(1);
+    struct coupon coupon = open_coupon(1);
     coupon.accepted = 1;
     coupon.status = COUPON_CLOSED;
     cr_assert_eq(decide_one(coupon, true).verdict, ADMIT_KNOWN);
 }
 
 Test(admit_decide, who_asks_twice_in_one_batch_is_known_even_after_the_last_ticket_went_to_him) {
-    struct coupon_row coupon = open_coupon(1);
+    struct coupon coupon = open_coupon(1);
     struct admit_ask asks[] = {{0, 5, false}, {0, 5, false}, {0, 6, false}};
     struct admit_answer answers[3];
     decide(&coupon, asks, 3, answers);
@@ -91,7 +91,7 @@ Test(admit_decide, who_asks_twice_in_one_batch_is_known_even_after_the_last_tick
 }
 
 Test(admit_decide, who_is_refused_twice_in_one_batch_is_refused_both_times) {
-    struct coupon_row coupon = open_coupon(1);
+    struct coupon coupon = open_coupon(1);
     coupon.accepted = 1;
     struct admit_ask asks[] = {{0, 5, false}, {0, 5, false}};
     struct admit_answer answers[2];
@@ -100,7 +100,7 @@ Test(admit_decide, who_is_refused_twice_in_one_batch_is_refused_both_times) {
 }
 
 Test(admit_decide, coupons_of_a_batch_count_apart) {
-    struct coupon_row coupons[2] = {open_coupon(5), open_coupon(5)};
+    struct coupon coupons[2] = {open_coupon(5), open_coupon(5)};
     coupons[1].id = 8;
     struct admit_ask asks[] = {{0, 1, false}, {1, 1, false}, {0, 2, false}, {1, 2, false}};
     struct admit_answer answers[4];
@@ -118,12 +118,12 @@ Test(admit_decide, coupons_of_a_batch_count_apart) {
 #define STEPS   60
 
 struct model {
-    struct coupon_row coupons[COUPONS];
+    struct coupon coupons[COUPONS];
     int64_t ticket[COUPONS][USERS]; /* 0: not in the ledger */
 };
 
 static struct admit_answer model_ask(struct model *model, size_t c, int64_t user, int64_t now) {
-    struct coupon_row *coupon = &model->coupons[c];
+    struct coupon *coupon = &model->coupons[c];
     if (model->ticket[c][user])
         return (struct admit_answer){.verdict = ADMIT_KNOWN};
     enum refusal refusal = REFUSAL_NONE;
@@ -143,7 +143,7 @@ static struct admit_answer model_ask(struct model *model, size_t c, int64_t user
     return (struct admit_answer){.verdict = ADMIT_ACCEPTED, .ticket = coupon->accepted};
 }
 
-static void change_something(struct random *random, struct coupon_row *coupon) {
+static void change_something(struct random *random, struct coupon *coupon) {
     switch (random_below(random, 6)) {
     case 0:
         coupon->quantity += random_below(random, 4);
@@ -167,7 +167,7 @@ static void change_something(struct random *random, struct coupon_row *coupon) {
 static void run_history(uint64_t seed) {
     struct random random = {seed};
     struct model model = {0};
-    struct coupon_row rows[COUPONS];
+    struct coupon rows[COUPONS];
     struct arena arena;
     arena_init(&arena, 4096);
     for (int c = 0; c < COUPONS; c++) {

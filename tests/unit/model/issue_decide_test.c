@@ -4,8 +4,8 @@
 
 #include "random.h"
 
-static struct coupon_row open_coupon(int64_t quantity) {
-    return (struct coupon_row){
+static struct coupon open_coupon(int64_t quantity) {
+    return (struct coupon){
         .id = 7,
         .exists = true,
         .status = COUPON_PUBLISHABLE,
@@ -21,7 +21,7 @@ static struct issuance_event promised(int64_t user, int64_t ticket) {
         .coupon_id = 7, .user_id = user, .ticket = ticket, .ledger_user_id = user, .accept_us = 100};
 }
 
-static struct issue_answer decide_one(struct coupon_row *coupon, struct issuance_event event) {
+static struct issue_answer decide_one(struct coupon *coupon, struct issuance_event event) {
     struct arena arena;
     struct issue_answer answer;
     size_t coupon_of = 0;
@@ -31,7 +31,7 @@ static struct issue_answer decide_one(struct coupon_row *coupon, struct issuance
     return answer;
 }
 
-static void assert_rejected(struct coupon_row coupon, struct issuance_event event, enum reject_reason reason) {
+static void assert_rejected(struct coupon coupon, struct issuance_event event, enum reject_reason reason) {
     struct issue_answer answer = decide_one(&coupon, event);
     cr_assert_eq(answer.verdict, ISSUE_REJECTED);
     cr_assert_eq(answer.reject_reason, reason);
@@ -39,7 +39,7 @@ static void assert_rejected(struct coupon_row coupon, struct issuance_event even
     cr_assert_eq(coupon.issued, 0);
 }
 
-static void assert_dead(struct coupon_row coupon, struct issuance_event event) {
+static void assert_dead(struct coupon coupon, struct issuance_event event) {
     struct issue_answer answer = decide_one(&coupon, event);
     cr_assert_eq(answer.verdict, ISSUE_DEAD);
     cr_assert_not_null(answer.dead_reason);
@@ -47,13 +47,13 @@ static void assert_dead(struct coupon_row coupon, struct issuance_event event) {
 }
 
 Test(issue_decide, a_promised_ticket_is_issued) {
-    struct coupon_row coupon = open_coupon(2);
+    struct coupon coupon = open_coupon(2);
     cr_assert_eq(decide_one(&coupon, promised(1, 2)).verdict, ISSUE_ISSUED);
     cr_assert_eq(coupon.issued, 1);
 }
 
 Test(issue_decide, a_paused_or_closed_coupon_honours_its_tickets) {
-    struct coupon_row coupon = open_coupon(2);
+    struct coupon coupon = open_coupon(2);
     coupon.status = COUPON_CLOSED;
     cr_assert_eq(decide_one(&coupon, promised(1, 2)).verdict, ISSUE_ISSUED);
 }
@@ -64,17 +64,17 @@ Test(issue_decide, an_event_that_the_ledger_does_not_know_is_dead) {
     assert_dead(open_coupon(5), event);
     event.ledger_user_id = 3;
     assert_dead(open_coupon(5), event);
-    assert_dead((struct coupon_row){.id = 7}, promised(1, 2));
+    assert_dead((struct coupon){.id = 7}, promised(1, 2));
 }
 
 Test(issue_decide, nothing_of_a_frozen_coupon_is_issued) {
-    struct coupon_row coupon = open_coupon(5);
+    struct coupon coupon = open_coupon(5);
     coupon.frozen = true;
     assert_dead(coupon, promised(1, 2));
 }
 
 Test(issue_decide, what_was_decided_before_is_a_duplicate) {
-    struct coupon_row coupon = open_coupon(5);
+    struct coupon coupon = open_coupon(5);
     struct issuance_event event = promised(1, 2);
     event.is_decided = true;
     cr_assert_eq(decide_one(&coupon, event).verdict, ISSUE_DUPLICATE);
@@ -84,7 +84,7 @@ Test(issue_decide, what_was_decided_before_is_a_duplicate) {
 
 Test(issue_decide, a_ticket_that_breaks_a_rule_is_rejected_with_the_reason) {
     assert_rejected(open_coupon(1), promised(1, 2), REJECT_SOLD_OUT);
-    struct coupon_row coupon = open_coupon(5);
+    struct coupon coupon = open_coupon(5);
     coupon.expire_us = 100;
     assert_rejected(coupon, promised(1, 2), REJECT_EXPIRED);
     coupon = open_coupon(5);
@@ -93,7 +93,7 @@ Test(issue_decide, a_ticket_that_breaks_a_rule_is_rejected_with_the_reason) {
 }
 
 Test(issue_decide, no_more_is_issued_than_there_is_whatever_the_tickets_say) {
-    struct coupon_row coupon = open_coupon(3);
+    struct coupon coupon = open_coupon(3);
     coupon.issued = 3;
     struct issue_answer answer = decide_one(&coupon, promised(1, 2));
     cr_assert_eq(answer.verdict, ISSUE_REJECTED);
@@ -108,7 +108,7 @@ Test(issue_decide, no_more_is_issued_than_there_is_whatever_the_tickets_say) {
 #define BATCH   7
 
 struct state {
-    struct coupon_row coupon;
+    struct coupon coupon;
     int64_t user_of[TICKETS + 1]; /* the ledger */
     int64_t held[3 * TICKETS];    /* by user; 0: none */
     bool rejected[TICKETS + FORGED + 2];
@@ -203,7 +203,7 @@ Test(issue_decide, in_whatever_order_and_however_often_events_come_each_ticket_h
 }
 
 Test(issue_decide, a_ticket_above_all_that_were_decided_is_new_whatever_the_others_are) {
-    struct coupon_row coupon = open_coupon(10);
+    struct coupon coupon = open_coupon(10);
     coupon.issued = 2;
     coupon.rejected = 1;
     coupon.highest = 5; /* two below it are not decided */
@@ -214,7 +214,7 @@ Test(issue_decide, a_ticket_above_all_that_were_decided_is_new_whatever_the_othe
 }
 
 Test(issue_decide, a_ticket_below_the_highest_was_decided_when_all_were) {
-    struct coupon_row coupon = open_coupon(10);
+    struct coupon coupon = open_coupon(10);
     coupon.issued = 4;
     coupon.rejected = 1;
     coupon.highest = 5;
@@ -224,7 +224,7 @@ Test(issue_decide, a_ticket_below_the_highest_was_decided_when_all_were) {
 }
 
 Test(issue_decide, the_highest_decided_ticket_is_kept) {
-    struct coupon_row coupon = open_coupon(10);
+    struct coupon coupon = open_coupon(10);
     decide_one(&coupon, promised(1, 3));
     cr_assert_eq(coupon.highest, 3);
     decide_one(&coupon, promised(2, 1));

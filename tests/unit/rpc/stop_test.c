@@ -12,7 +12,7 @@
 struct stopping {
     struct toy *toy;
     int64_t grace_ms;
-    volatile bool hurry;
+    atomic_bool hurry;
     atomic_bool is_done;
     pthread_t thread;
 };
@@ -27,7 +27,7 @@ static void *stop(void *arg) {
 static void begin(struct stopping *stopping, struct toy *toy, int64_t grace_ms) {
     stopping->toy = toy;
     stopping->grace_ms = grace_ms;
-    stopping->hurry = false;
+    atomic_store(&stopping->hurry, false);
     atomic_init(&stopping->is_done, false);
     cr_assert_eq(pthread_create(&stopping->thread, NULL, stop, stopping), 0);
 }
@@ -109,7 +109,7 @@ Test(stop, hurry_ends_the_grace_period) {
     begin(&stopping, toy, 600000);
     wait_until_closed(toy);
     cr_assert_eq(toy_cancels(toy), 0);
-    __atomic_store_n(&stopping.hurry, true, __ATOMIC_RELAXED);
+    atomic_store(&stopping.hurry, true);
     pthread_join(stopping.thread, NULL);
     cr_assert_eq(toy_cancels(toy), 1);
     toy_call_wait(call);

@@ -1,0 +1,222 @@
+#include "api/coupon_service.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/answer.h"
+#include "api/page.h"
+#include "base/memory.h"
+#include "coupon/v1/coupon_service.pb-c.h"
+#include "flow/gate.h"
+#include "flow/request.h"
+#include "flow/status.h"
+#include "flow/watch.h"
+#include "model/event.h"
+
+struct coupon_service {
+    Coupon__V1__CouponService_Service base; /* first: the stubs hand back a pointer to it */
+    struct gate *gate;
+    struct status *status;
+    struct watch *watch;
+};
+
+/* --- answering --- */
+
+static void answer_status(struct request *request, const struct request_status *status) {
+    struct status_message message;
+    status_message_init(&message, status);
+    if (request->kind == REQUEST_PUBLISH) {
+        Coupon__V1__RequestPublishResponse response = COUPON__V1__REQUEST_PUBLISH_RESPONSE__INIT;
+        response.status = &message.status;
+        request->closure(&response.base, request->call);
+    } else if (request->kind == REQUEST_GET_STATUS) {
+        Coupon__V1__GetStatusResponse response = COUPON__V1__GET_STATUS_RESPONSE__INIT;
+        response.status = &message.status;
+        request->closure(&response.base, request->call);
+    } else {
+        struct rpc_call *call = request->call;
+        Coupon__V1__WatchStatusResponse response = COUPON__V1__WATCH_STATUS_RESPONSE__INIT;
+        response.status = &message.status;
+        request->closure(&response.base, call);
+        if (request_status_is_final(status))
+            rpc_call_finish(call);
+    }
+}
+
+static void answer_page(struct request *request, const struct outcome *outcome) {
+    size_t n = outcome->n;
+    Coupon__V1__UserCoupon *coupons = memory_new(n, sizeof *coupons);
+    Coupon__V1__UserCoupon **pointers = memory_new(n, sizeof *pointers);
+    Google__Protobuf__Timestamp *times = memory_new(n, sizeof *times);
+    for (size_t i = 0; i < n; i++) {
+        const struct request_status *status = &outcome->statuses[i];
+        coupon__v1__user_coupon__init(&coupons[i]);
+        coupons[i].coupon_id = status->coupon_id;
+        coupons[i].user_id = status->user_id;
+        coupons[i].ticket = status->ticket;
+        timestamp_init(&times[i], status->issue_us);
+        coupons[i].issue_time = &times[i];
+        pointers[i] = &coupons[i];
+    }
+    char token[PAGE_TOKEN_MAX];
+    Coupon__V1__ListUserCouponsResponse response = COUPON__V1__LIST_USER_COUPONS_RESPONSE__INIT;
+    response.n_user_coupons = n;
+    response.user_coupons = pointers;
+    response.next_page_token = page_token(token, n ? outcome->statuses[n - 1].coupon_id : 0, outcome->more);
+    request->closure(&response.base, request->call);
+    free(coupons);
+    free(pointers);
+    free(times);
+}
+
+static void answer(struct request *request, const struct outcome *outcome) {
+    switch (outcome->kind) {
+    case OUTCOME_STATUS:
+        answer_status(request, outcome->statuses);
+        break;
+    case OUTCOME_PAGE:
+        answer_page(request, outcome);
+        break;
+    case OUTCOME_ALREADY_REQUESTED:
+        answer_already_requested(request->call, outcome->statuses);
+        break;
+    case OUTCOME_REQUEST_NOT_FOUND:
+        answer_request_not_found(request->call, request->coupon_id, request->user_id);
+        break;
+    case OUTCOME_REFUSED:
+        answer_refusal(request->call, request->coupon_id, outcome->refusal, outcome->coupon);
+        break;
+    case OUTCOME_BACKEND_FAILED:
+        answer_backend(request->call, outcome->err);
+        break;
+    case OUTCOME_OVERLOADED:
+        answer_overloaded(request->call);
+        break;
+    case OUTCOME_STOPPING:
+        answer_stopping(request->call);
+        break;
+    case OUTCOME_DROPPED:
+        answer_dropped(request->call);
+        break;
+    }
+}
+
+/* --- the service functions, on a poller's thread --- */
+
+static struct request *request_of(enum request_kind kind, ProtobufCClosure closure, void *closure_data,
+                                  int64_t coupon_id, int64_t user_id) {
+    struct rpc_call *call = rpc_call_of(closure_data);
+    struct request *request = rpc_call_alloc(call, sizeof *request);
+    *request = (struct request){
+        .kind = kind,
+        .call = call,
+        .closure = closure,
+        .answer = answer,
+        .coupon_id = coupon_id,
+        .user_id = user_id,
+    };
+    return request;
+}
+
+/* A caller that is bound to a user acts for nobody else. True where it would; the call has then been answered. */
+static bool refuse_other_user(struct rpc_call *call, int64_t user_id) {
+    int64_t subject = rpc_call_subject(call);
+    bool is_other = subject && subject != user_id;
+    if (is_other)
+        answer_permission(call, RPC_PERMISSION_DENIED, "user_id is not the user that this token stands for");
+    return is_other;
+}
+
+/* True where the request may not go on; the call has then been answered. */
+static bool refuse_bad(const struct bad_fields *bad, const struct request *request) {
+    return bad_fields_answer(bad, request->call) || refuse_other_user(request->call, request->user_id);
+}
+
+static void check_ids(struct bad_fields *bad, const struct request *request) {
+    bad_fields_check(bad, request->coupon_id > 0, "coupon_id", "must be positive");
+    bad_fields_check(bad, request->user_id > 0, "user_id", "must be positive");
+}
+
+static const char *traceparent_of(struct rpc_call *call) {
+    size_t len;
+    const char *value = rpc_call_metadata(call, "traceparent", &len);
+    if (!value || !traceparent_is_fine(value, len))
+        return NULL;
+    char *copy = rpc_call_alloc(call, len + 1);
+    memcpy(copy, value, len);
+    return copy;
+}
+
+#define CLOSURE(closure) ((ProtobufCClosure)(void (*)(void))(closure))
+
+static struct coupon_service *service_of(Coupon__V1__CouponService_Service *base) {
+    return (struct coupon_service *)base;
+}
+
+static void request_publish(Coupon__V1__CouponService_Service *base, const Coupon__V1__RequestPublishRequest *input,
+                            Coupon__V1__RequestPublishResponse_Closure closure, void *closure_data) {
+    struct request *request =
+        request_of(REQUEST_PUBLISH, CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
+    struct bad_fields bad = {0};
+    check_ids(&bad, request);
+    size_t len = strlen(input->request_id);
+    bad_fields_check(&bad, len >= 1 && len <= REQUEST_ID_MAX, "request_id",
+                     "must have 1 to 128 bytes, the same on every retry of one request");
+    if (refuse_bad(&bad, request))
+        return;
+    request->request_id = input->request_id;
+    request->traceparent = traceparent_of(request->call);
+    if (!gate_push(service_of(base)->gate, request))
+        request_refuse_overloaded(request);
+}
+
+static void get_status(Coupon__V1__CouponService_Service *base, const Coupon__V1__GetStatusRequest *input,
+                       Coupon__V1__GetStatusResponse_Closure closure, void *closure_data) {
+    struct request *request =
+        request_of(REQUEST_GET_STATUS, CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
+    struct bad_fields bad = {0};
+    check_ids(&bad, request);
+    if (!refuse_bad(&bad, request) && !status_push(service_of(base)->status, request))
+        request_refuse_overloaded(request);
+}
+
+static void watch_status(Coupon__V1__CouponService_Service *base, const Coupon__V1__WatchStatusRequest *input,
+                         Coupon__V1__WatchStatusResponse_Closure closure, void *closure_data) {
+    struct request *request =
+        request_of(REQUEST_WATCH_STATUS, CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
+    struct bad_fields bad = {0};
+    check_ids(&bad, request);
+    if (!refuse_bad(&bad, request))
+        watch_add(service_of(base)->watch, request);
+}
+
+static void list_user_coupons(Coupon__V1__CouponService_Service *base, const Coupon__V1__ListUserCouponsRequest *input,
+                              Coupon__V1__ListUserCouponsResponse_Closure closure, void *closure_data) {
+    struct request *request =
+        request_of(REQUEST_LIST_USER_COUPONS, CLOSURE(closure), closure_data, 0, input->user_id);
+    struct bad_fields bad = {0};
+    bad_fields_check(&bad, request->user_id > 0, "user_id", "must be positive");
+    page_read(&bad, input->page_size, input->page_token, &request->page_size, &request->page_after);
+    if (!refuse_bad(&bad, request) && !status_push(service_of(base)->status, request))
+        request_refuse_overloaded(request);
+}
+
+bool coupon_service_start(struct context *context, ProtobufCService **ret_service, struct err *err) {
+    static const Coupon__V1__CouponService_Service base = COUPON__V1__COUPON_SERVICE__INIT();
+    (void)err;
+    struct coupon_service *service = memory_new(1, sizeof *service);
+    service->base = base;
+    service->base.request_publish = request_publish;
+    service->base.get_status = get_status;
+    service->base.watch_status = watch_status;
+    service->base.list_user_coupons = list_user_coupons;
+    service->gate = context->gate;
+    service->status = context->status;
+    service->watch = context->watch;
+    *ret_service = &service->base.base;
+    return true;
+}
+
+void coupon_service_stop(ProtobufCService *service) {
+    free(service);
+}

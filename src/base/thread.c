@@ -1,0 +1,15 @@
+#include "base/thread.h"
+
+#include <string.h>
+
+bool thread_start(const char *name, void *(*run)(void *arg), void *arg, pthread_t *ret_thread, struct err *err) {
+    pthread_t thread;
+    int why = pthread_create(&thread, NULL, run, arg);
+    if (why != 0)
+        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "thread %s can't be started: %s", name, strerror(why));
+    char short_name[16] = "";
+    strncpy(short_name, name, sizeof short_name - 1);
+    pthread_setname_np(thread, short_name);
+    *ret_thread = thread;
+    return true;
+}
