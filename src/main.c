@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "api/reason_help.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/config.h"
@@ -38,6 +39,7 @@ static void print_help(FILE *out) {
           "  --set KEY=VALUE    override one setting; may be repeated\n"
           "  --check-config     check the settings, say what is wrong, and exit\n"
           "  --settings FORMAT  print the settings as text, markdown, ini (an example file) or man, and exit\n"
+          "  --reasons FORMAT   print the reasons of refusals as markdown, and exit\n"
           "  --version          print the version, and exit\n"
           "  --help             print this, and exit\n\n"
           "SIGTERM and SIGINT stop it gracefully; a second one at once.\n\n"
@@ -63,14 +65,24 @@ static int print_settings(const char *format_name) {
     return 0;
 }
 
+static int print_reasons(const char *format_name) {
+    if (strcmp(format_name, "markdown") != 0) {
+        fprintf(stderr, "couponsd: --reasons %s: give markdown\n", format_name);
+        return EXIT_USAGE;
+    }
+    reason_help_markdown(stdout);
+    return 0;
+}
+
 /* Reads the command line. Returns -1 to go on and serve, else the exit code. */
 static int read_command_line(int argc, char **argv, struct config *config) {
-    enum { OPT_CONFIG = 1, OPT_SET, OPT_CHECK, OPT_SETTINGS, OPT_VERSION, OPT_HELP };
+    enum { OPT_CONFIG = 1, OPT_SET, OPT_CHECK, OPT_SETTINGS, OPT_REASONS, OPT_VERSION, OPT_HELP };
     static const struct option options[] = {
         {"config", required_argument, NULL, OPT_CONFIG},
         {"set", required_argument, NULL, OPT_SET},
         {"check-config", no_argument, NULL, OPT_CHECK},
         {"settings", required_argument, NULL, OPT_SETTINGS},
+        {"reasons", required_argument, NULL, OPT_REASONS},
         {"version", no_argument, NULL, OPT_VERSION},
         {"help", no_argument, NULL, OPT_HELP},
         {0},
@@ -94,6 +106,9 @@ static int read_command_line(int argc, char **argv, struct config *config) {
             break;
         case OPT_SETTINGS:
             result = print_settings(optarg);
+            break;
+        case OPT_REASONS:
+            result = print_reasons(optarg);
             break;
         case OPT_VERSION:
             puts("couponsd " COUPONSD_VERSION);

@@ -7,6 +7,7 @@
 
 #include "base/strbuf.h"
 #include "ctl.h"
+#include "model/reason.h"
 #include "output.h"
 
 #define RETRY_MS_MAX   200 /* whoever kills servers wants to see soon that they are back */
@@ -31,30 +32,17 @@ int64_t failure_retry_ms(const struct coupons_failure *failure, int attempt) {
 
 /* --- saying it --- */
 
-/* What to do about it, by reason, or by code where there is no reason. */
-static const struct {
-    const char *name, *hint;
-} hints[] = {
-    {"SOLD_OUT", "couponctl add ID N adds to its quantity"},
-    {"PAUSED", "couponctl resume ID opens it again"},
-    {"NOT_OPEN", "wait until open_time"},
-    {"CLOSED", "a closed coupon is never opened again: create another"},
-    {"EXPIRED", "an expired coupon is never opened again: create another"},
-    {"ALREADY_REQUESTED", "couponctl status COUPON USER tells where that request stands"},
-    {"COUPON_NOT_FOUND", "couponctl list shows those that exist"},
-    {"REQUEST_NOT_FOUND", "couponctl request COUPON USER asks for it"},
-    {"OVERLOADED", "try again, or let request --retry do it"},
-    {"BACKEND_UNAVAILABLE", "couponsd runs, but a server behind it does not answer: its log and /readyz tell more"},
-    {"UNAVAILABLE", "is couponsd running there? --server HOST:PORT or COUPONCTL_SERVER says where"},
-    {"DEADLINE_EXCEEDED", "--timeout MS waits longer"},
-    {"UNIMPLEMENTED", "is it couponsd that listens there, and of this version?"},
-};
-
-static const char *hint_for(const char *name) {
-    for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++)
-        if (strcmp(hints[i].name, name) == 0)
-            return hints[i].hint;
-    return NULL;
+/* What a person can do about it: by reason, or by code where couponsd gave no reason. */
+static const char *hint_for(const struct coupons_failure *failure) {
+    static const char *const by_code[RPC_CODES] = {
+        [RPC_UNAVAILABLE] = "is couponsd running there? --server HOST:PORT or COUPONCTL_SERVER says where",
+        [RPC_DEADLINE_EXCEEDED] = "--timeout MS waits longer",
+        [RPC_UNIMPLEMENTED] = "is it couponsd that listens there, and of this version?",
+    };
+    enum reason reason = reason_named(failure->reason);
+    if (reason != REASON_NONE)
+        return reason_info(reason)->hint;
+    return !*failure->reason && failure->code >= 0 && failure->code < RPC_CODES ? by_code[failure->code] : NULL;
 }
 
 /* Whether a request may have been accepted although the call failed. */
@@ -84,7 +72,7 @@ static void print_people(const struct coupons_failure *failure, const char *serv
         strbuf_printf(&out, "  %s = %s\n", failure->metadata[i].name, failure->metadata[i].text);
     if (failure->retry_after_ms >= 0)
         strbuf_printf(&out, "  try again after %lld ms\n", (long long)failure->retry_after_ms);
-    const char *hint = hint_for(coupons_failure_name(failure));
+    const char *hint = hint_for(failure);
     if (hint)
         strbuf_printf(&out, "  %s\n", hint);
     if (request_id && is_unknown(failure))

@@ -343,10 +343,10 @@ bool access_allow(void *arg, struct rpc_call *call, const char *service, const c
     }
     read_names(access, call, &identity);
     if (identity.is_wrong || !identity.is_proven) {
-        answer_permission(call, RPC_UNAUTHENTICATED,
-                          identity.is_wrong ? "these credentials are not known here"
-                                            : "credentials are missing: send authorization: Bearer TOKEN, or come "
-                                              "with a client certificate");
+        answer_unauthenticated(call, identity.is_wrong
+                                         ? "these credentials are not known here"
+                                         : "credentials are missing: send authorization: Bearer TOKEN, or come "
+                                           "with a client certificate");
         return false;
     }
     if (identity.key)
@@ -354,7 +354,7 @@ bool access_allow(void *arg, struct rpc_call *call, const char *service, const c
     /* A method that does not exist is told so, to whoever may call any. */
     unsigned wanted = *service ? roles_for(service, method) : ROLE_ANY;
     if (!(identity.roles & wanted)) {
-        answer_permission(call, RPC_PERMISSION_DENIED, "no role of this caller may call this method");
+        answer_reason(call, REASON_PERMISSION, "no role of this caller may call this method");
         return false;
     }
     rpc_call_set_subject(call, identity.subject);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "flow/counters.h"
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
@@ -14,23 +15,56 @@
 #define DOMAIN       "coupon.v1"
 #define MAX_METADATA 4
 #define MAX_DETAILS  3
+#define MESSAGE_MAX  128 /* of the table's texts with their metadata filled in */
 
 /* An error while it is put together. All strings outlive the answer. */
 struct answer {
+    enum reason reason;
     int code;
-    const char *reason, *message;
+    const char *message;
     const char *key[MAX_METADATA], *value[MAX_METADATA];
     size_t n_metadata;
-    bool retry;
     const struct bad_field *bad;
     size_t n_bad;
 };
 
+static struct answer answer_of(enum reason reason) {
+    const struct reason_info *info = reason_info(reason);
+    return (struct answer){.reason = reason, .code = info->code, .message = info->text};
+}
+
 static void with(struct answer *answer, const char *key, const char *value) {
     if (answer->n_metadata == MAX_METADATA)
-        abort();
+        abort(); /* a defect: MAX_METADATA is too small for an answer of this file */
     answer->key[answer->n_metadata] = key;
     answer->value[answer->n_metadata++] = value;
+}
+
+/* The value of the metadatum whose name is the `len` bytes at `key`. */
+static const char *value_of(const struct answer *answer, const char *key, size_t len) {
+    for (size_t i = 0; i < answer->n_metadata; i++)
+        if (strlen(answer->key[i]) == len && memcmp(answer->key[i], key, len) == 0)
+            return answer->value[i];
+    return "";
+}
+
+/* Writes the message to `room` with each {NAME} replaced by the metadatum of that name, and makes it the answer's. */
+static void fill_in(struct answer *answer, char room[static MESSAGE_MAX]) {
+    size_t used = 0;
+    const char *at = answer->message;
+    while (*at && used < MESSAGE_MAX - 1) {
+        const char *end = *at == '{' ? strchr(at, '}') : NULL;
+        if (end) {
+            int wrote = snprintf(room + used, MESSAGE_MAX - used, "%s",
+                                 value_of(answer, at + 1, (size_t)(end - at - 1)));
+            used += (size_t)wrote;
+            at = end + 1;
+        } else {
+            room[used++] = *at++;
+        }
+    }
+    room[used < MESSAGE_MAX ? used : MESSAGE_MAX - 1] = '\0';
+    answer->message = room;
 }
 
 /* A message packed into an Any; the caller frees any->value.data. */
@@ -38,9 +72,7 @@ static void pack_any(Google__Protobuf__Any *any, char *type_url, const ProtobufC
     google__protobuf__any__init(any);
     any->type_url = type_url;
     any->value.len = protobuf_c_message_get_packed_size(message);
-    any->value.data = malloc(any->value.len + 1);
-    if (!any->value.data)
-        abort();
+    any->value.data = memory_new(any->value.len + 1, 1);
     protobuf_c_message_pack(message, any->value.data);
 }
 
@@ -53,7 +85,7 @@ static void pack_error_info(Google__Protobuf__Any *any, const struct answer *ans
     static char url[] = "type.googleapis.com/google.rpc.ErrorInfo";
     Google__Rpc__ErrorInfo__MetadataEntry entries[MAX_METADATA], *pointers[MAX_METADATA];
     Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
-    info.reason = mutable(answer->reason);
+    info.reason = mutable(reason_info(answer->reason)->name);
     info.domain = mutable(DOMAIN);
     for (size_t i = 0; i < answer->n_metadata; i++) {
         google__rpc__error_info__metadata_entry__init(&entries[i]);
@@ -66,12 +98,12 @@ static void pack_error_info(Google__Protobuf__Any *any, const struct answer *ans
     pack_any(any, url, &info.base);
 }
 
-static void pack_retry_info(Google__Protobuf__Any *any) {
+static void pack_retry_info(Google__Protobuf__Any *any, int64_t delay_ms) {
     static char url[] = "type.googleapis.com/google.rpc.RetryInfo";
     Google__Protobuf__Duration delay = GOOGLE__PROTOBUF__DURATION__INIT;
     Google__Rpc__RetryInfo info = GOOGLE__RPC__RETRY_INFO__INIT;
-    delay.seconds = ANSWER_RETRY_MS / 1000;
-    delay.nanos = ANSWER_RETRY_MS % 1000 * 1000000;
+    delay.seconds = delay_ms / 1000;
+    delay.nanos = (int32_t)(delay_ms % 1000) * 1000000;
     info.retry_delay = &delay;
     pack_any(any, url, &info.base);
 }
@@ -79,10 +111,8 @@ static void pack_retry_info(Google__Protobuf__Any *any) {
 static void pack_bad_request(Google__Protobuf__Any *any, const struct answer *answer) {
     static char url[] = "type.googleapis.com/google.rpc.BadRequest";
     Google__Rpc__BadRequest bad = GOOGLE__RPC__BAD_REQUEST__INIT;
-    Google__Rpc__BadRequest__FieldViolation *violations = calloc(answer->n_bad, sizeof *violations);
-    Google__Rpc__BadRequest__FieldViolation **pointers = calloc(answer->n_bad, sizeof *pointers);
-    if (!violations || !pointers)
-        abort();
+    Google__Rpc__BadRequest__FieldViolation *violations = memory_new(answer->n_bad, sizeof *violations);
+    Google__Rpc__BadRequest__FieldViolation **pointers = memory_new(answer->n_bad, sizeof *pointers);
     for (size_t i = 0; i < answer->n_bad; i++) {
         google__rpc__bad_request__field_violation__init(&violations[i]);
         violations[i].field = mutable(answer->bad[i].field);
@@ -101,8 +131,8 @@ static uint8_t *pack_status(const struct answer *answer, size_t *ret_len) {
     Google__Protobuf__Any details[MAX_DETAILS], *pointers[MAX_DETAILS];
     size_t n = 0;
     pack_error_info(&details[n++], answer);
-    if (answer->retry)
-        pack_retry_info(&details[n++]);
+    if (reason_is_retriable(answer->reason))
+        pack_retry_info(&details[n++], reason_info(answer->reason)->retry_after_ms);
     if (answer->n_bad)
         pack_bad_request(&details[n++], answer);
     for (size_t i = 0; i < n; i++)
@@ -113,9 +143,7 @@ static uint8_t *pack_status(const struct answer *answer, size_t *ret_len) {
     status.n_details = n;
     status.details = pointers;
     *ret_len = google__rpc__status__get_packed_size(&status);
-    uint8_t *bytes = malloc(*ret_len);
-    if (!bytes)
-        abort();
+    uint8_t *bytes = memory_new(*ret_len, 1);
     google__rpc__status__pack(&status, bytes);
     for (size_t i = 0; i < n; i++)
         free(details[i].value.data);
@@ -140,39 +168,24 @@ struct refused {
     int64_t coupon_id, open_us;
     enum refusal refusal; /* REFUSAL_NONE: free */
     struct answer answer;
-    char id[24], message[80], open_time[28];
+    char id[24], message[MESSAGE_MAX], open_time[28];
     uint8_t bytes[320];
     size_t len;
 };
 
 static void pack_refusal(struct refused *refused, int64_t coupon_id, enum refusal refusal, int64_t open_us) {
-    static const struct {
-        const char *reason, *before_id, *after_id;
-    } texts[] = {
-        [REFUSAL_COUPON_NOT_FOUND] = {"COUPON_NOT_FOUND", "there is no coupon ", ""},
-        [REFUSAL_SOLD_OUT] = {"SOLD_OUT", "coupon ", " is sold out"},
-        [REFUSAL_NOT_OPEN] = {"NOT_OPEN", "coupon ", " has not opened yet"},
-        [REFUSAL_PAUSED] = {"PAUSED", "coupon ", " is paused"},
-        [REFUSAL_CLOSED] = {"CLOSED", "coupon ", " is closed"},
-        [REFUSAL_EXPIRED] = {"EXPIRED", "coupon ", " has expired"},
-    };
     refused->coupon_id = coupon_id;
     refused->refusal = refusal;
     refused->open_us = open_us;
     snprintf(refused->id, sizeof refused->id, "%" PRId64, coupon_id);
-    snprintf(refused->message, sizeof refused->message, "%s%" PRId64 "%s", texts[refusal].before_id, coupon_id,
-             texts[refusal].after_id);
-    refused->answer = (struct answer){
-        .code = refusal == REFUSAL_COUPON_NOT_FOUND ? RPC_NOT_FOUND : RPC_FAILED_PRECONDITION,
-        .reason = texts[refusal].reason,
-        .message = refused->message,
-    };
+    refused->answer = answer_of(reason_of_refusal(refusal));
     with(&refused->answer, "coupon_id", refused->id);
     if (refusal == REFUSAL_NOT_OPEN && open_us != TIME_OPEN_START)
         with(&refused->answer, "open_time", clock_format(open_us, refused->open_time));
+    fill_in(&refused->answer, refused->message);
     uint8_t *bytes = pack_status(&refused->answer, &refused->len);
     if (refused->len > sizeof refused->bytes)
-        abort();
+        abort(); /* a defect: an id and a time have a greatest length */
     memcpy(refused->bytes, bytes, refused->len);
     free(bytes);
 }
@@ -194,11 +207,7 @@ void answer_already_requested(struct rpc_call *call, const struct request_status
     char ticket[24], id[24];
     snprintf(ticket, sizeof ticket, "%" PRId64, row->ticket);
     snprintf(id, sizeof id, "%" PRId64, row->coupon_id);
-    struct answer answer = {
-        .code = RPC_ALREADY_EXISTS,
-        .reason = "ALREADY_REQUESTED",
-        .message = "this user has requested this coupon before, with another request_id",
-    };
+    struct answer answer = answer_of(REASON_ALREADY_REQUESTED);
     with(&answer, "coupon_id", id);
     with(&answer, "ticket", ticket);
     with(&answer, "state", state_name(row));
@@ -209,11 +218,7 @@ void answer_request_not_found(struct rpc_call *call, int64_t coupon_id, int64_t 
     char coupon[24], user[24];
     snprintf(coupon, sizeof coupon, "%" PRId64, coupon_id);
     snprintf(user, sizeof user, "%" PRId64, user_id);
-    struct answer answer = {
-        .code = RPC_NOT_FOUND,
-        .reason = "REQUEST_NOT_FOUND",
-        .message = "this user has no accepted request for this coupon",
-    };
+    struct answer answer = answer_of(REASON_REQUEST_NOT_FOUND);
     with(&answer, "coupon_id", coupon);
     with(&answer, "user_id", user);
     send(call, &answer);
@@ -222,77 +227,69 @@ void answer_request_not_found(struct rpc_call *call, int64_t coupon_id, int64_t 
 void answer_coupon_exists(struct rpc_call *call, int64_t coupon_id) {
     char id[24];
     snprintf(id, sizeof id, "%" PRId64, coupon_id);
-    struct answer answer = {
-        .code = RPC_ALREADY_EXISTS,
-        .reason = "COUPON_EXISTS",
-        .message = "a coupon with this id exists: choose another id, or 0 to get a free one",
-    };
+    struct answer answer = answer_of(REASON_COUPON_EXISTS);
     with(&answer, "coupon_id", id);
     send(call, &answer);
 }
 
-void answer_with_reason(struct rpc_call *call, int code, const char *reason, const char *message) {
-    send(call, &(struct answer){.code = code, .reason = reason, .message = message});
+void answer_reason(struct rpc_call *call, enum reason reason, const char *message) {
+    struct answer answer = answer_of(reason);
+    if (message)
+        answer.message = message;
+    send(call, &answer);
 }
 
-void answer_permission(struct rpc_call *call, int code, const char *message) {
-    answer_with_reason(call, code, "PERMISSION", message);
+void answer_unauthenticated(struct rpc_call *call, const char *message) {
+    struct answer answer = answer_of(REASON_PERMISSION);
+    answer.code = reason_info(REASON_PERMISSION)->other_code;
+    answer.message = message;
+    send(call, &answer);
 }
 
-/* Always the same, and given most when there is least time: packed once. */
-static const struct answer overloaded = {
-    .code = RPC_RESOURCE_EXHAUSTED,
-    .reason = "OVERLOADED",
-    .message = "more requests are waiting than this server takes: try again later",
-    .retry = true,
-};
+/* OVERLOADED is always the same, and is sent most when there is least time: it is packed once. */
+static struct answer overloaded;
 static uint8_t overloaded_bytes[256];
 static size_t overloaded_len;
 
 static void pack_overloaded(void) {
+    overloaded = answer_of(REASON_OVERLOADED);
     uint8_t *bytes = pack_status(&overloaded, &overloaded_len);
     if (overloaded_len > sizeof overloaded_bytes)
-        abort();
+        abort(); /* a defect: its text is a constant */
     memcpy(overloaded_bytes, bytes, overloaded_len);
     free(bytes);
 }
 
 void answer_overloaded(struct rpc_call *call) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    rpc_call_retry_after(call, ANSWER_RETRY_MS);
+    rpc_call_retry_after(call, reason_info(REASON_OVERLOADED)->retry_after_ms);
     pthread_once(&once, pack_overloaded);
     fail(call, &overloaded, overloaded_bytes, overloaded_len);
 }
 
 void answer_backend(struct rpc_call *call, const struct err *err) {
-    struct answer answer = {.code = RPC_UNAVAILABLE, .reason = "BACKEND_UNAVAILABLE", .retry = true};
-    char message[96];
-    if (err->retriable) {
-        snprintf(message, sizeof message, "%s can't be reached: try again", backend_name(err->backend));
-        with(&answer, "backend", backend_name(err->backend));
-    } else {
-        /* What exactly went wrong is the log's business, not the caller's. */
-        answer = (struct answer){.code = RPC_INTERNAL, .reason = "INTERNAL"};
+    char message[MESSAGE_MAX];
+    if (!err->retriable) {
+        /* The log says what went wrong; the client is only told where. */
         snprintf(message, sizeof message, "%s refused the operation", backend_name(err->backend));
+        answer_reason(call, REASON_INTERNAL, message);
+        return;
     }
-    answer.message = message;
+    struct answer answer = answer_of(REASON_BACKEND_UNAVAILABLE);
+    with(&answer, "backend", backend_name(err->backend));
+    fill_in(&answer, message);
     send(call, &answer);
 }
 
 void answer_stopping(struct rpc_call *call) {
-    send(call, &(struct answer){
-                   .code = RPC_UNAVAILABLE,
-                   .reason = "STOPPING",
-                   .message = "the server stops: connect again",
-                   .retry = true,
-               });
+    answer_reason(call, REASON_STOPPING, NULL);
 }
 
 void answer_dropped(struct rpc_call *call) {
-    counters_refused("DROPPED");
-    bool late = clock_mono_us() >= rpc_call_deadline_us(call);
-    rpc_call_fail(call, &(struct rpc_status){.code = late ? RPC_DEADLINE_EXCEEDED : RPC_CANCELLED,
-                                             .message = "the client no longer waits"});
+    const struct reason_info *info = reason_info(REASON_DROPPED);
+    bool is_late = clock_mono_us() >= rpc_call_deadline_us(call);
+    counters_refused(REASON_DROPPED);
+    rpc_call_fail(call, &(struct rpc_status){.code = is_late ? info->other_code : info->code, .message = info->text});
 }
 
 void answer_bad_fields(struct rpc_call *call, const struct bad_field *bad, size_t n) {
@@ -303,9 +300,11 @@ void answer_bad_fields(struct rpc_call *call, const struct bad_field *bad, size_
             snprintf(message + used, sizeof message - used, "%s%s: %s", i ? "; " : "", bad[i].field, bad[i].problem);
         used += wrote > 0 ? (size_t)wrote : 0;
     }
-    send(call,
-         &(struct answer){
-             .code = RPC_INVALID_ARGUMENT, .reason = "INVALID_FIELD", .message = message, .bad = bad, .n_bad = n});
+    struct answer answer = answer_of(REASON_INVALID_FIELD);
+    answer.message = message;
+    answer.bad = bad;
+    answer.n_bad = n;
+    send(call, &answer);
 }
 
 void bad_fields_check(struct bad_fields *bad, bool ok, const char *field, const char *problem) {

@@ -11,9 +11,7 @@
 #include "rpc/server.h"
 #include "store/coupons.h"
 #include "model/coupon.h"
-
-/* The client's patience is a server's second wind. */
-#define ANSWER_RETRY_MS 1000
+#include "model/reason.h"
 
 /* SOLD_OUT, NOT_OPEN, PAUSED, CLOSED, EXPIRED, COUPON_NOT_FOUND. */
 void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon *coupon);
@@ -21,16 +19,16 @@ void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refus
 void answer_already_requested(struct rpc_call *call, const struct request_status *row);
 /* REQUEST_NOT_FOUND. */
 void answer_request_not_found(struct rpc_call *call, int64_t coupon_id, int64_t user_id);
-/* COUPON_EXISTS: an id that is taken; not in the contract's table, which may be added to. */
+/* COUPON_EXISTS. */
 void answer_coupon_exists(struct rpc_call *call, int64_t coupon_id);
-/* Any other refusal of an administrative call, with a reason of its own. */
-void answer_with_reason(struct rpc_call *call, int code, const char *reason, const char *message);
+/* A reason that comes without metadata. `message`: NULL is the table's text. */
+void answer_reason(struct rpc_call *call, enum reason reason, const char *message);
+/* PERMISSION with its other code: the client did not prove who it is. */
+void answer_unauthenticated(struct rpc_call *call, const char *message);
 /* OVERLOADED. */
 void answer_overloaded(struct rpc_call *call);
 /* BACKEND_UNAVAILABLE, or INTERNAL where no repeat will help. */
 void answer_backend(struct rpc_call *call, const struct err *err);
-/* PERMISSION: `code` is RPC_UNAUTHENTICATED or RPC_PERMISSION_DENIED. */
-void answer_permission(struct rpc_call *call, int code, const char *message);
 /* The server is going down: UNAVAILABLE, come back. */
 void answer_stopping(struct rpc_call *call);
 /* The client no longer waits. */

@@ -123,7 +123,7 @@ static bool refuse_other_user(struct rpc_call *call, int64_t user_id) {
     int64_t subject = rpc_call_subject(call);
     bool is_other = subject && subject != user_id;
     if (is_other)
-        answer_permission(call, RPC_PERMISSION_DENIED, "user_id is not the user that this token stands for");
+        answer_reason(call, REASON_PERMISSION, "user_id is not the user that this token stands for");
     return is_other;
 }
 

@@ -74,7 +74,7 @@ static void letter_message_init(struct letter_message *message, const struct dea
 }
 
 static void answer_not_found(struct letters_call *call) {
-    answer_with_reason(call->call, RPC_NOT_FOUND, "DEAD_LETTER_NOT_FOUND", "there is no dead letter of this id");
+    answer_reason(call->call, REASON_DEAD_LETTER_NOT_FOUND, NULL);
 }
 
 /* --- replaying --- */

@@ -181,8 +181,8 @@ static bool read_migration(struct topics *topics, Coupon__V1__Migration *ret, st
 
 /* --- the calls, on the stage's thread --- */
 
-static bool refuse(struct topics_call *call, int code, const char *reason, const char *message) {
-    answer_with_reason(call->call, code, reason, message);
+static bool refuse(struct topics_call *call, enum reason reason, const char *message) {
+    answer_reason(call->call, reason, message);
     return true;
 }
 
@@ -258,14 +258,14 @@ static bool perform_migrate(struct topics *topics, struct topics_call *call, str
     if (!differs && !make_version(topics, call->version, partitions, &differs, err)) {
         if (err->code != ERR_CONFLICT)
             return false;
-        return refuse(call, RPC_FAILED_PRECONDITION, "TOPIC_VERSIONS_FULL", err->text);
+        return refuse(call, REASON_TOPIC_VERSIONS_FULL, err->text);
     }
     if (differs) {
         snprintf(message, sizeof message,
                  "a topic of version %d exists with another number of partitions: choose another version, or leave "
                  "partitions out",
                  call->version);
-        return refuse(call, RPC_FAILED_PRECONDITION, "TOPIC_EXISTS", message);
+        return refuse(call, REASON_TOPIC_EXISTS, message);
     }
     if (!topics_set_target(topics->pg, call->version, err))
         return false;
@@ -329,7 +329,7 @@ static bool destroy(struct topics *topics, struct topics_call *call, const struc
 static bool refuse_lag(struct topics_call *call, const struct doomed *doomed) {
     char message[160];
     snprintf(message, sizeof message, "%" PRId64 " messages have not been consumed yet: wait for them", doomed->lag);
-    return refuse(call, RPC_FAILED_PRECONDITION, "TOPIC_NOT_DRAINED", message);
+    return refuse(call, REASON_TOPIC_NOT_DRAINED, message);
 }
 
 static bool perform_delete(struct topics *topics, struct topics_call *call, struct err *err) {
@@ -342,12 +342,12 @@ static bool perform_delete(struct topics *topics, struct topics_call *call, stru
         return false;
     const struct topic_version *version = find_version(versions, n, call->version);
     if (!version && doomed.n == 0)
-        return refuse(call, RPC_NOT_FOUND, "TOPIC_NOT_FOUND", "there are no topics of this version");
+        return refuse(call, REASON_TOPIC_NOT_FOUND, "there are no topics of this version");
     if (call->version == target.version)
-        return refuse(call, RPC_FAILED_PRECONDITION, "TOPIC_IN_USE",
+        return refuse(call, REASON_TOPIC_IN_USE,
                       "lanes publish to this version: migrate to another one first");
     if (version && version->lanes[STREAM_REQUESTED] + version->lanes[STREAM_PUBLISHED] > 0)
-        return refuse(call, RPC_FAILED_PRECONDITION, "TOPIC_IN_USE",
+        return refuse(call, REASON_TOPIC_IN_USE,
                       "some lanes still publish to this version: wait for the migration, or continue it");
     if (doomed.lag > 0)
         return refuse_lag(call, &doomed);
@@ -360,9 +360,9 @@ static bool perform_retire(struct topics *topics, struct topics_call *call, stru
     if (!coupon_is_done(topics, call->coupon_id, &why, err) || !find_doomed(topics, 1, call->coupon_id, &doomed, err))
         return false;
     if (doomed.n == 0)
-        return refuse(call, RPC_NOT_FOUND, "TOPIC_NOT_FOUND", "this coupon has no topics of its own");
+        return refuse(call, REASON_TOPIC_NOT_FOUND, "this coupon has no topics of its own");
     if (why)
-        return refuse(call, RPC_FAILED_PRECONDITION, "TOPIC_IN_USE", why);
+        return refuse(call, REASON_TOPIC_IN_USE, why);
     if (doomed.lag > 0)
         return refuse_lag(call, &doomed);
     return destroy(topics, call, &doomed, 0, &coupon__v1__retire_coupon_topics_response__descriptor, err);

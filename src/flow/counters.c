@@ -1,27 +1,8 @@
 #include "flow/counters.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/metrics.h"
-
-static const char *const reasons[] = {
-    "SOLD_OUT",
-    "NOT_OPEN",
-    "PAUSED",
-    "CLOSED",
-    "EXPIRED",
-    "ALREADY_REQUESTED",
-    "COUPON_NOT_FOUND",
-    "REQUEST_NOT_FOUND",
-    "INVALID_FIELD",
-    "OVERLOADED",
-    "BACKEND_UNAVAILABLE",
-    "COUPON_EXISTS",
-    "INTERNAL",
-    "DROPPED",
-};
-#define REASONS (sizeof reasons / sizeof reasons[0])
 
 static struct metric *accepted, *issued, *rejected, *dead_lettered, *refused[REASONS];
 
@@ -30,10 +11,10 @@ void counters_register(void) {
     issued = metrics_counter("couponsd_issued_total", "Coupons issued by this process.", "");
     rejected = metrics_counter("couponsd_rejected_total", "Accepted tickets that could not be issued.", "");
     dead_lettered = metrics_counter("couponsd_dead_letters_total", "Events put aside for people to look at.", "");
-    for (size_t i = 0; i < REASONS; i++) {
+    for (int reason = REASON_NONE + 1; reason < REASONS; reason++) {
         char labels[64];
-        snprintf(labels, sizeof labels, "reason=\"%s\"", reasons[i]);
-        refused[i] = metrics_counter("couponsd_refused_total", "Calls refused, by reason.", labels);
+        snprintf(labels, sizeof labels, "reason=\"%s\"", reason_info((enum reason)reason)->name);
+        refused[reason] = metrics_counter("couponsd_refused_total", "Calls refused, by reason.", labels);
     }
 }
 
@@ -58,8 +39,6 @@ void counters_dead_lettered(int64_t n) {
     add(dead_lettered, n);
 }
 
-void counters_refused(const char *reason) {
-    for (size_t i = 0; i < REASONS; i++)
-        if (strcmp(reasons[i], reason) == 0)
-            add(refused[i], 1);
+void counters_refused(enum reason reason) {
+    add(refused[reason], 1);
 }

@@ -3,10 +3,11 @@
 
 #include <stdint.h>
 
+#include "model/reason.h"
+
 void counters_register(void);
 void counters_accepted(int64_t n);
 void counters_issued(int64_t n);
 void counters_rejected(int64_t n);
 void counters_dead_lettered(int64_t n);
-/* `reason`: of the contract's table. */
-void counters_refused(const char *reason);
+void counters_refused(enum reason reason);

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# docs/reference/reasons.md must be what couponsd says of its reasons.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+diff <("${1:?usage: reasons_current.sh COUPONSD}" --reasons markdown) "$root/docs/reference/reasons.md" || {
+  echo "docs/reference/reasons.md is not current: build/release/couponsd --reasons markdown >docs/reference/reasons.md" >&2
+  exit 1
+}
