@@ -9,10 +9,9 @@ import tempfile
 import textwrap
 import unittest
 
+from tests.harness import BUILD, ROOT, SANITIZED
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.join(HERE, "..", "..")
-BUILD = os.environ["BUILD_DIR"]
-SANITIZED = os.environ.get("SANITIZER") in ("asan", "tsan")
 PATIENCE = 180 if SANITIZED else 60
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
 SERVICE = "weather.v1.WeatherService"

@@ -1,0 +1,188 @@
+"""The rules of the house: which folder may include which, how wide a function and how long a file may be, the license
+line, and the language. Reads sources only; needs no server and no build."""
+
+import ast
+import io
+import os
+import re
+import subprocess
+import tokenize
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# folder of src → the folders that it may include. Each may include itself. `.` is src/main.c and src/server.c.
+INCLUDES = {
+    "base": (),
+    "config": ("base",),
+    "model": ("base",),
+    "rpc": ("base", "edge"),
+    "edge": ("base",),
+    "http": ("base", "config"),
+    "store": ("base", "config", "model"),
+    "flow": ("base", "config", "model", "store", "rpc"),
+    "api": ("base", "config", "model", "store", "flow", "rpc"),
+    ".": ("base", "config", "model", "store", "flow", "api", "rpc", "edge", "http"),
+}
+PARAMETERS_MAX = 6
+# Functions whose parameters a library has set.
+CALLBACKS = {("src/http/http.c", "handle"): "MHD_AccessHandlerCallback"}
+LINES_MAX = 600  # of a file in src
+LICENSE = "SPDX-License-Identifier: Apache-2.0"
+LICENSE_LINES = 5  # it stands within the first lines
+LICENSED = re.compile(r"\.(c|h|py|sh|go|java|ts|mjs|proto|cmake)$|(^|/)(CMakeLists\.txt|Dockerfile)$|^(dev|\.ci/run)$"
+                      r"|^packaging/(postinst|prerm)$")
+# Files that others have written, and those that a program writes.
+FOREIGN = re.compile(r"^(generated|proto/g|tests/interop/proto)/|^proto/(google|grpc)/")
+
+# Sentences that the language rules forbid, by how they begin; and words.
+FORBIDDEN = {
+    "a relative clause or question word as the subject": re.compile(
+        r"(?:^|[.:;!] +)(?:Whoever|Whom|Whatever|Who|So many|So long|As many|That which) [^?]*$"),
+    "\"What is ... is\" as the subject": re.compile(
+        r"(?:^|[.:;!] +)What (?:is|was|has|comes|came|it|they|he|does|did) [^.?,;:]{1,70} (?:is|are|was|were|has|must|may|can|goes|stays) [^?]*$"),
+    "\"he\" for a program": re.compile(r"\b(?:[Hh]e|[Hh]im|[Hh]imself)\b"),
+}
+
+# What does not keep a rule yet, by how its name begins.
+PENDING = {
+    "includes": ("src/",),
+    "parameters": ("src/",),
+    "language": ("src/", "clients/", "tests/", "bench/", "proto/", "dev", "tools/", "docker/", "packaging/", "cmake/"),
+    "license": ("",),
+}
+
+
+def files(*patterns):
+    listed = subprocess.run(["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "-co", "--exclude-standard", "--",
+                             *patterns], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        raise unittest.SkipTest(f"needs the checkout, to know its files: {listed.stderr.strip()}")
+    return sorted(name for name in set(listed.stdout.split("\0")) - {""} if os.path.exists(os.path.join(ROOT, name)))
+
+
+def text_of(name):
+    with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+        return file.read()
+
+
+def folder_of(path):
+    return path.split("/")[0] if "/" in path else "."
+
+
+def without_comments(text):
+    """C, with comments, strings and preprocessor lines blanked. Line breaks stay."""
+    def blank(match):
+        return re.sub(r"[^\n]", " ", match.group())
+    text = re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', blank, text, flags=re.S)
+    return re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", blank, text, flags=re.M)
+
+
+def wide_functions(text):
+    """(line, name, number of parameters) of each definition in C that has too many."""
+    text = without_comments(text)
+    for match in re.finditer(r"^[A-Za-z_][^;{}()=]*?\b(\w+)\s*\(", text, re.M):
+        depth, commas, at = 1, 0, match.end()
+        while depth and at < len(text):
+            depth += {"(": 1, ")": -1}.get(text[at], 0)
+            commas += text[at] == "," and depth == 1
+            at += 1
+        if re.match(r"\s*(?:__attribute__\s*\(\(.*?\)\)\s*)?\{", text[at:]) and commas + 1 > PARAMETERS_MAX:
+            yield text.count("\n", 0, match.start(1)) + 1, match.group(1), commas + 1
+
+
+def comments(name, text):
+    """(line, text) of each comment; consecutive lines are one, so that a sentence is whole."""
+    found = []
+    if name.endswith((".c", ".h", ".proto", ".go", ".java", ".ts", ".mjs")):
+        for match in re.finditer(r'"(?:\\.|[^"\\\n])*"|/\*.*?\*/|(?://[^\n]*\n\s*)+', text, re.S):
+            if match.group()[0] == "/":
+                body = re.sub(r"(?m)^\s*(?:/\*+|\*+/|\*|///?)", " ", match.group()).removesuffix("*/")
+                found.append((text.count("\n", 0, match.start()) + 1, body))
+    elif name.endswith(".py"):
+        block = None
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT:
+                if block and block[1] == token.start[0] - 1:
+                    block[1], block[2] = token.start[0], block[2] + " " + token.string[1:]
+                else:
+                    block = [token.start[0], token.start[0], token.string[1:]]
+                    found.append(block)
+        found = [(block[0], block[2]) for block in found]
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+                found.append((node.body[0].lineno, ast.get_docstring(node)))
+    else:
+        for match in re.finditer(r"(?m)(?:^[ \t]*#[^\n]*\n)+|[^\n\S]#[ ][^\n]*", text):
+            found.append((text.count("\n", 0, match.start()) + 1, re.sub(r"(?m)^\s*#+", " ", match.group())))
+    return found
+
+
+def sentences(text):
+    """Paragraphs and items of lists apart, each on one line."""
+    for paragraph in re.split(r"\n\s*\n|\n\s+(?=[-*] |\w+ {3,})", text):
+        yield from re.split(r"(?<=[.!?])\s+", " ".join(paragraph.split()))
+
+
+class House(unittest.TestCase):
+    def assert_none(self, found, rule, key=None):
+        found = [one for one in found if not one.startswith(PENDING.get(key, ()))]
+        self.assertFalse(found, f"{rule}:\n  " + "\n  ".join(found))
+
+    def test_includes_go_downwards_only(self):
+        found = []
+        for name in files("src/*.c", "src/*.h"):
+            own = folder_of(name.removeprefix("src/"))
+            self.assertIn(own, INCLUDES, f"{name}: which folders may it include?")
+            for line, include in enumerate(text_of(name).splitlines(), 1):
+                match = re.match(r'#include "(\w+)/', include)
+                if match and match.group(1) in INCLUDES and match.group(1) not in (own, *INCLUDES[own]):
+                    found.append(f"{name}:{line} {include}")
+        self.assert_none(found, "a folder of src includes only what lies below it", "includes")
+
+    def test_no_function_has_more_than_six_parameters(self):
+        found = [f"{name}:{line} {function} has {count}"
+                 for name in files("src/*.c", "src/*.h", "clients/*.c", "clients/*.h", "bench/*.c", "bench/*.h")
+                 for line, function, count in wide_functions(text_of(name)) if (name, function) not in CALLBACKS]
+        self.assert_none(found, f"a function has at most {PARAMETERS_MAX} parameters", "parameters")
+
+    def test_the_count_of_parameters_finds_wide_functions_and_no_others(self):
+        wide = "static int f(int a, int b, int (*c)(int, int),\n    int d, int e, /* a, b */ int g, int h) {\n"
+        self.assertEqual(list(wide_functions(wide)), [(1, "f", 7)])
+        self.assertEqual(list(wide_functions(wide.replace(", int h", ""))), [])
+        self.assertEqual(list(wide_functions(wide.replace(" {", ";"))), [])
+
+    def test_a_file_of_src_is_one_thing(self):
+        found = [f"{name}: {lines} lines" for name in files("src/*.c", "src/*.h")
+                 if (lines := text_of(name).count("\n")) > LINES_MAX]
+        self.assert_none(found, f"a file has at most {LINES_MAX} lines")
+
+    def test_each_source_file_names_its_license(self):
+        found = [name for name in files() if LICENSED.search(name) and not FOREIGN.search(name)
+                 and LICENSE not in "\n".join(text_of(name).splitlines()[:LICENSE_LINES])]
+        self.assert_none(found, f"each source file says {LICENSE}", "license")
+
+    def test_comments_are_plain_english(self):
+        found = []
+        for name in files():
+            if LICENSED.search(name) and not FOREIGN.search(name) and name != "tests/house_test.py":
+                for line, comment in comments(name, text_of(name)):
+                    for sentence in sentences(comment):
+                        found += [f"{name}:{line} {what}: {sentence}" for what, pattern in FORBIDDEN.items()
+                                  if pattern.search(sentence)]
+        self.assert_none(found, "comments name their subject (CONTRIBUTING, Language)", "language")
+
+    def test_forbidden_sentences_are_found_and_others_are_not(self):
+        for bad in ("Whom guard.c does not want is not let in.", "So many calls at a time.",
+                    "What is expected is what is cheap.", "The server stops when he wants."):
+            self.assertTrue(any(pattern.search(bad) for pattern in FORBIDDEN.values()), bad)
+        for good in ("Clients that the guard has blocked are refused.", "What is left?", "The lane that owns it waits."):
+            self.assertFalse(any(pattern.search(good) for pattern in FORBIDDEN.values()), good)
+
+    def test_python_finds_its_modules_without_help(self):
+        found = [name for name in files("*.py") if name != "tests/house_test.py" and "sys.path" in text_of(name)]
+        self.assert_none(found, "tests and benches are modules of packages: python3 -m, and no change of the search path")
+
+
+if __name__ == "__main__":
+    unittest.main()
