@@ -43,6 +43,10 @@
 struct rpc_server;
 struct rpc_call;
 
+/* The most fields that one refusal names; the bridge finds no more than these. Whatever passes the fields on needs room
+ * for all of them. */
+#define RPC_BAD_FIELDS_MAX 16
+
 /* What one caller may do; 0: no limit. */
 struct rpc_caller_limits {
     double per_second; /* calls begun; a pause is made up for by no more than a second's worth at once */

@@ -147,7 +147,7 @@ static void add_path(const struct frame *frame, struct strbuf *path) {
 }
 
 static void add_bad(struct walk *walk, const struct frame *frame, const char *problem) {
-    if (walk->bad->n == BAD_FIELDS_MAX)
+    if (walk->bad->n == RPC_BAD_FIELDS_MAX)
         return;
     struct strbuf path = {0};
     add_path(frame, &path);

@@ -5,12 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/arena.h"
+#include "rpc/server.h"
 
-#define BAD_FIELDS_MAX 16 /* more of them are not told: enough for a person to mend a request */
 struct bad_fields {
     size_t n;
-    const char *names[BAD_FIELDS_MAX];
-    const char *problems[BAD_FIELDS_MAX];
+    const char *names[RPC_BAD_FIELDS_MAX];
+    const char *problems[RPC_BAD_FIELDS_MAX];
 };
 
 /* Walks the wire format of a message and fills *ret with its string fields that have a NUL or are not UTF-8; their

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -139,15 +140,42 @@ class Example(unittest.TestCase):
                          '{"city":"Bergen","celsius":8.5}{"city":"Quito","celsius":16}')
 
 
+SERVER_PACKAGES = ("rdkafka", "hiredis", "libpq", "libmicrohttpd", "inih", "criterion")
+
+
+def hide_server_packages(folder):
+    """An environment whose pkg-config does not know the packages that only the server needs."""
+    path = os.path.join(folder, "pkg-config")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(f"""#!/bin/sh
+for word; do
+  case $word in {"|".join(name + "*" for name in SERVER_PACKAGES)}) echo "$word is hidden" >&2; exit 1 ;; esac
+done
+exec {shutil.which("pkg-config")} "$@"
+""")
+    os.chmod(path, 0o755)
+    return {**os.environ, "PKG_CONFIG": path}
+
+
 class Outside(unittest.TestCase):
-    @unittest.skipIf(SANITIZED, "it is built without sanitizers, whoever asks")
-    def test_another_project_builds_the_bridge_as_its_own(self):
-        with tempfile.TemporaryDirectory() as build:
-            for command in (["cmake", "-G", "Ninja", "-S", os.path.join(HERE, "outside"), "-B", build],
-                            ["cmake", "--build", build]):
-                done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    @unittest.skipIf(SANITIZED, "the outside project is always built without sanitizers")
+    def test_another_project_builds_the_bridge_without_the_packages_of_the_server(self):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = hide_server_packages(folder)
+            build = os.path.join(folder, "build")
+
+            def run(*command):
+                return subprocess.run(["cmake", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                      env=environment)
+
+            configure = ["-G", "Ninja", "-S", os.path.join(HERE, "outside"), "-B"]
+            refused = run(*configure, os.path.join(folder, "server"), "-DCOUPONSD_SERVER=ON")
+            self.assertNotEqual(refused.returncode, 0, "the packages are not hidden")
+            self.assertIn("rdkafka", refused.stdout)
+            for arguments in ([*configure, build], ["--build", build]):
+                done = run(*arguments)
                 self.assertEqual(done.returncode, 0, done.stdout)
-            self.assertFalse(os.path.exists(os.path.join(build, "couponctl")), "nobody has asked for that")
+            self.assertFalse(os.path.exists(os.path.join(build, "couponctl")), "it builds more than the bridge")
             server, _ = start_server(os.path.join(build, "weather_server"))
             self.assertEqual(stop_server(server), (0, ""))
 

@@ -106,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         must(len <= BYTES_MAX);
         struct bad_fields bad = {0};
         bool is_well_formed = message_check(descriptor, bytes, len, &arena, &bad);
-        must(bad.n <= BAD_FIELDS_MAX);
+        must(bad.n <= RPC_BAD_FIELDS_MAX);
         /* Events are decoded without a check. */
         ProtobufCMessage *message = message_unpack(descriptor, &arena, bytes, len);
         if (message && is_well_formed && bad.n == 0) {
