@@ -34,6 +34,9 @@ void answer_stopping(struct rpc_call *call);
 /* The client no longer waits. */
 void answer_dropped(struct rpc_call *call);
 
+/* A stub's typed closure as protobuf-c's general one; both take a pointer to a message and the closure_data. */
+#define ANSWER_CLOSURE(closure) ((ProtobufCClosure)(void (*)(void))(closure))
+
 /* INVALID_FIELD with every bad field. */
 struct bad_field {
     const char *field, *problem;

@@ -6,16 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/page.h"
+#include "api/queued_call.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
-#include "api/answer.h"
 #include "model/event.h"
 #include "flow/gate/coupon_memory.h"
-#include "api/page.h"
-#include "flow/request.h"
-#include "flow/stage.h"
 #include "store/coupons.h"
 #include "store/flags.h"
 
@@ -34,24 +32,21 @@ struct admin {
     const struct kafka_options *kafka;
     struct kafka_admin *kafka_admin;
     struct coupon_memory *coupon_memory;
-    struct stage *stage;
+    struct call_queue *queue;
     struct pg *pg;
     struct flags *flags;
     struct arena arena;
 };
 
 struct admin_call {
-    struct rpc_call *call;
-    ProtobufCClosure closure;
+    struct queued_call queued; /* first: the queue hands back a pointer to it */
     const ProtobufCMessageDescriptor *response; /* where the answer is one coupon */
-    /* Does the work. False: Postgres failed, *err says how, and the call is not answered yet. */
-    bool (*perform)(struct admin *admin, struct admin_call *call, struct err *err);
     int64_t coupon_id, quantity;
     enum coupon_status status;
     const char *request_id;
     int32_t page_size;
     int64_t page_after;
-    struct coupon_detail detail; /* create */
+    struct coupon_detail detail; /* create: what was asked for */
 };
 
 /* --- answering --- */
@@ -80,7 +75,7 @@ static void answer_coupon(struct admin *admin, struct admin_call *call, const st
     Coupon__V1__GetCouponResponse response = COUPON__V1__GET_COUPON_RESPONSE__INIT;
     response.base.descriptor = call->response;
     response.coupon = &message.coupon;
-    call->closure(&response.base, call->call);
+    queued_call_answer(&call->queued, &response.base);
 }
 
 static bool answer_outcome(struct admin *admin, struct admin_call *call, enum coupon_outcome outcome,
@@ -90,20 +85,20 @@ static bool answer_outcome(struct admin *admin, struct admin_call *call, enum co
         answer_coupon(admin, call, detail, now_us);
         return true;
     case COUPON_MISSING:
-        answer_refusal(call->call, call->coupon_id, REFUSAL_COUPON_NOT_FOUND, NULL);
+        answer_refusal(call->queued.rpc, call->coupon_id, REFUSAL_COUPON_NOT_FOUND, NULL);
         return true;
     case COUPON_EXISTS:
-        answer_coupon_exists(call->call, detail->row.id);
+        answer_coupon_exists(call->queued.rpc, detail->row.id);
         return true;
     case COUPON_REQUEST_REUSED:
-        answer_bad_fields(call->call, &(struct bad_field){"request_id", "was used for another request: use a new one"},
+        answer_bad_fields(call->queued.rpc, &(struct bad_field){"request_id", "was used for another request: use a new one"},
                           1);
         return true;
     case COUPON_IS_CLOSED:
-        answer_refusal(call->call, call->coupon_id, REFUSAL_CLOSED, NULL);
+        answer_refusal(call->queued.rpc, call->coupon_id, REFUSAL_CLOSED, NULL);
         return true;
     case COUPON_IS_EXPIRED:
-        answer_refusal(call->call, call->coupon_id, REFUSAL_EXPIRED, NULL);
+        answer_refusal(call->queued.rpc, call->coupon_id, REFUSAL_EXPIRED, NULL);
         return true;
     case COUPON_FAILED:
         break;
@@ -150,29 +145,38 @@ static void create_topics(struct admin *admin, int64_t coupon_id) {
                  LOG_STR("then", "the relay tries again"));
 }
 
-static bool perform_create(struct admin *admin, struct admin_call *call, struct err *err) {
+static bool perform_create(void *service, void *queued, struct err *err) {
+    struct admin *admin = service;
+    struct admin_call *call = queued;
+    struct coupon_detail detail = call->detail; /* a repeat starts from what was asked for */
     enum coupon_outcome outcome =
-        coupon_create(admin->pg, &admin->arena, admin->lanes, call->request_id, &call->detail, err);
+        coupon_create(admin->pg, &admin->arena, admin->lanes, call->request_id, &detail, err);
     if (outcome == COUPON_OK && admin->coupon_partitions)
-        create_topics(admin, call->detail.row.id);
-    return finish_change(admin, call, outcome, &call->detail, err);
+        create_topics(admin, detail.row.id);
+    return finish_change(admin, call, outcome, &detail, err);
 }
 
-static bool perform_set_status(struct admin *admin, struct admin_call *call, struct err *err) {
+static bool perform_set_status(void *service, void *queued, struct err *err) {
+    struct admin *admin = service;
+    struct admin_call *call = queued;
     struct coupon_detail detail;
     enum coupon_outcome outcome =
         coupon_set_status(admin->pg, &admin->arena, admin->lanes, call->coupon_id, call->status, &detail, err);
     return finish_change(admin, call, outcome, &detail, err);
 }
 
-static bool perform_add(struct admin *admin, struct admin_call *call, struct err *err) {
+static bool perform_add(void *service, void *queued, struct err *err) {
+    struct admin *admin = service;
+    struct admin_call *call = queued;
     struct coupon_detail detail;
     enum coupon_outcome outcome = coupon_add_quantity(admin->pg, &admin->arena, admin->lanes, call->coupon_id,
                                                       call->quantity, call->request_id, &detail, err);
     return finish_change(admin, call, outcome, &detail, err);
 }
 
-static bool perform_get(struct admin *admin, struct admin_call *call, struct err *err) {
+static bool perform_get(void *service, void *queued, struct err *err) {
+    struct admin *admin = service;
+    struct admin_call *call = queued;
     struct coupon_detail detail;
     int64_t now_us;
     if (!coupon_now(admin->pg, &now_us, err))
@@ -181,7 +185,9 @@ static bool perform_get(struct admin *admin, struct admin_call *call, struct err
                           now_us);
 }
 
-static bool perform_list(struct admin *admin, struct admin_call *call, struct err *err) {
+static bool perform_list(void *service, void *queued, struct err *err) {
+    struct admin *admin = service;
+    struct admin_call *call = queued;
     size_t n, max = (size_t)call->page_size;
     int64_t now_us;
     /* One more than asked for tells whether there is another page. */
@@ -204,62 +210,35 @@ static bool perform_list(struct admin *admin, struct admin_call *call, struct er
     response.n_coupons = n;
     response.coupons = pointers;
     response.next_page_token = page_token(token, n ? details[n - 1].row.id : 0, more);
-    call->closure(&response.base, call->call);
+    queued_call_answer(&call->queued, &response.base);
     return true;
-}
-
-/* An interrupted change is tried once more from its beginning: a claimed request id, or the same status again, makes
- * that harmless. Without a request id a create or an addition must not be repeated: nobody knows what became of it. */
-static bool may_repeat(const struct admin_call *call) {
-    return (call->perform != perform_create && call->perform != perform_add) || *call->request_id;
-}
-
-static void run(void *arg, void **items, size_t n) {
-    struct admin *admin = arg;
-    for (size_t i = 0; i < n; i++) {
-        struct admin_call *call = items[i];
-        struct err err;
-        if (rpc_call_is_cancelled(call->call)) {
-            answer_dropped(call->call);
-            continue;
-        }
-        struct coupon_detail asked = call->detail;
-        pg_give_up_at(admin->pg, request_silence_of_us(call->call));
-        bool done = pg_connect(admin->pg, &err) && call->perform(admin, call, &err);
-        if (!done && err.retriable && may_repeat(call)) {
-            call->detail = asked;
-            done = pg_connect(admin->pg, &err) && call->perform(admin, call, &err);
-        }
-        if (!done) {
-            log_warn("admin.failed", LOG_ERR(&err));
-            answer_backend(call->call, &err);
-        }
-        arena_reset(&admin->arena);
-    }
 }
 
 /* --- the service functions, on a poller's thread --- */
 
+/* An interrupted change is tried once more from its beginning: a claimed request id, or the same status again, makes
+ * that harmless. Without a request id a create or an addition must not be repeated: nobody knows what became of it. */
+static bool may_repeat(const struct admin_call *call) {
+    return (call->queued.perform != perform_create && call->queued.perform != perform_add) || *call->request_id;
+}
+
 static struct admin_call *call_of(ProtobufCClosure closure, void *closure_data,
                                   const ProtobufCMessageDescriptor *response,
-                                  bool (*perform)(struct admin *admin, struct admin_call *call, struct err *err)) {
-    struct rpc_call *rpc = rpc_call_of(closure_data);
-    struct admin_call *call = rpc_call_alloc(rpc, sizeof *call);
-    *call = (struct admin_call){
-        .call = rpc, .closure = closure, .response = response, .perform = perform, .request_id = ""};
+                                  bool (*perform)(void *service, void *call, struct err *err)) {
+    struct admin_call *call = queued_call_new(closure_data, sizeof *call, closure, perform);
+    call->response = response;
+    call->request_id = "";
     return call;
 }
 
 static void enqueue(struct admin *admin, struct admin_call *call, const struct bad_fields *bad) {
-    if (!bad_fields_answer(bad, call->call) && !stage_push(admin->stage, call))
-        answer_overloaded(call->call);
+    call->queued.may_repeat = may_repeat(call);
+    queued_call_enqueue(&call->queued, admin->queue, bad);
 }
 
 static struct admin *admin_of(Coupon__V1__CouponAdminService_Service *base) {
     return (struct admin *)base;
 }
-
-#define CLOSURE(closure) ((ProtobufCClosure)(void (*)(void))(closure))
 
 static void read_time(struct bad_fields *bad, const Google__Protobuf__Timestamp *time, const char *field,
                       int64_t if_absent, int64_t *ret_us) {
@@ -298,7 +277,7 @@ static void check_request_id(struct bad_fields *bad, const char *request_id) {
 static void create_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__CreateCouponRequest *input,
                           Coupon__V1__CreateCouponResponse_Closure closure, void *closure_data) {
     struct admin_call *call =
-        call_of(CLOSURE(closure), closure_data, &coupon__v1__create_coupon_response__descriptor, perform_create);
+        call_of(ANSWER_CLOSURE(closure), closure_data, &coupon__v1__create_coupon_response__descriptor, perform_create);
     struct bad_fields bad = {0};
     call->request_id = input->request_id;
     check_request_id(&bad, input->request_id);
@@ -318,7 +297,7 @@ static void enqueue_by_id(struct admin *admin, struct admin_call *call, int64_t 
 static void get_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__GetCouponRequest *input,
                        Coupon__V1__GetCouponResponse_Closure closure, void *closure_data) {
     enqueue_by_id(admin_of(base),
-                  call_of(CLOSURE(closure), closure_data, &coupon__v1__get_coupon_response__descriptor, perform_get),
+                  call_of(ANSWER_CLOSURE(closure), closure_data, &coupon__v1__get_coupon_response__descriptor, perform_get),
                   input->coupon_id);
 }
 
@@ -331,26 +310,26 @@ static void set_status(struct admin *admin, ProtobufCClosure closure, void *clos
 
 static void pause_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__PauseCouponRequest *input,
                          Coupon__V1__PauseCouponResponse_Closure closure, void *closure_data) {
-    set_status(admin_of(base), CLOSURE(closure), closure_data, &coupon__v1__pause_coupon_response__descriptor,
+    set_status(admin_of(base), ANSWER_CLOSURE(closure), closure_data, &coupon__v1__pause_coupon_response__descriptor,
                input->coupon_id, COUPON_PAUSED);
 }
 
 static void resume_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__ResumeCouponRequest *input,
                           Coupon__V1__ResumeCouponResponse_Closure closure, void *closure_data) {
-    set_status(admin_of(base), CLOSURE(closure), closure_data, &coupon__v1__resume_coupon_response__descriptor,
+    set_status(admin_of(base), ANSWER_CLOSURE(closure), closure_data, &coupon__v1__resume_coupon_response__descriptor,
                input->coupon_id, COUPON_PUBLISHABLE);
 }
 
 static void close_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__CloseCouponRequest *input,
                          Coupon__V1__CloseCouponResponse_Closure closure, void *closure_data) {
-    set_status(admin_of(base), CLOSURE(closure), closure_data, &coupon__v1__close_coupon_response__descriptor,
+    set_status(admin_of(base), ANSWER_CLOSURE(closure), closure_data, &coupon__v1__close_coupon_response__descriptor,
                input->coupon_id, COUPON_CLOSED);
 }
 
 static void add_quantity(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__AddQuantityRequest *input,
                          Coupon__V1__AddQuantityResponse_Closure closure, void *closure_data) {
     struct admin_call *call =
-        call_of(CLOSURE(closure), closure_data, &coupon__v1__add_quantity_response__descriptor, perform_add);
+        call_of(ANSWER_CLOSURE(closure), closure_data, &coupon__v1__add_quantity_response__descriptor, perform_add);
     struct bad_fields bad = {0};
     call->coupon_id = input->coupon_id;
     call->quantity = input->quantity;
@@ -364,7 +343,7 @@ static void add_quantity(Coupon__V1__CouponAdminService_Service *base, const Cou
 
 static void list_coupons(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__ListCouponsRequest *input,
                          Coupon__V1__ListCouponsResponse_Closure closure, void *closure_data) {
-    struct admin_call *call = call_of(CLOSURE(closure), closure_data, NULL, perform_list);
+    struct admin_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, NULL, perform_list);
     struct bad_fields bad = {0};
     page_read(&bad, input->page_size, input->page_token, &call->page_size, &call->page_after);
     enqueue(admin_of(base), call, &bad);
@@ -391,8 +370,15 @@ bool coupon_admin_service_start(struct context *context, ProtobufCService **ret_
     admin->pg = pg_new(&context->cold);
     arena_init(&admin->arena, 64 * 1024);
     if (!flags_new(config->redis_url, config->redis_timeout_ms, &admin->flags, err) ||
-        !stage_start("admin", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 64}, run, admin,
-                     &admin->stage, err)) {
+        !call_queue_start(&(struct call_queue_options){.name = "admin",
+                                                       .failure_event = "admin.failed",
+                                                       .size = QUEUE_SIZE,
+                                                       .batch_max = 64,
+                                                       .bounds_silence = true,
+                                                       .service = admin,
+                                                       .pg = admin->pg,
+                                                       .arena = &admin->arena},
+                          &admin->queue, err)) {
         coupon_admin_service_stop(&admin->base.base);
         return false;
     }
@@ -404,7 +390,7 @@ void coupon_admin_service_stop(ProtobufCService *service) {
     struct admin *admin = (struct admin *)service;
     if (!admin)
         return;
-    stage_stop(admin->stage);
+    call_queue_stop(admin->queue);
     flags_free(admin->flags);
     pg_free(admin->pg);
     arena_deinit(&admin->arena);

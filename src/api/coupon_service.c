@@ -147,8 +147,6 @@ static const char *traceparent_of(struct rpc_call *call) {
     return copy;
 }
 
-#define CLOSURE(closure) ((ProtobufCClosure)(void (*)(void))(closure))
-
 static struct coupon_service *service_of(Coupon__V1__CouponService_Service *base) {
     return (struct coupon_service *)base;
 }
@@ -156,7 +154,7 @@ static struct coupon_service *service_of(Coupon__V1__CouponService_Service *base
 static void request_publish(Coupon__V1__CouponService_Service *base, const Coupon__V1__RequestPublishRequest *input,
                             Coupon__V1__RequestPublishResponse_Closure closure, void *closure_data) {
     struct request *request =
-        request_of(REQUEST_PUBLISH, CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
+        request_of(REQUEST_PUBLISH, ANSWER_CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
     struct bad_fields bad = {0};
     check_ids(&bad, request);
     size_t len = strlen(input->request_id);
@@ -173,7 +171,7 @@ static void request_publish(Coupon__V1__CouponService_Service *base, const Coupo
 static void get_status(Coupon__V1__CouponService_Service *base, const Coupon__V1__GetStatusRequest *input,
                        Coupon__V1__GetStatusResponse_Closure closure, void *closure_data) {
     struct request *request =
-        request_of(REQUEST_GET_STATUS, CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
+        request_of(REQUEST_GET_STATUS, ANSWER_CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
     struct bad_fields bad = {0};
     check_ids(&bad, request);
     if (!refuse_bad(&bad, request) && !status_push(service_of(base)->status, request))
@@ -183,7 +181,7 @@ static void get_status(Coupon__V1__CouponService_Service *base, const Coupon__V1
 static void watch_status(Coupon__V1__CouponService_Service *base, const Coupon__V1__WatchStatusRequest *input,
                          Coupon__V1__WatchStatusResponse_Closure closure, void *closure_data) {
     struct request *request =
-        request_of(REQUEST_WATCH_STATUS, CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
+        request_of(REQUEST_WATCH_STATUS, ANSWER_CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
     struct bad_fields bad = {0};
     check_ids(&bad, request);
     if (!refuse_bad(&bad, request))
@@ -193,7 +191,7 @@ static void watch_status(Coupon__V1__CouponService_Service *base, const Coupon__
 static void list_user_coupons(Coupon__V1__CouponService_Service *base, const Coupon__V1__ListUserCouponsRequest *input,
                               Coupon__V1__ListUserCouponsResponse_Closure closure, void *closure_data) {
     struct request *request =
-        request_of(REQUEST_LIST_USER_COUPONS, CLOSURE(closure), closure_data, 0, input->user_id);
+        request_of(REQUEST_LIST_USER_COUPONS, ANSWER_CLOSURE(closure), closure_data, 0, input->user_id);
     struct bad_fields bad = {0};
     bad_fields_check(&bad, request->user_id > 0, "user_id", "must be positive");
     page_read(&bad, input->page_size, input->page_token, &request->page_size, &request->page_after);

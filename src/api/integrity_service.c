@@ -1,17 +1,15 @@
-/* Calls are validated on the poller's thread and queued as a `struct verify_call`, which lives in its call's memory;
- * one thread with connections of its own performs them. */
+/* The queue (api/queued_call.h) has one thread and one connection; perform() runs on it. */
 #include "api/integrity_service.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "api/queued_call.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "api/answer.h"
 #include "flow/gate/coupon_memory.h"
-#include "flow/stage.h"
 #include "api/integrity_topics.h"
 #include "store/flags.h"
 #include "store/integrity.h"
@@ -35,7 +33,7 @@ struct verify {
     int lanes;
     int64_t stale_ms;
     bool has_own_topics;
-    struct stage *stage;
+    struct call_queue *queue;
     struct pg *pg;
     struct flags *flags;
     struct arena arena;
@@ -43,9 +41,8 @@ struct verify {
 };
 
 struct verify_call {
+    struct queued_call queued; /* first: the queue hands back a pointer to it */
     struct verify *verify;
-    struct rpc_call *call;
-    ProtobufCClosure closure;
     int64_t coupon_id;
     bool without_topics;
     int topics_timeout_ms;
@@ -167,7 +164,7 @@ static bool check_flag(struct verify *verify, const struct verify_call *call, st
 
 static bool is_over(void *arg) {
     struct verify_call *call = arg;
-    return atomic_load(&call->verify->stopping) || rpc_call_is_cancelled(call->call);
+    return atomic_load(&call->verify->stopping) || rpc_call_is_cancelled(call->queued.rpc);
 }
 
 static bool check_topics(struct verify *verify, struct verify_call *call, const struct integrity *has,
@@ -196,38 +193,24 @@ static bool check_topics(struct verify *verify, struct verify_call *call, const 
     return true;
 }
 
-static bool perform(struct verify *verify, struct verify_call *call, struct err *err) {
+static bool perform(void *service, void *queued, struct err *err) {
+    struct verify *verify = service;
+    struct verify_call *call = queued;
     struct checks checks = {.arena = &verify->arena};
     struct tickets wanted[STREAMS];
     struct integrity has;
-    if (!pg_connect(verify->pg, err) || !check_postgres(verify, call, &has, wanted, &checks, err) ||
-        !check_flag(verify, call, &checks, err) ||
-        (!call->without_topics && !check_topics(verify, call, &has, wanted, &checks, err)))
-        return false;
+    if (!check_postgres(verify, call, &has, wanted, &checks, err) || !check_flag(verify, call, &checks, err) ||
+        (!call->without_topics && !check_topics(verify, call, &has, wanted, &checks, err))) {
+        if (err->code != ERR_NOT_FOUND)
+            return false;
+        answer_refusal(call->queued.rpc, call->coupon_id, REFUSAL_COUPON_NOT_FOUND, NULL);
+        return true;
+    }
     Coupon__V1__VerifyCouponResponse response = COUPON__V1__VERIFY_COUPON_RESPONSE__INIT;
     response.n_checks = checks.n;
     response.checks = checks.items;
-    call->closure(&response.base, call->call);
+    queued_call_answer(&call->queued, &response.base);
     return true;
-}
-
-static void run(void *arg, void **items, size_t n) {
-    struct verify *verify = arg;
-    for (size_t i = 0; i < n; i++) {
-        struct verify_call *call = items[i];
-        struct err err;
-        if (rpc_call_is_cancelled(call->call)) {
-            answer_dropped(call->call);
-        } else if (!perform(verify, call, &err)) {
-            if (err.code == ERR_NOT_FOUND) {
-                answer_refusal(call->call, call->coupon_id, REFUSAL_COUPON_NOT_FOUND, NULL);
-            } else {
-                log_warn("verify.failed", LOG_INT("coupon_id", call->coupon_id), LOG_ERR(&err));
-                answer_backend(call->call, &err);
-            }
-        }
-        arena_reset(&verify->arena);
-    }
 }
 
 /* --- the service function, on a poller's thread --- */
@@ -236,22 +219,17 @@ static void service_verify_coupon(Coupon__V1__IntegrityService_Service *base,
                                   const Coupon__V1__VerifyCouponRequest *input,
                                   Coupon__V1__VerifyCouponResponse_Closure closure, void *closure_data) {
     struct verify *verify = (struct verify *)base;
-    struct rpc_call *rpc = rpc_call_of(closure_data);
-    struct verify_call *call = rpc_call_alloc(rpc, sizeof *call);
+    struct verify_call *call = queued_call_new(closure_data, sizeof *call, ANSWER_CLOSURE(closure), perform);
     struct bad_fields bad = {0};
-    *call = (struct verify_call){
-        .verify = verify,
-        .call = rpc,
-        .closure = (ProtobufCClosure)(void (*)(void))closure,
-        .coupon_id = input->coupon_id,
-        .without_topics = input->without_topics,
-        .topics_timeout_ms = input->topics_timeout_ms ? input->topics_timeout_ms : TOPICS_DEFAULT_MS,
-    };
+    call->queued.coupon_id = input->coupon_id;
+    call->verify = verify;
+    call->coupon_id = input->coupon_id;
+    call->without_topics = input->without_topics;
+    call->topics_timeout_ms = input->topics_timeout_ms ? input->topics_timeout_ms : TOPICS_DEFAULT_MS;
     bad_fields_check(&bad, input->coupon_id > 0, "coupon_id", "must be positive");
     bad_fields_check(&bad, input->topics_timeout_ms >= 0 && input->topics_timeout_ms <= TOPICS_MAX_MS,
                      "topics_timeout_ms", "must be from 1 to 600000, or 0 for 5000");
-    if (!bad_fields_answer(&bad, rpc) && !stage_push(verify->stage, call))
-        answer_overloaded(rpc);
+    queued_call_enqueue(&call->queued, verify->queue, &bad);
 }
 
 /* --- start and stop --- */
@@ -269,8 +247,14 @@ bool integrity_service_start(struct context *context, ProtobufCService **ret_ser
     verify->pg = pg_new(&context->cold);
     arena_init(&verify->arena, 64 * 1024);
     if (!flags_new(config->redis_url, config->redis_timeout_ms, &verify->flags, err) ||
-        !stage_start("verify", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, verify,
-                     &verify->stage, err)) {
+        !call_queue_start(&(struct call_queue_options){.name = "verify",
+                                                       .failure_event = "verify.failed",
+                                                       .size = QUEUE_SIZE,
+                                                       .batch_max = 1,
+                                                       .service = verify,
+                                                       .pg = verify->pg,
+                                                       .arena = &verify->arena},
+                          &verify->queue, err)) {
         integrity_service_stop(&verify->base.base);
         return false;
     }
@@ -283,7 +267,7 @@ void integrity_service_stop(ProtobufCService *service) {
     if (!verify)
         return;
     atomic_store(&verify->stopping, true);
-    stage_stop(verify->stage);
+    call_queue_stop(verify->queue);
     flags_free(verify->flags);
     pg_free(verify->pg);
     arena_deinit(&verify->arena);

@@ -2,7 +2,7 @@
 
 #include "api/coupon_admin_service.h"
 #include "api/coupon_service.h"
-#include "api/dead_letter_service.h"
+#include "api/dead_letter_admin_service.h"
 #include "api/integrity_service.h"
 #include "api/topic_admin_service.h"
 

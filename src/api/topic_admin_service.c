@@ -1,5 +1,5 @@
-/* Calls are validated on the poller's thread and queued as a `struct topics_call`, which lives in its call's memory;
- * one thread with a connection of its own performs them, since each may wait for Kafka. */
+/* The queue (api/queued_call.h) has one thread and one connection; `perform_…` run on it, since each may wait for
+ * Kafka. */
 #include "api/topic_admin_service.h"
 
 #include <inttypes.h>
@@ -7,11 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/queued_call.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "coupon/v1/topic_admin_service.pb-c.h"
-#include "api/answer.h"
-#include "flow/stage.h"
 #include "store/coupons.h"
 #include "store/topics.h"
 
@@ -25,16 +24,13 @@ struct topics {
     const struct kafka_options *kafka;
     struct kafka_admin *admin;
     int lanes;
-    struct stage *stage;
+    struct call_queue *queue;
     struct pg *pg;
     struct arena arena;
 };
 
 struct topics_call {
-    struct rpc_call *call;
-    ProtobufCClosure closure;
-    /* Does the work and answers. False: a backend failed, *err says how, and the call is not answered yet. */
-    bool (*perform)(struct topics *topics, struct topics_call *call, struct err *err);
+    struct queued_call queued; /* first: the queue hands back a pointer to it */
     int version, partitions;
     int64_t coupon_id;
 };
@@ -182,11 +178,13 @@ static bool read_migration(struct topics *topics, Coupon__V1__Migration *ret, st
 /* --- the calls, on the stage's thread --- */
 
 static bool refuse(struct topics_call *call, enum reason reason, const char *message) {
-    answer_reason(call->call, reason, message);
+    answer_reason(call->queued.rpc, reason, message);
     return true;
 }
 
-static bool perform_list(struct topics *topics, struct topics_call *call, struct err *err) {
+static bool perform_list(void *service, void *queued, struct err *err) {
+    struct topics *topics = service;
+    struct topics_call *call = queued;
     struct topic_version versions[TOPIC_VERSIONS_MAX];
     struct kafka_topic *listed;
     Coupon__V1__Migration migration;
@@ -206,7 +204,7 @@ static bool perform_list(struct topics *topics, struct topics_call *call, struct
     response.n_topics = n;
     response.topics = pointers;
     response.migration = &migration;
-    call->closure(&response.base, call->call);
+    queued_call_answer(&call->queued, &response.base);
     return true;
 }
 
@@ -219,7 +217,7 @@ static bool answer_migration(struct topics *topics, struct topics_call *call,
     Coupon__V1__MigrateTopicsResponse response = COUPON__V1__MIGRATE_TOPICS_RESPONSE__INIT;
     response.base.descriptor = descriptor;
     response.migration = &migration;
-    call->closure(&response.base, call->call);
+    queued_call_answer(&call->queued, &response.base);
     return true;
 }
 
@@ -241,7 +239,9 @@ static bool make_version(struct topics *topics, int version, int partitions, boo
     return *ret_differs || topics_add_version(topics->pg, version, partitions, err);
 }
 
-static bool perform_migrate(struct topics *topics, struct topics_call *call, struct err *err) {
+static bool perform_migrate(void *service, void *queued, struct err *err) {
+    struct topics *topics = service;
+    struct topics_call *call = queued;
     struct topic_version versions[TOPIC_VERSIONS_MAX];
     size_t n;
     if (!topics_versions(topics->pg, versions, &n, err))
@@ -251,7 +251,7 @@ static bool perform_migrate(struct topics *topics, struct topics_call *call, str
     int partitions = known ? known->partitions : call->partitions;
     bool differs = known && call->partitions && call->partitions != known->partitions;
     if (!known && call->partitions == 0) {
-        answer_bad_fields(call->call,
+        answer_bad_fields(call->queued.rpc,
                           &(struct bad_field){"partitions", "must be from 1 to 1000, since this version is new"}, 1);
         return true;
     }
@@ -273,7 +273,9 @@ static bool perform_migrate(struct topics *topics, struct topics_call *call, str
     return answer_migration(topics, call, &coupon__v1__migrate_topics_response__descriptor, err);
 }
 
-static bool perform_pause(struct topics *topics, struct topics_call *call, struct err *err) {
+static bool perform_pause(void *service, void *queued, struct err *err) {
+    struct topics *topics = service;
+    struct topics_call *call = queued;
     if (!topics_set_paused(topics->pg, true, err))
         return false;
     log_info("topics.paused", LOG_STR("then", "couponctl topics migrate continues"));
@@ -322,7 +324,7 @@ static bool destroy(struct topics *topics, struct topics_call *call, const struc
     response.base.descriptor = descriptor;
     response.n_topics = doomed->n;
     response.topics = names;
-    call->closure(&response.base, call->call);
+    queued_call_answer(&call->queued, &response.base);
     return true;
 }
 
@@ -332,7 +334,9 @@ static bool refuse_lag(struct topics_call *call, const struct doomed *doomed) {
     return refuse(call, REASON_TOPIC_NOT_DRAINED, message);
 }
 
-static bool perform_delete(struct topics *topics, struct topics_call *call, struct err *err) {
+static bool perform_delete(void *service, void *queued, struct err *err) {
+    struct topics *topics = service;
+    struct topics_call *call = queued;
     struct topic_version versions[TOPIC_VERSIONS_MAX];
     struct topic_target target;
     struct doomed doomed;
@@ -354,7 +358,9 @@ static bool perform_delete(struct topics *topics, struct topics_call *call, stru
     return destroy(topics, call, &doomed, call->version, &coupon__v1__delete_topics_response__descriptor, err);
 }
 
-static bool perform_retire(struct topics *topics, struct topics_call *call, struct err *err) {
+static bool perform_retire(void *service, void *queued, struct err *err) {
+    struct topics *topics = service;
+    struct topics_call *call = queued;
     struct doomed doomed;
     const char *why;
     if (!coupon_is_done(topics, call->coupon_id, &why, err) || !find_doomed(topics, 1, call->coupon_id, &doomed, err))
@@ -368,38 +374,17 @@ static bool perform_retire(struct topics *topics, struct topics_call *call, stru
     return destroy(topics, call, &doomed, 0, &coupon__v1__retire_coupon_topics_response__descriptor, err);
 }
 
-static void run(void *arg, void **items, size_t n) {
-    struct topics *topics = arg;
-    for (size_t i = 0; i < n; i++) {
-        struct topics_call *call = items[i];
-        struct err err;
-        if (rpc_call_is_cancelled(call->call)) {
-            answer_dropped(call->call);
-        } else if (!pg_connect(topics->pg, &err) || !call->perform(topics, call, &err)) {
-            log_warn("topics.failed", LOG_ERR(&err));
-            answer_backend(call->call, &err);
-        }
-        arena_reset(&topics->arena);
-    }
-}
-
 /* --- the service functions, on a poller's thread --- */
 
-#define CLOSURE(closure) ((ProtobufCClosure)(void (*)(void))(closure))
-
 static struct topics_call *call_of(ProtobufCClosure closure, void *closure_data,
-                                   bool (*perform)(struct topics *, struct topics_call *, struct err *)) {
-    struct rpc_call *rpc = rpc_call_of(closure_data);
-    struct topics_call *call = rpc_call_alloc(rpc, sizeof *call);
-    *call = (struct topics_call){.call = rpc, .closure = closure, .perform = perform};
-    return call;
+                                   bool (*perform)(void *service, void *call, struct err *err)) {
+    return queued_call_new(closure_data, sizeof(struct topics_call), closure, perform);
 }
 
 static void enqueue(Coupon__V1__TopicAdminService_Service *base, struct topics_call *call,
                     const struct bad_fields *bad) {
     struct topics *topics = (struct topics *)base;
-    if (!bad_fields_answer(bad, call->call) && !stage_push(topics->stage, call))
-        answer_overloaded(call->call);
+    queued_call_enqueue(&call->queued, topics->queue, bad);
 }
 
 static void check_version(struct bad_fields *bad, int version) {
@@ -409,13 +394,13 @@ static void check_version(struct bad_fields *bad, int version) {
 static void service_list_topics(Coupon__V1__TopicAdminService_Service *base, const Coupon__V1__ListTopicsRequest *input,
                                 Coupon__V1__ListTopicsResponse_Closure closure, void *closure_data) {
     (void)input;
-    enqueue(base, call_of(CLOSURE(closure), closure_data, perform_list), &(struct bad_fields){0});
+    enqueue(base, call_of(ANSWER_CLOSURE(closure), closure_data, perform_list), &(struct bad_fields){0});
 }
 
 static void service_migrate_topics(Coupon__V1__TopicAdminService_Service *base,
                                    const Coupon__V1__MigrateTopicsRequest *input,
                                    Coupon__V1__MigrateTopicsResponse_Closure closure, void *closure_data) {
-    struct topics_call *call = call_of(CLOSURE(closure), closure_data, perform_migrate);
+    struct topics_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_migrate);
     struct bad_fields bad = {0};
     call->version = input->version;
     call->partitions = input->partitions;
@@ -429,13 +414,13 @@ static void service_pause_migration(Coupon__V1__TopicAdminService_Service *base,
                                     const Coupon__V1__PauseMigrationRequest *input,
                                     Coupon__V1__PauseMigrationResponse_Closure closure, void *closure_data) {
     (void)input;
-    enqueue(base, call_of(CLOSURE(closure), closure_data, perform_pause), &(struct bad_fields){0});
+    enqueue(base, call_of(ANSWER_CLOSURE(closure), closure_data, perform_pause), &(struct bad_fields){0});
 }
 
 static void service_delete_topics(Coupon__V1__TopicAdminService_Service *base,
                                   const Coupon__V1__DeleteTopicsRequest *input,
                                   Coupon__V1__DeleteTopicsResponse_Closure closure, void *closure_data) {
-    struct topics_call *call = call_of(CLOSURE(closure), closure_data, perform_delete);
+    struct topics_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_delete);
     struct bad_fields bad = {0};
     call->version = input->version;
     check_version(&bad, input->version);
@@ -445,7 +430,7 @@ static void service_delete_topics(Coupon__V1__TopicAdminService_Service *base,
 static void service_retire_coupon_topics(Coupon__V1__TopicAdminService_Service *base,
                                          const Coupon__V1__RetireCouponTopicsRequest *input,
                                          Coupon__V1__RetireCouponTopicsResponse_Closure closure, void *closure_data) {
-    struct topics_call *call = call_of(CLOSURE(closure), closure_data, perform_retire);
+    struct topics_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_retire);
     struct bad_fields bad = {0};
     call->coupon_id = input->coupon_id;
     bad_fields_check(&bad, input->coupon_id > 0, "coupon_id", "must be positive");
@@ -463,8 +448,14 @@ bool topic_admin_service_start(struct context *context, ProtobufCService **ret_s
     topics->lanes = (int)context->config->flow_lanes;
     topics->pg = pg_new(&context->cold);
     arena_init(&topics->arena, 64 * 1024);
-    if (!stage_start("topics", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, topics,
-                     &topics->stage, err)) {
+    if (!call_queue_start(&(struct call_queue_options){.name = "topics",
+                                                       .failure_event = "topics.failed",
+                                                       .size = QUEUE_SIZE,
+                                                       .batch_max = 1,
+                                                       .service = topics,
+                                                       .pg = topics->pg,
+                                                       .arena = &topics->arena},
+                          &topics->queue, err)) {
         topic_admin_service_stop(&topics->base.base);
         return false;
     }
@@ -476,7 +467,7 @@ void topic_admin_service_stop(ProtobufCService *service) {
     struct topics *topics = (struct topics *)service;
     if (!topics)
         return;
-    stage_stop(topics->stage);
+    call_queue_stop(topics->queue);
     pg_free(topics->pg);
     arena_deinit(&topics->arena);
     free(topics);

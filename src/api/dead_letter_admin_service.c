@@ -1,20 +1,18 @@
-/* Calls are validated on the poller's thread and queued as a `struct letters_call`, which lives in its call's memory;
- * one thread with a connection of its own performs them. */
-#include "api/dead_letter_service.h"
+/* The queue (api/queued_call.h) has one thread and one connection; `perform_…` run on it. */
+#include "api/dead_letter_admin_service.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/page.h"
+#include "api/queued_call.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "coupon/v1/dead_letter_admin_service.pb-c.h"
-#include "api/answer.h"
 #include "model/event.h"
 #include "model/issue_decide.h"
-#include "api/page.h"
 #include "flow/relay.h"
-#include "flow/stage.h"
 #include "store/dead_letters.h"
 #include "store/lookup.h"
 
@@ -28,16 +26,13 @@ struct dead_letter_admin {
     const struct kafka_options *kafka;
     int lanes;
     struct relay *relay;
-    struct stage *stage;
+    struct call_queue *queue;
     struct pg *pg;
     struct arena arena;
 };
 
 struct letters_call {
-    struct rpc_call *call;
-    ProtobufCClosure closure;
-    /* Does the work and answers. False: Postgres failed, *err says how, and the call is not answered yet. */
-    bool (*perform)(struct dead_letter_admin *admin, struct letters_call *call, struct err *err);
+    struct queued_call queued; /* first: the queue hands back a pointer to it */
     int64_t first_id, last_id, coupon_id, page_after;
     int32_t page_size;
 };
@@ -74,7 +69,7 @@ static void letter_message_init(struct letter_message *message, const struct dea
 }
 
 static void answer_not_found(struct letters_call *call) {
-    answer_reason(call->call, REASON_DEAD_LETTER_NOT_FOUND, NULL);
+    answer_reason(call->queued.rpc, REASON_DEAD_LETTER_NOT_FOUND, NULL);
 }
 
 /* --- replaying --- */
@@ -188,7 +183,9 @@ static bool replay_one(struct dead_letter_admin *admin, replay_t *replay, struct
 
 /* --- the calls, on the stage's thread --- */
 
-static bool perform_list(struct dead_letter_admin *admin, struct letters_call *call, struct err *err) {
+static bool perform_list(void *service, void *queued, struct err *err) {
+    struct dead_letter_admin *admin = service;
+    struct letters_call *call = queued;
     size_t n, max = (size_t)call->page_size;
     /* One more than asked for tells whether there is another page. */
     struct dead_letter *letters = ARENA_ARRAY(&admin->arena, struct dead_letter, max + 1);
@@ -207,11 +204,13 @@ static bool perform_list(struct dead_letter_admin *admin, struct letters_call *c
     response.n_dead_letters = n;
     response.dead_letters = pointers;
     response.next_page_token = page_token(token, n ? letters[n - 1].id : 0, more);
-    call->closure(&response.base, call->call);
+    queued_call_answer(&call->queued, &response.base);
     return true;
 }
 
-static bool perform_get(struct dead_letter_admin *admin, struct letters_call *call, struct err *err) {
+static bool perform_get(void *service, void *queued, struct err *err) {
+    struct dead_letter_admin *admin = service;
+    struct letters_call *call = queued;
     struct dead_letter letter;
     struct letter_message message;
     bool found;
@@ -224,11 +223,13 @@ static bool perform_get(struct dead_letter_admin *admin, struct letters_call *ca
     letter_message_init(&message, &letter);
     Coupon__V1__GetDeadLetterResponse response = COUPON__V1__GET_DEAD_LETTER_RESPONSE__INIT;
     response.dead_letter = &message.letter;
-    call->closure(&response.base, call->call);
+    queued_call_answer(&call->queued, &response.base);
     return true;
 }
 
-static bool perform_replay(struct dead_letter_admin *admin, struct letters_call *call, struct err *err) {
+static bool perform_replay(void *service, void *queued, struct err *err) {
+    struct dead_letter_admin *admin = service;
+    struct letters_call *call = queued;
     size_t n;
     /* One more than are replayed now tells where to go on. */
     int64_t *ids = ARENA_ARRAY(&admin->arena, int64_t, REPLAY_MAX + 1);
@@ -252,52 +253,35 @@ static bool perform_replay(struct dead_letter_admin *admin, struct letters_call 
     }
     log_info("dead_letters.replayed", LOG_INT("first_id", call->first_id), LOG_INT("last_id", call->last_id),
              LOG_INT("n", response.n_replays));
-    call->closure(&response.base, call->call);
+    queued_call_answer(&call->queued, &response.base);
     return true;
 }
 
-static bool perform_drop(struct dead_letter_admin *admin, struct letters_call *call, struct err *err) {
+static bool perform_drop(void *service, void *queued, struct err *err) {
+    struct dead_letter_admin *admin = service;
+    struct letters_call *call = queued;
     Coupon__V1__DropDeadLettersResponse response = COUPON__V1__DROP_DEAD_LETTERS_RESPONSE__INIT;
     if (!dead_letters_drop(admin->pg, &admin->arena, call->first_id, call->last_id, &response.dropped, err))
         return false;
     log_info("dead_letters.dropped", LOG_INT("first_id", call->first_id), LOG_INT("last_id", call->last_id),
              LOG_INT("n", response.dropped));
-    call->closure(&response.base, call->call);
+    queued_call_answer(&call->queued, &response.base);
     return true;
-}
-
-static void run(void *arg, void **items, size_t n) {
-    struct dead_letter_admin *admin = arg;
-    for (size_t i = 0; i < n; i++) {
-        struct letters_call *call = items[i];
-        struct err err;
-        if (rpc_call_is_cancelled(call->call)) {
-            answer_dropped(call->call);
-        } else if (!pg_connect(admin->pg, &err) || !call->perform(admin, call, &err)) {
-            log_warn("dead_letters.failed", LOG_ERR(&err));
-            answer_backend(call->call, &err);
-        }
-        arena_reset(&admin->arena);
-    }
 }
 
 /* --- the service functions, on a poller's thread --- */
 
-#define CLOSURE(closure) ((ProtobufCClosure)(void (*)(void))(closure))
-
 static struct letters_call *call_of(ProtobufCClosure closure, void *closure_data,
-                                    bool (*perform)(struct dead_letter_admin *, struct letters_call *, struct err *)) {
-    struct rpc_call *rpc = rpc_call_of(closure_data);
-    struct letters_call *call = rpc_call_alloc(rpc, sizeof *call);
-    *call = (struct letters_call){.call = rpc, .closure = closure, .perform = perform};
+                                    bool (*perform)(void *service, void *call, struct err *err)) {
+    struct letters_call *call = queued_call_new(closure_data, sizeof *call, closure, perform);
+    call->queued.may_repeat = perform == perform_list || perform == perform_get; /* they only read */
     return call;
 }
 
 static void enqueue(Coupon__V1__DeadLetterAdminService_Service *base, struct letters_call *call,
                     const struct bad_fields *bad) {
     struct dead_letter_admin *admin = (struct dead_letter_admin *)base;
-    if (!bad_fields_answer(bad, call->call) && !stage_push(admin->stage, call))
-        answer_overloaded(call->call);
+    queued_call_enqueue(&call->queued, admin->queue, bad);
 }
 
 static void read_range(struct bad_fields *bad, struct letters_call *call, int64_t first_id, int64_t last_id) {
@@ -311,7 +295,7 @@ static void read_range(struct bad_fields *bad, struct letters_call *call, int64_
 static void service_list_dead_letters(Coupon__V1__DeadLetterAdminService_Service *base,
                                       const Coupon__V1__ListDeadLettersRequest *input,
                                       Coupon__V1__ListDeadLettersResponse_Closure closure, void *closure_data) {
-    struct letters_call *call = call_of(CLOSURE(closure), closure_data, perform_list);
+    struct letters_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_list);
     struct bad_fields bad = {0};
     call->coupon_id = input->coupon_id;
     page_read(&bad, input->page_size, input->page_token, &call->page_size, &call->page_after);
@@ -321,7 +305,7 @@ static void service_list_dead_letters(Coupon__V1__DeadLetterAdminService_Service
 static void service_get_dead_letter(Coupon__V1__DeadLetterAdminService_Service *base,
                                     const Coupon__V1__GetDeadLetterRequest *input,
                                     Coupon__V1__GetDeadLetterResponse_Closure closure, void *closure_data) {
-    struct letters_call *call = call_of(CLOSURE(closure), closure_data, perform_get);
+    struct letters_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_get);
     struct bad_fields bad = {0};
     call->first_id = input->id;
     bad_fields_check(&bad, input->id > 0, "id", "must be positive");
@@ -331,7 +315,7 @@ static void service_get_dead_letter(Coupon__V1__DeadLetterAdminService_Service *
 static void service_replay_dead_letters(Coupon__V1__DeadLetterAdminService_Service *base,
                                         const Coupon__V1__ReplayDeadLettersRequest *input,
                                         Coupon__V1__ReplayDeadLettersResponse_Closure closure, void *closure_data) {
-    struct letters_call *call = call_of(CLOSURE(closure), closure_data, perform_replay);
+    struct letters_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_replay);
     struct bad_fields bad = {0};
     read_range(&bad, call, input->first_id, input->last_id);
     enqueue(base, call, &bad);
@@ -340,7 +324,7 @@ static void service_replay_dead_letters(Coupon__V1__DeadLetterAdminService_Servi
 static void service_drop_dead_letters(Coupon__V1__DeadLetterAdminService_Service *base,
                                       const Coupon__V1__DropDeadLettersRequest *input,
                                       Coupon__V1__DropDeadLettersResponse_Closure closure, void *closure_data) {
-    struct letters_call *call = call_of(CLOSURE(closure), closure_data, perform_drop);
+    struct letters_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_drop);
     struct bad_fields bad = {0};
     read_range(&bad, call, input->first_id, input->last_id);
     enqueue(base, call, &bad);
@@ -358,8 +342,14 @@ bool dead_letter_admin_service_start(struct context *context, ProtobufCService *
     admin->relay = context->relays[STREAM_REQUESTED];
     admin->pg = pg_new(&context->cold);
     arena_init(&admin->arena, 64 * 1024);
-    if (!stage_start("dead_letters", &(struct stage_options){.queue_size = QUEUE_SIZE, .batch_max = 1}, run, admin,
-                     &admin->stage, err)) {
+    if (!call_queue_start(&(struct call_queue_options){.name = "dead_letters",
+                                                       .failure_event = "dead_letters.failed",
+                                                       .size = QUEUE_SIZE,
+                                                       .batch_max = 1,
+                                                       .service = admin,
+                                                       .pg = admin->pg,
+                                                       .arena = &admin->arena},
+                          &admin->queue, err)) {
         dead_letter_admin_service_stop(&admin->base.base);
         return false;
     }
@@ -371,7 +361,7 @@ void dead_letter_admin_service_stop(ProtobufCService *service) {
     struct dead_letter_admin *admin = (struct dead_letter_admin *)service;
     if (!admin)
         return;
-    stage_stop(admin->stage);
+    call_queue_stop(admin->queue);
     pg_free(admin->pg);
     arena_deinit(&admin->arena);
     free(admin);
