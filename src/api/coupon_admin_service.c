@@ -91,8 +91,8 @@ static bool answer_outcome(struct admin *admin, struct admin_call *call, enum co
         answer_coupon_exists(call->queued.rpc, detail->row.id);
         return true;
     case COUPON_REQUEST_REUSED:
-        answer_bad_fields(call->queued.rpc, &(struct bad_field){"request_id", "was used for another request: use a new one"},
-                          1);
+        answer_bad_fields(call->queued.rpc,
+                          &(struct bad_field){"request_id", "was used for another request: use a new one"}, 1);
         return true;
     case COUPON_IS_CLOSED:
         answer_refusal(call->queued.rpc, call->coupon_id, REFUSAL_CLOSED, NULL);
@@ -297,7 +297,8 @@ static void enqueue_by_id(struct admin *admin, struct admin_call *call, int64_t 
 static void get_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__GetCouponRequest *input,
                        Coupon__V1__GetCouponResponse_Closure closure, void *closure_data) {
     enqueue_by_id(admin_of(base),
-                  call_of(ANSWER_CLOSURE(closure), closure_data, &coupon__v1__get_coupon_response__descriptor, perform_get),
+                  call_of(ANSWER_CLOSURE(closure), closure_data, &coupon__v1__get_coupon_response__descriptor,
+                          perform_get),
                   input->coupon_id);
 }
 
