@@ -45,7 +45,7 @@ struct calls {
     struct calls_tickets *tickets;
 };
 
-/* What is to be asked is set; makes ready what counts. */
+/* Prepares the counters. The caller has set the fields that say what to ask for. */
 void calls_init(struct calls *calls);
 void calls_deinit(struct calls *calls);
 

@@ -19,7 +19,7 @@ began = time.monotonic()
 
 
 class Wrong(AssertionError):
-    """What was measured is not what it should be: no figure comes of it."""
+    """A measurement contradicts what was asked, so it yields no figure."""
 
 
 def say(text):

@@ -1,6 +1,6 @@
-/* This program's malloc, calloc and realloc take the place of libc's for all of the process, and pass on to it. Who
- * asks is known by the return address. What allocates by other names (posix_memalign and its kin) isn't counted:
- * neither the core nor the bridge does it for a call. */
+/* This program's malloc, calloc and realloc replace libc's in the whole process, and call them. The return address
+ * tells which library allocates. Allocations by other names (posix_memalign and its kin) are not counted: neither the
+ * core nor the bridge makes any for a call. */
 #include "rpc_allocations.h"
 
 #include <stdatomic.h>

@@ -25,7 +25,7 @@ def ids(what):
 
 
 def each(n, coupons):
-    """As many as divide evenly."""
+    """n, rounded down to a multiple of `coupons`"""
     return n // coupons * coupons
 
 

@@ -1,7 +1,7 @@
 """What ./dev bench runs and how it observes it: couponsd with a schema, Redis database and topics of its own, the CPU
 time of each process, and the disk.
 
-Whoever starts a process here stops it, by its pid, also when the bench is interrupted.
+Each context manager stops the processes that it has started, by pid, also when the bench is interrupted.
 """
 
 import argparse
@@ -162,8 +162,8 @@ class Stand(Scenario):
             join (select coupon_id, accepted counted from admission) a using (coupon_id)""", "the ledger")
 
     def check_issued(self, n, where="true"):
-        """All n of the ledger are issued, each ticket once; nothing else is. Who holds it is who was promised it: the
-        view takes that from the ledger."""
+        """All n tickets of the ledger are issued, each once, and no others. The holders need no check: the view
+        takes them from the ledger."""
         self.expect(f"{n}|t", f"""
             set enable_memoize = off; -- it would purge its cache for each row
             select coalesce(sum(rows), 0), bool_and(first = 1 and last = rows and counted = rows)

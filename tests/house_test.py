@@ -48,7 +48,7 @@ FORBIDDEN = {
 PENDING = {
     "includes": ("src/",),
     "parameters": ("src/",),
-    "language": ("src/", "clients/", "tests/", "bench/", "proto/", "dev", "tools/", "docker/", "packaging/", "cmake/"),
+    "language": ("src/", "clients/", "proto/"),
     "license": ("",),
 }
 

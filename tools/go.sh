@@ -9,9 +9,9 @@
 #   use_go                        puts that go first on PATH and keeps it from fetching another one
 #   go_tool PACKAGE@VERSION...    as tool does
 #
-# The go on PATH serves where it is new enough. Debian 12's is not, but it can fetch one that is: a toolchain is a
-# module like any other, with its sum in the checksum database. What is fetched is kept in build/tools, and locks are
-# held while that is filled, so that tests may run side by side.
+# The script uses the go on PATH where it is recent enough. Debian 12's is not, but it can fetch one that is: a
+# toolchain is a module like any other, with its sum in the checksum database. Downloads are kept in build/tools, under locks, so that
+# tests may run side by side.
 
 tools_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/build/tools
 
@@ -20,7 +20,7 @@ go_fetched=1.26.8 # where the go on PATH is older
 
 go_is_recent() { # args: go
   local version
-  # Not `go version`: inside a module it speaks of the toolchain that the module selects.
+  # Not `go version`: inside a module it reports the toolchain that the module selects.
   version=$(cd / && GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null) || return 1
   [[ $version == go[0-9]* ]] && printf '%s\n' "$go_minimum" "${version#go}" | sort -CV
 }
@@ -36,7 +36,7 @@ go_fetch() { # args: the folder it is to be in
   (cd "$dir" && GOFLAGS='-mod=mod -modcacherw' GOMODCACHE=$dir/cache \
     "$old" mod download -json "golang.org/toolchain@v0.0.1-go$go_fetched.linux-$arch" >"$dir/log" 2>&1) ||
     { cat "$dir/log" >&2; rm -rf "$dir"; die "could not fetch Go $go_fetched; put a Go >= $go_minimum on PATH"; }
-  # A module's zip knows no executable files.
+  # The zip of a module does not preserve the executable bit.
   chmod +x "$dir"/cache/golang.org/toolchain@*/bin/* "$dir"/cache/golang.org/toolchain@*/pkg/tool/*/*
   mv "$dir"/cache/golang.org/toolchain@* "$1"
   rm -rf "$dir"
@@ -60,7 +60,7 @@ use_go() {
   go_lock go
   [[ -x $dir/bin/go ]] || go_fetch "$dir"
   go_unlock
-  # Somebody else's GOROOT is not this Go's.
+  # A GOROOT in the environment belongs to another Go.
   unset GOROOT
   export PATH=$dir/bin:$PATH
 }
@@ -76,11 +76,11 @@ go_tool() { # args: package@version...
     if [[ ! -x $program || $(cat "$program.version" 2>/dev/null) != "$wanted" ]]; then
       note "installing $wanted" >&2
       new=$(mktemp -d "$tools_dir/install.XXXXXX")
-      # C would only be needed for the host's resolver.
+      # Only the resolver of the host would need C.
       (cd "$new" && CGO_ENABLED=0 GOFLAGS=-mod=mod GOBIN=$new go install "$wanted" >"$new/log" 2>&1) ||
         { cat "$new/log" >&2; rm -rf "$new"; die "could not install $wanted"; }
       mkdir -p "$tools_dir/bin"
-      # In this order: a version is never told of another version's program.
+      # In this order, so that the version file never names a version other than the program's.
       rm -f "$program.version"
       mv "$new/${program##*/}" "$program"
       echo "$wanted" >"$program.version"

@@ -211,7 +211,7 @@ static void send_due(void) {
     }
 }
 
-/* Who waits for his turn needs no answer any more. */
+/* Callers that wait for their turn stop without an answer. */
 static void end(void) {
     pthread_mutex_lock(&client.lock);
     atomic_store(&client.is_ending, true);

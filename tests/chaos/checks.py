@@ -90,8 +90,8 @@ def nobody_else_is_issued(ledger, issued):
 
 
 def refusals_hold(told, ledger, is_changed):
-    """Whoever was refused holds nothing, unless a try that he did not hear of came first: with several tries, while an
-    administrator changed the coupon (is_changed)."""
+    """A user who was refused holds no ticket. The exception: the user tried several times while an administrator
+    changed the coupon (is_changed), and an earlier try, whose answer was lost, was accepted."""
     for coupon, users in told.refused.items():
         wrong = [user for user, (_, tries) in users.items()
                  if user in ledger[coupon] and (tries == 1 or not is_changed(coupon))]
@@ -117,8 +117,8 @@ def sold_out_means_sold_out(told, coupons, initial):
 
 
 def tickets_follow_the_answers(told):
-    """Who asked after he (or anybody) had been answered has the higher ticket. Going from the highest ticket down, no
-    request may have been sent first after the earliest answer seen so far."""
+    """A request that is sent after another one was answered gets a higher ticket. Checked from the highest ticket
+    down: no request may have been sent first after the earliest answer seen so far."""
     for coupon, answers in told.accepted.items():
         wrong, earliest = [], None
         for answer in sorted(answers.values(), key=lambda answer: -answer.ticket):

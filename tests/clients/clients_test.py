@@ -1,7 +1,8 @@
-"""clients_test.py LANGUAGE: builds clients/LANGUAGE and lets its smoke program loose on a couponsd.
+"""clients_test.py LANGUAGE: builds clients/LANGUAGE and runs its smoke program against a couponsd.
 
 The program begins while nothing listens, so that its first call has to be tried again, and couponsd's queues are short,
-so that bursts are refused as OVERLOADED. What it says it has got is looked up in the database.
+so that bursts are refused as OVERLOADED. The test compares what the program reports
+with the database.
 """
 
 import json

@@ -4,7 +4,7 @@
 #   FRESH_MACHINE=COMMAND tests/docker/dockerfile_steps.sh
 #
 # `COMMAND --bind SRC:DST REPOSITORY -- PROGRAM...` has to run PROGRAM as root in a clone of the repository's HEAD on
-# such a Debian, with the folder SRC mounted at DST. What is not committed is not tried. Not part of ./dev test.
+# such a Debian, with the folder SRC mounted at DST. Only committed changes are tested. Not part of ./dev test.
 #
 # COPY is done by hand, as the file stands: the context without what .dockerignore leaves out to /src, /out of the build
 # stage and the entry point to the run stage. The checks at the end are ours.

@@ -9,5 +9,5 @@ die() { printf 'servers: %s\n' "$*" >&2; exit 1; }
 # shellcheck source=tools/servers/servers.sh
 source "$root/tools/servers/servers.sh"
 # shellcheck disable=SC2034
-kafka_java_options=(-XX:TieredStopAtLevel=1) # it ends before it would gain from being compiled well
+kafka_java_options=(-XX:TieredStopAtLevel=1) # the broker stops before better compilation would pay off
 "$@"

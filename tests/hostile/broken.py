@@ -139,7 +139,7 @@ def truncated_calls(generator):
 
 
 def mutated_messages(generator):
-    """What is around them is fine."""
+    """Broken messages in valid frames."""
     body = mutate(generator, a_message(generator))
     return (PREFACE + h2.settings() + frame(HEADERS, END_HEADERS, 1, h2.request_block(generator.choice(PATHS))) +
             frame(DATA, END_STREAM, 1, h2.message(body)))

@@ -297,7 +297,7 @@ def never_reading_reflection(address):
 # --- connections ---
 
 def raise_limit():
-    """As many files as may be; how many."""
+    """Raises the limit of open files to the hard limit; returns it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard

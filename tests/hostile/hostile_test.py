@@ -325,7 +325,7 @@ class Connections(Hostile):
         self.attack(floods.come_and_go)
 
     def test_calls_on_one_connection_after_another(self):
-        """Who calls may connect as often as he likes."""
+        """A client that makes calls may connect as often as it likes."""
         self.attack(floods.calls_one_by_one, 1500)
         self.assertEqual(self.cut("connects"), 0)
 
@@ -337,7 +337,7 @@ class Connections(Hostile):
 
 
 class Tls(Hostile):
-    """What is seen without TLS must be seen with it."""
+    """The guard detects with TLS what it detects without."""
 
     def begin(self):
         folder = tempfile.mkdtemp(dir=os.environ.get("TEST_DIR"))
@@ -374,7 +374,7 @@ class Tls(Hostile):
         self.assertGreater(self.cut("connects"), 0)
 
     def test_calls_on_one_connection_after_another(self):
-        """Who calls may connect as often as he likes."""
+        """A client that makes calls may connect as often as it likes."""
         self.attack(floods.calls_one_by_one, 1500)
         self.assertEqual(self.cut("connects"), 0)
 

@@ -3,8 +3,8 @@ back to the older couponsd; and the last release's database, with all that was i
 
 `released` names the last migration of the last release, and released.sql is a database as that release left it, in the
 middle of its work. COUPONSD_RELEASED may name that release's couponsd; else today's stands for it, which knows all
-migrations that are there but none of those to come. What is to come is couponsd_next: today's, with one migration more
-that does what migrations may do (docs/operations.md, Upgrading).
+migrations that are there but none of those to come. couponsd_next stands for the next release: today's, with one more
+migration, which does what migrations may do (docs/operations.md, Upgrading).
 """
 
 import os

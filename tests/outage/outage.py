@@ -105,7 +105,7 @@ class Outage(CrowdScenario):
             Outage.backends = None
 
     def restarted(self, name):
-        """Whatever became of a test, the next one finds the server."""
+        """Starts the server again after the test, where the test has left it down."""
         def again():
             try:
                 self.backends.pid(name)

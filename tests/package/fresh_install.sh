@@ -5,7 +5,7 @@
 #
 # `COMMAND --bind SRC:DST REPOSITORY -- PROGRAM...` has to run PROGRAM as root in a clone of the repository's HEAD on a
 # clean, minimal Debian 12 with the network of this machine, and the folder SRC mounted at DST. The packages are built
-# on one such machine and installed on another. What is not committed is not tried. Not part of ./dev test.
+# on one such machine and installed on another. Only committed changes are tested. Not part of ./dev test.
 #
 # With POSTGRES_URL, REDIS_URL and KAFKA_BROKERS, couponsd serves there; without, it has to say that Postgres is away.
 set -euo pipefail
@@ -59,7 +59,7 @@ else
   grep -q postgres /tmp/log
 fi
 
-# Who builds against the client library needs a compiler besides.
+# The client library's package does not depend on a compiler.
 apt-get -q -y install --no-install-recommends /stage/couponsd-client_*.deb gcc libc6-dev
 cc /usr/share/doc/couponsd-client/examples/example.c $(pkg-config --cflags --libs couponsd-client) -o /tmp/example
 status=0

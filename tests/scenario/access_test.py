@@ -1,4 +1,4 @@
-"""Who may call what: TLS, certificates and tokens, roles, users, and what one caller may take."""
+"""Access control: TLS, certificates and tokens, roles, users, and what one caller may take."""
 
 import hashlib
 import os

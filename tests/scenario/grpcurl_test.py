@@ -32,7 +32,7 @@ grpcurl = ""
 
 def setUpModule():
     global grpcurl
-    # What it has to say beside the path goes to the log of the test.
+    # go.sh prints the path on stdout and its messages on stderr, which goes to the log of the test.
     done = subprocess.run([GO_SH, "tool", GRPCURL], stdout=subprocess.PIPE, text=True, check=True)
     grpcurl = done.stdout.strip()
 

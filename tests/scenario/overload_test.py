@@ -1,7 +1,7 @@
-"""Overload: more is asked than the server can do.
+"""Overload: clients ask for more than the server can do.
 
-What it can do is set by a slow disk (every commit waits) and small batches, so that the processors, which the load
-generator shares, are not what is short. OVERLOAD_SECONDS: how long each load lasts. ./dev bench overload runs this for
+A slow disk (every commit waits) and small batches limit the server, and not the processors, which it shares with the
+load generator. OVERLOAD_SECONDS: how long each load lasts. ./dev bench overload runs this for
 longer, and prints.
 """
 
@@ -19,7 +19,7 @@ GUESS_PER_S = 1900
 CLOSED = (128, 256)  # in flight, to find the best with
 FULL = 1.1  # times that: so that there is always something to do
 TIMES = 3
-MODEST_SHARE_MIN = 0.98  # a hiccup of the disk may cost even him something
+MODEST_SHARE_MIN = 0.98  # a hiccup of the disk may affect even a modest caller
 
 GOODPUT_SHARE_MIN = 0.9
 SERVED_P99_MAX = 2.0  # times the p99 at full load

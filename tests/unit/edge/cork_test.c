@@ -71,7 +71,7 @@ Test(cork, a_client_that_does_not_read_gets_all_of_it_in_order_when_it_does) {
     for (size_t i = 0; i < LARGE; i++)
         sent[i] = (char)(i * 31 + i / 256);
     cork_begin();
-    /* What it has taken it has taken; of the rest the core is told. */
+    /* The cork keeps the bytes that it has accepted, and reports EAGAIN for the rest. */
     for (int i = 0; i < 200; i++) {
         ssize_t n = send_bytes(sent + total % 1000, 4096);
         if (n < 0) {

@@ -1,4 +1,4 @@
-/* Who is let in, and how much of it: permission, overload, a caller's share, connections. */
+/* Admission to the server: permission, overload, the share of a caller, connections. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
