@@ -196,7 +196,7 @@ static int serve(const struct config *config) {
 
 int main(int argc, char **argv) {
     struct config config;
-    config_init(&config);
+    config_init(&config, &server_config_checks);
     int result = read_command_line(argc, argv, &config);
     if (result < 0)
         result = serve(&config);

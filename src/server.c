@@ -37,6 +37,9 @@
 /* syslog's numbers. <syslog.h> defines names that clash with ours. */
 #define KAFKA_LOG_ERROR 3
 
+const struct config_checks server_config_checks = {.postgres_url = pg_check_url,
+                                                   .kafka_property = kafka_check_property};
+
 struct server {
     struct context context; /* what stages share is in here */
     struct complete *complete;
@@ -87,8 +90,8 @@ static bool migrate_once(struct server *server, struct err *err) {
     struct pg_options options = server->context.cold;
     options.idle_timeout_ms = MIGRATE_IDLE_MS;
     struct pg *pg = pg_new(&options);
-    bool ok =
-        pg_connect(pg, err) && schema_migrate(pg, err) && schema_fix_lanes(pg, (int)server->context.config->flow_lanes, err);
+    bool ok = pg_connect(pg, err) && schema_migrate(pg, err) &&
+              schema_fix_lanes(pg, (int)server->context.config->flow_lanes, err);
     pg_free(pg);
     return ok;
 }
@@ -293,9 +296,9 @@ void server_stop(struct server *server, const atomic_bool *hurry) {
     for (size_t i = 0; i < COUPON_SERVICES; i++)
         api_services[i].stop(server->services[i]); /* they use the relays and watch */
     topics_keeper_stop(server->keeper);
-    status_stop(context->status); /* gate and admit have handed requests to it until now */
+    status_stop(context->status);      /* gate and admit have handed requests to it until now */
     reconcile_stop(server->reconcile); /* it wakes a relay */
-    issue_stop(server->issue); /* it wakes a relay and watch */
+    issue_stop(server->issue);         /* it wakes a relay and watch */
     for (int stream = 0; stream < STREAMS; stream++)
         relay_stop(context->relays[stream]); /* what admit and issue have committed goes to Kafka */
     complete_stop(server->complete);

@@ -12,6 +12,9 @@
 
 struct server;
 
+/* What the settings have libpq and librdkafka check. */
+extern const struct config_checks server_config_checks;
+
 /* Migrates the database, makes the topics, starts everything. Waits for Postgres for up to server.startup_wait_ms;
  * Redis and Kafka may come up later. `config` must outlive the server. */
 bool server_start(const struct config *config, struct server **ret_server, struct err *err);

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "api/methods.h"
 
 #define BACKOFF_FIRST_MS 50
@@ -27,9 +28,7 @@ bool coupons_client_open(const char *target, const struct rpc_channel_options *o
     struct rpc_channel *channel;
     if (!rpc_channel_new(target, options, &channel, err))
         return false;
-    struct coupons_client *client = malloc(sizeof *client);
-    if (!client)
-        abort();
+    struct coupons_client *client = memory_new(1, sizeof *client);
     client->channel = channel;
     for (size_t i = 0; i < COUPON_SERVICES; i++)
         client->stubs[i] = rpc_channel_service(channel, coupon_services[i].descriptor, coupon_services[i].methods,
@@ -101,9 +100,7 @@ static bool call(struct coupons_client *client, const ProtobufCMessage *request,
 static void keep_copy(const ProtobufCMessage *message, void *arg) {
     ProtobufCMessage **ret = arg;
     size_t size = protobuf_c_message_get_packed_size(message);
-    uint8_t *bytes = malloc(size + 1);
-    if (!bytes)
-        abort();
+    uint8_t *bytes = memory_new(size + 1, 1);
     protobuf_c_message_pack(message, bytes);
     coupons_free(*ret); /* the last one of a stream is kept */
     *ret = protobuf_c_message_unpack(message->descriptor, NULL, size, bytes);

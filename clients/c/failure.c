@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 #include "coupons.h"
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
@@ -10,16 +12,12 @@
 #define NS_PER_MS   1000000
 
 static char *copy(const char *text) {
-    char *copied = strdup(text ? text : "");
-    if (!copied)
-        abort();
+    char *copied = memory_copy(text ? text : "");
     return copied;
 }
 
 static struct coupons_pair *pairs_new(size_t n) {
-    struct coupons_pair *pairs = calloc(n + 1, sizeof *pairs);
-    if (!pairs)
-        abort();
+    struct coupons_pair *pairs = memory_new(n + 1, sizeof *pairs);
     return pairs;
 }
 

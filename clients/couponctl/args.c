@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "ctl.h"
 #include "status.h"
 
@@ -92,9 +93,7 @@ static bool take_operand(struct args *args, const char *word, const struct verb 
 }
 
 bool args_parse(struct args *args, int argc, char **argv, const struct verb *verbs, size_t n_verbs) {
-    *args = (struct args){.given = calloc((size_t)argc + 1, sizeof *args->given)};
-    if (!args->given)
-        abort();
+    *args = (struct args){.given = memory_new((size_t)argc + 1, sizeof *args->given)};
     /* First of all, so that complaints about the rest already come as JSON. */
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
         args->json |= strcmp(argv[i], "--json") == 0;

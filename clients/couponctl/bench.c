@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
 #include "status.h"
 
@@ -125,9 +126,7 @@ static bool close_log(struct bench *bench) {
 
 static struct remote *connect_to_all(const struct ctl *ctl, size_t per_server, size_t *ret_n) {
     size_t n = ctl->servers.n * per_server;
-    struct remote *remotes = calloc(n, sizeof *remotes);
-    if (!remotes)
-        abort();
+    struct remote *remotes = memory_new(n, sizeof *remotes);
     for (*ret_n = 0; *ret_n < n; (*ret_n)++)
         if (!remote_init(&remotes[*ret_n], ctl, ctl->servers.targets[*ret_n % ctl->servers.n]))
             break;
@@ -198,9 +197,7 @@ static bool find_coupons(struct bench *bench, int *ret_exit_code) {
         return false;
     }
     bench->n_coupons = (size_t)n;
-    bench->coupons = calloc(bench->n_coupons, sizeof *bench->coupons);
-    if (!bench->coupons)
-        abort();
+    bench->coupons = memory_new(bench->n_coupons, sizeof *bench->coupons);
     return args_flag(args, "coupon") ? coupon_from(bench, &request.base, &bench->coupons[0], ret_exit_code)
                                      : create_coupons(bench, quantity, ret_exit_code);
 }
@@ -222,9 +219,7 @@ static bool plan(struct bench *bench) {
         /* Others may take tickets too, and quantities grow: what lies beyond goes unchecked. */
         bits = bits > bench->users * 4 ? bench->users * 4 : bits;
         coupon->n_bits = bits > BITS_MAX ? BITS_MAX : bits > 0 ? bits : 0;
-        coupon->tickets = calloc((size_t)coupon->n_bits / 64 + 1, sizeof *coupon->tickets);
-        if (!coupon->tickets)
-            abort();
+        coupon->tickets = memory_new((size_t)coupon->n_bits / 64 + 1, sizeof *coupon->tickets);
     }
     return true;
 }
@@ -288,9 +283,7 @@ static int measure(struct bench *bench) {
 }
 
 int verb_bench(struct ctl *ctl) {
-    struct bench *bench = calloc(1, sizeof *bench);
-    if (!bench)
-        abort();
+    struct bench *bench = memory_new(1, sizeof *bench);
     bench->ctl = ctl;
     bench->first_user = 1;
     bench->concurrency = CONCURRENCY_DEFAULT;

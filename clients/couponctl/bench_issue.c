@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "bench.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
 #include "coupon/v1/coupon_service.pb-c.h"
@@ -69,9 +70,7 @@ static void *watch(void *arg) {
 }
 
 struct issue_watch *issue_watch_start(struct bench *bench) {
-    struct issue_watch *new = calloc(1, sizeof *new);
-    if (!new)
-        abort();
+    struct issue_watch *new = memory_new(1, sizeof *new);
     new->bench = bench;
     if (pthread_create(&new->thread, NULL, watch, new) != 0)
         abort();

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "bench.h"
 #include "coupon/v1/coupon_service.pb-c.h"
 #include "output.h"
@@ -363,9 +364,7 @@ static void tick_until_done(struct load *load) {
 
 static void slots_init(struct load *load) {
     struct bench *bench = load->bench;
-    load->slots = calloc((size_t)bench->concurrency, sizeof *load->slots);
-    if (!load->slots)
-        abort();
+    load->slots = memory_new((size_t)bench->concurrency, sizeof *load->slots);
     for (int64_t i = 0; i < bench->concurrency; i++) {
         struct slot *slot = &load->slots[i];
         slot->load = load;

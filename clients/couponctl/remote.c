@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 #include "args.h"
 #include "ctl.h"
 #include "status.h"
@@ -15,9 +17,8 @@ static void servers_add(struct servers *servers, const char *list) {
     while (*list) {
         size_t len = strcspn(list, ",");
         if (len > 0) {
-            char **grown = realloc(servers->targets, (servers->n + 1) * sizeof *grown);
-            if (!grown || !(grown[servers->n] = strndup(list, len)))
-                abort();
+            char **grown = memory_resize(servers->targets, servers->n + 1, sizeof *grown);
+            grown[servers->n] = memory_must(strndup(list, len));
             servers->targets = grown;
             servers->n++;
         }

@@ -13,9 +13,10 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "api/answer.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "api/answer.h"
+#include "base/memory.h"
 
 #define LOOK_AGAIN_US   US_PER_S
 #define HASH_BYTES      32
@@ -156,9 +157,7 @@ static bool tokens_read(const char *path, struct tokens *ret_tokens, struct err 
         if (wrong) {
             ok = err_set(err, ERR_INVALID, BACKEND_NONE, "access.tokens: %s:%d: %s", path, number, wrong);
         } else if (token.roles) {
-            tokens.items = realloc(tokens.items, (tokens.n + 1) * sizeof *tokens.items);
-            if (!tokens.items)
-                abort();
+            tokens.items = memory_resize(tokens.items, tokens.n + 1, sizeof *tokens.items);
             tokens.items[tokens.n++] = token;
         }
     }
@@ -209,9 +208,7 @@ static void look_again(struct access *access) {
 }
 
 bool access_new(const struct config *config, struct access **ret_access, struct err *err) {
-    struct access *access = calloc(1, sizeof *access);
-    if (!access)
-        abort();
+    struct access *access = memory_new(1, sizeof *access);
     access->config = config;
     pthread_rwlock_init(&access->lock, NULL);
     access->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);

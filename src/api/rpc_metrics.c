@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/methods.h"
 #include "base/clock.h"
 #include "base/metrics.h"
-#include "api/methods.h"
 #include "rpc/server.h"
 
 struct method {

@@ -5,6 +5,7 @@
  * behind the current one and full from the start; a reset frees it, since nothing says that such a size will be wanted
  * again. Under AddressSanitizer what is not handed out is poisoned, so that using a piece after a reset is found. */
 #include "base/arena.h"
+#include "base/memory.h"
 
 #include <stdalign.h>
 #include <stdint.h>
@@ -25,9 +26,7 @@ struct arena_block {
 };
 
 static struct arena_block *block_new(size_t size) {
-    struct arena_block *block = malloc(sizeof *block + size);
-    if (!block)
-        abort();
+    struct arena_block *block = memory_new(1, sizeof *block + size);
     block->next = NULL;
     block->size = size;
     block->used = 0;

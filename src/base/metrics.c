@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 enum kind { KIND_COUNTER, KIND_GAUGE, KIND_HISTOGRAM };
 
 struct metric {
@@ -50,12 +52,6 @@ const int METRICS_SECONDS_N = sizeof METRICS_SECONDS / sizeof METRICS_SECONDS[0]
 const double METRICS_SIZES[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 const int METRICS_SIZES_N = sizeof METRICS_SIZES / sizeof METRICS_SIZES[0];
 
-static void *must(void *memory) {
-    if (!memory)
-        abort();
-    return memory;
-}
-
 static struct family *family_of(const char *name, const char *help, enum kind kind) {
     struct family **link = &registry.families;
     for (; *link; link = &(*link)->next) {
@@ -65,10 +61,10 @@ static struct family *family_of(const char *name, const char *help, enum kind ki
             abort(); /* one name with two types is a defect of the caller, and no scraper would take it */
         return *link;
     }
-    struct family *family = must(calloc(1, sizeof *family));
+    struct family *family = memory_must(calloc(1, sizeof *family));
     family->kind = kind;
-    family->name = must(strdup(name));
-    family->help = must(strdup(help));
+    family->name = memory_must(strdup(name));
+    family->help = memory_must(strdup(help));
     *link = family;
     return family;
 }
@@ -81,15 +77,15 @@ static struct metric *metric_of(const char *name, const char *help, const char *
         if (strcmp((*link)->labels, labels) == 0)
             return *link;
     }
-    struct metric *metric = must(calloc(1, sizeof *metric));
+    struct metric *metric = memory_must(calloc(1, sizeof *metric));
     metric->kind = kind;
-    metric->labels = must(strdup(labels));
+    metric->labels = memory_must(strdup(labels));
     if (kind == KIND_HISTOGRAM) {
         size_t n = (size_t)n_bounds;
         metric->n_bounds = n_bounds;
-        metric->bounds = must(malloc((n + 1) * sizeof *bounds));
+        metric->bounds = memory_must(malloc((n + 1) * sizeof *bounds));
         memcpy(metric->bounds, bounds, n * sizeof *bounds);
-        metric->buckets = must(calloc(n + 1, sizeof *metric->buckets));
+        metric->buckets = memory_must(calloc(n + 1, sizeof *metric->buckets));
     }
     *link = metric;
     return metric;

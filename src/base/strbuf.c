@@ -1,5 +1,6 @@
 /* A growing string; see strbuf.h. */
 #include "base/strbuf.h"
+#include "base/memory.h"
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -20,9 +21,7 @@ static void reserve(struct strbuf *buf, size_t more) {
     size_t cap = buf->cap ? buf->cap : FIRST_CAPACITY;
     while (cap < needed)
         cap *= 2;
-    char *data = realloc(buf->data, cap);
-    if (!data)
-        abort();
+    char *data = memory_resize(buf->data, cap, 1);
     buf->data = data;
     buf->cap = cap;
 }

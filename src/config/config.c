@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 #include "config/table.h"
-#include "store/pg.h"
 
 /* Where a setting is kept. */
 static void *field_of(struct config *config, const struct setting *setting) {
@@ -124,9 +125,7 @@ static bool assign_int(int64_t *ret, const struct setting *setting, const char *
 }
 
 static char *copy_of(const char *text) {
-    char *copy = strdup(text);
-    if (!copy)
-        abort();
+    char *copy = memory_copy(text);
     return copy;
 }
 
@@ -198,7 +197,7 @@ static bool refuse_key(const char *key, const char *where, struct err *err) {
 #define KAFKA_PREFIX "kafka."
 
 static void keep_property(struct config *config, const char *name, const char *value) {
-    struct kafka_property *property = config->kafka_properties, *end = property + config->n_kafka_properties;
+    struct property *property = config->kafka_properties, *end = property + config->n_kafka_properties;
     while (property < end && strcmp(property->name, name) != 0)
         property++;
     if (property < end) {
@@ -207,10 +206,8 @@ static void keep_property(struct config *config, const char *name, const char *v
         return;
     }
     size_t n = config->n_kafka_properties + 1;
-    config->kafka_properties = realloc(config->kafka_properties, n * sizeof *config->kafka_properties);
-    if (!config->kafka_properties)
-        abort();
-    config->kafka_properties[n - 1] = (struct kafka_property){copy_of(name), copy_of(value)};
+    config->kafka_properties = memory_resize(config->kafka_properties, n, sizeof *config->kafka_properties);
+    config->kafka_properties[n - 1] = (struct property){copy_of(name), copy_of(value)};
     config->n_kafka_properties = n;
 }
 
@@ -218,7 +215,7 @@ static bool set_property(struct config *config, const char *key, const char *val
                          struct err *err) {
     const char *name = key + sizeof KAFKA_PREFIX - 1;
     struct err problem, unknown;
-    if (!kafka_check_property(name, value, &problem)) {
+    if (config->checks->kafka_property && !config->checks->kafka_property(name, value, &problem)) {
         refuse_key(key, where, &unknown);
         bool is_known = problem.code != ERR_NOT_FOUND;
         return is_known
@@ -241,9 +238,7 @@ static char *read_secret(const char *path, const char *key, const char *where, s
         err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s: %s can't be opened: %s", where, key, path, strerror(errno));
         return NULL;
     }
-    char *text = calloc(1, FILE_MAX_BYTES + 1);
-    if (!text)
-        abort();
+    char *text = memory_new(1, FILE_MAX_BYTES + 1);
     size_t len = fread(text, 1, FILE_MAX_BYTES, file);
     const char *wrong = ferror(file)                  ? "can't be read"
                         : len == FILE_MAX_BYTES       ? "is longer than 64 KiB"
@@ -280,8 +275,9 @@ static bool set(struct config *config, const char *key, const char *value, const
     return ok;
 }
 
-void config_init(struct config *config) {
+void config_init(struct config *config, const struct config_checks *checks) {
     memset(config, 0, sizeof *config);
+    config->checks = checks;
     for (size_t i = 0; i < n_settings; i++) {
         if (!assign(config, &settings[i], settings[i].preset, "default", NULL))
             abort(); /* the table contradicts itself */
@@ -312,9 +308,7 @@ bool config_set(struct config *config, const char *assignment, struct err *err) 
     if (!equals || equals == assignment)
         return err_set(err, ERR_INVALID, BACKEND_NONE, "--set: \"%.100s\" assigns nothing; expected key=value",
                        assignment);
-    char *key = strndup(assignment, (size_t)(equals - assignment));
-    if (!key)
-        abort();
+    char *key = memory_must(strndup(assignment, (size_t)(equals - assignment)));
     bool ok = set(config, key, equals + 1, "--set", err);
     free(key);
     return ok;
@@ -402,8 +396,7 @@ bool config_read_file(struct config *config, const char *path, struct err *err) 
 
     if (read_errno)
         return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: can't be read: %s", path, strerror(read_errno));
-    if (bad_line < 0)
-        abort(); /* out of memory */
+    memory_must(bad_line < 0 ? NULL : &source); /* inih did not get any */
     /* inih tells the first bad line; when it is not the one that we refused, then inih could not parse it. */
     if (bad_line > 0 && !(source.failed && source.line_number == bad_line))
         return err_set(err, ERR_INVALID, BACKEND_NONE,
@@ -479,10 +472,8 @@ static bool add_redis_credentials(struct config *config, struct err *err) {
     }
     const char *rest = config->redis_url + sizeof scheme - 1, *at = memchr(rest, '@', strcspn(rest, "/"));
     rest = at ? at + 1 : rest;
-    char *url = malloc(sizeof scheme + 3 * strlen(config->redis_username) + 3 * strlen(config->redis_password) +
+    char *url = memory_new(1, sizeof scheme + 3 * strlen(config->redis_username) + 3 * strlen(config->redis_password) +
                        strlen(rest) + 3);
-    if (!url)
-        abort();
     size_t len = (size_t)sprintf(url, "%s", scheme);
     len += percent_encode(url + len, config->redis_username);
     url[len++] = ':';
@@ -495,7 +486,7 @@ static bool add_redis_credentials(struct config *config, struct err *err) {
 
 static bool check(const struct config *config, struct err *err) {
     struct err problem;
-    if (!pg_check_url(config->postgres_url, &problem))
+    if (config->checks->postgres_url && !config->checks->postgres_url(config->postgres_url, &problem))
         return err_set(err, ERR_INVALID, BACKEND_NONE, "postgres.url: %s", problem.text);
     const struct {
         const char *key;

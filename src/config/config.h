@@ -16,12 +16,21 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "store/kafka.h"
+#include "base/property.h"
 
 enum topic_strategy { TOPIC_STRATEGY_KEY, TOPIC_STRATEGY_PER_COUPON };
 
+/* Checks that need a backend's library. They are given to the settings, which depend on no backend. A NULL check lets
+ * everything pass. Each returns false and says in *err what is wrong. */
+struct config_checks {
+    bool (*postgres_url)(const char *url, struct err *err);
+    bool (*kafka_property)(const char *name, const char *value, struct err *err);
+};
+
 /* Field names follow the keys: grpc.max_message_bytes is grpc_max_message_bytes. Strings are owned by the config. */
 struct config {
+    const struct config_checks *checks;
+
     char *grpc_listen; /* HOST:PORT */
     int64_t grpc_pollers;
     int64_t grpc_max_message_bytes;
@@ -47,7 +56,7 @@ struct config {
     char *kafka_topic_prefix;
     enum topic_strategy kafka_topic_strategy;
     int64_t kafka_coupon_partitions;
-    struct kafka_property *kafka_properties;
+    struct property *kafka_properties;
     size_t n_kafka_properties;
 
     int64_t flow_lanes;       /* fixed for a database by whoever starts first */
@@ -82,8 +91,8 @@ struct config {
     enum log_level log_level;
 };
 
-/* The defaults. */
-void config_init(struct config *config);
+/* The defaults. `checks` must outlive the config. */
+void config_init(struct config *config, const struct config_checks *checks);
 void config_deinit(struct config *config);
 /* Reads an INI file over what is there. */
 bool config_read_file(struct config *config, const char *path, struct err *err);

@@ -11,7 +11,8 @@ static void print_row(FILE *out, const struct setting *setting, const int widths
     char range[SETTING_EXPECTATION_SIZE];
     const char *preset = setting->preset[0] ? setting->preset : "(empty)";
     fprintf(out, "  %-*s  %-*s  %s\n", widths[0], setting->key, widths[1], setting_expectation(setting, range), preset);
-    fprintf(out, "  %-*s  %s\n", widths[0], "", setting->text);
+    fprintf(out, "  %-*s  %s%s\n", widths[0], "", setting->text,
+            setting->change == CHANGE_FILE ? " (read again when the file changes)" : "");
 }
 
 static void print_text(FILE *out) {
@@ -29,14 +30,14 @@ static void print_text(FILE *out) {
 }
 
 static void print_markdown(FILE *out) {
-    fputs("| Setting | Range | Default | Meaning |\n|---|---|---|---|\n", out);
+    fputs("| Setting | Range | Default | A change counts | Meaning |\n|---|---|---|---|---|\n", out);
     for (size_t i = 0; i < n_settings; i++) {
         char range[SETTING_EXPECTATION_SIZE];
         const struct setting *setting = &settings[i];
         /* A code span can't be empty. */
         const char *quote = setting->preset[0] ? "`" : "";
-        fprintf(out, "| `%s` | %s | %s%s%s | %s |\n", setting->key, setting_expectation(setting, range), quote,
-                setting->preset[0] ? setting->preset : "(empty)", quote, setting->text);
+        fprintf(out, "| `%s` | %s | %s%s%s | %s | %s |\n", setting->key, setting_expectation(setting, range), quote,
+                setting->preset[0] ? setting->preset : "(empty)", quote, setting_change_text(setting), setting->text);
     }
 }
 
@@ -85,6 +86,8 @@ static void print_man(FILE *out) {
         } else {
             fputs("empty.\n", out);
         }
+        if (setting->change == CHANGE_FILE)
+            fputs("The file is read again when it changes.\n", out);
     }
 }
 

@@ -9,13 +9,13 @@
 #include "base/memory.h"
 #include "base/murmur2.h"
 #include "base/pair_set.h"
-#include "model/admit_decide.h"
-#include "model/event.h"
+#include "flow/counters.h"
 #include "flow/gate/coupon_memory.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
 #include "flow/status.h"
-#include "flow/counters.h"
+#include "model/admit_decide.h"
+#include "model/event.h"
 #include "store/admission.h"
 
 /* Between two tries of an interrupted batch. */
@@ -282,8 +282,7 @@ bool admit_start(struct context *context, struct admit **ret_admit, struct err *
     };
     while (admit->n_workers < config->admit_workers) {
         struct worker *worker = &admit->workers[admit->n_workers++];
-        *worker =
-            (struct worker){.admit = admit, .pg = pg_new(&context->hot), .cache = coupon_cache_new(admit->lanes)};
+        *worker = (struct worker){.admit = admit, .pg = pg_new(&context->hot), .cache = coupon_cache_new(admit->lanes)};
         arena_init(&worker->arena, 1024 * 1024);
         if (!stage_start("admit", &options, run, worker, &worker->stage, err)) {
             admit_stop(admit);

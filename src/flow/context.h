@@ -1,8 +1,8 @@
 /* What every stage and service is started with: the settings, how backends are reached, and the parts that several
  * stages share.
  *
- * server.c fills it from top to bottom while it starts the stages, in the reverse of the order in which data flows. So a
- * stage finds everything that it hands work to, and nothing else is set yet. All starts have one shape:
+ * server.c fills it from top to bottom while it starts the stages, in the reverse of the order in which data flows. So
+ * a stage finds everything that it hands work to, and nothing else is set yet. All starts have one shape:
  *
  *   bool NAME_start(struct context *context, struct NAME **ret_NAME, struct err *err)
  *

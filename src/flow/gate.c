@@ -10,9 +10,9 @@
 #include "base/pair_set.h"
 #include "flow/admit.h"
 #include "flow/gate/coupon_memory.h"
+#include "flow/gate/ticket_holders.h"
 #include "flow/stage.h"
 #include "flow/status.h"
-#include "flow/gate/ticket_holders.h"
 #include "store/flags.h"
 #include "store/lookup.h"
 

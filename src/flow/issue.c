@@ -11,10 +11,10 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "flow/counters.h"
 #include "flow/issue/batch.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
-#include "flow/counters.h"
 #include "flow/watch.h"
 
 #define LAG_METRIC    "couponsd_issue_lag_messages"
@@ -260,9 +260,8 @@ static bool worker_start(struct worker *worker, struct context *context, struct 
     worker->messages = memory_new(issue->batch_max, sizeof *worker->messages);
     worker->gap = (struct accepted_gap){{"", 0}, -1};
     arena_init(&worker->arena, 1024 * 1024);
-    worker->is_running =
-        kafka_consumer_new(&context->kafka, STREAM_REQUESTED, NULL, &events, &worker->consumer, err) &&
-        thread_start("issue", work, worker, &worker->thread, err);
+    worker->is_running = kafka_consumer_new(&context->kafka, STREAM_REQUESTED, NULL, &events, &worker->consumer, err) &&
+                         thread_start("issue", work, worker, &worker->thread, err);
     return worker->is_running;
 }
 

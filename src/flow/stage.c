@@ -83,9 +83,8 @@ static void stage_free(struct stage *stage) {
     free(stage);
 }
 
-bool stage_start(const char *name, const struct stage_options *options,
-                 void (*run)(void *arg, void **items, size_t n), void *arg, struct stage **ret_stage,
-                 struct err *err) {
+bool stage_start(const char *name, const struct stage_options *options, void (*run)(void *arg, void **items, size_t n),
+                 void *arg, struct stage **ret_stage, struct err *err) {
     struct stage *stage = memory_new(1, sizeof *stage);
     *stage = (struct stage){
         .queue = memory_must(batch_queue_new(options->queue_size)),

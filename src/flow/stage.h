@@ -22,11 +22,10 @@ struct stage_options {
     int64_t patience_us; /* 0: room is the only bound */
 };
 
-/* `run(arg, items, n)` is called on the stage's thread, for n >= 1 items. `name` is the thread's, and labels the metrics;
- * it must outlive the stage. False: no thread can be started. */
-bool stage_start(const char *name, const struct stage_options *options,
-                 void (*run)(void *arg, void **items, size_t n), void *arg, struct stage **ret_stage,
-                 struct err *err);
+/* `run(arg, items, n)` is called on the stage's thread, for n >= 1 items. `name` is the thread's, and labels the
+ * metrics; it must outlive the stage. False: no thread can be started. */
+bool stage_start(const char *name, const struct stage_options *options, void (*run)(void *arg, void **items, size_t n),
+                 void *arg, struct stage **ret_stage, struct err *err);
 /* False when the queue is full, the wait too long, or the stage stops: the item stays the caller's. Any thread. */
 bool stage_push(struct stage *stage, void *item);
 /* Whether an item would be taken now. Any thread. */

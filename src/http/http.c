@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/metrics.h"
+#include "base/memory.h"
 #include "base/strbuf.h"
 
 /* Scrapers and probes need a few; the rest of the file descriptors belong to gRPC. */
@@ -157,9 +158,7 @@ bool http_server_new(const char *listen, bool (*is_ready)(void *arg, char why[st
     int fd = open_socket(listen, err);
     if (fd < 0)
         return false;
-    struct http_server *server = calloc(1, sizeof *server);
-    if (!server)
-        abort();
+    struct http_server *server = memory_new(1, sizeof *server);
     server->is_ready = is_ready;
     server->arg = arg;
     format_address(fd, server->address);

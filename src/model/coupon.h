@@ -70,6 +70,6 @@ struct request_status {
 
 /* Whether nothing about the request will change any more: its ticket was issued or rejected. */
 bool request_status_is_final(const struct request_status *status);
-/* Whether a request that comes with the id `sent` repeats the one that the ledger holds with the id `stored`, and so gets
- * the first answer. An empty id names no request: it repeats nothing. */
+/* Whether a request that comes with the id `sent` repeats the one that the ledger holds with the id `stored`, and so
+ * gets the first answer. An empty id names no request: it repeats nothing. */
 bool request_id_is_repeat(const char *stored, const char *sent);

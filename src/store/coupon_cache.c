@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/murmur2.h"
+#include "base/memory.h"
 #include "base/pair_set.h"
 #include "store/lookup.h"
 
@@ -33,13 +34,9 @@ struct coupon_cache {
 };
 
 struct coupon_cache *coupon_cache_new(int lanes) {
-    struct coupon_cache *cache = calloc(1, sizeof *cache);
-    if (!cache)
-        abort();
-    *cache = (struct coupon_cache){.n_lanes = lanes, .lanes = calloc((size_t)lanes, sizeof *cache->lanes), .mask = 255};
-    cache->entries = calloc(cache->mask + 1, sizeof *cache->entries);
-    if (!cache->lanes || !cache->entries)
-        abort();
+    struct coupon_cache *cache = memory_new(1, sizeof *cache);
+    *cache = (struct coupon_cache){.n_lanes = lanes, .lanes = memory_new((size_t)lanes, sizeof *cache->lanes), .mask = 255};
+    cache->entries = memory_new(cache->mask + 1, sizeof *cache->entries);
     coupon_cache_forget(cache);
     return cache;
 }
@@ -67,9 +64,7 @@ static void make_room(struct coupon_cache *cache) {
     if (2 * (cache->count + 1) <= cache->mask)
         return;
     size_t mask = cache->count >= ENTRIES_MAX ? 255 : 2 * cache->mask + 1;
-    struct entry *entries = calloc(mask + 1, sizeof *entries);
-    if (!entries)
-        abort();
+    struct entry *entries = memory_new(mask + 1, sizeof *entries);
     cache->count = 0;
     for (size_t i = 0; i <= cache->mask && mask > cache->mask; i++)
         if (is_valid(cache, &cache->entries[i])) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 
 #define KEY_MAX  64
 #define HOST_MAX 256
@@ -104,9 +105,7 @@ static bool parse_url(struct flags *flags, const char *url, struct err *err) {
 }
 
 bool flags_new(const char *url, int64_t timeout_ms, struct flags **ret_flags, struct err *err) {
-    struct flags *flags = calloc(1, sizeof *flags);
-    if (!flags)
-        abort();
+    struct flags *flags = memory_new(1, sizeof *flags);
     flags->timeout = (struct timeval){.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
     if (!parse_url(flags, url, err)) {
         free(flags);
@@ -201,10 +200,8 @@ bool flags_get(struct flags *flags, struct flag *items, size_t n, struct err *er
     if (!flags_connect(flags, err))
         return false;
     int argc = (int)(1 + 2 * n);
-    const char **argv = malloc(sizeof *argv * (size_t)argc);
-    char(*keys)[KEY_MAX] = malloc(sizeof *keys * 2 * n);
-    if (!argv || !keys)
-        abort();
+    const char **argv = memory_new((size_t)argc, sizeof *argv);
+    char(*keys)[KEY_MAX] = memory_new(2 * n, sizeof *keys);
     argv[0] = "MGET";
     for (size_t i = 0; i < n; i++) {
         key_of(keys[2 * i], "coupon:available", items[i].coupon_id);

@@ -15,22 +15,18 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/property.h"
 #include "store/outbox.h"
 #include "model/coupon.h"
 
 #define KAFKA_TOPIC_MAX 250 /* bytes with the NUL; Kafka's own limit is 249 */
-
-/* A property of librdkafka's, passed on as it is. */
-struct kafka_property {
-    char *name, *value;
-};
 
 struct kafka_options { /* strings must outlive every object made with it */
     const char *brokers;
     const char *topic_prefix;
     int replication_factor; /* of topics that are created */
     int in_flight_max;      /* messages a producer holds unacknowledged */
-    const struct kafka_property *properties;
+    const struct property *properties; /* of librdkafka, passed on as they are */
     size_t n_properties;
     void (*on_log)(int syslog_level, const char *text);
 };

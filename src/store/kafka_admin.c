@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 #include "store/kafka_internal.h"
 
 struct kafka_admin {
@@ -33,9 +35,7 @@ static bool failed(struct kafka_admin *admin, rd_kafka_resp_err_t error, struct 
 }
 
 bool kafka_admin_new(const struct kafka_options *options, struct kafka_admin **ret_admin, struct err *err) {
-    struct kafka_admin *admin = calloc(1, sizeof *admin);
-    if (!admin)
-        abort();
+    struct kafka_admin *admin = memory_new(1, sizeof *admin);
     admin->options = *options;
     char text[256];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -101,9 +101,7 @@ bool kafka_topic_list(struct kafka_admin *admin, int timeout_ms, struct kafka_to
     if (error)
         return failed(admin, error, err);
     size_t n = 0;
-    struct kafka_topic *topics = calloc((size_t)metadata->topic_cnt + 1, sizeof *topics);
-    if (!topics)
-        abort();
+    struct kafka_topic *topics = memory_new((size_t)metadata->topic_cnt + 1, sizeof *topics);
     for (int i = 0; i < metadata->topic_cnt; i++) {
         const rd_kafka_metadata_topic_t *topic = &metadata->topics[i];
         struct kafka_topic *at = &topics[n];
@@ -169,9 +167,7 @@ bool kafka_topic_create(struct kafka_admin *admin, const char *const *topics, si
         ret_made[i] = KAFKA_MISSING;
     if (n == 0)
         return true;
-    rd_kafka_NewTopic_t **new_topics = calloc(n, sizeof(rd_kafka_NewTopic_t *));
-    if (!new_topics)
-        abort();
+    rd_kafka_NewTopic_t **new_topics = memory_new(n, sizeof(rd_kafka_NewTopic_t *));
     bool ok = true;
     size_t made = 0;
     for (; made < n && ok; made++) {
@@ -212,9 +208,7 @@ bool kafka_topic_delete(struct kafka_admin *admin, const char *const *topics, si
     static const char doing[] = "deleting topic";
     if (n == 0)
         return true;
-    rd_kafka_DeleteTopic_t **old = calloc(n, sizeof(rd_kafka_DeleteTopic_t *));
-    if (!old)
-        abort();
+    rd_kafka_DeleteTopic_t **old = memory_new(n, sizeof(rd_kafka_DeleteTopic_t *));
     for (size_t i = 0; i < n; i++)
         old[i] = rd_kafka_DeleteTopic_new(topics[i]);
     rd_kafka_AdminOptions_t *options = admin_options(admin, RD_KAFKA_ADMIN_OP_DELETETOPICS, timeout_ms);

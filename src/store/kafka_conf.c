@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "store/kafka_internal.h"
 
 #define DESTROY_TIMEOUT_US (2 * US_PER_S)
@@ -238,10 +239,8 @@ static void *destroy(void *arg) {
 }
 
 bool kafka_destroy(rd_kafka_t *rk) {
-    struct destruction *destruction = calloc(1, sizeof *destruction);
+    struct destruction *destruction = memory_new(1, sizeof *destruction);
     pthread_t thread;
-    if (!destruction)
-        abort();
     destruction->rk = rk;
     if (pthread_create(&thread, NULL, destroy, destruction))
         abort();

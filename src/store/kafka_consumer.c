@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/memory.h"
 #include "store/kafka_internal.h"
 
 #define QUERY_TIMEOUT_MS 2000
@@ -58,12 +59,8 @@ static const char *intern(struct kafka_consumer *consumer, const char *name) {
     for (size_t i = 0; i < consumer->n_topics; i++)
         if (strcmp(consumer->topics[i], name) == 0)
             return consumer->topics[i];
-    consumer->topics = realloc(consumer->topics, (consumer->n_topics + 1) * sizeof *consumer->topics);
-    if (!consumer->topics)
-        abort();
-    char *copy = strdup(name);
-    if (!copy)
-        abort();
+    consumer->topics = memory_resize(consumer->topics, consumer->n_topics + 1, sizeof *consumer->topics);
+    char *copy = memory_copy(name);
     consumer->topics[consumer->n_topics++] = copy;
     return copy;
 }
@@ -91,9 +88,7 @@ static struct progress *progress_of(struct kafka_consumer *consumer, const struc
 static void set_assigned(struct kafka_consumer *consumer, const rd_kafka_topic_partition_list_t *list) {
     free(consumer->progress);
     consumer->n_progress = list ? (size_t)list->cnt : 0;
-    consumer->progress = calloc(consumer->n_progress + 1, sizeof *consumer->progress);
-    if (!consumer->progress)
-        abort();
+    consumer->progress = memory_new(consumer->n_progress + 1, sizeof *consumer->progress);
     for (size_t i = 0; i < consumer->n_progress; i++)
         consumer->progress[i] = (struct progress){
             .place = {intern(consumer, list->elems[i].topic), list->elems[i].partition}, .done = -1, .committed = -1};
@@ -112,10 +107,8 @@ static void start_from(struct kafka_consumer *consumer, rd_kafka_topic_partition
     size_t n = (size_t)list->cnt;
     if (!consumer->events.on_assign)
         return;
-    struct kafka_place *places = calloc(n + 1, sizeof *places);
-    int64_t *start = calloc(n + 1, sizeof *start);
-    if (!places || !start)
-        abort();
+    struct kafka_place *places = memory_new(n, sizeof *places);
+    int64_t *start = memory_new(n, sizeof *start);
     for (size_t i = 0; i < n; i++)
         places[i] = (struct kafka_place){intern(consumer, list->elems[i].topic), list->elems[i].partition};
     if (consumer->events.on_assign(consumer->events.arg, places, start, n))
@@ -259,9 +252,7 @@ static void release(struct kafka_consumer *consumer) {
 bool kafka_consumer_new(const struct kafka_options *options, enum stream stream, const char *group,
                         const struct kafka_consumer_events *events, struct kafka_consumer **ret_consumer,
                         struct err *err) {
-    struct kafka_consumer *consumer = calloc(1, sizeof *consumer);
-    if (!consumer)
-        abort();
+    struct kafka_consumer *consumer = memory_new(1, sizeof *consumer);
     consumer->options = *options;
     consumer->events = *events;
     consumer->step = stream == STREAM_REQUESTED ? "issue" : "complete";

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/decimal.h"
+#include "base/memory.h"
 #include "base/pair_set.h"
 #include "store/kafka_internal.h"
 
@@ -75,14 +76,10 @@ static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, st
 bool kafka_producer_new(const struct kafka_options *options, enum stream stream,
                         void (*on_ack)(void *arg, uintptr_t tag, bool ok), void *arg, int wake_fd,
                         struct kafka_producer **ret_producer, struct err *err) {
-    struct kafka_producer *producer = calloc(1, sizeof *producer);
-    if (!producer)
-        abort();
+    struct kafka_producer *producer = memory_new(1, sizeof *producer);
     *producer = (struct kafka_producer){
         .options = *options, .stream = stream, .on_ack = on_ack, .arg = arg, .topics_mask = TOPICS_MIN - 1};
-    producer->topics = calloc(TOPICS_MIN, sizeof *producer->topics);
-    if (!producer->topics)
-        abort();
+    producer->topics = memory_new(TOPICS_MIN, sizeof *producer->topics);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char text[256] = "";
     if (!configure(producer, conf, err)) {
@@ -153,9 +150,7 @@ static struct open_topic *topic_slot(struct open_topic *topics, size_t mask, int
 
 static void grow_topics(struct kafka_producer *producer) {
     size_t mask = 2 * producer->topics_mask + 1;
-    struct open_topic *topics = calloc(mask + 1, sizeof *topics);
-    if (!topics)
-        abort();
+    struct open_topic *topics = memory_new(mask + 1, sizeof *topics);
     for (size_t i = 0; i <= producer->topics_mask; i++)
         if (producer->topics[i].id)
             *topic_slot(topics, mask, producer->topics[i].id) = producer->topics[i];

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "store/kafka_internal.h"
 
 #define POLL_MS 100
@@ -114,9 +115,7 @@ bool kafka_scan(const struct kafka_options *options, struct kafka_span *spans, s
                 struct err *err) {
     if (n == 0)
         return true;
-    struct scan *scan = calloc(1, sizeof *scan);
-    if (!scan)
-        abort();
+    struct scan *scan = memory_new(1, sizeof *scan);
     scan->options = *options;
     int64_t give_up_us = clock_mono_us() + timeout_ms * US_PER_MS;
     scan->rk = open_handle(scan, err);

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/memory.h"
 
 /* Oids of built-in types; they never change. */
 enum {
@@ -62,9 +63,7 @@ const struct pg_statement pg_commit = {"commit"};
 const struct pg_statement pg_rollback = {"rollback"};
 
 struct pg *pg_new(const struct pg_options *options) {
-    struct pg *pg = calloc(1, sizeof *pg);
-    if (!pg)
-        abort();
+    struct pg *pg = memory_new(1, sizeof *pg);
     pg->options = *options;
     pg->give_up_us = INT64_MAX;
     return pg;

@@ -4,9 +4,9 @@
 
 #include "base/clock.h"
 #include "flow/complete.h"
+#include "flow/gate/coupon_memory.h"
 #include "flow/issue.h"
 #include "flow/issue/batch.h"
-#include "flow/gate/coupon_memory.h"
 #include "flow/reconcile.h"
 #include "flow/relay.h"
 #include "flow/watch.h"

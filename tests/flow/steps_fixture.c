@@ -10,10 +10,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "model/event.h"
+#include "flow/counters.h"
 #include "flow/relay.h"
 #include "flow/topics/prepare.h"
-#include "flow/counters.h"
+#include "model/event.h"
+#include "server.h"
 #include "store/schema.h"
 
 #define PATIENCE_US (90 * (int64_t)US_PER_S)
@@ -46,23 +47,23 @@ void fixture_init(struct fixture *fixture) {
     const char *base = server("POSTGRES_URL");
     snprintf(fixture->url, sizeof fixture->url, "%s%coptions=-csearch_path%%3D%s", base, strchr(base, '?') ? '&' : '?',
              fixture->schema);
-    config_init(&fixture->config);
+    config_init(&fixture->config, &server_config_checks);
     fixture->context.config = &fixture->config;
     set(fixture, "postgres.url", fixture->url);
     set(fixture, "redis.url", server("REDIS_URL"));
     set(fixture, "kafka.brokers", server("KAFKA_BROKERS"));
     set(fixture, "kafka.topic_prefix", fixture->prefix);
     fixture->context.hot = (struct pg_options){.url = fixture->url,
-                                       .application_name = fixture->schema,
-                                       .connect_timeout_s = 5,
-                                       .statement_timeout_ms = 30000,
-                                       .hot = true};
+                                               .application_name = fixture->schema,
+                                               .connect_timeout_s = 5,
+                                               .statement_timeout_ms = 30000,
+                                               .hot = true};
     fixture->context.cold = fixture->context.hot;
     fixture->context.cold.hot = false;
     fixture->context.kafka = (struct kafka_options){.brokers = fixture->config.kafka_brokers,
-                                            .topic_prefix = fixture->prefix,
-                                            .replication_factor = 1,
-                                            .in_flight_max = 10000};
+                                                    .topic_prefix = fixture->prefix,
+                                                    .replication_factor = 1,
+                                                    .in_flight_max = 10000};
     arena_init(&fixture->arena, 65536);
     counters_register();
     struct pg_options plain = fixture->context.cold;

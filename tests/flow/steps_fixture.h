@@ -12,7 +12,7 @@ struct fixture {
     char schema[32], url[512], prefix[32];
     struct config config;
     struct context context; /* options and kafka_admin are set */
-    struct pg *pg; /* for setting up and looking, hot */
+    struct pg *pg;          /* for setting up and looking, hot */
     struct flags *flags;
     struct arena arena;
     int64_t coupon_id; /* of a fresh coupon */

@@ -9,9 +9,9 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/murmur2.h"
-#include "model/admit_decide.h"
 #include "flow/issue/batch.h"
 #include "flow/relay.h"
+#include "model/admit_decide.h"
 #include "steps_fixture.h"
 #include "store/admission.h"
 #include "store/lookup.h"
@@ -328,7 +328,8 @@ static void read_topic(struct fixture *fixture, enum stream stream, size_t n, st
                        struct kafka_consumer **ret_consumer) {
     struct err err;
     struct kafka_consumer_events events = {0};
-    cr_assert(kafka_consumer_new(&fixture->context.kafka, stream, "reader", &events, ret_consumer, &err), "%s", err.text);
+    cr_assert(kafka_consumer_new(&fixture->context.kafka, stream, "reader", &events, ret_consumer, &err), "%s",
+              err.text);
     size_t got = 0;
     int64_t give_up_us = clock_mono_us() + 60 * (int64_t)US_PER_S;
     while (got < n && clock_mono_us() < give_up_us)

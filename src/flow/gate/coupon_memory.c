@@ -134,7 +134,7 @@ static enum judgement judge(const struct entry *entry, int64_t cache_us, int64_t
 }
 
 enum judgement coupon_memory_judge(struct coupon_memory *memory, int64_t coupon_id, enum refusal *ret_refusal,
-                           struct coupon *ret_coupon) {
+                                   struct coupon *ret_coupon) {
     int64_t mono_us = clock_mono_us();
     enum judgement judgement = JUDGE_ASK_FLAG;
     pthread_mutex_lock(&memory->lock);

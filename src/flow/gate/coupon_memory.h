@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/flags.h"
 #include "model/coupon.h"
+#include "store/flags.h"
 
 struct coupon_memory;
 
@@ -31,7 +31,7 @@ enum judgement {
     JUDGE_ASK_TRUTH /* ask Postgres */
 };
 enum judgement coupon_memory_judge(struct coupon_memory *memory, int64_t coupon_id, enum refusal *ret_refusal,
-                           struct coupon *ret_coupon);
+                                   struct coupon *ret_coupon);
 
 /* What the flag of this truth should say. */
 struct flag flag_of(const struct coupon *coupon, int64_t now_us);

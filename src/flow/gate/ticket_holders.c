@@ -86,7 +86,8 @@ static void want(struct ticket_holders *holders, struct set *set, const struct c
     *set = (struct set){.coupon_id = coupon->id, .version = coupon->version, .state = LOADING};
 }
 
-bool ticket_holders_exclude(struct ticket_holders *holders, const struct coupon *coupon, enum refusal refusal, int64_t user_id) {
+bool ticket_holders_exclude(struct ticket_holders *holders, const struct coupon *coupon, enum refusal refusal,
+                            int64_t user_id) {
     /* Until its last admission has surely been committed, an expired coupon's ledger may still grow. */
     bool is_final = refusal == REFUSAL_SOLD_OUT || refusal == REFUSAL_PAUSED || refusal == REFUSAL_CLOSED;
     if (!is_final || (size_t)coupon->accepted > holders->max)
@@ -105,7 +106,8 @@ bool ticket_holders_exclude(struct ticket_holders *holders, const struct coupon 
 }
 
 /* The whole ledger of a coupon, sorted. False: Postgres failed, or there are more than `max`. */
-static bool load(struct ticket_holders *holders, const struct job *job, int64_t **ret_users, size_t *ret_n, struct err *err) {
+static bool load(struct ticket_holders *holders, const struct job *job, int64_t **ret_users, size_t *ret_n,
+                 struct err *err) {
     size_t n = 0, got, cap = job->n_expected + CHUNK;
     int64_t *users = memory_new(cap, sizeof *users);
     int64_t after = 0;

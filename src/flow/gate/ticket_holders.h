@@ -18,4 +18,5 @@ void ticket_holders_stop(struct ticket_holders *holders);
 
 /* True: this user surely has no ticket of the coupon. False: perhaps; the set may still be loading, or be too large to
  * be kept. `coupon`: as known, refused by `refusal`. */
-bool ticket_holders_exclude(struct ticket_holders *holders, const struct coupon *coupon, enum refusal refusal, int64_t user_id);
+bool ticket_holders_exclude(struct ticket_holders *holders, const struct coupon *coupon, enum refusal refusal,
+                            int64_t user_id);

@@ -1,8 +1,8 @@
 /* The topics' keeper: a thread that compares the shared topics with how they were created, once a second.
  *
- * Partitions that somebody adds by hand send coupons to other partitions than before. Nothing is lost by that, since the
- * ticket decides, but the keeper reports it: in the log, once for each number of partitions, and as a metric. It also
- * reports how far a migration between versions of the topics is. */
+ * Partitions that somebody adds by hand send coupons to other partitions than before. Nothing is lost by that, since
+ * the ticket decides, but the keeper reports it: in the log, once for each number of partitions, and as a metric. It
+ * also reports how far a migration between versions of the topics is. */
 #pragma once
 
 #include "flow/context.h"

@@ -5,12 +5,13 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "server.h"
 
 static struct config config;
 static char path[] = "/tmp/couponsd-config-XXXXXX";
 
 static void set_up(void) {
-    config_init(&config);
+    config_init(&config, &server_config_checks);
     close(mkstemp(path));
 }
 
@@ -245,7 +246,7 @@ Test(config, a_batch_is_not_larger_than_its_queue) {
         char assignment[60], expected[200];
         struct err err = {0};
         config_deinit(&config);
-        config_init(&config);
+        config_init(&config, &server_config_checks);
         cr_assert(config_set(&config, "flow.queue_size=4096", NULL));
         snprintf(assignment, sizeof assignment, "%s=4096", keys[i]);
         cr_assert(config_set(&config, assignment, NULL));
