@@ -6,9 +6,9 @@
 #include "status.h"
 
 const struct option_spec request_options[] = {
-    {"request-id", "ID", "the same on every retry of one request; random unless given"},
+    {"request-id", "ID", "the same on every retry of one request; couponctl makes one up unless it is given"},
     {"retry", NULL, "send again, to the next server, while there is no answer"},
-    {"retry-for", "MS", "for so long (30000); implies --retry"},
+    {"retry-for", "MS", "how long to retry (30000); implies --retry"},
     {0},
 };
 

@@ -157,9 +157,8 @@ static void request_publish(Coupon__V1__CouponService_Service *base, const Coupo
         request_of(REQUEST_PUBLISH, ANSWER_CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
     struct bad_fields bad = {0};
     check_ids(&bad, request);
-    size_t len = strlen(input->request_id);
-    bad_fields_check(&bad, len >= 1 && len <= REQUEST_ID_MAX, "request_id",
-                     "must have 1 to 128 bytes, the same on every retry of one request");
+    bad_fields_check(&bad, strlen(input->request_id) <= REQUEST_ID_MAX, "request_id",
+                     "must have at most 128 bytes, the same on every retry of one request");
     if (refuse_bad(&bad, request))
         return;
     request->request_id = input->request_id;

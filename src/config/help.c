@@ -11,8 +11,9 @@ static void print_row(FILE *out, const struct setting *setting, const int widths
     char range[SETTING_EXPECTATION_SIZE];
     const char *preset = setting->preset[0] ? setting->preset : "(empty)";
     fprintf(out, "  %-*s  %-*s  %s\n", widths[0], setting->key, widths[1], setting_expectation(setting, range), preset);
-    fprintf(out, "  %-*s  %s%s\n", widths[0], "", setting->text,
-            setting->change == CHANGE_FILE ? " (read again when the file changes)" : "");
+    fprintf(out, "  %-*s  %s\n", widths[0], "", setting->text);
+    if (setting->change == CHANGE_FILE)
+        fprintf(out, "  %-*s  (the file is read again when it changes)\n", widths[0], "");
 }
 
 static void print_text(FILE *out) {

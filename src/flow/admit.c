@@ -152,7 +152,9 @@ static bool write_accepted(struct worker *worker, struct batch *batch, struct er
     for (size_t i = 0; i < batch->n; i++) {
         if (batch->answers[i].verdict != ADMIT_ACCEPTED)
             continue;
-        const struct request *request = batch->requests[i];
+        struct request *request = batch->requests[i];
+        request->tried_ticket = batch->answers[i].ticket;
+        request->tried_us = batch->rows.now_us;
         size_t at = ledger.n++;
         ledger.coupon_id[at] = request->coupon_id;
         ledger.user_id[at] = request->user_id;

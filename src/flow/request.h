@@ -46,6 +46,9 @@ struct request {
     const char *traceparent; /* NULL where the client sent none */
     int32_t page_size;       /* REQUEST_LIST_USER_COUPONS: how many coupons at most */
     int64_t page_after;      /* REQUEST_LIST_USER_COUPONS: the coupon id to go on after */
+    /* Set on the way by admit: the ticket and the accept time of a try that was interrupted, so that the request knows
+     * its own row in the ledger again. 0: there was none. */
+    int64_t tried_ticket, tried_us;
     /* Set on the way: the answer where the ledger does not know this user, and the coupon as it was seen. */
     enum refusal refusal;
     struct coupon coupon;

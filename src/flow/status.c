@@ -1,6 +1,7 @@
 #include "flow/status.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -14,8 +15,12 @@ struct status {
     struct outage outage;
 };
 
+/* A request gets its first answer where the ledger holds its id, or where the row is its own: its transaction was
+ * interrupted after the commit, and admit has found the row when it tried again. */
 static void end_publish(struct request *request, const struct request_status *status) {
-    if (status->found && request_id_is_repeat(status->request_id, request->request_id))
+    bool is_own = request->tried_ticket && status->ticket == request->tried_ticket &&
+                  status->accept_us == request->tried_us && strcmp(status->request_id, request->request_id) == 0;
+    if (status->found && (is_own || request_id_is_repeat(status->request_id, request->request_id)))
         request_end(request, status);
     else if (status->found)
         request_end_already_requested(request, status);

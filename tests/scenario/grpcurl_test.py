@@ -426,6 +426,26 @@ class Grpcurl(Scenario):
             self.assertEqual((info["reason"], info["domain"]), (reason, "coupon.v1"))
             self.assertLessEqual(metadata.items(), info.get("metadata", {}).items(), reason)
 
+    def test_a_request_needs_no_id_and_then_a_repeat_is_told_its_ticket(self):
+        coupon, publish = self.new_coupon(2), f"{USER}/RequestPublish"
+        status = self.call(publish, {"coupon_id": coupon, "user_id": 1})["status"]
+        self.assertEqual((status["ticket"], status["state"]), ("1", "STATE_ACCEPTED"))
+        self.assertEqual(status.get("requestId", ""), "")
+        self.request(coupon, 2, "given")
+        wait_until(lambda: all(
+            self.call(f"{USER}/GetStatus", {"coupon_id": coupon, "user_id": user})["status"]["state"] == "STATE_ISSUED"
+            for user in (1, 2)))
+        # By now the coupon is sold out, which must not hide what the ledger has.
+        for user, request_id in ((1, ""), (1, "late"), (2, "")):
+            again = {"coupon_id": coupon, "user_id": user, "request_id": request_id}
+            info = self.detail(self.refuse(ALREADY_EXISTS, publish, again), "ErrorInfo")
+            self.assertEqual(info["reason"], "ALREADY_REQUESTED")
+            self.assertEqual(info["metadata"], {"coupon_id": coupon, "ticket": str(user), "state": "STATE_ISSUED"})
+        self.assertEqual(self.call(publish, {"coupon_id": coupon, "user_id": 2, "request_id": "given"})
+                         ["status"]["ticket"], "2")
+        self.call(f"{ADMIN}/CloseCoupon", {"coupon_id": coupon})
+        self.refuse(ALREADY_EXISTS, publish, {"coupon_id": coupon, "user_id": 1})
+
     def test_a_bad_request_tells_each_bad_field(self):
         coupon = {"id": -1, "quantity": 0, "discount_rate": 200}
         for method, request, fields in (

@@ -37,7 +37,8 @@ struct  Coupon__V1__RequestPublishRequest
   int64_t coupon_id;
   int64_t user_id;
   /*
-   * Chosen by the caller, 1 to 128 bytes; the same on every retry of one request.
+   * Optional. Chosen by the caller, 1 to 128 bytes of UTF-8, for example a UUID; the same on every retry of one request.
+   * A client that retries by itself has to send one. With an empty one, no repeat is recognized as a retry.
    */
   char *request_id;
 };
