@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# docs/settings.md must be what couponsd says of its settings.
+# docs/reference/settings.md must be what couponsd says of its settings.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-diff <("${1:?usage: settings_current.sh COUPONSD}" --settings markdown) "$root/docs/settings.md" || {
-  echo "docs/settings.md is not current: build/release/couponsd --settings markdown >docs/settings.md" >&2
+diff <("${1:?usage: settings_current.sh COUPONSD}" --settings markdown) "$root/docs/reference/settings.md" || {
+  echo "docs/reference/settings.md is not current: build/release/couponsd --settings markdown >docs/reference/settings.md" >&2
   exit 1
 }

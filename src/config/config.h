@@ -1,5 +1,5 @@
 /* The settings of couponsd: one table (config_table.c) gives each its key, type, unit, range, default and text; the
- * file reader, --set, --help and docs/settings.md all come from it.
+ * file reader, --set, --help and docs/reference/settings.md all come from it.
  *
  * Sources, later ones win: the defaults, the file (INI, a section per prefix: [grpc] listen = …; top-level keys before
  * any section), the environment (COUPONSD_SET_GRPC_LISTEN=…), --set key=value in the order given. An unknown key, a bad
@@ -104,7 +104,7 @@ bool config_set(struct config *config, const char *assignment, struct err *err);
  * Redis's credentials into its URL. */
 bool config_finish(struct config *config, struct err *err);
 
-/* The table for people: key, range, default, text; for --help, docs/settings.md, as an example file (every line a
+/* The table for people: key, range, default, text; for --help, docs/reference/settings.md, as an example file (every line a
  * comment), or as the entries of couponsd.ini(5). */
 enum config_format { CONFIG_TEXT, CONFIG_MARKDOWN, CONFIG_INI, CONFIG_MAN };
 void config_help(FILE *out, enum config_format format);

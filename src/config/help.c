@@ -1,4 +1,4 @@
-/* The settings for people: --help, docs/settings.md, the example file, and couponsd.ini(5). */
+/* The settings for people: --help, docs/reference/settings.md, the example file, and couponsd.ini(5). */
 #include <stdio.h>
 #include <string.h>
 

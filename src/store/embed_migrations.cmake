@@ -1,4 +1,4 @@
-# Writes the SQL files INPUTS (NNNN_name.sql, in order) as a C table into OUTPUT. docs/operations.md,
+# Writes the SQL files INPUTS (NNNN_name.sql, in order) as a C table into OUTPUT. docs/how-to/upgrade.md,
 # Upgrading, says what `-- oldest: NNNN` and `-- locks: TABLE, …` in such a file mean.
 
 # What a file's line `-- key: value` says; one that can't be read would otherwise be taken for none.

@@ -84,15 +84,15 @@ class Rules(unittest.TestCase):
                 self.assertIn(f'{label}="', firing, rule["alert"])
 
     def test_every_alert_says_how_bad_it_is_and_what_to_do(self):
-        headings = {line[4:].lower() for line in read(ROOT, "docs", "operations.md").splitlines()
+        headings = {line[4:].lower() for line in read(ROOT, "docs", "how-to", "alerts.md").splitlines()
                     if line.startswith("### ")}
         for rule in alert_rules():
             self.assertRegex(rule["labels"]["severity"], "critical|warning", rule["alert"])
             self.assertIn("for", rule, rule["alert"])
             for text in ("summary", "description"):
                 self.assertTrue(rule["annotations"][text], rule["alert"])
-            self.assertEqual(rule["annotations"]["runbook"], f"docs/operations.md#{rule['alert'].lower()}")
-            self.assertIn(rule["alert"].lower(), headings, "docs/operations.md should have a section of that name")
+            self.assertEqual(rule["annotations"]["runbook"], f"docs/how-to/alerts.md#{rule['alert'].lower()}")
+            self.assertIn(rule["alert"].lower(), headings, "docs/how-to/alerts.md should have a section of that name")
 
     def test_prometheus_takes_the_configuration_of_either_layout(self):
         for layout in ("single", "cluster"):

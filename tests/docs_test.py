@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The links of the documentation: every relative link leads to a file, and every anchor to a heading of that file."""
+
+import os
+import re
+import subprocess
+import unittest
+import urllib.parse
+
+from tests.harness.environment import ROOT
+
+LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
+FENCE = re.compile(r"(?ms)^(```|~~~).*?^\1[ \t]*$")
+
+
+def pages():
+    listed = subprocess.run(["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "-co", "--exclude-standard", "--",
+                             "*.md"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        raise unittest.SkipTest(f"needs the checkout, to know its files: {listed.stderr.strip()}")
+    return sorted(name for name in set(listed.stdout.split("\0")) - {""} if os.path.exists(os.path.join(ROOT, name)))
+
+
+def text_of(path):
+    with open(path, encoding="utf-8") as file:
+        return FENCE.sub("", file.read())
+
+
+def anchors(text):
+    """The anchors of the headings, by GitHub's rules. A repeated heading gets a number."""
+    found = set()
+    for heading in re.findall(r"(?m)^#{1,6} +(.+?) *#*$", text):
+        heading = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        unique, number = anchor, 0
+        while unique in found:
+            number += 1
+            unique = f"{anchor}-{number}"
+        found.add(unique)
+    return found
+
+
+def broken_links(page):
+    for link in LINK.findall(text_of(page)):
+        if re.match(r"[a-z][a-z0-9+.-]*:", link):
+            continue
+        path, _, anchor = urllib.parse.unquote(link).partition("#")
+        target = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
+        if not os.path.exists(target):
+            yield f"{link}: no such file"
+        elif anchor and target.endswith(".md") and anchor not in anchors(text_of(target)):
+            yield f"{link}: no such heading"
+
+
+class Docs(unittest.TestCase):
+    def test_anchors_follow_the_headings(self):
+        self.assertEqual(anchors("# One `two`, three?\n## Same\n## Same\n"), {"one-two-three", "same", "same-1"})
+
+    def test_every_relative_link_leads_somewhere(self):
+        self.assertTrue(pages())
+        broken = [f"{page}: {why}" for page in pages() for why in broken_links(os.path.join(ROOT, page))]
+        self.assertFalse(broken, "broken links:\n  " + "\n  ".join(broken))
+
+    def test_the_index_names_every_page(self):
+        index = os.path.join(ROOT, "docs", "README.md")
+        linked = {os.path.normpath(os.path.join("docs", link.partition("#")[0])) for link in LINK.findall(text_of(index))}
+        missing = [page for page in pages() if page.startswith("docs/") and page != "docs/README.md" and page not in linked]
+        self.assertFalse(missing, "docs/README.md should link to " + ", ".join(missing))
+
+
+if __name__ == "__main__":
+    unittest.main()
