@@ -35,15 +35,15 @@ static double connections_refused(void *arg) {
 }
 
 static double connections_cut(void *abuse) {
-    return (double)rpc_connections_cut((enum rpc_abuse)(intptr_t)abuse);
+    return (double)rpc_connections_cut((enum edge_abuse)(intptr_t)abuse);
 }
 
 static void register_connections(void) {
     metrics_counter_fn("couponsd_rpc_connections_refused_total", "Connections closed at once: there were too many.", "",
                        connections_refused, NULL);
-    for (intptr_t abuse = RPC_ABUSE_NONE + 1; abuse < RPC_ABUSES; abuse++) {
+    for (intptr_t abuse = EDGE_ABUSE_NONE + 1; abuse < EDGE_ABUSES; abuse++) {
         char labels[40];
-        snprintf(labels, sizeof labels, "reason=\"%s\"", rpc_abuse_name((enum rpc_abuse)abuse));
+        snprintf(labels, sizeof labels, "reason=\"%s\"", edge_abuse_name((enum edge_abuse)abuse));
         metrics_counter_fn("couponsd_rpc_connections_cut_total",
                            "Connections cut off: their clients sent what only costs.", labels, connections_cut,
                            (void *)abuse);

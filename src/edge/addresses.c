@@ -5,9 +5,9 @@
  *   more than a call does, so who only connects has to do it slowly. Whoever calls may have as many as he likes.
  *
  * A table of fixed size; an address that meets another in its place takes it over. Any thread. */
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <netinet/in.h>
 #include <string.h>
 
 #include "edge/addresses.h"

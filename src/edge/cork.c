@@ -1,36 +1,40 @@
 /* Holds back for a moment what the core sends to clients, so that many answers go out in one piece.
  *
- * The core makes a system call for each answer, since each is started by itself. Those of a batch belong together:
- * while anybody is within cork_begin and cork_end, what the core sends is copied and the core told that it was sent;
- * the end of a batch sends all of it, a system call for each connection. Pollers are within a batch for as long as
- * there are events to work on (poller.c).
+ * The core makes a system call for each answer, since it starts each by itself. The answers of a batch belong together.
+ * While any thread is between cork_begin and cork_end, a cork copies what the core sends and reports it as sent. The end
+ * of a batch sends all of it with one system call for each connection. Pollers are within a batch for as long as there
+ * are events to work on (rpc/poller.c).
  *
  *   cork    what is held back of a connection
- *   listed  said of a cork that whoever ends a batch will see
- *   stuck   said of one whose client does not read: tried again by the pollers, who don't sleep for long meanwhile.
- * More than some the core is not told to be sent: it then waits for the client as ever
+ *   listed  the cork is on the list that the end of a batch works off
+ *   stuck   the client does not read; pollers try again, and sleep for EDGE_RETRY_MS at most meanwhile
  *
- * Any thread. A cork is guarded by one of a few locks, by its descriptor; list_lock is taken inside of it. Whether a
- * batch is open is decided under list_lock, so that the end of a batch sees what was listed because of it. Corks are
- * never freed and keep their descriptor, so one that is listed may be closed meanwhile, and even be used anew. */
+ * A cork holds at most HELD_MAX bytes, and all of them together ALL_HELD_MAX. Beyond that the core is told EAGAIN and
+ * waits for the client as it would without the edge.
+ *
+ * Any thread. A lock guards each cork; there are LOCKS of them, chosen by descriptor. list_lock is taken inside of it.
+ * Whether a batch is open is decided under list_lock, so that the end of a batch sees every cork that was listed because
+ * of it. Corks are never freed and keep their descriptor, so a listed one may be closed meanwhile, and even used anew. */
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "edge/cork.h"
+#include "edge/edge.h"
 
-/* Bytes of a connection, and of all. A batch of 2,000 answers has some 150,000. */
+/* Bytes held back of one connection, and of all. A batch of 2,000 answers has about 150,000. */
 #define HELD_MAX     (256 << 10)
 #define ALL_HELD_MAX (64 << 20)
 /* A buffer that has grown beyond this is not kept. */
 #define KEPT_MAX (64 << 10)
 #define LOCKS    64 /* a power of two */
-/* Clients that do not read shall not keep a poller busy, however many they are. */
+/* Bounds the time that a poller spends on clients that do not read. */
 #define RETRIES_AT_ONCE 256
 
 static pthread_mutex_t locks[LOCKS];
@@ -65,10 +69,7 @@ static void make_room(struct cork *cork, size_t size) {
         capacity *= 2;
     if (capacity == cork->capacity)
         return;
-    uint8_t *bytes = realloc(cork->bytes, capacity);
-    if (!bytes)
-        abort(); /* as arenas do */
-    cork->bytes = bytes;
+    cork->bytes = memory_resize(cork->bytes, capacity, 1);
     cork->capacity = capacity;
 }
 
@@ -209,7 +210,7 @@ bool cork_retry(void) {
     if (!atomic_load(&any_stuck))
         return true;
     int64_t now_us = clock_mono_us(), last_us = atomic_load(&tried_us);
-    if (now_us - last_us < CORK_RETRY_MS * US_PER_MS || !atomic_compare_exchange_strong(&tried_us, &last_us, now_us))
+    if (now_us - last_us < EDGE_RETRY_MS * US_PER_MS || !atomic_compare_exchange_strong(&tried_us, &last_us, now_us))
         return false;
     struct cork *cork;
     int fd;

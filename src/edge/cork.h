@@ -1,3 +1,4 @@
+/* Holds back what is sent to clients, so that many answers go out in one piece. Any thread. See cork.c. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,6 +24,6 @@ ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int f
 void cork_push(struct cork *cork, int fd);
 /* The connection is about to be closed. */
 void cork_close(struct cork *cork, int fd);
-/* Tries again what clients did not take, if it is time. False: there is some left; come again. */
-#define CORK_RETRY_MS 5
+/* Tries again what clients did not take, if it is time. False: some of it is left, so call again within
+ * EDGE_RETRY_MS. */
 bool cork_retry(void);

@@ -1,43 +1,43 @@
-/* Who comes in. Takes the places of libc's accept4 and epoll_ctl in the whole process, and does the same but for
- * connections of clients:
+/* Decides which connections are accepted:
  *
- * - A connection whose descriptor is beyond a limit is closed at once, whoever of the process listens. When accept4
- *   fails for want of a descriptor, the core (seen with 1.51.1; CVE-2023-4785) closes its listening socket for good:
- *   whoever opens connections enough shuts the server's door until it is started anew. This way the listener goes on,
- *   and there is always room for connections to backends and for files. The kernel gives the lowest free number, so the
- *   number tells how many are open, without counting.
- * - The core accepts all that have connected before it does anything else on that thread. Here it is made to believe,
- *   after some, that there are no more; and is told of the others after its next event, as listeners are watched by
- *   level and not by edge.
- * - While a server stops, its door is closed: whoever connects finds the connection closed.
- * - Whom guard.c does not want is not let in.
+ * - A connection whose descriptor is beyond a limit is closed at once. When accept4 fails for want of a descriptor, the
+ *   core (seen with 1.51.1; CVE-2023-4785) closes its listening socket for good, so anyone who opens enough connections
+ *   shuts the server's door until it is restarted. With the limit the listener goes on, and there is always room for
+ *   connections to backends and for files. The kernel gives the lowest free number, so the number shows how many are
+ *   open without counting.
+ * - The core accepts everything that has connected before it does anything else on that thread. After ACCEPTED_AT_ONCE
+ *   connections it is told that there are no more. It learns of the others after its next event, since listeners are
+ *   watched by level and not by edge.
+ * - While a server stops, its door is closed: new connections are closed at once.
+ * - Connections from addresses that connections.c does not want are closed at once.
  *
  * Any thread. */
+#include "edge/door.h"
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "edge/door.h"
-#include "edge/guard.h"
-#include "edge/libc.h"
+#include "edge/connections.h"
+#include "edge/passed.h"
+#include "edge/system.h"
 
-/* Of those that the process may have at all, so many are kept from clients: a share, and never fewer than some. */
+/* Descriptors that clients do not get: a share of those that the process may have, and never fewer than KEPT_MIN. */
 #define KEPT_SHARE 16
 #define KEPT_MIN   64
 /* What the process has open besides clients when it serves: epoll, pipes, files, connections to backends. */
 #define OWN_FILES 128
-/* How often, and about as many ms, it waits for a descriptor when all are gone, even the one that is kept for that. */
+/* How many times, 1 ms each, it waits for a descriptor when all are gone, even the spare one. */
 #define SPARE_TRIES      20
 #define ACCEPTED_AT_ONCE 16
-/* Servers beyond that number are not guarded. */
+/* More servers in one process are not guarded. */
 #define DOORS_MAX 64
 
 static atomic_int fd_limit = INT_MAX; /* those from here on are not given to clients */
@@ -82,10 +82,6 @@ int64_t door_refused(void) {
     return atomic_load(&n_refused);
 }
 
-/* Their types differ from the ones in libc's headers by qualifiers that C takes seriously, hence names of their own. */
-int door_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) __asm__("accept4");
-int door_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) __asm__("epoll_ctl");
-
 static int port_of(int listener) {
     struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;
@@ -111,23 +107,28 @@ static enum door door_of(int listener) {
 }
 
 static bool let_in(int listener, int fd, const struct sockaddr *address, socklen_t len) {
+    if (passed_is_tested() && port_of(listener) == atomic_load(&passed_port)) {
+        passed_note(EDGE_ACCEPT);
+        address = NULL; /* nothing is remembered of it */
+        len = 0;
+    }
     if (fd >= atomic_load(&fd_limit)) {
         atomic_fetch_add(&n_refused, 1);
         return false;
     }
     enum door door = door_of(listener);
-    return door == DOOR_OPEN ? guard_let_in(fd, address, len) : door == DOOR_OTHERS;
+    return door == DOOR_OPEN ? connection_accept(fd, address, len) : door == DOOR_OTHERS;
 }
 
-/* With a reset: nothing of it stays in the kernel. */
+/* Closes with a reset, so that nothing of the connection stays in the kernel. */
 static void refuse(int fd) {
     struct linger at_once = {.l_onoff = 1};
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    close(fd);
+    system_close(fd);
 }
 
-/* All descriptors may be gone although none is a client's. Then one that is kept for it is freed for a moment, to close
- * the connection with: left alone it would be tried again and again. */
+/* All descriptors may be gone although no client has them. Then a spare one is freed for a moment, so that the connection
+ * can be accepted and closed. Left alone, the core would try it again and again. */
 static atomic_int spare = -1;
 
 static void keep_spare(void) {
@@ -135,49 +136,37 @@ static void keep_spare(void) {
         return;
     int expected = -1, fresh = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (fresh >= 0 && !atomic_compare_exchange_strong(&spare, &expected, fresh))
-        close(fresh);
+        system_close(fresh);
 }
 
-/* False: there is none to spare, as somebody else was quicker. */
+/* False: another thread is using the spare one. */
 static bool refuse_by_spare(int listener) {
     int freed = atomic_exchange(&spare, -1);
     if (freed < 0)
         return false;
-    close(freed);
-    int unwanted = libc_accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    system_close(freed);
+    int unwanted = system_accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     if (unwanted >= 0) {
-        close(unwanted);
+        system_close(unwanted);
         atomic_fetch_add(&n_refused, 1);
     }
     return true;
 }
 
-static bool is_listener(int fd) {
+bool door_is_listener(int fd) {
     int listens = 0;
     socklen_t len = sizeof listens;
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens;
 }
 
-int door_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) {
-    struct epoll_event by_level;
-    if (operation == EPOLL_CTL_ADD && (event->events & EPOLLET) && is_listener(fd)) {
-        by_level = *event;
-        by_level.events &= ~(uint32_t)EPOLLET;
-        event = &by_level;
-    } else if (operation == EPOLL_CTL_ADD) {
-        guard_watched(fd, epoll, event);
-    }
-    return (int)syscall(SYS_epoll_ctl, epoll, operation, fd, event);
-}
-
-int door_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) {
+int door_accept(int listener, struct sockaddr *address, socklen_t *len, int flags) {
     static _Thread_local int n_at_once; /* since this thread was last told that there are no more */
     socklen_t room = len ? *len : 0;
     for (int tries = 0; tries < SPARE_TRIES && n_at_once < ACCEPTED_AT_ONCE; n_at_once++) {
         keep_spare();
         if (len)
             *len = room;
-        int fd = libc_accept4(listener, address, len, flags);
+        int fd = system_accept4(listener, address, len, flags);
         if (fd >= 0) {
             if (let_in(listener, fd, address, len ? *len : 0)) {
                 n_at_once++;

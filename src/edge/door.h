@@ -1,13 +1,21 @@
+/* Which connections are accepted. Any thread. See door.c. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
-/* A server is about to listen at that port; from now on new connections to it are closed at once; it is no longer. */
+/* A server accepts at that port; it stops, so new connections are closed at once; it is gone. */
 void door_open(int port);
 void door_close(int port);
 void door_forget(int port);
-/* For all of the process: 0 for no limit, but that of descriptors; the last call holds. Returns what that is: no client
- * has a descriptor so high. */
+/* Limits the clients' connections of the process; 0: by the limit of open files alone. The last call holds. Returns the
+ * highest descriptor that a client may have under the limit of open files, plus 1. */
 int door_limit(int max_connections);
-/* Connections closed as there were too many. */
+/* Connections closed because there were too many. */
 int64_t door_refused(void);
+/* accept4 for a listener of the process: closes what is not accepted, and goes on with the next connection. -1 and EAGAIN
+ * where there is none, or where another descriptor should have its turn. */
+int door_accept(int listener, struct sockaddr *address, socklen_t *len, int flags);
+/* Whether the descriptor is a listening socket. */
+bool door_is_listener(int fd);

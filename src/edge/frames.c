@@ -122,23 +122,23 @@ static void tell_old_streams(struct frames *frames, int64_t now_ms) {
     frames->window_ms = now_ms;
 }
 
-static enum rpc_abuse judge_opening(struct frames *frames, uint32_t stream, int64_t now_ms) {
+static enum edge_abuse judge_opening(struct frames *frames, uint32_t stream, int64_t now_ms) {
     tell_old_streams(frames, now_ms);
     if (stream <= frames->stream)
-        return RPC_ABUSE_NONE;
+        return EDGE_ABUSE_NONE;
     frames->stream = stream;
     earn(frames, INCOME_PER_OPEN);
-    return frames->has_settings || ++frames->n_early <= EARLY_STREAMS_MAX ? RPC_ABUSE_NONE : RPC_ABUSE_STREAMS;
+    return frames->has_settings || ++frames->n_early <= EARLY_STREAMS_MAX ? EDGE_ABUSE_NONE : EDGE_ABUSE_STREAMS;
 }
 
-static enum rpc_abuse judge_block(struct frames *frames, size_t len, bool is_last, size_t block_max) {
+static enum edge_abuse judge_block(struct frames *frames, size_t len, bool is_last, size_t block_max) {
     frames->block_bytes += (uint32_t)len;
     frames->block_frames++;
     if (frames->block_bytes > block_max || frames->block_frames > BLOCK_FRAMES_MAX)
-        return RPC_ABUSE_HEADERS;
+        return EDGE_ABUSE_HEADERS;
     if (is_last)
         frames->block_bytes = frames->block_frames = 0;
-    return RPC_ABUSE_NONE;
+    return EDGE_ABUSE_NONE;
 }
 
 /* --- messages --- */
@@ -208,7 +208,8 @@ static void end_message(struct frames *frames) {
 }
 
 /* The next bytes of the current DATA frame. */
-static enum rpc_abuse take_data(struct frames *frames, uint8_t *bytes, size_t len, const struct frames_limits *limits) {
+static enum edge_abuse take_data(struct frames *frames, uint8_t *bytes, size_t len,
+                                 const struct frames_limits *limits) {
     struct upload *upload = &frames->current;
     for (size_t at = 0; at < len;) {
         size_t n = len - at;
@@ -219,7 +220,7 @@ static enum rpc_abuse take_data(struct frames *frames, uint8_t *bytes, size_t le
             upload->prefix_len += (uint8_t)n;
             at += n;
             if (upload->prefix_len == PREFIX_LEN && !shorten(upload, bytes + at, n, limits->message_bytes))
-                return RPC_ABUSE_MESSAGES;
+                return EDGE_ABUSE_MESSAGES;
         } else {
             n = n < upload->left ? n : upload->left;
             upload->left -= (uint32_t)n;
@@ -229,69 +230,69 @@ static enum rpc_abuse take_data(struct frames *frames, uint8_t *bytes, size_t le
         if (upload->prefix_len == PREFIX_LEN && upload->left == 0)
             end_message(frames);
     }
-    return frames->unfinished > limits->unfinished_bytes ? RPC_ABUSE_MESSAGES : RPC_ABUSE_NONE;
+    return frames->unfinished > limits->unfinished_bytes ? EDGE_ABUSE_MESSAGES : EDGE_ABUSE_NONE;
 }
 
 /* The current DATA frame ends. */
-static enum rpc_abuse end_data(struct frames *frames, int64_t now_ms) {
+static enum edge_abuse end_data(struct frames *frames, int64_t now_ms) {
     struct upload *upload = &frames->current;
     if (frames->header[FLAGS_AT] & FLAG_END_STREAM) {
         drop_upload(frames, upload);
     } else if (upload->prefix_len > 0) {
         struct upload *place = place_for_upload(frames, (uint32_t)now_ms);
         if (!place)
-            return RPC_ABUSE_MESSAGES;
+            return EDGE_ABUSE_MESSAGES;
         *place = *upload;
         place->touched_ms = (uint32_t)now_ms;
     }
-    return RPC_ABUSE_NONE;
+    return EDGE_ABUSE_NONE;
 }
 
 /* --- frames --- */
 
 /* A frame's header is complete. */
-static enum rpc_abuse judge(struct frames *frames, size_t block_max, int64_t now_ms) {
+static enum edge_abuse judge(struct frames *frames, size_t block_max, int64_t now_ms) {
     const uint8_t *header = frames->header;
     uint32_t len = get_u32(header) >> 8, stream = get_u32(header + STREAM_AT) & 0x7fffffff;
     int type = header[TYPE_AT], flags = header[FLAGS_AT], price = PRICE_USELESS;
-    enum rpc_abuse abuse = RPC_ABUSE_USELESS;
+    enum edge_abuse abuse = EDGE_ABUSE_USELESS;
     frames->payload_left = len;
     switch (type) {
     case TYPE_HEADERS:
         abuse = judge_opening(frames, stream, now_ms);
-        return abuse == RPC_ABUSE_NONE ? judge_block(frames, len, flags & FLAG_END_HEADERS, block_max) : abuse;
+        return abuse == EDGE_ABUSE_NONE ? judge_block(frames, len, flags & FLAG_END_HEADERS, block_max) : abuse;
     case TYPE_CONTINUATION:
         return judge_block(frames, len, flags & FLAG_END_HEADERS, block_max);
     case TYPE_DATA:
         frames->current = take_upload(frames, stream);
         if (len > 0 || (flags & FLAG_END_STREAM))
-            return RPC_ABUSE_NONE;
+            return EDGE_ABUSE_NONE;
         break;
     case TYPE_RST_STREAM:
         tell_old_streams(frames, now_ms);
         frames->current = take_upload(frames, stream);
         drop_upload(frames, &frames->current);
         price = stream > frames->old_stream ? PRICE_QUICK_RESET : PRICE_USELESS;
-        abuse = RPC_ABUSE_RESETS;
+        abuse = EDGE_ABUSE_RESETS;
         break;
     case TYPE_PING:
         price = is_free_ping(frames) ? 0 : PRICE_PING;
-        abuse = RPC_ABUSE_PINGS;
+        abuse = EDGE_ABUSE_PINGS;
         break;
     case TYPE_SETTINGS:
         frames->has_settings |= (flags & FLAG_ACK) != 0;
         price = PRICE_SETTINGS;
-        abuse = RPC_ABUSE_SETTINGS;
+        abuse = EDGE_ABUSE_SETTINGS;
         break;
     case TYPE_WINDOW_UPDATE:
         price = PRICE_WINDOW_UPDATE;
         break;
     case TYPE_GOAWAY:
-        return RPC_ABUSE_NONE;
+        return EDGE_ABUSE_NONE;
     default:
         break;
     }
-    return pay(frames, price, now_ms) ? RPC_ABUSE_NONE : abuse;
+    return pay(frames, price, now_ms) ? EDGE_ABUSE_NONE : abuse;
 }
 
 /* The core itself refuses what doesn't begin as HTTP/2 does: TLS comes here as well, still encrypted. */
@@ -305,43 +306,37 @@ static size_t take_preface(struct frames *frames, const uint8_t *bytes, size_t l
 }
 
 /* Bytes of the current frame's payload. */
-static enum rpc_abuse take_payload(struct frames *frames, uint8_t *bytes, size_t len,
-                                   const struct frames_limits *limits) {
+static enum edge_abuse take_payload(struct frames *frames, uint8_t *bytes, size_t len,
+                                    const struct frames_limits *limits) {
     frames->payload_left -= (uint32_t)len;
-    return frames->header[TYPE_AT] == TYPE_DATA ? take_data(frames, bytes, len, limits) : RPC_ABUSE_NONE;
+    return frames->header[TYPE_AT] == TYPE_DATA ? take_data(frames, bytes, len, limits) : EDGE_ABUSE_NONE;
 }
 
-static enum rpc_abuse take_header(struct frames *frames, const uint8_t *bytes, size_t len,
-                                  const struct frames_limits *limits, int64_t now_ms) {
+static enum edge_abuse take_header(struct frames *frames, const uint8_t *bytes, size_t len,
+                                   const struct frames_limits *limits, int64_t now_ms) {
     memcpy(frames->header + frames->header_len, bytes, len);
     frames->header_len += (uint32_t)len;
     if (frames->header_len < HEADER_LEN)
-        return RPC_ABUSE_NONE;
+        return EDGE_ABUSE_NONE;
     return judge(frames, limits->block_bytes, now_ms);
 }
 
-enum rpc_abuse frames_take(struct frames *frames, uint8_t *bytes, size_t len, const struct frames_limits *limits,
-                           int64_t now_ms) {
+enum edge_abuse frames_take(struct frames *frames, uint8_t *bytes, size_t len, const struct frames_limits *limits,
+                            int64_t now_ms) {
     size_t at = frames->preface_left > 0 ? take_preface(frames, bytes, len) : 0;
-    enum rpc_abuse abuse = RPC_ABUSE_NONE;
-    while (at < len && !frames->is_other && abuse == RPC_ABUSE_NONE) {
+    enum edge_abuse abuse = EDGE_ABUSE_NONE;
+    while (at < len && !frames->is_other && abuse == EDGE_ABUSE_NONE) {
         bool in_header = frames->header_len < HEADER_LEN;
         size_t n = in_header ? HEADER_LEN - frames->header_len : frames->payload_left;
         n = len - at < n ? len - at : n;
         abuse = in_header ? take_header(frames, bytes + at, n, limits, now_ms)
                           : take_payload(frames, bytes + at, n, limits);
         at += n;
-        if (frames->header_len < HEADER_LEN || frames->payload_left > 0 || abuse != RPC_ABUSE_NONE)
+        if (frames->header_len < HEADER_LEN || frames->payload_left > 0 || abuse != EDGE_ABUSE_NONE)
             continue;
         if (frames->header[TYPE_AT] == TYPE_DATA)
             abuse = end_data(frames, now_ms);
         frames->header_len = 0;
     }
     return abuse;
-}
-
-const char *rpc_abuse_name(enum rpc_abuse abuse) {
-    static const char *const names[RPC_ABUSES] = {"none",     "endless_headers", "streams",  "resets",   "pings",
-                                                  "settings", "useless",         "messages", "offender", "connects"};
-    return names[abuse];
 }

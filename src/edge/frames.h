@@ -4,7 +4,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "rpc/server.h"
+
+#include "edge/abuse.h"
 
 /* A message that has come in part. */
 struct upload {
@@ -51,8 +52,8 @@ struct frames_limits {
 void frames_init(struct frames *frames, int offences);
 void frames_deinit(struct frames *frames);
 /* The next bytes of it. Where they begin a message beyond limits->message_bytes, its length is changed in `bytes` to
- * one more than that. After anything but RPC_ABUSE_NONE it isn't called again. */
-enum rpc_abuse frames_take(struct frames *frames, uint8_t *bytes, size_t len, const struct frames_limits *limits,
-                           int64_t now_ms);
+ * one more than that. After anything but EDGE_ABUSE_NONE it isn't called again. */
+enum edge_abuse frames_take(struct frames *frames, uint8_t *bytes, size_t len, const struct frames_limits *limits,
+                            int64_t now_ms);
 /* The server has sent it something. Any thread, while another takes. */
 void frames_wrote(struct frames *frames);

@@ -23,12 +23,8 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "edge/edge.h"
 #include "google/protobuf/descriptor.pb-c.h"
-#include "edge/addresses.h"
-#include "edge/cork.h"
-#include "edge/door.h"
-#include "edge/frames.h"
-#include "edge/guard.h"
 #include "rpc/callers.h"
 #include "rpc/core.h"
 #include "rpc/descriptors.h"
@@ -40,6 +36,7 @@
 #include "rpc/tls.h"
 #include "rpc/utf8.h"
 #include "rpc/writes.h"
+#include "rpc/self_test.h"
 #include "rpc/server.h"
 
 #define OWNER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

@@ -50,8 +50,8 @@ static void set_waiting(struct poller *poller, bool is_waiting) {
 static grpc_event wait_for_event(struct poller *poller) {
     set_waiting(poller, true);
     int ms = poller->tick ? poller->tick(poller) : -1;
-    if (!cork_retry() && (ms < 0 || ms > CORK_RETRY_MS))
-        ms = CORK_RETRY_MS;
+    if (!edge_batch_retry() && (ms < 0 || ms > EDGE_RETRY_MS))
+        ms = EDGE_RETRY_MS;
     grpc_event event = grpc_completion_queue_next(poller->queue, time_in(ms), NULL);
     set_waiting(poller, false);
     return event;
@@ -65,7 +65,7 @@ static void work_on_event(const grpc_event *event) {
 /* Works on this event and on what else there is without waiting, as one batch. Events and other work take turns:
  * neither waits for the other to end. False: there will be no more. */
 static bool work_on(struct poller *poller, grpc_event event) {
-    cork_begin();
+    edge_batch_begin();
     for (int i = 1; event.type != GRPC_QUEUE_SHUTDOWN; i++) {
         bool is_event = event.type == GRPC_OP_COMPLETE, has_worked = false;
         if (is_event)
@@ -76,7 +76,7 @@ static bool work_on(struct poller *poller, grpc_event event) {
             break;
         event = grpc_completion_queue_next(poller->queue, gpr_inf_past(GPR_CLOCK_MONOTONIC), NULL);
     }
-    cork_end();
+    edge_batch_end();
     return event.type != GRPC_QUEUE_SHUTDOWN;
 }
 

@@ -218,8 +218,13 @@ bool rpc_server_start(struct rpc_server *server, struct err *err) {
     atomic_store(&server->stopping, false);
     atomic_store(&server->draining, false);
     server->is_shut_down = server->own_closed = false;
-    guard_limit(door_limit(server->options.max_connections), server->options.max_metadata_bytes,
-                server->options.max_message_bytes);
+    edge_init(&(struct edge_limits){
+        .max_connections = server->options.max_connections,
+        .max_metadata_bytes = server->options.max_metadata_bytes,
+        .max_message_bytes = server->options.max_message_bytes,
+    });
+    if (!self_test(server->options.tls != NULL, err))
+        return false;
     server->core = create_core(&server->options);
     if (!create_pollers(server, err)) {
         grpc_server_destroy(server->core);
@@ -233,7 +238,7 @@ bool rpc_server_start(struct rpc_server *server, struct err *err) {
         destroy_core(server);
         return false;
     }
-    door_open(port_of(server));
+    edge_open(port_of(server));
     grpc_server_start(server->core);
     arm_all(server);
     return true;
@@ -248,11 +253,11 @@ int64_t rpc_server_in_flight(const struct rpc_server *server) {
 }
 
 int64_t rpc_connections_refused(void) {
-    return door_refused();
+    return edge_refused();
 }
 
-int64_t rpc_connections_cut(enum rpc_abuse abuse) {
-    return guard_cut(abuse);
+int64_t rpc_connections_cut(enum edge_abuse abuse) {
+    return edge_cut(abuse);
 }
 
 /* --- stop --- */
@@ -296,7 +301,7 @@ static void wait_for_grace(struct rpc_server *server, int64_t grace_ms, const at
 
 /* Whoever connects is sent away, first, so that no connection is set up behind the cut. */
 static void cut(struct rpc_server *server, int64_t linger_ms) {
-    door_close(port_of(server));
+    edge_close(port_of(server));
     clock_sleep_us(linger_ms * US_PER_MS);
     grpc_server_cancel_all_calls(server->core);
     clock_sleep_us(linger_ms ? CUT_MS * US_PER_MS : 0);
@@ -321,7 +326,7 @@ void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const atomic_b
     cut(server, grace_ms > 0 ? LINGER_MS : 0);
     grpc_server_cancel_all_calls(server->core);
     wait_until_quiet(server);
-    door_forget(port_of(server));
+    edge_forget(port_of(server));
     destroy_core(server);
 }
 

@@ -38,6 +38,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "edge/abuse.h"
 #include "rpc/rpc.h"
 
 struct rpc_server;
@@ -121,24 +122,8 @@ const char *rpc_server_address(const struct rpc_server *server);
 int64_t rpc_server_in_flight(const struct rpc_server *server);
 /* Connections closed at once because there were too many, since the process began. */
 int64_t rpc_connections_refused(void);
-/* Why a connection was cut off: its client sent more than any needs of what leads nowhere. */
-enum rpc_abuse {
-    RPC_ABUSE_NONE,
-    RPC_ABUSE_HEADERS, /* a header block without end */
-    RPC_ABUSE_STREAMS, /* opened in great number before it acknowledged the server's settings */
-    RPC_ABUSE_RESETS,  /* streams opened and reset */
-    RPC_ABUSE_PINGS,
-    RPC_ABUSE_SETTINGS,
-    RPC_ABUSE_USELESS,  /* empty or unknown frames, priorities, window updates without end */
-    RPC_ABUSE_MESSAGES, /* too much of messages that do not become complete */
-    RPC_ABUSE_OFFENDER, /* closed at once: several from that address were cut off just now */
-    RPC_ABUSE_CONNECTS, /* closed at once: too many from that address were or are without a call */
-    RPC_ABUSES,
-};
 /* Connections cut off since the process began. */
-int64_t rpc_connections_cut(enum rpc_abuse abuse);
-/* "resets"; static. */
-const char *rpc_abuse_name(enum rpc_abuse abuse);
+int64_t rpc_connections_cut(enum edge_abuse abuse);
 /* Refuses new calls, waits up to grace_ms for those in flight, cuts the connections, which cancels the rest, waits
  * until each was answered by its service, joins the pollers. `hurry` (may be NULL): the grace period ends early once
  * *hurry is true. */

@@ -2,7 +2,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 
-#include "rpc/internal.h"
+#include "edge/addresses.h"
 
 static uint64_t key4(const char *text) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = 17};

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "rpc/internal.h"
+#include "edge/cork.h"
 
 #define LARGE (300 << 10)
 

@@ -1,9 +1,10 @@
 /* Which frames a client may send, and how many. */
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "rpc/internal.h"
+#include "edge/frames.h"
 
 #define PREFACE        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define BLOCK_MAX      1000
@@ -20,11 +21,11 @@ enum { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY
 static const struct frames_limits limits = {
     .block_bytes = BLOCK_MAX, .message_bytes = MESSAGE_MAX, .unfinished_bytes = UNFINISHED_MAX};
 
-static enum rpc_abuse feed(struct frames *frames, uint8_t *bytes, size_t len, int64_t now_ms) {
+static enum edge_abuse feed(struct frames *frames, uint8_t *bytes, size_t len, int64_t now_ms) {
     return frames_take(frames, bytes, len, &limits, now_ms);
 }
 
-static enum rpc_abuse feed_preface(struct frames *frames) {
+static enum edge_abuse feed_preface(struct frames *frames) {
     uint8_t preface[] = PREFACE;
     return feed(frames, preface, sizeof preface - 1, 1);
 }
@@ -42,12 +43,13 @@ static size_t put(uint8_t *bytes, int type, int flags, uint32_t stream, size_t l
     return 9 + len;
 }
 
-static enum rpc_abuse send_on(struct frames *frames, int type, int flags, uint32_t stream, size_t len, int64_t now_ms) {
+static enum edge_abuse send_on(struct frames *frames, int type, int flags, uint32_t stream, size_t len,
+                               int64_t now_ms) {
     uint8_t bytes[9 + 2 * BLOCK_MAX];
     return feed(frames, bytes, put(bytes, type, flags, stream, len), now_ms);
 }
 
-static enum rpc_abuse send_one(struct frames *frames, int type, int flags, size_t len, int64_t now_ms) {
+static enum edge_abuse send_one(struct frames *frames, int type, int flags, size_t len, int64_t now_ms) {
     return send_on(frames, type, flags, 1, len, now_ms);
 }
 
@@ -55,16 +57,16 @@ static enum rpc_abuse send_one(struct frames *frames, int type, int flags, size_
 static struct frames begin(void) {
     struct frames frames;
     frames_init(&frames, 0);
-    cr_assert_eq(feed_preface(&frames), RPC_ABUSE_NONE);
-    cr_assert_eq(send_on(&frames, SETTINGS, ACK, 0, 0, 1), RPC_ABUSE_NONE);
-    cr_assert_eq(send_on(&frames, HEADERS, END_HEADERS, 1, 60, 1), RPC_ABUSE_NONE);
+    cr_assert_eq(feed_preface(&frames), EDGE_ABUSE_NONE);
+    cr_assert_eq(send_on(&frames, SETTINGS, ACK, 0, 0, 1), EDGE_ABUSE_NONE);
+    cr_assert_eq(send_on(&frames, HEADERS, END_HEADERS, 1, 60, 1), EDGE_ABUSE_NONE);
     return frames;
 }
 
 /* How many of them pass, all in one moment, `most` at most. */
-static int send_many(struct frames *frames, int type, int flags, size_t len, int most, enum rpc_abuse *ret) {
+static int send_many(struct frames *frames, int type, int flags, size_t len, int most, enum edge_abuse *ret) {
     int n = 0;
-    while (n < most && (*ret = send_one(frames, type, flags, len, NOW_MS)) == RPC_ABUSE_NONE)
+    while (n < most && (*ret = send_one(frames, type, flags, len, NOW_MS)) == EDGE_ABUSE_NONE)
         n++;
     return n;
 }
@@ -72,41 +74,41 @@ static int send_many(struct frames *frames, int type, int flags, size_t len, int
 Test(frames, calls_and_their_messages_cost_nothing) {
     struct frames frames = begin();
     for (uint32_t i = 0; i < 100000; i++) {
-        cr_assert_eq(send_on(&frames, HEADERS, END_HEADERS, 2 * i + 1, 60, 1), RPC_ABUSE_NONE);
-        cr_assert_eq(send_one(&frames, DATA, 0, 40, 1), RPC_ABUSE_NONE);
-        cr_assert_eq(send_one(&frames, DATA, END_STREAM, 0, 1), RPC_ABUSE_NONE);
+        cr_assert_eq(send_on(&frames, HEADERS, END_HEADERS, 2 * i + 1, 60, 1), EDGE_ABUSE_NONE);
+        cr_assert_eq(send_one(&frames, DATA, 0, 40, 1), EDGE_ABUSE_NONE);
+        cr_assert_eq(send_one(&frames, DATA, END_STREAM, 0, 1), EDGE_ABUSE_NONE);
     }
 }
 
 Test(frames, a_header_block_may_take_several_frames_and_must_end) {
     struct frames frames = begin();
     for (int i = 0; i < 100; i++) {
-        cr_assert_eq(send_one(&frames, HEADERS, 0, 400, 1), RPC_ABUSE_NONE);
-        cr_assert_eq(send_one(&frames, CONTINUATION, 0, 400, 1), RPC_ABUSE_NONE);
-        cr_assert_eq(send_one(&frames, CONTINUATION, END_HEADERS, 200, 1), RPC_ABUSE_NONE);
+        cr_assert_eq(send_one(&frames, HEADERS, 0, 400, 1), EDGE_ABUSE_NONE);
+        cr_assert_eq(send_one(&frames, CONTINUATION, 0, 400, 1), EDGE_ABUSE_NONE);
+        cr_assert_eq(send_one(&frames, CONTINUATION, END_HEADERS, 200, 1), EDGE_ABUSE_NONE);
     }
-    cr_assert_eq(send_one(&frames, HEADERS, 0, 400, 1), RPC_ABUSE_NONE);
-    cr_assert_eq(send_one(&frames, CONTINUATION, 0, 601, 1), RPC_ABUSE_HEADERS);
+    cr_assert_eq(send_one(&frames, HEADERS, 0, 400, 1), EDGE_ABUSE_NONE);
+    cr_assert_eq(send_one(&frames, CONTINUATION, 0, 601, 1), EDGE_ABUSE_HEADERS);
 
     frames = begin();
-    enum rpc_abuse abuse;
-    cr_assert_eq(send_one(&frames, HEADERS, 0, 0, 1), RPC_ABUSE_NONE);
+    enum edge_abuse abuse;
+    cr_assert_eq(send_one(&frames, HEADERS, 0, 0, 1), EDGE_ABUSE_NONE);
     cr_assert_lt(send_many(&frames, CONTINUATION, 0, 0, 1000, &abuse), 1000, "not even of empty frames");
-    cr_assert_eq(abuse, RPC_ABUSE_HEADERS);
+    cr_assert_eq(abuse, EDGE_ABUSE_HEADERS);
 }
 
 Test(frames, ten_thousand_calls_may_be_cancelled_at_once_and_then_a_thousand_a_second) {
     struct frames frames = begin();
-    enum rpc_abuse abuse;
+    enum edge_abuse abuse;
     cr_assert_eq(send_many(&frames, RST_STREAM, 0, 4, 100000, &abuse), 10000);
-    cr_assert_eq(abuse, RPC_ABUSE_RESETS);
+    cr_assert_eq(abuse, EDGE_ABUSE_RESETS);
 
     frames = begin();
     for (int64_t ms = NOW_MS; ms <= 60000; ms++)
-        cr_assert_eq(send_one(&frames, RST_STREAM, 0, 4, ms), RPC_ABUSE_NONE);
+        cr_assert_eq(send_one(&frames, RST_STREAM, 0, 4, ms), EDGE_ABUSE_NONE);
     int64_t ms = 60001;
-    while (ms < 120000 && send_one(&frames, RST_STREAM, 0, 4, ms) == RPC_ABUSE_NONE &&
-           (abuse = send_one(&frames, RST_STREAM, 0, 4, ms)) == RPC_ABUSE_NONE)
+    while (ms < 120000 && send_one(&frames, RST_STREAM, 0, 4, ms) == EDGE_ABUSE_NONE &&
+           (abuse = send_one(&frames, RST_STREAM, 0, 4, ms)) == EDGE_ABUSE_NONE)
         ms++;
     cr_assert_lt(ms, 75000, "two thousand a second are too many");
 }
@@ -117,10 +119,10 @@ static uint32_t open_and_reset(uint32_t of, uint32_t reset, int64_t after_ms) {
     int64_t now_ms = 1000;
     for (uint32_t first = 1; first < 400000; first += 2 * of) {
         for (uint32_t i = 0; i < of; i++)
-            cr_assert_eq(send_on(&frames, HEADERS, END_HEADERS, first + 2 * i, 60, now_ms), RPC_ABUSE_NONE);
+            cr_assert_eq(send_on(&frames, HEADERS, END_HEADERS, first + 2 * i, 60, now_ms), EDGE_ABUSE_NONE);
         now_ms += after_ms;
         for (uint32_t i = 0; i < reset; i++)
-            if (send_on(&frames, RST_STREAM, 0, first + 2 * i, 4, now_ms) != RPC_ABUSE_NONE)
+            if (send_on(&frames, RST_STREAM, 0, first + 2 * i, 4, now_ms) != EDGE_ABUSE_NONE)
                 return first / 2;
     }
     return UINT32_MAX;
@@ -137,20 +139,20 @@ Test(frames, pings_are_paid_for_by_what_the_server_sends) {
     struct frames frames = begin();
     for (int i = 0; i < 100000; i++) {
         frames_wrote(&frames);
-        cr_assert_eq(send_one(&frames, PING, 0, 8, NOW_MS), RPC_ABUSE_NONE);
+        cr_assert_eq(send_one(&frames, PING, 0, 8, NOW_MS), EDGE_ABUSE_NONE);
     }
-    enum rpc_abuse abuse;
+    enum edge_abuse abuse;
     cr_assert_lt(send_many(&frames, PING, 0, 8, 10000, &abuse), 1001);
-    cr_assert_eq(abuse, RPC_ABUSE_PINGS);
+    cr_assert_eq(abuse, EDGE_ABUSE_PINGS);
 }
 
 Test(frames, who_has_offended_may_do_less) {
     int before = INT_MAX;
     for (int offences = 0; offences < 3; offences++) {
         struct frames frames;
-        enum rpc_abuse abuse;
+        enum edge_abuse abuse;
         frames_init(&frames, offences);
-        cr_assert_eq(feed_preface(&frames), RPC_ABUSE_NONE);
+        cr_assert_eq(feed_preface(&frames), EDGE_ABUSE_NONE);
         int n = send_many(&frames, PING, 0, 8, 100000, &abuse);
         cr_assert_lt(n, before / 2);
         before = n;
@@ -161,23 +163,23 @@ Test(frames, who_has_offended_may_do_less) {
 Test(frames, streams_before_the_settings_are_acknowledged_are_limited) {
     struct frames frames;
     frames_init(&frames, 0);
-    cr_assert_eq(feed_preface(&frames), RPC_ABUSE_NONE);
+    cr_assert_eq(feed_preface(&frames), EDGE_ABUSE_NONE);
     uint32_t n = 0;
-    enum rpc_abuse abuse = RPC_ABUSE_NONE;
-    while (n < 10000 && (abuse = send_on(&frames, HEADERS, END_HEADERS, 2 * n + 1, 60, 1)) == RPC_ABUSE_NONE)
+    enum edge_abuse abuse = EDGE_ABUSE_NONE;
+    while (n < 10000 && (abuse = send_on(&frames, HEADERS, END_HEADERS, 2 * n + 1, 60, 1)) == EDGE_ABUSE_NONE)
         n++;
-    cr_assert_eq(abuse, RPC_ABUSE_STREAMS);
+    cr_assert_eq(abuse, EDGE_ABUSE_STREAMS);
     cr_assert_eq(n, EARLY_MAX);
 }
 
 Test(frames, what_was_spent_comes_back_with_time_and_no_more_than_that) {
     struct frames frames = begin();
-    enum rpc_abuse abuse;
+    enum edge_abuse abuse;
     cr_assert_eq(send_many(&frames, RST_STREAM, 0, 4, 10000, &abuse), 10000);
-    cr_assert_eq(send_one(&frames, HEADERS, END_HEADERS, 60, 86400000), RPC_ABUSE_NONE);
-    cr_assert_eq(send_one(&frames, PRIORITY, 0, 5, 86400000), RPC_ABUSE_NONE);
+    cr_assert_eq(send_one(&frames, HEADERS, END_HEADERS, 60, 86400000), EDGE_ABUSE_NONE);
+    cr_assert_eq(send_one(&frames, PRIORITY, 0, 5, 86400000), EDGE_ABUSE_NONE);
     int more = 0;
-    while (more < 100000 && send_one(&frames, RST_STREAM, 0, 4, 86400000) == RPC_ABUSE_NONE)
+    while (more < 100000 && send_one(&frames, RST_STREAM, 0, 4, 86400000) == EDGE_ABUSE_NONE)
         more++;
     cr_assert_lt(more, 10001);
     cr_assert_gt(more, 9990);
@@ -187,16 +189,20 @@ Test(frames, floods_of_every_kind_are_told_by_name) {
     static const struct {
         int type, flags;
         size_t len;
-        enum rpc_abuse abuse;
+        enum edge_abuse abuse;
     } floods[] = {
-        {PING, 0, 8, RPC_ABUSE_PINGS},       {SETTINGS, 0, 6, RPC_ABUSE_SETTINGS},     {DATA, 0, 0, RPC_ABUSE_USELESS},
-        {PRIORITY, 0, 5, RPC_ABUSE_USELESS}, {WINDOW_UPDATE, 0, 4, RPC_ABUSE_USELESS}, {77, 0, 30, RPC_ABUSE_USELESS},
+        {PING, 0, 8, EDGE_ABUSE_PINGS},
+        {SETTINGS, 0, 6, EDGE_ABUSE_SETTINGS},
+        {DATA, 0, 0, EDGE_ABUSE_USELESS},
+        {PRIORITY, 0, 5, EDGE_ABUSE_USELESS},
+        {WINDOW_UPDATE, 0, 4, EDGE_ABUSE_USELESS},
+        {77, 0, 30, EDGE_ABUSE_USELESS},
     };
     for (size_t i = 0; i < sizeof floods / sizeof *floods; i++) {
         struct frames frames = begin();
-        enum rpc_abuse abuse = RPC_ABUSE_NONE;
+        enum edge_abuse abuse = EDGE_ABUSE_NONE;
         int n = send_many(&frames, floods[i].type, floods[i].flags, floods[i].len, 1000000, &abuse);
-        cr_assert_eq(abuse, floods[i].abuse, "type %d: %s after %d", floods[i].type, rpc_abuse_name(abuse), n);
+        cr_assert_eq(abuse, floods[i].abuse, "type %d: %s after %d", floods[i].type, edge_abuse_name(abuse), n);
         cr_assert_geq(n, 1000, "type %d", floods[i].type);
     }
 }
@@ -214,10 +220,10 @@ Test(frames, it_does_not_matter_how_the_bytes_are_cut) {
         for (size_t at = 0; at < len; at += cut) {
             cut = 1 + (size_t)rand() % (seed * 7);
             cut = cut < len - at ? cut : len - at;
-            cr_assert_eq(feed(&frames, bytes + at, cut, 1), RPC_ABUSE_NONE, "seed %u at %zu", seed, at);
+            cr_assert_eq(feed(&frames, bytes + at, cut, 1), EDGE_ABUSE_NONE, "seed %u at %zu", seed, at);
         }
-        cr_assert_eq(send_one(&frames, 77, 0, 8, 1), RPC_ABUSE_NONE, "the last that is allowed");
-        cr_assert_eq(send_one(&frames, 77, 0, 8, 1), RPC_ABUSE_USELESS);
+        cr_assert_eq(send_one(&frames, 77, 0, 8, 1), EDGE_ABUSE_NONE, "the last that is allowed");
+        cr_assert_eq(send_one(&frames, 77, 0, 8, 1), EDGE_ABUSE_USELESS);
     }
 }
 
@@ -226,13 +232,13 @@ Test(frames, what_is_not_HTTP_2_is_left_to_the_core) {
     struct frames frames;
     frames_init(&frames, 0);
     for (int i = 0; i < 1000; i++)
-        cr_assert_eq(feed(&frames, noise, sizeof noise, 1), RPC_ABUSE_NONE);
+        cr_assert_eq(feed(&frames, noise, sizeof noise, 1), EDGE_ABUSE_NONE);
 }
 
 /* --- messages --- */
 
 /* A prefix and `n` zeros of a message's bytes, into a DATA frame; feeds it. */
-static enum rpc_abuse send_message(struct frames *frames, int flags, uint32_t stream, uint32_t len, size_t n) {
+static enum edge_abuse send_message(struct frames *frames, int flags, uint32_t stream, uint32_t len, size_t n) {
     uint8_t bytes[9 + 5 + 2 * MESSAGE_MAX];
     size_t size = put(bytes, DATA, flags, stream, 5 + n);
     for (int i = 0; i < 4; i++)
@@ -249,10 +255,10 @@ Test(frames, of_a_message_that_is_too_large_the_core_is_told_that_it_has_one_byt
         uint8_t bytes[9 + 5 + 10];
         size_t size = put(bytes, DATA, 0, 1, 15);
         memcpy(bytes + 10, lengths[i], 4);
-        cr_assert_eq(feed(&frames, bytes, size, NOW_MS), RPC_ABUSE_NONE);
+        cr_assert_eq(feed(&frames, bytes, size, NOW_MS), EDGE_ABUSE_NONE);
         cr_assert_arr_eq(bytes + 10, told[i], 4);
         for (int n = 0; n < 1000; n++)
-            cr_assert_eq(send_one(&frames, DATA, 0, 2000, NOW_MS), RPC_ABUSE_NONE,
+            cr_assert_eq(send_one(&frames, DATA, 0, 2000, NOW_MS), EDGE_ABUSE_NONE,
                          "what follows is part of it or not kept");
         cr_assert_leq(frames.unfinished, MESSAGE_MAX + 1);
         frames_deinit(&frames);
@@ -263,19 +269,19 @@ Test(frames, a_length_that_comes_in_pieces_may_be_changed_while_it_is_not_yet_to
     static const struct {
         uint8_t length[4];
         size_t cut; /* of its bytes, before */
-        enum rpc_abuse abuse;
+        enum edge_abuse abuse;
     } cases[] = {
-        {{5, 0xf5, 0xe1, 0}, 0, RPC_ABUSE_NONE}, {{5, 0xf5, 0xe1, 0}, 1, RPC_ABUSE_MESSAGES},
-        {{0, 0xf5, 0xe1, 0}, 1, RPC_ABUSE_NONE}, {{0, 0xf5, 0xe1, 0}, 3, RPC_ABUSE_MESSAGES},
-        {{0, 0, 0x0b, 0xff}, 3, RPC_ABUSE_NONE}, {{0, 0, 0x0c, 0xff}, 3, RPC_ABUSE_MESSAGES},
-        {{0, 0, 0x0a, 0xff}, 3, RPC_ABUSE_NONE},
+        {{5, 0xf5, 0xe1, 0}, 0, EDGE_ABUSE_NONE}, {{5, 0xf5, 0xe1, 0}, 1, EDGE_ABUSE_MESSAGES},
+        {{0, 0xf5, 0xe1, 0}, 1, EDGE_ABUSE_NONE}, {{0, 0xf5, 0xe1, 0}, 3, EDGE_ABUSE_MESSAGES},
+        {{0, 0, 0x0b, 0xff}, 3, EDGE_ABUSE_NONE}, {{0, 0, 0x0c, 0xff}, 3, EDGE_ABUSE_MESSAGES},
+        {{0, 0, 0x0a, 0xff}, 3, EDGE_ABUSE_NONE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct frames frames = begin();
         uint8_t bytes[9 + 5];
         put(bytes, DATA, 0, 1, 5);
         memcpy(bytes + 10, cases[i].length, 4);
-        cr_assert_eq(feed(&frames, bytes, 10 + cases[i].cut, NOW_MS), RPC_ABUSE_NONE);
+        cr_assert_eq(feed(&frames, bytes, 10 + cases[i].cut, NOW_MS), EDGE_ABUSE_NONE);
         cr_assert_eq(feed(&frames, bytes + 10 + cases[i].cut, 4 - cases[i].cut, NOW_MS), cases[i].abuse, "case %zu", i);
         frames_deinit(&frames);
     }
@@ -283,16 +289,16 @@ Test(frames, a_length_that_comes_in_pieces_may_be_changed_while_it_is_not_yet_to
 
 Test(frames, a_message_is_counted_until_it_is_complete_or_its_stream_ends) {
     struct frames frames = begin();
-    cr_assert_eq(send_message(&frames, 0, 1, 2000, 1500), RPC_ABUSE_NONE);
-    cr_assert_eq(send_message(&frames, 0, 3, 2000, 400), RPC_ABUSE_NONE);
-    cr_assert_eq(send_message(&frames, 0, 5, 2000, 100), RPC_ABUSE_NONE);
-    cr_assert_eq(send_message(&frames, END_STREAM, 7, 2000, 100), RPC_ABUSE_NONE);
+    cr_assert_eq(send_message(&frames, 0, 1, 2000, 1500), EDGE_ABUSE_NONE);
+    cr_assert_eq(send_message(&frames, 0, 3, 2000, 400), EDGE_ABUSE_NONE);
+    cr_assert_eq(send_message(&frames, 0, 5, 2000, 100), EDGE_ABUSE_NONE);
+    cr_assert_eq(send_message(&frames, END_STREAM, 7, 2000, 100), EDGE_ABUSE_NONE);
     cr_assert_eq(frames.unfinished, 2000);
-    cr_assert_eq(send_on(&frames, DATA, 0, 1, 500, NOW_MS), RPC_ABUSE_NONE);
+    cr_assert_eq(send_on(&frames, DATA, 0, 1, 500, NOW_MS), EDGE_ABUSE_NONE);
     cr_assert_eq(frames.unfinished, 500);
-    cr_assert_eq(send_on(&frames, RST_STREAM, 0, 3, 4, NOW_MS), RPC_ABUSE_NONE);
+    cr_assert_eq(send_on(&frames, RST_STREAM, 0, 3, 4, NOW_MS), EDGE_ABUSE_NONE);
     cr_assert_eq(frames.unfinished, 100);
-    cr_assert_eq(send_on(&frames, DATA, END_STREAM, 5, 0, NOW_MS), RPC_ABUSE_NONE);
+    cr_assert_eq(send_on(&frames, DATA, END_STREAM, 5, 0, NOW_MS), EDGE_ABUSE_NONE);
     cr_assert_eq(frames.unfinished, 0);
     cr_assert_eq(frames.n_uploads, 0);
     frames_deinit(&frames);
@@ -305,11 +311,11 @@ Test(frames, messages_that_never_become_complete_are_limited_by_bytes_and_by_num
     } cases[] = {{1000, UNFINISHED_MAX / 1000}, {0, 1024}};
     for (size_t i = 0; i < 2; i++) {
         struct frames frames = begin();
-        enum rpc_abuse abuse = RPC_ABUSE_NONE;
+        enum edge_abuse abuse = EDGE_ABUSE_NONE;
         int n = -1;
-        for (uint32_t stream = 1; abuse == RPC_ABUSE_NONE; stream += 2, n++)
+        for (uint32_t stream = 1; abuse == EDGE_ABUSE_NONE; stream += 2, n++)
             abuse = send_message(&frames, 0, stream, 2000, cases[i].len);
-        cr_assert_eq(abuse, RPC_ABUSE_MESSAGES);
+        cr_assert_eq(abuse, EDGE_ABUSE_MESSAGES);
         cr_assert_eq(n, cases[i].most);
         frames_deinit(&frames);
     }
@@ -337,7 +343,7 @@ Test(frames, any_number_of_messages_may_come_in_pieces_of_pieces) {
         for (size_t at = 0, cut; at < len; at += cut) {
             cut = 1 + (size_t)rand() % (seed * 20);
             cut = cut < len - at ? cut : len - at;
-            cr_assert_eq(feed(&frames, bytes + at, cut, NOW_MS), RPC_ABUSE_NONE, "seed %u at %zu", seed, at);
+            cr_assert_eq(feed(&frames, bytes + at, cut, NOW_MS), EDGE_ABUSE_NONE, "seed %u at %zu", seed, at);
         }
         cr_assert_eq(frames.unfinished, 0, "seed %u", seed);
         cr_assert_eq(frames.n_uploads, 0, "seed %u", seed);

@@ -1,20 +1,21 @@
-/* Stands between clients and gRPC's core, where what they send can be seen: in libc's recvmsg, sendmsg, shutdown and
- * close, and OpenSSL's SSL_read and SSL_write, which the core calls through the dynamic linker. The functions here take
- * their places in the whole process, and do the same but for the connections that door.c asked about:
+/* The clients' connections, by descriptor:
  *
- * - Who connects again and again, or went too far just now, is not let in for a while; addresses.c knows.
- * - What is read is judged by frames.c. Without TLS, one who goes too far finds the connection closed. With TLS, the
- *   core reads noise from then on, finds it to be no HTTP/2, and closes the connection itself.
- * - What is sent goes through cork.c.
- * - The core reads a connection for as long as there is something to read, before it does anything else on that
- *   thread. Here it is made to believe, after some, that there is no more; and is told again, after what else there is.
+ * - A connection from an address that connects without calling, or that was cut off just now, is not accepted for a
+ *   while (addresses.c).
+ * - frames.c judges what is read. A client that goes too far is cut off. Without TLS the core finds the connection
+ *   closed. With TLS it reads noise from then on, finds that it is not HTTP/2, and closes the connection itself.
+ * - cork.c takes what is sent.
+ * - The core reads a connection for as long as there is something to read, before it does anything else on that thread.
+ *   After READ_AT_ONCE bytes it is told that there is no more, so that other connections get a turn; an event brings it
+ *   back.
  *
- * Any thread; a connection is read by one at a time. */
-#include <pthread.h>
-#include <stdatomic.h>
-#include <dlfcn.h>
+ * Any thread; one thread at a time reads a connection. */
+#include "edge/connections.h"
+
 #include <errno.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,25 +23,27 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "edge/addresses.h"
 #include "edge/cork.h"
 #include "edge/frames.h"
-#include "edge/guard.h"
-#include "edge/libc.h"
+#include "edge/passed.h"
 
-/* No more than so many connections are guarded: those that memory is set aside for. */
+/* The most connections that are guarded: memory is set aside for them. */
 #define GUARDED_MAX (1 << 20)
-/* Bytes: about 60 calls. The pieces are the core's, which has 4 at most. */
+/* READ_AT_ONCE is in bytes: about 60 calls. The core reads into at most 4 pieces. */
 #define READ_AT_ONCE (8 << 10)
 #define PIECES_MAX   8
-/* A header block may take more bytes than its metadata: an odd encoding, and what is refused one by one. */
+/* How many times its metadata's size a header block may have: encodings differ, and the core refuses metadata that is
+ * too large by itself. */
 #define BLOCK_SHARE 4
 
-/* Of an address, until its next ones are closed at once. */
+/* Offences of an address after which its next connections are closed at once. */
 #define OFFENCES_MAX 3
 
-/* Bytes of messages that have come in part, for which a connection is cut off: of so many of the largest there may be,
- * or so many. When those of all connections are more than ALL_TIMES that, it is whoever has more than his share. */
+/* A connection is cut off for the bytes of its messages that have come in part: when they are more than
+ * UNFINISHED_MESSAGES of the largest messages would have, and more than UNFINISHED_MIN bytes. When all connections together
+ * have ALL_TIMES that, a connection is cut off for more than its share. */
 #define UNFINISHED_MESSAGES 32
 #define UNFINISHED_MIN      (64 << 20)
 #define ALL_TIMES           2
@@ -68,7 +71,7 @@ static atomic_int n_clients;
 static _Atomic int64_t n_unfinished;             /* bytes */
 static _Atomic(struct connection *) connections; /* by descriptor; for good once it is there */
 static atomic_int n_connections;                 /* it has room for */
-static _Atomic int64_t n_cut[RPC_ABUSES];
+static _Atomic int64_t n_cut[EDGE_ABUSES];
 static int tls_index = -1;
 
 static void forget_frames(struct frames *frames) {
@@ -88,9 +91,7 @@ static void make_room(int n) {
     pthread_mutex_lock(&lock);
     if (!atomic_load(&connections)) {
         n = n < GUARDED_MAX ? n : GUARDED_MAX;
-        struct connection *all = calloc((size_t)n, sizeof *all); /* of which only what is used becomes real */
-        if (!all)
-            abort(); /* as arenas do */
+        struct connection *all = memory_new((size_t)n, sizeof *all); /* only pages that are used become real */
         atomic_store(&n_connections, n);
         atomic_store(&connections, all);
         tls_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, forget_tls);
@@ -104,13 +105,13 @@ static void raise_to(atomic_size_t *limit, size_t value) {
         ;
 }
 
-void guard_limit(int max_connections, size_t max_metadata_bytes, size_t max_message_bytes) {
+void connections_init(int max_connections, size_t max_metadata_bytes, size_t max_message_bytes) {
     make_room(max_connections);
     raise_to(&block_max, BLOCK_SHARE * max_metadata_bytes);
     raise_to(&message_max, max_message_bytes < UINT32_MAX ? max_message_bytes : UINT32_MAX);
 }
 
-int64_t guard_cut(enum rpc_abuse why) {
+int64_t connections_cut(enum edge_abuse why) {
     return atomic_load(&n_cut[why]);
 }
 
@@ -132,13 +133,13 @@ static struct frames_limits limits_now(void) {
     };
 }
 
-static enum rpc_abuse take(struct frames *frames, uint64_t address, uint8_t *bytes, size_t len) {
+static enum edge_abuse take(struct frames *frames, uint64_t address, uint8_t *bytes, size_t len) {
     int64_t now_ms = clock_mono_us() / US_PER_MS, unfinished = frames->unfinished;
     struct frames_limits limits = limits_now();
-    enum rpc_abuse abuse = frames_take(frames, bytes, len, &limits, now_ms);
+    enum edge_abuse abuse = frames_take(frames, bytes, len, &limits, now_ms);
     if (frames->unfinished != unfinished)
         atomic_fetch_add(&n_unfinished, frames->unfinished - unfinished);
-    if (abuse != RPC_ABUSE_NONE) {
+    if (abuse != EDGE_ABUSE_NONE) {
         frames->is_cut = true;
         atomic_fetch_add(&n_cut[abuse], 1);
         address_offends(address, now_ms);
@@ -146,14 +147,14 @@ static enum rpc_abuse take(struct frames *frames, uint64_t address, uint8_t *byt
     return abuse;
 }
 
-/* What was read from it has a call in it, perhaps not for the first time. */
+/* The bytes read from the connection had a call in them, perhaps not the first. */
 static void note_call(struct connection *connection) {
     if (!atomic_load_explicit(&connection->has_called, memory_order_relaxed) &&
         !atomic_exchange(&connection->has_called, true))
         address_calls(connection->address, clock_mono_us() / US_PER_MS);
 }
 
-bool guard_let_in(int fd, const struct sockaddr *address, socklen_t len) {
+bool connection_accept(int fd, const struct sockaddr *address, socklen_t len) {
     struct connection *connection = connection_of(fd);
     if (!connection)
         return true;
@@ -161,7 +162,7 @@ bool guard_let_in(int fd, const struct sockaddr *address, socklen_t len) {
     int64_t now_ms = clock_mono_us() / US_PER_MS;
     int offences = address_offences(key, now_ms);
     if (offences >= OFFENCES_MAX || !address_connects(key, now_ms)) {
-        atomic_fetch_add(&n_cut[offences >= OFFENCES_MAX ? RPC_ABUSE_OFFENDER : RPC_ABUSE_CONNECTS], 1);
+        atomic_fetch_add(&n_cut[offences >= OFFENCES_MAX ? EDGE_ABUSE_OFFENDER : EDGE_ABUSE_CONNECTS], 1);
         return false;
     }
     (void)atomic_load(&connection->is_client);
@@ -176,44 +177,36 @@ bool guard_let_in(int fd, const struct sockaddr *address, socklen_t len) {
     return true;
 }
 
-/* Their types differ from the ones in libc's headers by qualifiers that C takes seriously, hence names of their own. */
-ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) __asm__("recvmsg");
-ssize_t guarded_sendmsg(int fd, const struct msghdr *message, int flags) __asm__("sendmsg");
-int guarded_shutdown(int fd, int how) __asm__("shutdown");
-int guarded_close(int fd) __asm__("close");
-int guarded_ssl_read(SSL *ssl, void *bytes, int size) __asm__("SSL_read");
-int guarded_ssl_write(SSL *ssl, const void *bytes, int size) __asm__("SSL_write");
-
 /* --- without TLS, or before it --- */
 
-/* Whose bytes this thread has read last: OpenSSL is given them without being told. */
+/* The connection that this thread has read last. With TLS, OpenSSL gets the bytes without knowing the connection. */
 static _Thread_local struct connection *last_read;
 
 static bool judge_pieces(struct connection *connection, const struct msghdr *message, size_t len) {
     for (size_t i = 0; i < message->msg_iovlen && len > 0; i++) {
         size_t n = message->msg_iov[i].iov_len < len ? message->msg_iov[i].iov_len : len;
-        if (take(&connection->frames, connection->address, message->msg_iov[i].iov_base, n) != RPC_ABUSE_NONE)
+        if (take(&connection->frames, connection->address, message->msg_iov[i].iov_base, n) != EDGE_ABUSE_NONE)
             return false;
         len -= n;
     }
     return true;
 }
 
-static struct connection *client_of(int fd) {
+struct connection *connection_of_client(int fd) {
     struct connection *connection = connection_of(fd);
     return connection && atomic_load_explicit(&connection->is_client, memory_order_acquire) ? connection : NULL;
 }
 
-void guard_watched(int fd, int epoll, const struct epoll_event *event) {
-    struct connection *connection = client_of(fd);
+void connection_watched(int fd, int epoll, const struct epoll_event *event) {
+    struct connection *connection = connection_of_client(fd);
     if (!connection)
         return;
     connection->event = *event;
     connection->epoll = epoll;
 }
 
-/* Whether it is somebody else's turn; then there will be an event for it. The core has to be told twice: once to be
- * content with what it has read so far, and then, when it comes back, to wait for the event. */
+/* Whether other connections get a turn now; an event then brings the core back. The core has to be told EAGAIN twice:
+ * once to be content with what it has read so far, and again, when it comes back, to wait for the event. */
 static bool ends_turn(struct connection *connection, int fd) {
     if (connection->epoll < 0 || connection->read_at_once < READ_AT_ONCE)
         return false;
@@ -223,7 +216,7 @@ static bool ends_turn(struct connection *connection, int fd) {
     return epoll_ctl(connection->epoll, EPOLL_CTL_MOD, fd, &connection->event) == 0;
 }
 
-/* Reads what may be read at once. */
+/* Reads up to READ_AT_ONCE bytes. */
 static ssize_t read_some(int fd, struct msghdr *message) {
     struct msghdr some = *message;
     struct iovec pieces[PIECES_MAX];
@@ -241,10 +234,7 @@ static ssize_t read_some(int fd, struct msghdr *message) {
     return got;
 }
 
-ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) {
-    struct connection *connection = client_of(fd);
-    if (!connection || flags != 0)
-        return syscall(SYS_recvmsg, fd, message, flags);
+ssize_t connection_read(struct connection *connection, int fd, struct msghdr *message) {
     if (connection->frames.is_cut)
         return 0;
     if (ends_turn(connection, fd)) {
@@ -263,32 +253,22 @@ ssize_t guarded_recvmsg(int fd, struct msghdr *message, int flags) {
     return is_fine ? n : 0;
 }
 
-ssize_t guarded_sendmsg(int fd, const struct msghdr *message, int flags) {
-    struct connection *connection = client_of(fd);
-    if (!connection)
-        return syscall(SYS_sendmsg, fd, message, flags);
+ssize_t connection_send(struct connection *connection, int fd, const struct msghdr *message, int flags) {
     frames_wrote(&connection->frames);
     return cork_send(&connection->cork, fd, message, flags);
 }
 
-int guarded_shutdown(int fd, int how) {
-    struct connection *connection = client_of(fd);
-    if (connection)
-        cork_push(&connection->cork, fd);
-    return (int)syscall(SYS_shutdown, fd, how);
+void connection_push(struct connection *connection, int fd) {
+    cork_push(&connection->cork, fd);
 }
 
-int guarded_close(int fd) {
-    struct connection *connection = client_of(fd);
-    if (connection) {
-        if (!atomic_load(&connection->has_called))
-            address_leaves(connection->address, clock_mono_us() / US_PER_MS);
-        cork_close(&connection->cork, fd);
-        forget_frames(&connection->frames);
-        atomic_fetch_sub(&n_clients, 1);
-        atomic_store_explicit(&connection->is_client, false, memory_order_release);
-    }
-    return libc_close(fd);
+void connection_close(struct connection *connection, int fd) {
+    if (!atomic_load(&connection->has_called))
+        address_leaves(connection->address, clock_mono_us() / US_PER_MS);
+    cork_close(&connection->cork, fd);
+    forget_frames(&connection->frames);
+    atomic_fetch_sub(&n_clients, 1);
+    atomic_store_explicit(&connection->is_client, false, memory_order_release);
 }
 
 /* --- with TLS --- */
@@ -308,41 +288,18 @@ static struct session *session_of(SSL *ssl) {
     return session;
 }
 
-/* What would have been called if it weren't for us. */
-static void *next_of(const char *name, _Atomic(void *) *found) {
-    void *next = atomic_load_explicit(found, memory_order_relaxed);
-    if (!next) {
-        next = dlsym(RTLD_NEXT, name);
-        if (!next)
-            abort(); /* it was linked with, so it is there */
-        atomic_store(found, next);
-    }
-    return next;
-}
-
-int guarded_ssl_read(SSL *ssl, void *bytes, int size) {
-    static _Atomic(void *) found;
-    void *next = next_of("SSL_read", &found);
-    int (*read_next)(SSL *, void *, int);
-    memcpy(&read_next, &next, sizeof read_next);
-    int n = read_next(ssl, bytes, size);
-    struct session *session = n > 0 ? session_of(ssl) : NULL;
+void session_judge(SSL *ssl, void *bytes, size_t len) {
+    struct session *session = session_of(ssl);
     if (!session)
-        return n;
-    if (session->frames.is_cut || take(&session->frames, session->address, bytes, (size_t)n) != RPC_ABUSE_NONE)
-        memset(bytes, 0xff, (size_t)n);
+        return;
+    if (session->frames.is_cut || take(&session->frames, session->address, bytes, len) != EDGE_ABUSE_NONE)
+        memset(bytes, 0xff, len);
     else if (session->frames.stream != 0 && last_read && last_read->address == session->address)
         note_call(last_read);
-    return n;
 }
 
-int guarded_ssl_write(SSL *ssl, const void *bytes, int size) {
-    static _Atomic(void *) found;
-    void *next = next_of("SSL_write", &found);
-    int (*write_next)(SSL *, const void *, int);
-    memcpy(&write_next, &next, sizeof write_next);
+void session_wrote(SSL *ssl) {
     struct session *session = session_of(ssl);
     if (session)
         frames_wrote(&session->frames);
-    return write_next(ssl, bytes, size);
 }

@@ -1,0 +1,56 @@
+/* A build without the edge (EDGE=OFF): clients talk to the core as it is. Nothing limits how many connect, no client is
+ * cut off, and each answer is a system call of its own. */
+#include "edge/edge.h"
+
+bool edge_is_present(void) {
+    return false;
+}
+
+void edge_init(const struct edge_limits *limits) {
+    (void)limits;
+}
+
+void edge_open(int port) {
+    (void)port;
+}
+
+void edge_close(int port) {
+    (void)port;
+}
+
+void edge_forget(int port) {
+    (void)port;
+}
+
+void edge_batch_begin(void) {}
+
+void edge_batch_end(void) {}
+
+bool edge_batch_retry(void) {
+    return true;
+}
+
+int64_t edge_refused(void) {
+    return 0;
+}
+
+int64_t edge_cut(enum edge_abuse why) {
+    (void)why;
+    return 0;
+}
+
+const char *edge_function_name(enum edge_function function) {
+    (void)function;
+    return "";
+}
+
+void edge_test_begin(int port) {
+    (void)port;
+}
+
+bool edge_test_passed(enum edge_function function) {
+    (void)function;
+    return false;
+}
+
+void edge_test_end(void) {}

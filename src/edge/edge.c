@@ -1,0 +1,79 @@
+/* The public functions of the edge, and the record of a self-test. */
+#include "edge/edge.h"
+
+#include "edge/connections.h"
+#include "edge/cork.h"
+#include "edge/door.h"
+#include "edge/passed.h"
+
+atomic_int passed_port;
+static atomic_bool passed[EDGE_FUNCTIONS];
+
+bool edge_is_present(void) {
+    return true;
+}
+
+void edge_init(const struct edge_limits *limits) {
+    connections_init(door_limit(limits->max_connections), limits->max_metadata_bytes, limits->max_message_bytes);
+}
+
+void edge_open(int port) {
+    door_open(port);
+}
+
+void edge_close(int port) {
+    door_close(port);
+}
+
+void edge_forget(int port) {
+    door_forget(port);
+}
+
+void edge_batch_begin(void) {
+    cork_begin();
+}
+
+void edge_batch_end(void) {
+    cork_end();
+}
+
+bool edge_batch_retry(void) {
+    return cork_retry();
+}
+
+int64_t edge_refused(void) {
+    return door_refused();
+}
+
+int64_t edge_cut(enum edge_abuse why) {
+    return connections_cut(why);
+}
+
+/* --- the self-test --- */
+
+const char *edge_function_name(enum edge_function function) {
+    static const char *const names[EDGE_FUNCTIONS] = {
+        [EDGE_ACCEPT] = "accept4",   [EDGE_READ] = "recvmsg",      [EDGE_SEND] = "sendmsg",
+        [EDGE_DECRYPT] = "SSL_read", [EDGE_ENCRYPT] = "SSL_write",
+    };
+    return names[function];
+}
+
+void passed_note(enum edge_function function) {
+    atomic_store_explicit(&passed[function], true, memory_order_relaxed);
+}
+
+void edge_test_begin(int port) {
+    for (int i = 0; i < EDGE_FUNCTIONS; i++)
+        atomic_store(&passed[i], false);
+    door_open(port);
+    atomic_store(&passed_port, port);
+}
+
+bool edge_test_passed(enum edge_function function) {
+    return atomic_load(&passed[function]);
+}
+
+void edge_test_end(void) {
+    door_forget(atomic_exchange(&passed_port, 0));
+}

@@ -1,0 +1,16 @@
+/* Which replaced functions were called for the connections of a self-test. Any thread. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "edge/edge.h"
+
+/* The port under test; 0: no test runs, which is nearly always. */
+extern atomic_int passed_port;
+
+static inline bool passed_is_tested(void) {
+    return atomic_load_explicit(&passed_port, memory_order_relaxed) != 0;
+}
+
+void passed_note(enum edge_function function);
