@@ -308,7 +308,7 @@ void answer_bad_fields(struct rpc_call *call, const struct bad_field *bad, size_
 }
 
 void bad_fields_check(struct bad_fields *bad, bool ok, const char *field, const char *problem) {
-    if (!ok && bad->n < BAD_FIELDS_MAX)
+    if (!ok && bad->n < RPC_BAD_FIELDS_MAX)
         bad->list[bad->n++] = (struct bad_field){field, problem};
 }
 

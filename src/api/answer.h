@@ -44,9 +44,8 @@ struct bad_field {
 void answer_bad_fields(struct rpc_call *call, const struct bad_field *bad, size_t n);
 
 /* Collects bad fields while a request is validated. */
-#define BAD_FIELDS_MAX 8
 struct bad_fields {
-    struct bad_field list[BAD_FIELDS_MAX];
+    struct bad_field list[RPC_BAD_FIELDS_MAX]; /* the bridge names no more either */
     size_t n;
 };
 void bad_fields_check(struct bad_fields *bad, bool ok, const char *field, const char *problem);
