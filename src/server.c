@@ -251,6 +251,14 @@ static bool is_ready(void *arg, char why[static 200]) {
     return true;
 }
 
+static void warn_of_build(void) {
+    const char *missing = rpc_missing_edge(), *untested = rpc_untested_core();
+    if (missing)
+        log_warn("start.without_edge", LOG_STR("missing", missing));
+    if (untested)
+        log_warn("start.untested_grpc", LOG_STR("core_version", rpc_core_version()), LOG_STR("reason", untested));
+}
+
 bool server_start(const struct config *config, struct server **ret_server, struct err *err) {
     struct server *server = memory_new(1, sizeof *server);
     init_context(&server->context, config);
@@ -263,6 +271,7 @@ bool server_start(const struct config *config, struct server **ret_server, struc
         server_stop(server, NULL);
         return false;
     }
+    warn_of_build();
     rpc_metrics_watch(server->rpc);
     set_serving(server, true);
     *ret_server = server;

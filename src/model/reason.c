@@ -35,7 +35,7 @@ static const struct reason_info reasons[REASONS] = {
                         .hint = "an expired coupon is never opened again: create another"},
     [REASON_ALREADY_REQUESTED] = {.name = "ALREADY_REQUESTED",
                                   .code = RPC_ALREADY_EXISTS,
-                                  .text = "this user has requested this coupon before, with another request_id",
+                                  .text = "this user has requested this coupon before, under another request_id or under none",
                                   .metadata = "coupon_id, ticket, state",
                                   .hint = "couponctl status COUPON USER tells where that request stands"},
     [REASON_COUPON_NOT_FOUND] = {.name = "COUPON_NOT_FOUND",

@@ -118,6 +118,13 @@ bool rpc_server_limit(struct rpc_server *server, const char *service, const char
 bool rpc_server_start(struct rpc_server *server, struct err *err);
 /* "127.0.0.1:50051" with the port bound; valid after start, until free. */
 const char *rpc_server_address(const struct rpc_server *server);
+/* What an operator should know of how this program was built: the text for a warning, a literal, or NULL.
+ * rpc_missing_edge: what the server lacks without the edge (edge/edge.h). rpc_untested_core: why the version of gRPC that
+ * is in use deserves attention. Any thread. */
+const char *rpc_missing_edge(void);
+const char *rpc_untested_core(void);
+/* The version of the core in use, as it names itself. */
+const char *rpc_core_version(void);
 /* Calls in flight now. */
 int64_t rpc_server_in_flight(const struct rpc_server *server);
 /* Connections closed at once because there were too many, since the process began. */

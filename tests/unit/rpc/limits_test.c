@@ -1,11 +1,7 @@
-/* Admission to the server: permission, overload, the share of a caller, connections. */
-#include <arpa/inet.h>
+/* Admission to the server: permission, overload, the share of a caller. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "toy.h"
 
@@ -167,53 +163,5 @@ Test(limits, what_one_caller_has_in_flight_is_no_other_callers_loss) {
     toy_call_free(b);
     toy_call_free(more);
     toy_call_free(again);
-    toy_free(toy);
-}
-
-/* --- connections --- */
-
-static int connect_to(const char *address) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1)),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
-    return fd;
-}
-
-/* The client's ends of connections take numbers as well, so the server's are used up twice as fast. */
-Test(limits, a_server_without_file_descriptors_goes_on_when_there_are_some_again) {
-    enum { FILES = 300 };
-    struct rlimit few = {.rlim_cur = FILES, .rlim_max = FILES};
-    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
-    struct toy *toy = toy_new(NULL);
-    expect(toy, "before", RPC_OK);
-    int fds[FILES], n = 0;
-    while (n < FILES && (fds[n] = connect_to(rpc_server_address(toy->server))) >= 0)
-        n++;
-    cr_assert_lt(n, FILES, "the limit was reached");
-    for (int tries = 0; rpc_connections_refused() == 0 && tries < 1000; tries++)
-        expect(toy, "meanwhile", RPC_OK);
-    cr_assert_gt(rpc_connections_refused(), 0);
-    while (n > 0)
-        close(fds[--n]);
-    struct rpc_channel *channel = NULL;
-    cr_assert(rpc_channel_new(rpc_server_address(toy->server), NULL, &channel, NULL));
-    ProtobufCService *stub = rpc_channel_service(channel, &toy__v1__toy__descriptor, TOY_METHODS, 4);
-    Toy__V1__Note note = TOY__V1__NOTE__INIT;
-    struct rpc_status status = {0};
-    bool ok = false;
-    /* The server closes its ends in its own time. */
-    for (int tries = 0; !ok && tries < 200; tries++) {
-        ok = rpc_client_call_wait(stub, TOY_ECHO, &note.base, TOY_WAIT_MS, NULL, NULL, &status);
-        if (!ok)
-            rpc_status_deinit(&status);
-        if (!ok)
-            usleep(10000);
-    }
-    cr_assert(ok, "a new connection after the flood");
-    rpc_channel_free(channel);
     toy_free(toy);
 }
