@@ -21,7 +21,23 @@
  * it starts: the call outlives it either way, and the answer is dropped. */
 #pragma once
 
-#include "rpc/internal.h"
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "rpc/callers.h"
+#include "rpc/message.h"
+#include "rpc/metadata.h"
+#include "rpc/method.h"
+#include "rpc/poller.h"
+#include "rpc/server.h"
+#include "rpc/server_internal.h"
+#include "rpc/utf8.h"
+#include "rpc/writes.h"
 
 struct rpc_call {
     /* fixed for the object's life */

@@ -3,10 +3,11 @@
  * A table of fixed size, so that memory is bounded whatever addresses clients come from: a caller has its place in one
  * set of eight, where it takes that of somebody who has been idle for long enough to be forgotten (his bucket is full
  * again). Where all eight are busy, it shares the last one's: two callers are then held to one's limit. Any thread. */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "rpc/internal.h"
+#include "rpc/callers.h"
 
 #define SETS       1024 /* a power of two */
 #define SET_PLACES 8

@@ -1,3 +1,4 @@
+/* The limits of each caller: calls per second, and calls in flight. Any thread. */
 #pragma once
 
 #include <stdint.h>

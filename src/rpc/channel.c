@@ -6,7 +6,10 @@
 #include <string.h>
 
 #include "base/strbuf.h"
+#include "rpc/core.h"
+#include "rpc/method.h"
 #include "rpc/operation.h"
+#include "rpc/tls.h"
 
 #define MESSAGE_BYTES_MAX (4 << 20) /* unless the options say otherwise; as the core */
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rpc/internal.h"
+#include "rpc/descriptors.h"
 
 #define FILE_TAG 0x0a /* FileDescriptorSet.file, length-prefixed: the only field it has */
 

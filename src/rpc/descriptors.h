@@ -1,3 +1,4 @@
+/* A serialized FileDescriptorSet, searchable. Immutable between init and deinit; then any thread may read. */
 #pragma once
 
 #include <stdbool.h>

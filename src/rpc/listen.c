@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/strbuf.h"
-#include "rpc/internal.h"
+#include "rpc/listen.h"
 
 /* The colon before the port; NULL where there is none, or where it is one of an IPv6 address without brackets. */
 static const char *find_colon(const char *listen) {

@@ -1,3 +1,4 @@
+/* Listen addresses, HOST:PORT. Any thread. */
 #pragma once
 
 #include <stdbool.h>

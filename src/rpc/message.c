@@ -2,7 +2,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "rpc/internal.h"
+#include "rpc/message.h"
 
 grpc_byte_buffer *message_pack(const ProtobufCMessage *message) {
     grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));

@@ -1,3 +1,4 @@
+/* protobuf-c messages to and from the core's byte buffers. Stateless; sizes are in bytes. */
 #pragma once
 
 #include <grpc/grpc.h>

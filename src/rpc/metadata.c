@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rpc/internal.h"
+#include "rpc/metadata.h"
 
 #define RESERVED_PREFIX "grpc-"
 /* How the core's filter is told; it does not go out. */

@@ -1,3 +1,4 @@
+/* Headers and trailers, sent and received. A `struct metadata` belongs to one call and is guarded by that call's lock. */
 #pragma once
 
 #include <grpc/grpc.h>

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/strbuf.h"
-#include "rpc/internal.h"
+#include "rpc/method.h"
 
 static const char *const shape_names[] = {"unary", "server stream", "client stream", "bidi stream"};
 

@@ -1,3 +1,4 @@
+/* A served service and its methods. Immutable once the server has started. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>

@@ -3,8 +3,18 @@
  *   operation   a call in the core: what the caller's rpc_client_call has behind it; pooled. client.c has its rules */
 #pragma once
 
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
 #include "rpc/client.h"
-#include "rpc/internal.h"
+#include "rpc/message.h"
+#include "rpc/metadata.h"
+#include "rpc/poller.h"
+#include "rpc/writes.h"
 
 #define OPERATION_TEXT_MAX 400
 

@@ -2,7 +2,8 @@
  * back, so no op is ever lost and none runs after poller_drain. */
 #include <string.h>
 
-#include "rpc/internal.h"
+#include "edge/edge.h"
+#include "rpc/poller.h"
 
 /* Events that are worked on before what has been answered goes out, should there be no end of them. */
 #define EVENTS_AT_ONCE 256

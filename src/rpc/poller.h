@@ -1,10 +1,22 @@
+/* A poller: a completion queue of the core and the one thread that takes events from it.
+ *
+ *   op   what a completion queue hands back: a function, embedded in the object that it is about
+ *
+ * The core's queues order memory between threads, but by means that a race detector cannot see. So op_arm stores an
+ * op's function again with release order just before the op is given to the core, and the poller loads it with acquire
+ * order when it comes back. */
 #pragma once
 
 #include <grpc/grpc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
+
 #include "base/err.h"
+
+/* The object of `type` whose field `member` is at `pointer`. */
+#define OWNER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 struct op;
 typedef void op_fn(struct op *op, bool ok); /* runs on the poller's thread */

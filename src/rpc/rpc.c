@@ -2,13 +2,14 @@
 #include "rpc/rpc.h"
 
 #include <dlfcn.h>
+#include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "rpc/client.h"
-#include "rpc/internal.h"
+#include "rpc/core.h"
 
 const char *rpc_code_name(int code) {
     static const char *const names[RPC_CODES] = {

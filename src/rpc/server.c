@@ -7,7 +7,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "edge/edge.h"
 #include "rpc/call.h"
+#include "rpc/core.h"
+#include "rpc/listen.h"
+#include "rpc/self_test.h"
 
 /* Against clients that connect and say nothing; the core's own default is two minutes. */
 #define HANDSHAKE_TIMEOUT_MS 10000

@@ -14,7 +14,7 @@
  * Flow control. What is written to a stream waits until the client reads: who writes without end stops when
  * rpc_call_pending_writes is at what he wants to keep in memory, and goes on in rpc_call_on_drained; and stops for good
  * once rpc_call_is_cancelled. Reading stops by
- * itself after each message while rpc_call_pause_reading holds, and with many writes waiting (64): the core then holds
+ * itself after each message while rpc_call_pause_reading holds, and with 16 writes waiting: the core then holds
  * back the client.
  *
  * Ownership: `input` is valid until the call has been ended by the answer (unary, server stream), or until the

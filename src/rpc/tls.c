@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "rpc/internal.h"
+#include "rpc/tls.h"
 
 #define FILE_MAX_BYTES (1 << 20) /* a bundle of all public authorities has 200 KiB */
 #define LOOK_AGAIN_US  US_PER_S

@@ -1,3 +1,4 @@
+/* TLS credentials of servers and channels, from PEM files. */
 #pragma once
 
 #include <grpc/grpc.h>

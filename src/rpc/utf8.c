@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/strbuf.h"
-#include "rpc/internal.h"
+#include "rpc/utf8.h"
 
 #define DEPTH_MAX 100 /* of nested messages, as in protobuf's own parsers */
 

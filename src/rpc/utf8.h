@@ -1,3 +1,4 @@
+/* Checks the string fields of a serialized message before it is decoded. Stateless. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>

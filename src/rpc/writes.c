@@ -1,7 +1,7 @@
 /* Messages of a stream that wait until the core takes them. The capacity is a power of two. */
 #include <stdlib.h>
 
-#include "rpc/internal.h"
+#include "rpc/writes.h"
 
 static struct write *slot(const struct writes *writes, size_t index) {
     return &writes->items[(writes->first + index) & (writes->capacity - 1)];

@@ -20,7 +20,8 @@
 #include "google/rpc/status.pb-c.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
-#include "rpc/internal.h"
+#include "rpc/message.h"
+#include "rpc/utf8.h"
 
 #define BYTES_MAX   65536 /* as grpc.max_message_bytes */
 #define ARENA_BYTES 2048  /* as calls have */

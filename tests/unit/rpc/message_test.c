@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "raw.h"
-#include "rpc/internal.h"
+#include "rpc/message.h"
+#include "rpc/utf8.h"
 #include "toy.h"
 
 static bool is_text(const char *text, size_t len) {

@@ -3,7 +3,7 @@
 #include "google/protobuf/descriptor.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "raw.h"
-#include "rpc/internal.h"
+#include "rpc/descriptors.h"
 #include "toy.h"
 
 typedef Grpc__Reflection__V1__ServerReflectionRequest reflection_request;

@@ -1,47 +1,29 @@
-/* What the files of the bridge share; nobody outside src/rpc includes it.
+/* The server's inner structures: shared by the server's life (server.c), its calls (call.h), and the services that come
+ * with the bridge (health.c, reflection.c). Not for users of the bridge.
  *
- *   op        what a completion queue hands back: a function, embedded in the object it is about
- *   poller    a completion queue and the one thread that takes from it
- *   service   a served ProtobufCService and its methods
- *   own       said of the services that come with the bridge (health, reflection)
+ *   own   of a service that comes with the bridge: health, reflection
  *
- * The core's queues order memory between threads, but by means a race detector can't see. So an op's function is stored
- * again with release just before it is given to the core (op_arm), and loaded with acquire when it comes back. */
+ * Fields without a lock or an atomic type are fixed from rpc_server_start to rpc_server_stop. A call's lock is taken
+ * before a poller's lock. */
 #pragma once
 
-#include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
-#include <grpc/grpc_security.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 
-#include "base/arena.h"
 #include "base/err.h"
-#include "edge/edge.h"
-#include "google/protobuf/descriptor.pb-c.h"
 #include "rpc/callers.h"
-#include "rpc/core.h"
 #include "rpc/descriptors.h"
-#include "rpc/listen.h"
-#include "rpc/message.h"
-#include "rpc/metadata.h"
 #include "rpc/method.h"
 #include "rpc/poller.h"
-#include "rpc/tls.h"
-#include "rpc/utf8.h"
-#include "rpc/writes.h"
-#include "rpc/self_test.h"
 #include "rpc/server.h"
+#include "rpc/tls.h"
 
-#define OWNER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
-
-/* --- server.c --- */
+struct rpc_call;
+struct reflection;
 
 struct server_poller {
     struct poller base;
@@ -80,8 +62,6 @@ struct rpc_server {
 
 bool server_add(struct rpc_server *server, ProtobufCService *impl, const struct rpc_method *methods, size_t n_methods,
                 bool own, struct err *err);
-
-/* --- health.c, reflection.c --- */
 
 void health_free(struct rpc_health *health);
 void reflection_free(struct reflection *reflection);
