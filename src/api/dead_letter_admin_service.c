@@ -85,13 +85,13 @@ static bool keep(replay_t *replay, const char *why) {
 /* Marks it, and sends the event unless it is NULL. */
 static bool settle(struct dead_letter_admin *admin, const struct outbox_event *event, replay_t *replay,
                    struct err *err) {
-    bool first;
-    if (!dead_letters_replay(admin->pg, &admin->arena, admin->lanes, replay->id, event, &first, err))
+    struct dead_letter_replay done = {.id = replay->id, .event = event};
+    if (!dead_letters_replay(admin->pg, &admin->arena, admin->lanes, &done, err))
         return false;
-    replay->outcome = !first  ? COUPON__V1__REPLAY__OUTCOME__OUTCOME_REPLAYED
+    replay->outcome = !done.first ? COUPON__V1__REPLAY__OUTCOME__OUTCOME_REPLAYED
                       : event ? COUPON__V1__REPLAY__OUTCOME__OUTCOME_SENT
                               : COUPON__V1__REPLAY__OUTCOME__OUTCOME_DECIDED;
-    if (!first)
+    if (!done.first)
         snprintf(replay->detail, DETAIL_MAX, "it was replayed or dropped a moment ago");
     else if (event)
         relay_wake(admin->relay, false);

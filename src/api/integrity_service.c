@@ -92,17 +92,17 @@ static void on_unsent(void *arg, int64_t ticket) {
 }
 
 /* Says what waits in the outbox, and leaves in `wanted` what must be in the topic by now. */
-static bool check_outbox(struct verify *verify, const struct verify_call *call, const struct integrity *has,
-                         enum stream stream, struct tickets *wanted, struct checks *checks, struct err *err) {
+static bool check_outbox(const struct verify_call *call, const struct integrity *has, enum stream stream,
+                         struct tickets *wanted, struct checks *checks, struct err *err) {
+    struct verify *verify = call->verify;
     const char *name = stream == STREAM_REQUESTED ? "outbox requested" : "outbox published";
     struct unsent unsent = {.wanted = wanted};
-    bool all;
-    int64_t oldest_us;
-    if (!integrity_unsent(verify->pg, &verify->arena, stream, verify->lanes, call->coupon_id, on_unsent, &unsent, &all,
-                          &oldest_us, err))
+    struct unsent_events events = {
+        .stream = stream, .coupon_id = call->coupon_id, .on_ticket = on_unsent, .arg = &unsent};
+    if (!integrity_unsent(verify->pg, &verify->arena, verify->lanes, &events, err))
         return false;
-    int64_t oldest_ms = oldest_us == INT64_MIN ? 0 : (has->now_us - oldest_us) / US_PER_MS;
-    if (all)
+    int64_t oldest_ms = events.oldest_us == INT64_MIN ? 0 : (has->now_us - events.oldest_us) / US_PER_MS;
+    if (events.all)
         checks_tell(checks, name, oldest_ms <= verify->stale_ms,
                     "%" PRId64 " events are not in Kafka yet, the oldest for %" PRId64 " ms", unsent.n, oldest_ms);
     else
@@ -126,7 +126,7 @@ static bool check_postgres(struct verify *verify, const struct verify_call *call
     for (size_t i = 0; ok && i < n; i++)
         tickets_add(&wanted[STREAM_PUBLISHED], ranges[i].first, ranges[i].last);
     for (int stream = 0; ok && stream < STREAMS; stream++)
-        ok = check_outbox(verify, call, has, (enum stream)stream, &wanted[stream], checks, err);
+        ok = check_outbox(call, has, (enum stream)stream, &wanted[stream], checks, err);
     integrity_end(verify->pg);
     return ok;
 }

@@ -135,8 +135,13 @@ static void put_event(struct outbox_batch *outbox, int lanes, const struct reque
         .traceparent_len = request->traceparent ? strlen(request->traceparent) : 0,
     };
     uint8_t bytes[EVENT_MAX];
-    outbox_put(outbox, murmur2_slot_of_id(request->coupon_id, lanes), request->coupon_id, ticket, event.traceparent,
-               event.traceparent_len, bytes, event_write(STREAM_REQUESTED, &event, bytes));
+    const struct outbox_event out = {
+        .coupon_id = event.coupon_id,
+        .ticket = ticket,
+        .payload = {bytes, event_write(STREAM_REQUESTED, &event, bytes)},
+        .traceparent = {event.traceparent, event.traceparent_len},
+    };
+    outbox_put(outbox, murmur2_slot_of_id(out.coupon_id, lanes), &out);
 }
 
 static bool write_accepted(struct worker *worker, struct batch *batch, struct err *err) {

@@ -142,7 +142,8 @@ static bool resend(struct reconcile *reconcile, const struct coupon *coupon, str
               LOG_INT("first_ticket", rows[0].ticket), LOG_STR("then", "sent again"));
     for (size_t i = 0; i < n; i++)
         events[i] = outbox_event_again(&reconcile->arena, &rows[i]);
-    if (!outbox_append(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, reconcile->lanes, events, n, err))
+    const struct outbox_events again = {.n = n, .event = events};
+    if (!outbox_append(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, reconcile->lanes, &again, err))
         return false;
     metric_add(reconcile->resent, (int64_t)n);
     relay_wake(reconcile->relay, false);

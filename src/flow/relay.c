@@ -187,22 +187,26 @@ static bool ensure_producer(struct relay *relay, struct err *err) {
 }
 
 static bool take_lanes(struct relay *relay, struct err *err) {
-    int32_t *wanted = ARENA_ARRAY(&relay->arena, int32_t, (size_t)relay->n_lanes);
-    bool *own = ARENA_ARRAY(&relay->arena, bool, (size_t)relay->n_lanes);
-    int64_t *cursor = ARENA_ARRAY(&relay->arena, int64_t, (size_t)relay->n_lanes);
-    int *version = ARENA_ARRAY(&relay->arena, int, (size_t)relay->n_lanes);
-    size_t n = 0;
+    size_t n = 0, n_lanes = (size_t)relay->n_lanes;
+    int32_t *wanted = ARENA_ARRAY(&relay->arena, int32_t, n_lanes);
     int owned = 0;
     for (int i = 0; i < relay->n_lanes; i++)
         if (!relay->lanes[i].own)
             wanted[n++] = i;
-    if (n && !outbox_take_lanes(relay->pg, relay->stream, wanted, n, own, cursor, version, err))
+    const struct outbox_lanes taken = {
+        .n = n,
+        .lane = wanted,
+        .own = ARENA_ARRAY(&relay->arena, bool, n_lanes),
+        .cursor = ARENA_ARRAY(&relay->arena, int64_t, n_lanes),
+        .version = ARENA_ARRAY(&relay->arena, int, n_lanes),
+    };
+    if (n && !outbox_take_lanes(relay->pg, relay->stream, &taken, err))
         return false;
     for (size_t i = 0; i < n; i++)
-        if (own[i]) {
+        if (taken.own[i]) {
             FAULT_POINT(relay->stage, "lanes_taken");
-            reset_lane(relay, &relay->lanes[wanted[i]], true, cursor[i]);
-            relay->lanes[wanted[i]].version = version[i];
+            reset_lane(relay, &relay->lanes[wanted[i]], true, taken.cursor[i]);
+            relay->lanes[wanted[i]].version = taken.version[i];
         }
     for (int i = 0; i < relay->n_lanes; i++)
         owned += relay->lanes[i].own;
@@ -338,7 +342,7 @@ static size_t send_entries(struct relay *relay, const struct outbox_entry *entri
 static bool read_and_send(struct relay *relay, struct err *err) {
     int32_t *lanes = ARENA_ARRAY(&relay->arena, int32_t, (size_t)relay->n_lanes);
     int64_t *after = ARENA_ARRAY(&relay->arena, int64_t, (size_t)relay->n_lanes);
-    size_t n = 0, n_entries;
+    size_t n = 0;
     relay->behind = false;
     for (int i = 0; i < relay->n_lanes; i++)
         if (relay->lanes[i].own && i != relay->move.lane) {
@@ -347,22 +351,19 @@ static bool read_and_send(struct relay *relay, struct err *err) {
         }
     if (n == 0)
         return true;
-    struct outbox_entry *entries;
-    PGresult *results[2];
-    bool more;
+    struct outbox_page page = {.n_lanes = n, .lane = lanes, .after = after, .max_rows = relay->batch_max};
     int64_t start_us = clock_mono_us();
-    if (!outbox_read(relay->pg, &relay->arena, relay->stream, lanes, after, n, relay->batch_max, &entries, &n_entries,
-                     &more, results, err))
+    if (!outbox_read(relay->pg, &relay->arena, relay->stream, &page, err))
         return false;
-    if (relay->coupon_partitions && !ensure_coupon_topics(relay, entries, n_entries, err)) {
-        pg_clear(results, 2);
+    if (relay->coupon_partitions && !ensure_coupon_topics(relay, page.entries, page.n, err)) {
+        outbox_page_clear(&page);
         return false;
     }
-    size_t sent = send_entries(relay, entries, n_entries);
-    pg_clear(results, 2);
-    relay->behind = more || sent < n_entries;
-    if (n_entries)
-        batch_metrics_observe(&relay->metrics, n_entries, clock_mono_us() - start_us);
+    size_t sent = send_entries(relay, page.entries, page.n);
+    outbox_page_clear(&page);
+    relay->behind = page.more || sent < page.n;
+    if (page.n)
+        batch_metrics_observe(&relay->metrics, page.n, clock_mono_us() - start_us);
     return true;
 }
 
@@ -380,7 +381,8 @@ static bool store_cursors(struct relay *relay, struct err *err) {
     if (n == 0)
         return true;
     FAULT_POINT(relay->stage, "before_cursor_commit");
-    if (!outbox_move_cursors(relay->pg, &relay->arena, relay->stream, lanes, ids, n, err))
+    const struct outbox_cursors cursors = {.n = n, .lane = lanes, .last_id = ids};
+    if (!outbox_move_cursors(relay->pg, &relay->arena, relay->stream, &cursors, err))
         return false;
     FAULT_POINT(relay->stage, "after_cursor_commit");
     for (size_t i = 0; i < n; i++)

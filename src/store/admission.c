@@ -16,10 +16,14 @@ static void send_ledger(struct pg *pg, struct arena *arena, const int64_t *coupo
     pg_send(pg, &ledger, &args);
 }
 
-/* What follows a failure: nothing is known any more. */
+/* After a failure the cache may be wrong. */
 static bool failed(const struct admission_batch *batch) {
     coupon_cache_forget(batch->cache);
     return false;
+}
+
+static struct locked_coupons locked_coupons(const struct admission_batch *batch) {
+    return (struct locked_coupons){.heads = &batch->heads, .rows = batch->coupons, .n = batch->n_coupons};
 }
 
 bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admission_batch *batch, bool with_ledger,
@@ -43,8 +47,8 @@ bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admiss
     memset(batch->in_ledger, 0, batch->n_asks * sizeof *batch->in_ledger);
     for (int row = 0; with_ledger && row < PQntuples(results[ledger]); row++)
         batch->in_ledger[pg_int8(results[ledger], row, 0) - 1] = true;
-    bool ok = coupon_cache_read(batch->cache, pg, arena, results[COUPONS], &batch->heads, batch->coupons,
-                                batch->n_coupons, err);
+    const struct locked_coupons coupons = locked_coupons(batch);
+    bool ok = coupon_cache_read(batch->cache, pg, arena, results[COUPONS], &coupons, err);
     pg_clear(results, n);
     return ok || failed(batch);
 }
@@ -104,12 +108,14 @@ bool admission_write(struct pg *pg, struct arena *arena, const struct admission_
         return failed(batch);
     FAULT_POINT("admit", "after_commit");
     pg_clear(results, 3 + OUTBOX_APPEND_STATEMENTS);
-    coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
+    const struct locked_coupons coupons = locked_coupons(batch);
+    coupon_cache_keep(batch->cache, &coupons);
     return true;
 }
 
 void admission_abandon(struct pg *pg, const struct admission_batch *batch) {
     FAULT_POINT("admit", "before_rollback");
-    if (coupon_cache_roll_back(batch->cache, pg, &batch->heads, batch->coupons, batch->n_coupons))
+    const struct locked_coupons coupons = locked_coupons(batch);
+    if (coupon_cache_roll_back(batch->cache, pg, &coupons))
         FAULT_POINT("admit", "after_rollback");
 }

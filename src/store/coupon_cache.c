@@ -10,7 +10,7 @@
 #include "base/pair_set.h"
 #include "store/lookup.h"
 
-/* With so many it starts afresh: about 8 MiB. */
+/* A table with this many entries, about 8 MiB, is emptied. */
 #define ENTRIES_MAX 65536
 
 struct entry {
@@ -120,7 +120,7 @@ int coupon_cache_send_read(struct coupon_cache *cache, struct pg *pg, struct are
     return n_asked > 0 || !cache;
 }
 
-/* Lanes that somebody else has touched are forgotten. True: there are some. */
+/* Forgets the lanes that someone else has touched. True: there are some. */
 static bool notice_others(struct coupon_cache *cache, const struct outbox_heads *heads) {
     bool any = false;
     for (size_t i = 0; i < heads->n; i++) {
@@ -136,56 +136,57 @@ static bool notice_others(struct coupon_cache *cache, const struct outbox_heads 
 }
 
 bool coupon_cache_read(struct coupon_cache *cache, struct pg *pg, struct arena *arena, const PGresult *result,
-                       const struct outbox_heads *heads, struct coupon *coupons, size_t n, struct err *err) {
+                       const struct locked_coupons *coupons, struct err *err) {
+    struct coupon *rows = coupons->rows;
     if (!cache) {
-        coupons_read(result, coupons);
+        coupons_read(result, rows);
         return true;
     }
-    bool others = notice_others(cache, heads);
+    bool others = notice_others(cache, coupons->heads);
     if (cache->n_asked > 0)
-        take_read(result, arena, coupons, cache->asked, cache->n_asked);
+        take_read(result, arena, rows, cache->asked, cache->n_asked);
     if (!others)
         return true;
-    size_t *stale = ARENA_ARRAY(arena, size_t, n), n_stale = 0, next_asked = 0;
-    for (size_t i = 0; i < n; i++) {
+    size_t *stale = ARENA_ARRAY(arena, size_t, coupons->n), n_stale = 0, next_asked = 0;
+    for (size_t i = 0; i < coupons->n; i++) {
         if (next_asked < cache->n_asked && cache->asked[next_asked] == i)
             next_asked++; /* was just read */
-        else if (!is_valid(cache, slot_of(cache->entries, cache->mask, coupons[i].id)))
+        else if (!is_valid(cache, slot_of(cache->entries, cache->mask, rows[i].id)))
             stale[n_stale++] = i;
     }
     if (n_stale == 0)
         return true;
     PGresult *again;
-    send_read(pg, arena, coupons, stale, n_stale);
+    send_read(pg, arena, rows, stale, n_stale);
     if (!pg_collect(pg, &again, 1, err))
         return false;
-    take_read(again, arena, coupons, stale, n_stale);
+    take_read(again, arena, rows, stale, n_stale);
     pg_clear(&again, 1);
     return true;
 }
 
-void coupon_cache_keep(struct coupon_cache *cache, const struct outbox_heads *heads, const struct coupon *coupons,
-                       size_t n) {
+void coupon_cache_keep(struct coupon_cache *cache, const struct locked_coupons *coupons) {
     if (!cache)
         return;
+    const struct outbox_heads *heads = coupons->heads;
     for (size_t i = 0; i < heads->n; i++) {
         cache->lanes[heads->lane[i]].last_id = heads->last_id[i];
         cache->lanes[heads->lane[i]].epoch = heads->epoch[i];
     }
-    for (size_t i = 0; i < n; i++) {
-        if (!coupons[i].exists)
+    for (size_t i = 0; i < coupons->n; i++) {
+        const struct coupon *row = &coupons->rows[i];
+        if (!row->exists)
             continue;
         make_room(cache);
-        struct entry *entry = slot_of(cache->entries, cache->mask, coupons[i].id);
+        struct entry *entry = slot_of(cache->entries, cache->mask, row->id);
         cache->count += entry->row.id == 0;
-        entry->row = coupons[i];
-        entry->lane = murmur2_slot_of_id(coupons[i].id, cache->n_lanes);
+        entry->row = *row;
+        entry->lane = murmur2_slot_of_id(row->id, cache->n_lanes);
         entry->generation = cache->lanes[entry->lane].generation;
     }
 }
 
-bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const struct outbox_heads *heads,
-                            const struct coupon *coupons, size_t n) {
+bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const struct locked_coupons *coupons) {
     PGresult *result;
     pg_send(pg, &pg_rollback, NULL);
     if (!pg_collect(pg, &result, 1, NULL)) {
@@ -193,6 +194,6 @@ bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const str
         return false;
     }
     pg_clear(&result, 1);
-    coupon_cache_keep(cache, heads, coupons, n);
+    coupon_cache_keep(cache, coupons);
     return true;
 }

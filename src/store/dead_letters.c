@@ -174,9 +174,16 @@ bool dead_letters_ids(struct pg *pg, struct arena *arena, int64_t first, int64_t
     return true;
 }
 
+/* The lane that an event is appended to, as read under its lock; without lanes: there is no event. */
+struct locked_lane {
+    struct outbox_heads heads;
+    int segment;
+    int64_t now_us;
+};
+
 /* Begins, marks, and takes the lane's lock where there is an event to append. */
-static bool begin_replay(struct pg *pg, struct arena *arena, int64_t id, struct outbox_heads *heads, int *ret_segment,
-                         int64_t *ret_now_us, bool *ret_first, struct err *err) {
+static bool begin_replay(struct pg *pg, struct arena *arena, int64_t id, struct locked_lane *lane, bool *ret_first,
+                         struct err *err) {
     static const struct pg_statement mark = {
         "update dead_letter set replay_time = clock_timestamp() where id = $1 and replay_time is null returning 1"};
     struct pg_args args = {0};
@@ -185,44 +192,42 @@ static bool begin_replay(struct pg *pg, struct arena *arena, int64_t id, struct 
     int n = 2;
     pg_send(pg, &pg_begin, NULL);
     pg_send(pg, &mark, &args);
-    if (heads->n) {
-        outbox_send_lock(pg, arena, STREAM_REQUESTED, heads);
+    if (lane->heads.n) {
+        outbox_send_lock(pg, arena, STREAM_REQUESTED, &lane->heads);
         n += OUTBOX_LOCK_STATEMENTS;
     }
     if (!pg_collect(pg, results, n, err))
         return false;
     *ret_first = PQntuples(results[1]) == 1;
-    if (heads->n)
-        outbox_read_lock(&results[2], heads, ret_segment, ret_now_us);
+    if (lane->heads.n)
+        outbox_read_lock(&results[2], &lane->heads, &lane->segment, &lane->now_us);
     pg_clear(results, n);
     return true;
 }
 
-bool dead_letters_replay(struct pg *pg, struct arena *arena, int lanes, int64_t id, const struct outbox_event *event,
-                         bool *ret_first, struct err *err) {
-    struct outbox_heads heads = {0};
+bool dead_letters_replay(struct pg *pg, struct arena *arena, int lanes, struct dead_letter_replay *replay,
+                         struct err *err) {
+    const struct outbox_event *event = replay->event;
+    struct locked_lane lane = {0};
     struct outbox_batch batch;
-    int segment = 0;
-    int64_t now_us = 0;
     bool first;
     if (event)
-        outbox_heads_init(&heads, arena, &event->coupon_id, 1, lanes);
-    if (!begin_replay(pg, arena, id, &heads, &segment, &now_us, &first, err))
+        outbox_heads_init(&lane.heads, arena, &event->coupon_id, 1, lanes);
+    if (!begin_replay(pg, arena, replay->id, &lane, &first, err))
         return false;
     PGresult *results[1 + OUTBOX_APPEND_STATEMENTS];
     int n = 1;
     if (event && first) {
-        outbox_batch_init(&batch, arena, &heads);
-        outbox_put(&batch, murmur2_slot_of_id(event->coupon_id, lanes), event->coupon_id, event->ticket, NULL, 0,
-                   event->payload.data, event->payload.len);
-        outbox_send_append(pg, arena, STREAM_REQUESTED, segment, &batch, now_us);
+        outbox_batch_init(&batch, arena, &lane.heads);
+        outbox_put(&batch, murmur2_slot_of_id(event->coupon_id, lanes), event);
+        outbox_send_append(pg, arena, STREAM_REQUESTED, lane.segment, &batch, lane.now_us);
         n += OUTBOX_APPEND_STATEMENTS;
     }
     pg_send(pg, &pg_commit, NULL);
     if (!pg_collect(pg, results, n, err))
         return false;
     pg_clear(results, n);
-    *ret_first = first;
+    replay->first = first;
     return true;
 }
 

@@ -52,10 +52,15 @@ bool dead_letters_get(struct pg *pg, struct arena *arena, int64_t id, bool *ret_
 /* The ids there are from first to last, up to `max`, ascending. */
 bool dead_letters_ids(struct pg *pg, struct arena *arena, int64_t first, int64_t last, int max, int64_t *ret,
                       size_t *ret_n, struct err *err);
-/* Marks it as replayed, and in the same transaction appends the event (NULL: none) to the outbox of the requested
- * stream. *ret_first: false if it was marked before, and nothing was done. */
-bool dead_letters_replay(struct pg *pg, struct arena *arena, int lanes, int64_t id, const struct outbox_event *event,
-                         bool *ret_first, struct err *err);
+struct dead_letter_replay {
+    int64_t id;                       /* in */
+    const struct outbox_event *event; /* in; NULL: there is nothing to send */
+    bool first;                       /* out; false: it was marked before, and nothing was done */
+};
+/* Marks the letter as replayed, and in the same transaction appends the event to the outbox of the requested stream. */
+bool dead_letters_replay(struct pg *pg, struct arena *arena, int lanes, struct dead_letter_replay *replay,
+                         struct err *err);
+/* Drops the letters with ids from first to last. *ret_n: how many there were. */
 bool dead_letters_drop(struct pg *pg, struct arena *arena, int64_t first, int64_t last, int64_t *ret_n,
                        struct err *err);
 /* Drops the oldest, so that at most `keep` stay; some thousands at a time. */

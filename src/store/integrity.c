@@ -131,32 +131,29 @@ static bool read_cursor(struct pg *pg, struct arena *arena, enum stream stream, 
     return true;
 }
 
-bool integrity_unsent(struct pg *pg, struct arena *arena, enum stream stream, int lanes, int64_t coupon_id,
-                      void (*on_ticket)(void *arg, int64_t ticket), void *arg, bool *ret_all, int64_t *ret_oldest_us,
-                      struct err *err) {
-    int32_t lane = murmur2_slot_of_id(coupon_id, lanes);
+bool integrity_unsent(struct pg *pg, struct arena *arena, int lanes, struct unsent_events *unsent, struct err *err) {
+    int32_t lane = murmur2_slot_of_id(unsent->coupon_id, lanes);
     int64_t after, oldest_us = INT64_MIN;
     bool more = true;
-    if (!read_cursor(pg, arena, stream, lane, &after, err))
+    if (!read_cursor(pg, arena, unsent->stream, lane, &after, err))
         return false;
-    for (int page = 0; more && page < UNSENT_PAGES; page++) {
-        struct outbox_entry *entries;
-        PGresult *results[2];
-        size_t n;
-        if (!outbox_read(pg, arena, stream, &lane, &after, 1, UNSENT_PAGE, &entries, &n, &more, results, err))
+    for (int pages = 0; more && pages < UNSENT_PAGES; pages++) {
+        struct outbox_page page = {.n_lanes = 1, .lane = &lane, .after = &after, .max_rows = UNSENT_PAGE};
+        if (!outbox_read(pg, arena, unsent->stream, &page, err))
             return false;
-        for (size_t i = 0; i < n; i++) {
-            after = entries[i].id;
-            if (entries[i].coupon_id != coupon_id)
+        for (size_t i = 0; i < page.n; i++) {
+            const struct outbox_entry *entry = &page.entries[i];
+            after = entry->id;
+            if (entry->coupon_id != unsent->coupon_id)
                 continue;
             if (oldest_us == INT64_MIN)
-                oldest_us = entries[i].append_us;
-            on_ticket(arg, entries[i].ticket);
+                oldest_us = entry->append_us;
+            unsent->on_ticket(unsent->arg, entry->ticket);
         }
-        more = more && n > 0;
-        pg_clear(results, 2);
+        more = page.more && page.n > 0;
+        outbox_page_clear(&page);
     }
-    *ret_all = !more;
-    *ret_oldest_us = oldest_us;
+    unsent->all = !more;
+    unsent->oldest_us = oldest_us;
     return true;
 }

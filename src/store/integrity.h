@@ -35,8 +35,16 @@ struct ticket_range {
 /* The ranges that are issued, ascending; in the arena. */
 bool integrity_issued(struct pg *pg, struct arena *arena, int64_t coupon_id, struct ticket_range **ret, size_t *ret_n,
                       struct err *err);
-/* Calls back for each event of the coupon in the lane's outbox that Kafka has not acknowledged; looks at no more than
- * some hundred thousand. *ret_all: these were all. *ret_oldest_us: when the first was appended, or INT64_MIN. */
-bool integrity_unsent(struct pg *pg, struct arena *arena, enum stream stream, int lanes, int64_t coupon_id,
-                      void (*on_ticket)(void *arg, int64_t ticket), void *arg, bool *ret_all, int64_t *ret_oldest_us,
-                      struct err *err);
+/* A coupon's events in its lane's outbox that Kafka has not acknowledged. */
+struct unsent_events {
+    /* in */
+    enum stream stream;
+    int64_t coupon_id;
+    void (*on_ticket)(void *arg, int64_t ticket);
+    void *arg;
+    /* out */
+    bool all;          /* on_ticket was called for all of them */
+    int64_t oldest_us; /* when the first was appended; INT64_MIN: there is none */
+};
+/* Calls on_ticket for each such event. Looks at no more than some hundred thousand events of the lane. */
+bool integrity_unsent(struct pg *pg, struct arena *arena, int lanes, struct unsent_events *unsent, struct err *err);

@@ -176,10 +176,14 @@ static void read_ledger(const PGresult *rows, struct arena *arena, struct issuan
     }
 }
 
-/* What follows a failure: nothing is known any more. */
+/* After a failure the cache may be wrong. */
 static bool failed(const struct issuance_batch *batch) {
     coupon_cache_forget(batch->cache);
     return false;
+}
+
+static struct locked_coupons locked_coupons(const struct issuance_batch *batch) {
+    return (struct locked_coupons){.heads = &batch->heads, .rows = batch->coupons, .n = batch->n_coupons};
 }
 
 bool issuance_look_up(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
@@ -228,8 +232,8 @@ bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuanc
     if (batch->heads.n)
         outbox_read_lock(&results[LOCK], &batch->heads, &batch->segment, &batch->now_us);
     read_ledger(results[ledger], arena, batch->events, batch->n_events);
-    bool ok = coupon_cache_read(batch->cache, pg, arena, results[COUPONS], &batch->heads, batch->coupons,
-                                batch->n_coupons, err);
+    const struct locked_coupons coupons = locked_coupons(batch);
+    bool ok = coupon_cache_read(batch->cache, pg, arena, results[COUPONS], &coupons, err);
     pg_clear(results, ledger + 1);
     return ok || failed(batch);
 }
@@ -324,10 +328,12 @@ bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *b
     if (rows->dead.n)
         FAULT_POINT("issue", "after_dead_letter");
     pg_clear(results, n);
-    coupon_cache_keep(batch->cache, &batch->heads, batch->coupons, batch->n_coupons);
+    const struct locked_coupons coupons = locked_coupons(batch);
+    coupon_cache_keep(batch->cache, &coupons);
     return true;
 }
 
 void issuance_abandon(struct pg *pg, const struct issuance_batch *batch) {
-    (void)coupon_cache_roll_back(batch->cache, pg, &batch->heads, batch->coupons, batch->n_coupons);
+    const struct locked_coupons coupons = locked_coupons(batch);
+    (void)coupon_cache_roll_back(batch->cache, pg, &coupons);
 }

@@ -87,19 +87,19 @@ static uint8_t *put_number(uint8_t *at, uint64_t value, int bytes) {
     return put_bytes(at, (const uint8_t *)&value + sizeof value - bytes, (size_t)bytes);
 }
 
-void outbox_put(struct outbox_batch *batch, int32_t lane, int64_t coupon_id, int64_t ticket, const char *traceparent,
-                size_t traceparent_len, const void *payload, size_t payload_len) {
-    size_t size = EVENT_HEADER + traceparent_len + payload_len, index = index_of_lane(batch->heads, lane);
+void outbox_put(struct outbox_batch *batch, int32_t lane, const struct outbox_event *event) {
+    const struct pg_bytes *traceparent = &event->traceparent, *payload = &event->payload;
+    size_t size = EVENT_HEADER + traceparent->len + payload->len, index = index_of_lane(batch->heads, lane);
     if (size > ROW_BYTES)
-        abort(); /* events are bounded: flow/events.h */
+        abort(); /* events are bounded: model/event.h */
     int64_t id = ++batch->heads->last_id[index];
     struct outbox_row *row = batch->open[index];
     if (!row || row->len + size > ROW_BYTES)
         row = batch->open[index] = begin_row(batch, lane, id);
     uint8_t *at = row->bytes + row->len;
-    at = put_number(put_number(at, (uint64_t)coupon_id, 8), (uint64_t)ticket, 8);
-    at = put_number(put_number(at, traceparent_len, 2), payload_len, 2);
-    put_bytes(put_bytes(at, traceparent, traceparent_len), payload, payload_len);
+    at = put_number(put_number(at, (uint64_t)event->coupon_id, 8), (uint64_t)event->ticket, 8);
+    at = put_number(put_number(at, traceparent->len, 2), payload->len, 2);
+    put_bytes(put_bytes(at, traceparent->data, traceparent->len), payload->data, payload->len);
     row->len += size;
     row->last_id = id;
     batch->n_events++;
@@ -183,16 +183,16 @@ void outbox_send_raise_epoch(struct pg *pg, struct arena *arena, enum stream str
         heads->epoch[i]++;
 }
 
-bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes, const struct outbox_event *events,
-                   size_t n, struct err *err) {
+bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes,
+                   const struct outbox_events *events, struct err *err) {
     struct outbox_heads heads;
     struct outbox_batch batch;
     int segment;
-    int64_t now_us, *coupon_ids = ARENA_ARRAY(arena, int64_t, n);
+    int64_t now_us, *coupon_ids = ARENA_ARRAY(arena, int64_t, events->n);
     PGresult *results[1 + OUTBOX_LOCK_STATEMENTS];
-    for (size_t i = 0; i < n; i++)
-        coupon_ids[i] = events[i].coupon_id;
-    outbox_heads_init(&heads, arena, coupon_ids, n, lanes);
+    for (size_t i = 0; i < events->n; i++)
+        coupon_ids[i] = events->event[i].coupon_id;
+    outbox_heads_init(&heads, arena, coupon_ids, events->n, lanes);
     pg_send(pg, &pg_begin, NULL);
     outbox_send_lock(pg, arena, stream, &heads);
     if (!pg_collect(pg, results, 1 + OUTBOX_LOCK_STATEMENTS, err))
@@ -200,9 +200,8 @@ bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int l
     outbox_read_lock(&results[1], &heads, &segment, &now_us);
     pg_clear(results, 1 + OUTBOX_LOCK_STATEMENTS);
     outbox_batch_init(&batch, arena, &heads);
-    for (size_t i = 0; i < n; i++)
-        outbox_put(&batch, murmur2_slot_of_id(events[i].coupon_id, lanes), events[i].coupon_id, events[i].ticket, NULL,
-                   0, events[i].payload.data, events[i].payload.len);
+    for (size_t i = 0; i < events->n; i++)
+        outbox_put(&batch, murmur2_slot_of_id(coupon_ids[i], lanes), &events->event[i]);
     outbox_send_append(pg, arena, stream, segment, &batch, now_us);
     pg_send(pg, &pg_commit, NULL);
     if (!pg_collect(pg, results, OUTBOX_APPEND_STATEMENTS + 1, err))
@@ -213,8 +212,7 @@ bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int l
 
 /* --- relaying --- */
 
-bool outbox_take_lanes(struct pg *pg, enum stream stream, const int32_t *lanes, size_t n, bool *ret_own,
-                       int64_t *ret_cursor, int *ret_version, struct err *err) {
+bool outbox_take_lanes(struct pg *pg, enum stream stream, const struct outbox_lanes *lanes, struct err *err) {
     static const struct pg_statement take = {
         "select pg_try_advisory_lock(k) from unnest($1::bigint[]) with ordinality i(k, n) order by n"};
     /* Read after the lock was taken: the former owner may have moved it until then. */
@@ -224,23 +222,23 @@ bool outbox_take_lanes(struct pg *pg, enum stream stream, const int32_t *lanes, 
     enum pg_lock_stage stage = stream == STREAM_REQUESTED ? PG_LOCK_RELAY_REQUESTED : PG_LOCK_RELAY_PUBLISHED;
     struct arena arena;
     arena_init(&arena, 4096);
-    int64_t *keys = ARENA_ARRAY(&arena, int64_t, n);
-    for (size_t i = 0; i < n; i++)
-        keys[i] = pg_lock_key(pg, stage, lanes[i]);
+    int64_t *keys = ARENA_ARRAY(&arena, int64_t, lanes->n);
+    for (size_t i = 0; i < lanes->n; i++)
+        keys[i] = pg_lock_key(pg, stage, lanes->lane[i]);
     struct pg_args take_args = {0}, cursor_args = {0};
-    pg_arg_int8s(&take_args, &arena, keys, n);
+    pg_arg_int8s(&take_args, &arena, keys, lanes->n);
     pg_send(pg, &take, &take_args);
     pg_arg_int2(&cursor_args, &arena, (int16_t)stream);
-    pg_arg_int4s(&cursor_args, &arena, lanes, n);
+    pg_arg_int4s(&cursor_args, &arena, lanes->lane, lanes->n);
     pg_send(pg, &cursors, &cursor_args);
     PGresult *results[2];
     bool ok = pg_collect(pg, results, 2, err);
     if (ok) {
-        for (size_t i = 0; i < n; i++)
-            ret_own[i] = pg_bool(results[0], (int)i, 0);
+        for (size_t i = 0; i < lanes->n; i++)
+            lanes->own[i] = pg_bool(results[0], (int)i, 0);
         for (int row = 0; row < PQntuples(results[1]); row++) {
-            ret_cursor[pg_int8(results[1], row, 0) - 1] = pg_int8(results[1], row, 1);
-            ret_version[pg_int8(results[1], row, 0) - 1] = pg_int4(results[1], row, 2);
+            lanes->cursor[pg_int8(results[1], row, 0) - 1] = pg_int8(results[1], row, 1);
+            lanes->version[pg_int8(results[1], row, 0) - 1] = pg_int4(results[1], row, 2);
         }
         pg_clear(results, 2);
     }
@@ -315,9 +313,7 @@ static size_t unpack(const struct packed *row, int64_t from, struct outbox_entry
     return n;
 }
 
-bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, const int32_t *lanes, const int64_t *after,
-                 size_t n, int max_rows, struct outbox_entry **ret_entries, size_t *ret_n, bool *ret_more,
-                 PGresult **ret_results, struct err *err) {
+bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, struct outbox_page *page, struct err *err) {
 #define READ_FROM(table)                                                                                               \
     {                                                                                                                  \
         "select o.*, i.n from unnest($1::integer[], $2::bigint[]) with ordinality i(lane, after, n) cross join "       \
@@ -330,16 +326,17 @@ bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, const i
     };
 #undef READ_FROM
     struct pg_args args = {0};
-    pg_arg_int4s(&args, arena, lanes, n);
-    pg_arg_int8s(&args, arena, after, n);
-    pg_arg_int8(&args, arena, max_rows);
+    pg_arg_int4s(&args, arena, page->lane, page->n_lanes);
+    pg_arg_int8s(&args, arena, page->after, page->n_lanes);
+    pg_arg_int8(&args, arena, page->max_rows);
     pg_send(pg, &read[stream][0], &args);
     pg_send(pg, &read[stream][1], &args);
-    if (!pg_collect(pg, ret_results, 2, err))
+    PGresult **results = page->results;
+    if (!pg_collect(pg, results, 2, err))
         return false;
-    size_t first = (size_t)PQntuples(ret_results[0]), total = first + (size_t)PQntuples(ret_results[1]);
+    size_t first = (size_t)PQntuples(results[0]), total = first + (size_t)PQntuples(results[1]);
     struct packed *rows = ARENA_ARRAY(arena, struct packed, total + 1);
-    size_t n_events = read_rows(ret_results[0], rows) + read_rows(ret_results[1], rows + first);
+    size_t n_events = read_rows(results[0], rows) + read_rows(results[1], rows + first);
     if (first > 0 && total > first) /* one segment alone comes in order */
         qsort(rows, total, sizeof *rows, by_lane_then_id);
     struct outbox_entry *entries = ARENA_ARRAY(arena, struct outbox_entry, n_events + 1);
@@ -347,30 +344,34 @@ bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, const i
     int64_t expected = 0;
     for (size_t i = 0; i < total; i++) {
         if (i == 0 || rows[i].lane_index != rows[i - 1].lane_index)
-            expected = after[rows[i].lane_index] + 1;
-        /* What follows a gap belongs behind rows of the other segment that did not fit into this read. */
+            expected = page->after[rows[i].lane_index] + 1;
+        /* Rows of the other segment that did not fit into this read belong between. */
         if (rows[i].first_id > expected)
             continue;
         size_t got = unpack(&rows[i], expected, entries + count);
         count += got;
         expected += (int64_t)got;
     }
-    *ret_entries = entries;
-    *ret_n = count;
-    *ret_more = total >= (size_t)max_rows;
+    page->entries = entries;
+    page->n = count;
+    page->more = total >= (size_t)page->max_rows;
     return true;
 }
 
-bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream, const int32_t *lanes,
-                         const int64_t *last_ids, size_t n, struct err *err) {
+void outbox_page_clear(struct outbox_page *page) {
+    pg_clear(page->results, 2);
+}
+
+bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_cursors *cursors,
+                         struct err *err) {
     static const struct pg_statement lazy = {"set local synchronous_commit = off"};
     static const struct pg_statement move = {
         "update relay_cursor c set last_id = i.last_id from unnest($2::integer[], $3::bigint[]) i(lane, last_id)"
         " where c.stream = $1 and c.lane = i.lane and c.last_id < i.last_id"};
     struct pg_args args = {0};
     pg_arg_int2(&args, arena, (int16_t)stream);
-    pg_arg_int4s(&args, arena, lanes, n);
-    pg_arg_int8s(&args, arena, last_ids, n);
+    pg_arg_int4s(&args, arena, cursors->lane, cursors->n);
+    pg_arg_int8s(&args, arena, cursors->last_id, cursors->n);
     PGresult *results[4];
     pg_send(pg, &pg_begin, NULL);
     pg_send(pg, &lazy, NULL);
@@ -483,5 +484,9 @@ struct outbox_event outbox_event_again(struct arena *arena, const struct request
         .request_id_len = strlen(request->request_id),
         .accept_us = request->accept_us,
     };
-    return (struct outbox_event){request->coupon_id, request->ticket, {bytes, event_write(STREAM_REQUESTED, &event, bytes)}};
+    return (struct outbox_event){
+        .coupon_id = request->coupon_id,
+        .ticket = request->ticket,
+        .payload = {bytes, event_write(STREAM_REQUESTED, &event, bytes)},
+    };
 }

@@ -14,33 +14,39 @@
 
 /* --- appending: within the caller's transaction, which holds the lanes' locks --- */
 
-/* The heads of the lanes that a batch touches. `last_id` is read, then moved by the caller for each row it appends. */
+/* The heads of the lanes that a batch touches. outbox_read_lock fills `last_id` and `epoch`; outbox_put moves `last_id`. */
 struct outbox_heads {
     size_t n;
     int32_t *lane; /* ascending */
     int64_t *last_id;
-    int64_t *epoch; /* raised by whoever changes coupons of the lane without appending */
+    int64_t *epoch; /* raised by a change of the lane's coupons that appends nothing */
 };
-/* The distinct lanes of `coupon_ids`, ascending; last_id and epoch zeroed. */
+/* The distinct lanes of `coupon_ids`, ascending; last_id and epoch are 0. */
 void outbox_heads_init(struct outbox_heads *heads, struct arena *arena, const int64_t *coupon_ids, size_t n, int lanes);
 
-/* What a batch appends; in an arena. */
+/* The rows that a batch appends; in an arena. */
 struct outbox_row;
 struct outbox_batch {
     struct arena *arena;
     struct outbox_heads *heads;
     size_t n_rows, n_events;
     struct outbox_row *first, **link; /* in the order they were begun */
-    struct outbox_row **open;         /* of each lane of the heads: the one that takes its next event */
+    struct outbox_row **open;         /* for each lane of the heads, the row that takes the lane's next event */
 };
-/* `heads` as read under the lock: they are moved by what is put. */
+/* `heads` must have been read under the lock. */
 void outbox_batch_init(struct outbox_batch *batch, struct arena *arena, struct outbox_heads *heads);
-/* Copies. The event gets its lane's next id. `traceparent` of length 0: none. */
-void outbox_put(struct outbox_batch *batch, int32_t lane, int64_t coupon_id, int64_t ticket, const char *traceparent,
-                size_t traceparent_len, const void *payload, size_t payload_len);
 
-/* Sends two statements: taking the lanes' locks, and (a statement of its own, so that it sees what the lock waited for)
- * reading clock, segment and heads. */
+/* An event to append. The bytes belong to the caller. */
+struct outbox_event {
+    int64_t coupon_id, ticket;
+    struct pg_bytes payload;
+    struct pg_bytes traceparent; /* len 0: there is none */
+};
+/* Copies the event and gives it its lane's next id. */
+void outbox_put(struct outbox_batch *batch, int32_t lane, const struct outbox_event *event);
+
+/* Sends two statements: the first takes the lanes' locks; the second reads clock, segment and heads. They are separate
+ * so that the second sees the commits that the first has waited for. */
 #define OUTBOX_LOCK_STATEMENTS 2
 void outbox_send_lock(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_heads *heads);
 /* Reads the results of these two. */
@@ -54,23 +60,30 @@ void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, 
 /* Sends a statement that raises the epochs, also in `heads`. */
 void outbox_send_raise_epoch(struct pg *pg, struct arena *arena, enum stream stream, struct outbox_heads *heads);
 
-/* An event that is yet to be put. */
-struct outbox_event {
-    int64_t coupon_id, ticket;
-    struct pg_bytes payload;
-};
-/* The PublishRequested event of an accepted request as the ledger has it, for sending it once more; in the arena. */
+/* The PublishRequested event of an accepted request, rebuilt from the ledger to be sent once more; in the arena. */
 struct outbox_event outbox_event_again(struct arena *arena, const struct request_status *request);
-/* These events in a transaction of their own. */
-bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes, const struct outbox_event *events,
-                   size_t n, struct err *err);
+
+struct outbox_events {
+    size_t n;
+    const struct outbox_event *event;
+};
+/* Appends the events in a transaction of their own. */
+bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes,
+                   const struct outbox_events *events, struct err *err);
 
 /* --- relaying: on a connection that holds the lane's session lock --- */
 
-/* Tries to take the relay's lock of each lane in `lanes`; sets own[i] and, where taken, cursor[i] and version[i], the
- * version of the shared topic that the lane publishes to. */
-bool outbox_take_lanes(struct pg *pg, enum stream stream, const int32_t *lanes, size_t n, bool *ret_own,
-                       int64_t *ret_cursor, int *ret_version, struct err *err);
+/* Arrays of n elements, one for each lane that a relay asks for. */
+struct outbox_lanes {
+    size_t n;
+    const int32_t *lane; /* in */
+    bool *own;           /* out: this connection holds the lane's lock */
+    int64_t *cursor;     /* out: where the lane's relay goes on */
+    int *version;        /* out: the version of the shared topic that the lane publishes to */
+};
+/* Tries to take the relay's lock of each lane. Does not wait for a lane that another relay owns; its cursor and version
+ * may change at any time. */
+bool outbox_take_lanes(struct pg *pg, enum stream stream, const struct outbox_lanes *lanes, struct err *err);
 
 struct outbox_entry {
     int32_t lane;
@@ -81,20 +94,40 @@ struct outbox_entry {
     const void *payload;
     size_t payload_len;
 };
-/* The events of up to `max_rows` rows of each lane behind after[i], by lane in the order given, then id; only as far as
- * ids follow one another. *ret_more: there may be more than that. The entries point into *ret_results, which the caller
- * frees with pg_clear(ret_results, 2). */
-bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, const int32_t *lanes, const int64_t *after,
-                 size_t n, int max_rows, struct outbox_entry **ret_entries, size_t *ret_n, bool *ret_more,
-                 PGresult **ret_results, struct err *err);
-/* Moves cursors. Without waiting for the disk: a cursor lost in a crash only means sending again. */
-bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream, const int32_t *lanes,
-                         const int64_t *last_ids, size_t n, struct err *err);
+struct outbox_page {
+    /* in */
+    size_t n_lanes;
+    const int32_t *lane;  /* of n_lanes elements */
+    const int64_t *after; /* of n_lanes elements: read begins behind this id */
+    int max_rows;         /* of each lane, in each segment */
+    /* out */
+    struct outbox_entry *entries; /* in the arena; they point into `results` */
+    size_t n;
+    bool more; /* there may be more than was read */
+    PGresult *results[2];
+};
+/* Reads events by lane, in the order given, then by id. Stops in a lane where an id is missing. On success the caller
+ * clears the page. */
+bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, struct outbox_page *page, struct err *err);
+/* Frees the results. The entries are invalid from then on. */
+void outbox_page_clear(struct outbox_page *page);
+
+/* Arrays of n elements: the last id of each lane that Kafka has acknowledged. */
+struct outbox_cursors {
+    size_t n;
+    const int32_t *lane;
+    const int64_t *last_id;
+};
+/* Moves cursors forward. The commit does not wait for the disk: a cursor that is lost in a crash only means that events
+ * are sent again. */
+bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_cursors *cursors,
+                         struct err *err);
 
 /* Events not yet acknowledged, in all lanes. */
 bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t *ret_events, struct err *err);
 
-/* Lets the segments take turns, if they have not for `age_ms` and the one to be written next holds nothing that a
- * cursor has not passed: truncates it and points new rows to it. *ret_rotated says whether it did. */
+/* Lets the segments take turns: truncates the drained one and points new rows to it. Does nothing where the last turn
+ * was less than `age_ms` ago, or where a cursor has not passed all rows of that segment. *ret_rotated: whether they
+ * took turns. */
 bool outbox_rotate(struct pg *pg, struct arena *arena, enum stream stream, int64_t age_ms, bool *ret_rotated,
                    struct err *err);

@@ -180,10 +180,12 @@ struct pg_bytes fixture_event(struct fixture *fixture, enum stream stream, int64
 
 void fixture_outbox(struct fixture *fixture, int64_t user_id, int64_t ticket) {
     struct err err;
-    struct outbox_event event = {fixture->coupon_id, ticket, fixture_event(fixture, STREAM_REQUESTED, user_id, ticket)};
-    must(
-        outbox_append(fixture->pg, &fixture->arena, STREAM_REQUESTED, (int)fixture->config.flow_lanes, &event, 1, &err),
-        &err);
+    const struct outbox_event event = {.coupon_id = fixture->coupon_id,
+                                       .ticket = ticket,
+                                       .payload = fixture_event(fixture, STREAM_REQUESTED, user_id, ticket)};
+    const struct outbox_events events = {.n = 1, .event = &event};
+    must(outbox_append(fixture->pg, &fixture->arena, STREAM_REQUESTED, (int)fixture->config.flow_lanes, &events, &err),
+         &err);
 }
 
 static void on_ack(void *arg, uintptr_t tag, bool ok) {

@@ -19,15 +19,13 @@
 
 TestSuite(steps, .timeout = 300);
 
-static size_t read_outbox(struct fixture *fixture, int32_t lane, int64_t after, struct outbox_entry **ret_entries,
-                          PGresult **results) {
+/* All of the lane's events; `lane` outlives the page, which the caller clears. Returns how many. */
+static size_t read_outbox(struct fixture *fixture, const int32_t *lane, struct outbox_page *page) {
+    static const int64_t after = 0;
     struct err err;
-    size_t n;
-    bool more;
-    cr_assert(outbox_read(fixture->pg, &fixture->arena, STREAM_REQUESTED, &lane, &after, 1, 100, ret_entries, &n, &more,
-                          results, &err),
-              "%s", err.text);
-    return n;
+    *page = (struct outbox_page){.n_lanes = 1, .lane = lane, .after = &after, .max_rows = 100};
+    cr_assert(outbox_read(fixture->pg, &fixture->arena, STREAM_REQUESTED, page, &err), "%s", err.text);
+    return page->n;
 }
 
 /* --- admit's transaction --- */
@@ -41,9 +39,19 @@ struct admitting {
     int64_t first_user;
 };
 
+/* What a worker of admit has. */
+struct admitter {
+    struct pg *pg;
+    struct arena *arena;
+    struct coupon_cache *cache;
+    int lanes;
+};
+
 /* Returns how many of the batch were accepted. */
-static size_t admit_batch(struct pg *pg, struct arena *arena, struct coupon_cache *cache, int lanes, int64_t coupon_id,
-                          int64_t first_user, bool with_ledger) {
+static size_t admit_batch(const struct admitter *admitter, int64_t coupon_id, int64_t first_user, bool with_ledger) {
+    struct pg *pg = admitter->pg;
+    struct arena *arena = admitter->arena;
+    int lanes = admitter->lanes;
     struct coupon coupon = {.id = coupon_id};
     int64_t coupon_ids[BATCH], user_ids[BATCH], tickets[BATCH];
     const char *request_ids[BATCH];
@@ -56,7 +64,7 @@ static size_t admit_batch(struct pg *pg, struct arena *arena, struct coupon_cach
         user_ids[i] = first_user + i;
         request_ids[i] = "r";
     }
-    struct admission_batch batch = {.cache = cache,
+    struct admission_batch batch = {.cache = admitter->cache,
                                     .n_coupons = 1,
                                     .coupons = &coupon,
                                     .n_asks = BATCH,
@@ -77,7 +85,8 @@ static size_t admit_batch(struct pg *pg, struct arena *arena, struct coupon_cach
         size_t at = rows.n++;
         user_ids[at] = user_ids[i];
         tickets[at] = answers[i].ticket;
-        outbox_put(&outbox, murmur2_slot_of_id(coupon_id, lanes), coupon_id, answers[i].ticket, NULL, 0, "x", 1);
+        const struct outbox_event event = {.coupon_id = coupon_id, .ticket = answers[i].ticket, .payload = {"x", 1}};
+        outbox_put(&outbox, murmur2_slot_of_id(coupon_id, lanes), &event);
     }
     if (rows.n == 0)
         admission_abandon(pg, &batch);
@@ -96,9 +105,9 @@ static void *admit_much(void *arg) {
     arena_init(&arena, 65536);
     cr_assert(pg_connect(pg, &err), "%s", err.text);
     struct coupon_cache *cache = coupon_cache_new((int)fixture->config.flow_lanes);
+    const struct admitter admitter = {pg, &arena, cache, (int)fixture->config.flow_lanes};
     for (int i = 0; i < ROUNDS; i++)
-        admit_batch(pg, &arena, cache, (int)fixture->config.flow_lanes, fixture->coupon_id,
-                    admitting->first_user + i * BATCH, i % 2 == 0);
+        admit_batch(&admitter, fixture->coupon_id, admitting->first_user + i * BATCH, i % 2 == 0);
     coupon_cache_free(cache);
     pg_free(pg);
     arena_deinit(&arena);
@@ -121,15 +130,15 @@ Test(steps, admit_gives_tickets_without_gaps_to_many_at_once_and_no_more_than_th
     cr_assert_eq(fixture_number(&fixture, "select max(ticket) from publish_request"), 1500);
     cr_assert_eq(fixture_number(&fixture, "select accepted from admission"), 1500);
     /* The outbox's ids follow the tickets, without gaps: commit order. */
-    struct outbox_entry *entries;
-    PGresult *results[2];
-    size_t n = read_outbox(&fixture, murmur2_slot_of_id(fixture.coupon_id, 8), 0, &entries, results);
+    int32_t lane = murmur2_slot_of_id(fixture.coupon_id, 8);
+    struct outbox_page page;
+    size_t n = read_outbox(&fixture, &lane, &page);
     cr_assert_eq(n, 1500);
     for (size_t i = 0; i < n; i++) {
-        cr_assert_eq(entries[i].id, (int64_t)i + 1);
-        cr_assert_eq(entries[i].ticket, entries[i].id);
+        cr_assert_eq(page.entries[i].id, (int64_t)i + 1);
+        cr_assert_eq(page.entries[i].ticket, page.entries[i].id);
     }
-    pg_clear(results, 2);
+    outbox_page_clear(&page);
     fixture_deinit(&fixture);
 }
 
@@ -139,22 +148,22 @@ Test(steps, what_a_worker_remembers_of_a_coupon_ends_when_anybody_else_touches_i
     fixture_init(&fixture);
     fixture_coupon(&fixture, 7 * BATCH);
     struct coupon_cache *caches[2] = {coupon_cache_new(8), coupon_cache_new(8)};
+    const struct admitter a = {fixture.pg, &fixture.arena, caches[0], 8}, b = {fixture.pg, &fixture.arena, caches[1], 8};
     int64_t user = 1;
     for (int turn = 0; turn < 6; turn++, user += BATCH) /* twice each, in turns: A A B B A A */
-        cr_assert_eq(admit_batch(fixture.pg, &fixture.arena, caches[turn / 2 % 2], 8, fixture.coupon_id, user, false),
-                     BATCH);
+        cr_assert_eq(admit_batch(turn / 2 % 2 ? &b : &a, fixture.coupon_id, user, false), BATCH);
     cr_assert_eq(fixture_number(&fixture, "select max(ticket) from publish_request"), 6 * BATCH);
     struct coupon_detail detail;
     cr_assert_eq(coupon_set_status(fixture.pg, &fixture.arena, 8, fixture.coupon_id, COUPON_PAUSED, &detail, &err),
                  COUPON_OK);
-    for (int i = 0; i < 2; i++)
-        cr_assert_eq(admit_batch(fixture.pg, &fixture.arena, caches[i], 8, fixture.coupon_id, user, false), 0);
+    cr_assert_eq(admit_batch(&a, fixture.coupon_id, user, false), 0);
+    cr_assert_eq(admit_batch(&b, fixture.coupon_id, user, false), 0);
     fixture_sql(&fixture, "update coupon set status = 1"); /* by hand */
-    cr_assert_eq(admit_batch(fixture.pg, &fixture.arena, caches[0], 8, fixture.coupon_id, user, false), BATCH);
-    cr_assert_eq(admit_batch(fixture.pg, &fixture.arena, caches[1], 8, fixture.coupon_id, user + BATCH, false), 0);
+    cr_assert_eq(admit_batch(&a, fixture.coupon_id, user, false), BATCH);
+    cr_assert_eq(admit_batch(&b, fixture.coupon_id, user + BATCH, false), 0);
     cr_assert_eq(coupon_add_quantity(fixture.pg, &fixture.arena, 8, fixture.coupon_id, 5, "", &detail, &err),
                  COUPON_OK);
-    cr_assert_eq(admit_batch(fixture.pg, &fixture.arena, caches[1], 8, fixture.coupon_id, user + BATCH, false), 5);
+    cr_assert_eq(admit_batch(&b, fixture.coupon_id, user + BATCH, false), 5);
     coupon_cache_free(caches[0]);
     coupon_cache_free(caches[1]);
     fixture_deinit(&fixture);
@@ -213,15 +222,13 @@ static void check_plans(struct fixture *fixture) {
 
 static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     struct issue_batch_result result;
-    struct outbox_entry *entries;
-    PGresult *results[2];
     struct err err;
     int32_t lane = murmur2_slot_of_id(fixture->coupon_id, 8);
     struct kafka_place place = {"t", 0};
     int64_t after = 0, next, now_us;
     size_t n;
-    bool more;
-    admit_batch(fixture->pg, &fixture->arena, NULL, 8, fixture->coupon_id, first_user, true);
+    const struct admitter admitter = {fixture->pg, &fixture->arena, NULL, 8};
+    admit_batch(&admitter, fixture->coupon_id, first_user, true);
     const struct issue_means means = {fixture->pg, &fixture->arena, NULL, 8};
     struct issuance_batch none = {0};
     struct issuance_event *unsure[] = {&(struct issuance_event){.coupon_id = fixture->coupon_id, .ticket = 1}};
@@ -230,11 +237,12 @@ static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     struct pg_bytes bytes = fixture_event(fixture, STREAM_REQUESTED, first_user, next + 1);
     struct kafka_message message = {.place = place, .offset = next, .value = bytes.data, .value_len = bytes.len};
     cr_assert(issue_batch_run(&means, &message, 1, &(struct accepted_gap){place, -1}, &result, &err), "%s", err.text);
-    cr_assert(outbox_read(fixture->pg, &fixture->arena, STREAM_REQUESTED, &lane, &after, 1, 10, &entries, &n, &more,
-                          results, &err));
-    pg_clear(results, 2);
+    struct outbox_page page = {.n_lanes = 1, .lane = &lane, .after = &after, .max_rows = 10};
+    cr_assert(outbox_read(fixture->pg, &fixture->arena, STREAM_REQUESTED, &page, &err));
+    outbox_page_clear(&page);
     after = 1;
-    cr_assert(outbox_move_cursors(fixture->pg, &fixture->arena, STREAM_REQUESTED, &lane, &after, 1, &err));
+    const struct outbox_cursors cursors = {1, &lane, &after};
+    cr_assert(outbox_move_cursors(fixture->pg, &fixture->arena, STREAM_REQUESTED, &cursors, &err));
     struct request_status status = {.coupon_id = fixture->coupon_id, .user_id = first_user}, held[10];
     struct coupon coupon = {.id = fixture->coupon_id};
     cr_assert(lookup_statuses(fixture->pg, &fixture->arena, &status, 1, &err));
@@ -398,18 +406,19 @@ Test(steps, two_relays_share_no_lane_and_the_second_takes_over_when_the_first_en
     bool own[3];
     int64_t cursor[3];
     int version[3];
+    const struct outbox_lanes two = {2, lanes, own, cursor, version}, three = {3, lanes, own, cursor, version};
     fixture_init(&fixture);
     struct pg *other = pg_new(&fixture.context.hot);
     cr_assert(pg_connect(other, &err), "%s", err.text);
-    cr_assert(outbox_take_lanes(fixture.pg, STREAM_REQUESTED, lanes, 2, own, cursor, version, &err));
+    cr_assert(outbox_take_lanes(fixture.pg, STREAM_REQUESTED, &two, &err));
     cr_assert(own[0] && own[1]);
-    cr_assert(outbox_take_lanes(other, STREAM_REQUESTED, lanes, 3, own, cursor, version, &err));
+    cr_assert(outbox_take_lanes(other, STREAM_REQUESTED, &three, &err));
     cr_assert(!own[0] && !own[1] && own[2]);
-    cr_assert(outbox_take_lanes(other, STREAM_PUBLISHED, lanes, 3, own, cursor, version, &err));
+    cr_assert(outbox_take_lanes(other, STREAM_PUBLISHED, &three, &err));
     cr_assert(own[0] && own[1] && own[2], "the other stream's lanes are others");
     pg_disconnect(fixture.pg);
     for (int i = 0; i < 500 && !(own[0] = false); i++) {
-        cr_assert(outbox_take_lanes(other, STREAM_REQUESTED, lanes, 2, own, cursor, version, &err));
+        cr_assert(outbox_take_lanes(other, STREAM_REQUESTED, &two, &err));
         if (own[0] && own[1])
             break;
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
@@ -425,8 +434,7 @@ Test(steps, segments_take_turns_and_only_what_was_relayed_is_truncated) {
     struct fixture fixture;
     struct err err;
     bool rotated;
-    struct outbox_entry *entries;
-    PGresult *results[2];
+    struct outbox_page page;
     fixture_init(&fixture);
     fixture_coupon(&fixture, 100);
     int32_t lane = murmur2_slot_of_id(fixture.coupon_id, 8);
@@ -439,16 +447,17 @@ Test(steps, segments_take_turns_and_only_what_was_relayed_is_truncated) {
     cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_requested_1"), 2);
     cr_assert(outbox_rotate(fixture.pg, &fixture.arena, STREAM_REQUESTED, 0, &rotated, &err), "%s", err.text);
     cr_assert_not(rotated, "the first three were not relayed");
-    cr_assert_eq(read_outbox(&fixture, lane, 0, &entries, results), 5);
+    cr_assert_eq(read_outbox(&fixture, &lane, &page), 5);
     for (int i = 0; i < 5; i++)
-        cr_assert_eq(entries[i].id, i + 1);
-    pg_clear(results, 2);
+        cr_assert_eq(page.entries[i].id, i + 1);
+    outbox_page_clear(&page);
     /* A gap is not read over. */
     fixture_sql(&fixture, "delete from outbox_requested_0 where id = 2");
-    cr_assert_eq(read_outbox(&fixture, lane, 0, &entries, results), 1);
-    pg_clear(results, 2);
+    cr_assert_eq(read_outbox(&fixture, &lane, &page), 1);
+    outbox_page_clear(&page);
     int64_t last_id = 3;
-    cr_assert(outbox_move_cursors(fixture.pg, &fixture.arena, STREAM_REQUESTED, &lane, &last_id, 1, &err));
+    const struct outbox_cursors cursors = {1, &lane, &last_id};
+    cr_assert(outbox_move_cursors(fixture.pg, &fixture.arena, STREAM_REQUESTED, &cursors, &err));
     cr_assert(outbox_rotate(fixture.pg, &fixture.arena, STREAM_REQUESTED, 0, &rotated, &err), "%s", err.text);
     cr_assert(rotated);
     cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_requested_0"), 0);

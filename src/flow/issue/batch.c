@@ -175,9 +175,13 @@ static void write_issued(struct writes *writes, const struct issuance_batch *bat
         .issue_us = batch->now_us,
     };
     uint8_t bytes[EVENT_MAX];
-    outbox_put(&writes->outbox, murmur2_slot_of_id(event.coupon_id, lanes), event.coupon_id, event.ticket,
-               text->traceparent, is_traced ? text->traceparent_len : 0, bytes,
-               event_write(STREAM_PUBLISHED, &event, bytes));
+    const struct outbox_event out = {
+        .coupon_id = event.coupon_id,
+        .ticket = event.ticket,
+        .payload = {bytes, event_write(STREAM_PUBLISHED, &event, bytes)},
+        .traceparent = {text->traceparent, is_traced ? text->traceparent_len : 0},
+    };
+    outbox_put(&writes->outbox, murmur2_slot_of_id(out.coupon_id, lanes), &out);
 }
 
 static void decide(struct arena *arena, struct issuance_batch *batch, int lanes, const struct taken *taken,
