@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "api/methods.h"
 #include "base/clock.h"
 #include "base/memory.h"
-#include "api/methods.h"
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS   2000
@@ -84,7 +84,8 @@ static bool call(struct coupons_client *client, const ProtobufCMessage *request,
             if (coupon_services[i].descriptor->methods[m].input != request->descriptor)
                 continue;
             struct rpc_status status;
-            if (rpc_client_call_wait(client->stubs[i], m, request, timeout_ms, on_message, arg, &status))
+            if (rpc_client_call_wait(client->stubs[i], m, request, timeout_ms, &(struct rpc_reader){on_message, arg},
+                                     &status))
                 return true;
             coupons_failure_init(ret_failure, &status);
             rpc_status_deinit(&status);

@@ -43,7 +43,8 @@ int verb_health(struct ctl *ctl) {
         GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__UNKNOWN;
     int exit_code = EXIT_REFUSED;
     struct rpc_status status;
-    if (rpc_client_call_wait(health, CHECK, &request.base, timeout_ms, keep_status, &serving, &status)) {
+    if (rpc_client_call_wait(health, CHECK, &request.base, timeout_ms, &(struct rpc_reader){keep_status, &serving},
+                             &status)) {
         print_health(remote.target, status_name(serving), ctl->json);
         if (serving == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING)
             exit_code = EXIT_OK;

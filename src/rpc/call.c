@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 
 /* A decoded request and a stage's state, for requests of some hundred bytes. With the block's own 32 it is what malloc
  * gives for 1 KiB. */
@@ -27,9 +28,7 @@ static op_fn on_sent;
 /* --- life --- */
 
 static struct rpc_call *call_new(struct server_poller *poller) {
-    struct rpc_call *call = calloc(1, sizeof *call);
-    if (!call)
-        abort(); /* as arenas do */
+    struct rpc_call *call = memory_new(1, sizeof *call);
     call->server = poller->server;
     call->poller = poller;
     arena_init(&call->arena, ARENA_BLOCK_BYTES);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "rpc/callers.h"
 
 #define SETS       1024 /* a power of two */
@@ -28,9 +29,7 @@ struct callers {
 struct callers *callers_new(const struct rpc_caller_limits *limits) {
     if (limits->per_second <= 0 && limits->in_flight <= 0)
         return NULL;
-    struct callers *callers = calloc(1, sizeof *callers);
-    if (!callers)
-        abort();
+    struct callers *callers = memory_new(1, sizeof *callers);
     callers->limits = *limits;
     pthread_mutex_init(&callers->lock, NULL);
     return callers;

@@ -1,8 +1,8 @@
 /* The limits of each caller: calls per second, and calls in flight. Any thread. */
 #pragma once
 
-#include <stdint.h>
 #include "rpc/server.h"
+#include <stdint.h>
 
 struct caller;
 struct callers;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 #include "base/strbuf.h"
 #include "rpc/core.h"
 #include "rpc/method.h"
@@ -50,7 +52,7 @@ static grpc_channel *create_core(const char *target, const struct rpc_channel_op
 }
 
 static bool start_pollers(struct rpc_channel *channel, unsigned n, struct err *err) {
-    channel->pollers = calloc(n, sizeof *channel->pollers);
+    channel->pollers = memory_new(n, sizeof *channel->pollers);
     if (!channel->pollers)
         return err_set(err, ERR_INTERNAL, BACKEND_NONE, "out of memory");
     while (channel->n_pollers < n) {
@@ -68,9 +70,7 @@ bool rpc_channel_new(const char *target, const struct rpc_channel_options *optio
                      struct err *err) {
     static const struct rpc_channel_options none = {0};
     options = options ? options : &none;
-    struct rpc_channel *channel = calloc(1, sizeof *channel);
-    if (!channel)
-        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "out of memory");
+    struct rpc_channel *channel = memory_new(1, sizeof *channel);
     pthread_mutex_init(&channel->lock, NULL);
     core_init();
     channel->max_message_bytes = options->max_message_bytes ? options->max_message_bytes : MESSAGE_BYTES_MAX;
@@ -160,10 +160,8 @@ ProtobufCService *rpc_channel_service(struct rpc_channel *channel, const Protobu
     while (service && service->base.descriptor != descriptor)
         service = service->next;
     if (!service) {
-        service = calloc(1, sizeof *service);
-        struct client_method *room = calloc(descriptor->n_methods + 1, sizeof *room);
-        if (!service || !room)
-            abort();
+        service = memory_new(1, sizeof *service);
+        struct client_method *room = memory_new(descriptor->n_methods, sizeof *room);
         *service = (struct client_service){.base = {.descriptor = descriptor, .invoke = client_invoke},
                                            .channel = channel,
                                            .next = channel->services,

@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 #include "rpc/operation.h"
 
 #define ARENA_BLOCK_BYTES   2048
@@ -23,9 +25,7 @@
 /* --- operations --- */
 
 static struct operation *operation_new(struct client_poller *poller) {
-    struct operation *operation = calloc(1, sizeof *operation);
-    if (!operation)
-        abort(); /* as arenas do */
+    struct operation *operation = memory_new(1, sizeof *operation);
     operation->poller = poller;
     arena_init(&operation->arena, ARENA_BLOCK_BYTES);
     return operation;

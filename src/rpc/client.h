@@ -86,10 +86,15 @@ bool rpc_client_call_is_compressed(const struct rpc_client_call *call);
 
 /* --- for programs that simply wait --- */
 
-/* Calls method number `index` of the service and blocks until it ended. Messages go to on_message (may be NULL) on a
- * poller thread while this waits. Returns true for OK; else *ret_status is filled, its message and details malloc'ed
- * and owned by the caller (rpc_status_deinit). */
+/* What is done with the messages of a call. Runs on a poller thread. */
+struct rpc_reader {
+    void (*on_message)(const ProtobufCMessage *message, void *arg); /* may be NULL */
+    void *arg;
+};
+
+/* Calls method number `index` of the service and blocks until the call has ended. `reader` (may be NULL) gets the
+ * messages while this waits. Returns true for OK; else *ret_status is filled, and its message and details are the
+ * caller's (rpc_status_deinit). */
 bool rpc_client_call_wait(ProtobufCService *service, unsigned index, const ProtobufCMessage *input, int64_t timeout_ms,
-                          void (*on_message)(const ProtobufCMessage *message, void *arg), void *arg,
-                          struct rpc_status *ret_status);
+                          const struct rpc_reader *reader, struct rpc_status *ret_status);
 void rpc_status_deinit(struct rpc_status *status);

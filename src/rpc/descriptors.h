@@ -1,11 +1,11 @@
 /* A serialized FileDescriptorSet, searchable. Immutable between init and deinit; then any thread may read. */
 #pragma once
 
+#include "base/err.h"
+#include "google/protobuf/descriptor.pb-c.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "base/err.h"
-#include "google/protobuf/descriptor.pb-c.h"
 
 struct descriptor_file {
     const uint8_t *bytes; /* the FileDescriptorProto, within the set */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 #include "grpc/health/v1/health.pb-c.h"
 #include "rpc/call.h"
 
@@ -110,16 +112,13 @@ static void watch(Grpc__Health__V1__Health_Service *service, const Grpc__Health_
         take_out(watcher);
 }
 
-/* Lock held. NULL when memory is exhausted. */
+/* Lock held. */
 static struct watched *find_or_add(struct rpc_health *health, const char *service) {
     struct watched *found = find(health, service);
     if (found)
         return found;
-    struct watched *added = calloc(1, sizeof *added);
-    if (!added || !(added->service = strdup(service))) {
-        free(added);
-        return NULL;
-    }
+    struct watched *added = memory_new(1, sizeof *added);
+    added->service = memory_copy(service);
     added->status = UNKNOWN;
     added->next = health->services;
     health->services = added;
@@ -130,8 +129,6 @@ void rpc_health_set(struct rpc_health *health, const char *service, bool serving
     health_status status = serving ? SERVING : NOT_SERVING;
     pthread_mutex_lock(&health->lock);
     struct watched *found = find_or_add(health, service);
-    if (!found)
-        abort(); /* as arenas and strbufs do */
     if (found->status != status) {
         found->status = status;
         for (const struct watcher *each = health->watchers; each; each = each->next)
@@ -141,29 +138,8 @@ void rpc_health_set(struct rpc_health *health, const char *service, bool serving
     pthread_mutex_unlock(&health->lock);
 }
 
-struct rpc_health *rpc_health_add(struct rpc_server *server, struct err *err) {
-    static const struct rpc_method methods[] = {{"Check", RPC_UNARY}, {"Watch", RPC_SERVER_STREAM}};
-    struct rpc_health *health = calloc(1, sizeof *health);
-    if (!health) {
-        err_set(err, ERR_INTERNAL, BACKEND_NONE, "out of memory");
-        return NULL;
-    }
-    pthread_mutex_init(&health->lock, NULL);
-    grpc__health__v1__health__init(&health->service, NULL);
-    health->service.check = check;
-    health->service.watch = watch;
-    if (!server_add(server, &health->service.base, methods, sizeof methods / sizeof methods[0], true, err)) {
-        health_free(health);
-        return NULL;
-    }
-    server->health = health;
-    rpc_health_set(health, "", false);
-    return health;
-}
-
-void health_free(struct rpc_health *health) {
-    if (!health)
-        return;
+static void health_free(void *object) {
+    struct rpc_health *health = object;
     while (health->services) {
         struct watched *each = health->services;
         health->services = each->next;
@@ -172,4 +148,20 @@ void health_free(struct rpc_health *health) {
     }
     pthread_mutex_destroy(&health->lock);
     free(health);
+}
+
+struct rpc_health *rpc_health_add(struct rpc_server *server, struct err *err) {
+    static const struct rpc_method methods[] = {{"Check", RPC_UNARY}, {"Watch", RPC_SERVER_STREAM}};
+    struct rpc_health *health = memory_new(1, sizeof *health);
+    const struct bridge_service own = {.object = health, .free = health_free};
+    pthread_mutex_init(&health->lock, NULL);
+    grpc__health__v1__health__init(&health->service, NULL);
+    health->service.check = check;
+    health->service.watch = watch;
+    if (!server_add(server, &health->service.base, methods, sizeof methods / sizeof methods[0], &own, err)) {
+        health_free(health);
+        return NULL;
+    }
+    rpc_health_set(health, "", false);
+    return health;
 }

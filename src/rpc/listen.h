@@ -1,8 +1,8 @@
 /* Listen addresses, HOST:PORT. Any thread. */
 #pragma once
 
-#include <stdbool.h>
 #include "base/err.h"
+#include <stdbool.h>
 
 /* Whether it is HOST:PORT. The core would take a lone host, and a port of its own choice. */
 bool listen_check(const char *listen, struct err *err);

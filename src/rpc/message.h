@@ -1,12 +1,12 @@
 /* protobuf-c messages to and from the core's byte buffers. Stateless; sizes are in bytes. */
 #pragma once
 
+#include "base/arena.h"
 #include <grpc/grpc.h>
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "base/arena.h"
 
 /* An arena that held the pieces of a message with more bytes than this is not kept: pools are for what is usual. */
 #define LARGE_MESSAGE_BYTES 4096

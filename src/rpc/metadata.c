@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 #include "rpc/metadata.h"
 
 #define RESERVED_PREFIX "grpc-"
@@ -12,9 +14,7 @@
 static void append(struct metadata *metadata, grpc_slice key, grpc_slice value) {
     if (metadata->n == metadata->capacity) {
         metadata->capacity = metadata->capacity ? 2 * metadata->capacity : 4;
-        metadata->items = realloc(metadata->items, metadata->capacity * sizeof *metadata->items);
-        if (!metadata->items)
-            abort();
+        metadata->items = memory_resize(metadata->items, metadata->capacity, sizeof *metadata->items);
     }
     metadata->items[metadata->n++] = (grpc_metadata){.key = key, .value = value};
 }

@@ -1,10 +1,10 @@
 /* Headers and trailers, sent and received. A `struct metadata` belongs to one call and is guarded by that call's lock. */
 #pragma once
 
+#include "rpc/rpc.h"
 #include <grpc/grpc.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include "rpc/rpc.h"
 
 /* Headers or trailers that are sent; room once made is kept. */
 struct metadata {

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 #include "base/strbuf.h"
 #include "rpc/method.h"
 
@@ -67,11 +69,8 @@ bool service_new(ProtobufCService *impl, const struct rpc_method *methods, size_
             return err_set(err, ERR_INVALID, BACKEND_NONE, "the table of %s has %s, which is none of its methods",
                            descriptor->name, methods[i].name);
 
-    struct service *service = calloc(1, sizeof *service);
-    if (!service || !(service->methods = calloc(descriptor->n_methods + 1, sizeof *service->methods))) {
-        free(service);
-        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "out of memory");
-    }
+    struct service *service = memory_new(1, sizeof *service);
+    service->methods = memory_new(descriptor->n_methods, sizeof *service->methods);
     service->impl = impl;
     for (unsigned i = 0; i < descriptor->n_methods; i++) {
         struct method *method = &service->methods[service->n_methods++];
@@ -88,6 +87,8 @@ bool service_new(ProtobufCService *impl, const struct rpc_method *methods, size_
 void service_free(struct service *service) {
     if (!service)
         return;
+    if (service->bridge.free)
+        service->bridge.free(service->bridge.object);
     for (unsigned i = 0; i < service->n_methods; i++)
         free(service->methods[i].path);
     free(service->methods);

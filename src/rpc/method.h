@@ -1,11 +1,11 @@
 /* A served service and its methods. Immutable once the server has started. */
 #pragma once
 
-#include <protobuf-c/protobuf-c.h>
-#include <stdbool.h>
 #include "rpc/descriptors.h"
 #include "rpc/rpc.h"
 #include "rpc/server.h"
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 
 struct service;
 struct method {
@@ -18,12 +18,19 @@ struct method {
     void *registered;
 };
 
+/* A service that comes with the bridge: the server frees its object with the service. */
+struct bridge_service {
+    void *object;
+    void (*free)(void *object); /* NULL: another service frees it */
+};
+
 struct service {
     struct service *next;
     ProtobufCService *impl;
     struct method *methods;
     unsigned n_methods;
-    bool own;
+    bool own; /* one of the bridge's services (health, reflection) */
+    struct bridge_service bridge;
 };
 
 /* The request comes with the call, as opposed to message by message. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "rpc/call.h"
 
@@ -41,11 +43,11 @@ static void write_services(const struct rpc_server *server, reflection_response 
     size_t n = 1; /* never nothing to allocate */
     for (const struct service *each = server->services; each; each = each->next)
         n++;
-    Grpc__Reflection__V1__ServiceResponse *services = calloc(n, sizeof *services);
-    Grpc__Reflection__V1__ServiceResponse **pointers = calloc(n, sizeof(Grpc__Reflection__V1__ServiceResponse *));
+    Grpc__Reflection__V1__ServiceResponse *services = memory_new(n, sizeof *services);
+    Grpc__Reflection__V1__ServiceResponse **pointers = memory_new(n, sizeof(Grpc__Reflection__V1__ServiceResponse *));
     Grpc__Reflection__V1__ListServiceResponse list = GRPC__REFLECTION__V1__LIST_SERVICE_RESPONSE__INIT;
     list.service = pointers;
-    for (const struct service *each = server->services; each && services && pointers; each = each->next) {
+    for (const struct service *each = server->services; each; each = each->next) {
         size_t i = list.n_service++;
         grpc__reflection__v1__service_response__init(&services[i]);
         services[i].name = (char *)each->impl->descriptor->name;
@@ -75,9 +77,9 @@ static void write_file(const struct rpc_server *server, int index, reflection_re
     const struct descriptors *descriptors = &server->descriptors;
     Grpc__Reflection__V1__ErrorResponse error = GRPC__REFLECTION__V1__ERROR_RESPONSE__INIT;
     Grpc__Reflection__V1__FileDescriptorResponse found = GRPC__REFLECTION__V1__FILE_DESCRIPTOR_RESPONSE__INIT;
-    bool *added = calloc(descriptors->n + 1, sizeof *added);
-    ProtobufCBinaryData *files = calloc(descriptors->n + 1, sizeof *files);
-    if (index >= 0 && added && files) {
+    bool *added = memory_new(descriptors->n + 1, sizeof *added);
+    ProtobufCBinaryData *files = memory_new(descriptors->n + 1, sizeof *files);
+    if (index >= 0) {
         add_file(descriptors, index, added, files, &found.n_file_descriptor_proto);
         found.file_descriptor_proto = files;
         response->message_response_case = RESPONSE(FILE_DESCRIPTOR_RESPONSE);
@@ -136,9 +138,9 @@ static void server_reflection_info(reflection_service *service, const reflection
 
 bool rpc_reflection_add(struct rpc_server *server, struct err *err) {
     static const struct rpc_method methods[] = {{"ServerReflectionInfo", RPC_BIDI_STREAM}};
-    struct reflection *reflection = server->reflection ? NULL : calloc(1, sizeof *reflection);
-    if (!reflection)
-        return err_set(err, ERR_CONFLICT, BACKEND_NONE, "reflection was added before, or memory is exhausted");
+    struct reflection *reflection = memory_new(1, sizeof *reflection);
+    /* Both services are in one object; the server frees it with the first. */
+    const struct bridge_service first = {.object = reflection, .free = free}, second = {.object = reflection};
     reflection->v1alpha_descriptor = grpc__reflection__v1__server_reflection__descriptor;
     reflection->v1alpha_descriptor.name = "grpc.reflection.v1alpha.ServerReflection";
     reflection->v1alpha_descriptor.package = "grpc.reflection.v1alpha";
@@ -148,11 +150,9 @@ bool rpc_reflection_add(struct rpc_server *server, struct err *err) {
     reflection->v1.base.server_reflection_info = server_reflection_info;
     reflection->v1alpha.base.server_reflection_info = server_reflection_info;
     reflection->v1.server = reflection->v1alpha.server = server;
-    server->reflection = reflection; /* freed with the server, whatever of it could be added */
-    return server_add(server, &reflection->v1.base.base, methods, 1, true, err) &&
-           server_add(server, &reflection->v1alpha.base.base, methods, 1, true, err);
-}
-
-void reflection_free(struct reflection *reflection) {
-    free(reflection);
+    if (!server_add(server, &reflection->v1.base.base, methods, 1, &first, err)) {
+        free(reflection);
+        return false;
+    }
+    return server_add(server, &reflection->v1alpha.base.base, methods, 1, &second, err);
 }

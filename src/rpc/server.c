@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "edge/edge.h"
 #include "rpc/call.h"
 #include "rpc/core.h"
@@ -33,11 +34,8 @@ static const struct rpc_server_options defaults = {
 static op_fn on_shut_down;
 
 bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server, struct err *err) {
-    struct rpc_server *server = calloc(1, sizeof *server);
-    if (!server || !(server->listen = strdup(options->listen))) {
-        free(server);
-        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "out of memory");
-    }
+    struct rpc_server *server = memory_new(1, sizeof *server);
+    server->listen = memory_copy(options->listen);
     server->options = *options;
     if (server->options.pollers < 1)
         server->options.pollers = defaults.pollers;
@@ -68,7 +66,7 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
 }
 
 bool server_add(struct rpc_server *server, ProtobufCService *impl, const struct rpc_method *methods, size_t n_methods,
-                bool own, struct err *err) {
+                const struct bridge_service *own, struct err *err) {
     struct service **last = &server->services;
     for (; *last; last = &(*last)->next)
         if (strcmp((*last)->impl->descriptor->name, impl->descriptor->name) == 0)
@@ -78,14 +76,16 @@ bool server_add(struct rpc_server *server, ProtobufCService *impl, const struct 
     struct service *service;
     if (!service_new(impl, methods, n_methods, &server->descriptors, &service, err))
         return false;
-    service->own = own;
+    service->own = own != NULL;
+    if (own)
+        service->bridge = *own;
     *last = service;
     return true;
 }
 
 bool rpc_server_add(struct rpc_server *server, ProtobufCService *impl, const struct rpc_method *methods,
                     size_t n_methods, struct err *err) {
-    return server_add(server, impl, methods, n_methods, false, err);
+    return server_add(server, impl, methods, n_methods, NULL, err);
 }
 
 bool rpc_server_limit(struct rpc_server *server, const char *service_name, const char *method_name,
@@ -163,11 +163,9 @@ static bool bind_port(struct rpc_server *server, struct err *err) {
     return true;
 }
 
-static bool create_pollers(struct rpc_server *server, struct err *err) {
+static void create_pollers(struct rpc_server *server) {
     size_t n = (size_t)server->options.pollers;
-    server->pollers = calloc(n, sizeof *server->pollers);
-    if (!server->pollers)
-        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "out of memory");
+    server->pollers = memory_new(n, sizeof *server->pollers);
     for (size_t i = 0; i < n; i++) {
         struct server_poller *poller = &server->pollers[i];
         poller->server = server;
@@ -178,7 +176,6 @@ static bool create_pollers(struct rpc_server *server, struct err *err) {
         poller_init(&poller->base);
         grpc_server_register_completion_queue(server->core, poller->base.queue, NULL);
     }
-    return true;
 }
 
 /* One accept per method and queue: the next is armed before a call is worked on, and more at a time measured no faster.
@@ -230,11 +227,7 @@ bool rpc_server_start(struct rpc_server *server, struct err *err) {
     if (!self_test(server->options.tls != NULL, err))
         return false;
     server->core = create_core(&server->options);
-    if (!create_pollers(server, err)) {
-        grpc_server_destroy(server->core);
-        server->core = NULL;
-        return false;
-    }
+    create_pollers(server);
     register_methods(server);
     if (!bind_port(server, err) || !start_pollers(server, err)) {
         grpc_server_shutdown_and_notify(server->core, server->pollers[0].base.queue,
@@ -343,8 +336,6 @@ void rpc_server_free(struct rpc_server *server) {
         server->services = service->next;
         service_free(service);
     }
-    health_free(server->health);
-    reflection_free(server->reflection);
     descriptors_deinit(&server->descriptors);
     core_deinit();
     tls_server_free(server->tls);

@@ -23,7 +23,6 @@
 #include "rpc/tls.h"
 
 struct rpc_call;
-struct reflection;
 
 struct server_poller {
     struct poller base;
@@ -44,8 +43,6 @@ struct rpc_server {
     struct server_poller *pollers;
     struct tls_server *tls;
     struct callers *callers;
-    struct rpc_health *health;
-    struct reflection *reflection;
     struct op shutdown_op;
     atomic_bool draining; /* calls that come from now on are refused */
     atomic_bool stopping; /* none is waited for any more */
@@ -61,7 +58,4 @@ struct rpc_server {
 };
 
 bool server_add(struct rpc_server *server, ProtobufCService *impl, const struct rpc_method *methods, size_t n_methods,
-                bool own, struct err *err);
-
-void health_free(struct rpc_health *health);
-void reflection_free(struct reflection *reflection);
+                const struct bridge_service *own, struct err *err);

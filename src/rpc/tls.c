@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "rpc/tls.h"
 
 #define FILE_MAX_BYTES (1 << 20) /* a bundle of all public authorities has 200 KiB */
@@ -29,9 +30,7 @@ static char *read_file(const char *path, const char *what, struct err *err) {
         err_set(err, ERR_INVALID, BACKEND_NONE, "%s %s can't be opened: %s", what, path, strerror(errno));
         return NULL;
     }
-    char *text = calloc(1, FILE_MAX_BYTES + 1);
-    if (!text)
-        abort();
+    char *text = memory_new(1, FILE_MAX_BYTES + 1);
     size_t len = fread(text, 1, FILE_MAX_BYTES, file);
     const char *wrong = ferror(file) ? "can't be read" : len == FILE_MAX_BYTES ? "is longer than 1 MiB" : NULL;
     fclose(file);
@@ -188,19 +187,14 @@ static grpc_ssl_certificate_config_reload_status fetch_config(void *arg, grpc_ss
 }
 
 static char *copy_of(const char *text) {
-    char *copy = text ? strdup(text) : NULL;
-    if (text && !copy)
-        abort();
-    return copy;
+    return text ? memory_copy(text) : NULL;
 }
 
 bool tls_server_new(const struct rpc_tls *files, void (*on_reload)(void *arg, const struct err *err),
                     void *on_reload_arg, struct tls_server **ret_tls, struct err *err) {
     if (!files->certificate || !files->key)
         return err_set(err, ERR_INVALID, BACKEND_NONE, "TLS takes a certificate and its key: one of them is missing");
-    struct tls_server *tls = calloc(1, sizeof *tls);
-    if (!tls)
-        abort();
+    struct tls_server *tls = memory_new(1, sizeof *tls);
     *tls = (struct tls_server){.files = {.certificate = copy_of(files->certificate),
                                          .key = copy_of(files->key),
                                          .ca = copy_of(files->ca),

@@ -1,11 +1,11 @@
 /* TLS credentials of servers and channels, from PEM files. */
 #pragma once
 
+#include "base/err.h"
+#include "rpc/rpc.h"
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <stdbool.h>
-#include "base/err.h"
-#include "rpc/rpc.h"
 
 struct tls_server;
 /* Copies the strings; does not read yet. */

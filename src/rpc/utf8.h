@@ -1,12 +1,12 @@
 /* Checks the string fields of a serialized message before it is decoded. Stateless. */
 #pragma once
 
+#include "base/arena.h"
+#include "rpc/server.h"
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "base/arena.h"
-#include "rpc/server.h"
 
 struct bad_fields {
     size_t n;

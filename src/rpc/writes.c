@@ -1,6 +1,8 @@
 /* Messages of a stream that wait until the core takes them. The capacity is a power of two. */
 #include <stdlib.h>
 
+#include "base/memory.h"
+
 #include "rpc/writes.h"
 
 static struct write *slot(const struct writes *writes, size_t index) {
@@ -10,9 +12,7 @@ static struct write *slot(const struct writes *writes, size_t index) {
 void writes_push(struct writes *writes, grpc_byte_buffer *buffer, bool compress) {
     if (writes->count == writes->capacity) {
         size_t capacity = writes->capacity ? 2 * writes->capacity : 4;
-        struct write *items = malloc(capacity * sizeof *items);
-        if (!items)
-            abort();
+        struct write *items = memory_new(capacity, sizeof *items);
         for (size_t i = 0; i < writes->count; i++)
             items[i] = *slot(writes, i);
         free(writes->items);

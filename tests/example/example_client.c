@@ -46,7 +46,7 @@ static bool print_failure(const struct rpc_status *status) {
 static bool call(ProtobufCService *service, unsigned method, const ProtobufCMessage *request,
                  void (*print)(const ProtobufCMessage *message, void *arg)) {
     struct rpc_status status;
-    if (rpc_client_call_wait(service, method, request, TIMEOUT_MS, print, NULL, &status))
+    if (rpc_client_call_wait(service, method, request, TIMEOUT_MS, &(struct rpc_reader){print, NULL}, &status))
         return true;
     print_failure(&status);
     rpc_status_deinit(&status);

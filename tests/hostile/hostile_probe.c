@@ -13,9 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/methods.h"
 #include "base/clock.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
-#include "api/methods.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "rpc/client.h"
 
@@ -40,8 +40,8 @@ static void call(size_t number, int64_t due_us) {
     const Grpc__Health__V1__HealthCheckRequest check = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     get.coupon_id = coupon_id;
     struct rpc_status status;
-    bool is_fine = number % 2 ? rpc_client_call_wait(health, CHECK, &check.base, TIMEOUT_MS, NULL, NULL, &status)
-                              : rpc_client_call_wait(admin, GET_COUPON, &get.base, TIMEOUT_MS, NULL, NULL, &status);
+    bool is_fine = number % 2 ? rpc_client_call_wait(health, CHECK, &check.base, TIMEOUT_MS, NULL, &status)
+                              : rpc_client_call_wait(admin, GET_COUPON, &get.base, TIMEOUT_MS, NULL, &status);
     if (!is_fine) {
         if (seen.failed++ == 0)
             snprintf(seen.first_failure, sizeof seen.first_failure, "%s: %s", rpc_code_name(status.code),

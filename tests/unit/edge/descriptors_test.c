@@ -50,7 +50,7 @@ Test(descriptors, a_server_without_file_descriptors_goes_on_when_there_are_some_
     bool ok = false;
     /* The server closes its ends in its own time. */
     for (int tries = 0; !ok && tries < 200; tries++) {
-        ok = rpc_client_call_wait(stub, TOY_ECHO, &note.base, TOY_WAIT_MS, NULL, NULL, &status);
+        ok = rpc_client_call_wait(stub, TOY_ECHO, &note.base, TOY_WAIT_MS, NULL, &status);
         if (!ok)
             rpc_status_deinit(&status);
         if (!ok)

@@ -21,12 +21,12 @@ Test(client, who_simply_waits_gets_messages_and_the_status) {
     Toy__V1__Note note = request("", 10);
     int64_t sum = 0;
     struct rpc_status status = {.code = 99};
-    cr_assert(rpc_client_call_wait(toy->stub, TOY_LIST, &note.base, 10000, count, &sum, &status));
+    cr_assert(rpc_client_call_wait(toy->stub, TOY_LIST, &note.base, 10000, &(struct rpc_reader){count, &sum}, &status));
     cr_assert_eq(sum, 45);
     cr_assert_eq(status.code, 99, "untouched");
     note = request("fail", 10);
-    cr_assert_not(rpc_client_call_wait(toy->stub, TOY_LIST, &note.base, 10000, NULL, NULL, NULL));
-    cr_assert_not(rpc_client_call_wait(toy->stub, TOY_ECHO, &note.base, 10000, NULL, NULL, &status));
+    cr_assert_not(rpc_client_call_wait(toy->stub, TOY_LIST, &note.base, 10000, NULL, NULL));
+    cr_assert_not(rpc_client_call_wait(toy->stub, TOY_ECHO, &note.base, 10000, NULL, &status));
     cr_assert_eq(status.code, RPC_ABORTED);
     cr_assert_str_eq(status.message, "no");
     cr_assert_eq(status.details_len, TOY_DETAILS_LEN);
@@ -41,7 +41,7 @@ Test(client, the_generated_stub_functions_work) {
     struct rpc_status status;
     ProtobufCService *same = rpc_channel_service(toy->channel, &toy__v1__toy__descriptor, TOY_METHODS, 4);
     cr_assert_eq(same, toy->stub, "one service per descriptor");
-    cr_assert(rpc_client_call_wait(same, TOY_ECHO, &note.base, 10000, NULL, NULL, &status));
+    cr_assert(rpc_client_call_wait(same, TOY_ECHO, &note.base, 10000, NULL, &status));
     toy_free(toy);
 }
 
@@ -52,7 +52,7 @@ Test(client, a_method_that_its_table_lacks_is_unimplemented) {
     ProtobufCService *stub = rpc_channel_service(channel, &toy__v1__toy__descriptor, TOY_METHODS, 1);
     Toy__V1__Note note = request("", 0);
     struct rpc_status status;
-    cr_assert_not(rpc_client_call_wait(stub, TOY_CHAT, &note.base, 10000, NULL, NULL, &status));
+    cr_assert_not(rpc_client_call_wait(stub, TOY_CHAT, &note.base, 10000, NULL, &status));
     cr_assert_eq(status.code, RPC_UNIMPLEMENTED);
     cr_assert_neq(strstr(status.message, "/toy.v1.Toy/Chat"), NULL, "%s", status.message);
     rpc_status_deinit(&status);
@@ -83,7 +83,7 @@ Test(client, a_response_that_is_too_large_is_refused) {
     note.blob = (ProtobufCBinaryData){.len = sizeof blob, .data = blob};
     for (unsigned method = TOY_ECHO; method <= TOY_LIST; method++) {
         struct rpc_status status = {0};
-        cr_assert_not(rpc_client_call_wait(stub, method, &note.base, 10000, NULL, NULL, &status));
+        cr_assert_not(rpc_client_call_wait(stub, method, &note.base, 10000, NULL, &status));
         cr_assert_eq(status.code, RPC_RESOURCE_EXHAUSTED, "%s", status.message);
         rpc_status_deinit(&status);
     }
@@ -109,7 +109,7 @@ Test(client, a_response_that_cannot_be_decoded_is_an_internal_error) {
     Toy__V1__Note note = request("", 3);
     for (unsigned method = TOY_ECHO; method <= TOY_LIST; method++) {
         struct rpc_status status = {0};
-        cr_assert_not(rpc_client_call_wait(stub, method, &note.base, 10000, NULL, NULL, &status));
+        cr_assert_not(rpc_client_call_wait(stub, method, &note.base, 10000, NULL, &status));
         cr_assert_eq(status.code, RPC_INTERNAL, "%s", status.message);
         cr_assert_str_eq(status.message, "cannot decode the response as toy.v1.Note.Label");
         rpc_status_deinit(&status);

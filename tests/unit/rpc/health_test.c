@@ -26,7 +26,8 @@ static int check(const char *service) {
     request.service = (char *)service;
     int serving = -1;
     struct rpc_status status;
-    if (rpc_client_call_wait(toy->health_stub, CHECK, &request.base, TOY_WAIT_MS, keep_status, &serving, &status))
+    if (rpc_client_call_wait(toy->health_stub, CHECK, &request.base, TOY_WAIT_MS,
+                             &(struct rpc_reader){keep_status, &serving}, &status))
         return serving;
     serving = 100 + status.code;
     rpc_status_deinit(&status);

@@ -1,17 +1,17 @@
-/* What a poller does for its calls besides its events: it sends what other threads have given to them, and watches
- * those that take long. Both are lists of the poller, guarded by its lock, which is taken inside of a call's. */
+/* What a poller does for its calls between events: it sends what other threads have given to them, and begins to watch
+ * the calls that take long. Both are lists of the poller. The poller's lock guards them; it is taken inside of a call's. */
 #include "base/clock.h"
 #include "rpc/call.h"
 
-/* A unary call that has no answer by then is watched. Until then nobody here knows that it was cancelled. */
+/* A unary call without an answer is watched after this time. Until then its cancellation goes unnoticed. */
 #define WATCH_AFTER_MS 50
-/* Sends for other threads, before events have their turn. */
+/* How many sends for other threads come before the next events. */
 #define PUMPS_PER_TURN 128
 
 /* --- sending for other threads --- */
 
-/* Pollers that this thread has given something, to be woken at the end of its batch; each with a call that keeps it
- * from going away. */
+/* The pollers to wake at the end of this thread's batch. Each is named by a call, whose reference keeps the poller
+ * alive. */
 #define TO_WAKE_MAX 16
 static _Thread_local struct {
     int depth; /* of rpc_batch_begin */
@@ -122,7 +122,7 @@ void call_watch_now(struct rpc_call *call) {
     call_watch(call);
 }
 
-/* The oldest one that is unwatched, if it has waited for long; with a reference, since its answer may come any time. */
+/* The oldest unwatched call, with a reference, if it began before `before_us`. */
 static struct rpc_call *take_slow(struct server_poller *poller, int64_t before_us, int64_t *ret_wait_us) {
     pthread_mutex_lock(&poller->lock);
     struct rpc_call *call = poller->oldest;

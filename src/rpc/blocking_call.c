@@ -3,12 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 #include "rpc/client.h"
 
 struct waiting {
     struct rpc_client_call call; /* first: what the closure gets */
-    void (*on_message)(const ProtobufCMessage *message, void *arg);
-    void *arg;
+    struct rpc_reader reader;
     struct rpc_status status; /* owned */
     pthread_mutex_t lock;     /* guards is_done */
     pthread_cond_t done;
@@ -17,13 +18,13 @@ struct waiting {
 
 static void on_message(const ProtobufCMessage *message, void *closure_data) {
     struct waiting *waiting = closure_data;
-    if (waiting->on_message)
-        waiting->on_message(message, waiting->arg);
+    if (waiting->reader.on_message)
+        waiting->reader.on_message(message, waiting->reader.arg);
 }
 
 static void copy_status(const struct rpc_status *status, struct rpc_status *ret) {
-    *ret = (struct rpc_status){.code = status->code, .message = strdup(status->message ? status->message : "")};
-    void *details = status->details ? malloc(status->details_len + 1) : NULL;
+    *ret = (struct rpc_status){.code = status->code, .message = memory_copy(status->message ? status->message : "")};
+    void *details = status->details ? memory_new(status->details_len, 1) : NULL;
     if (details) {
         memcpy(details, status->details, status->details_len);
         ret->details = details;
@@ -41,10 +42,10 @@ static void on_done(struct rpc_client_call *call, const struct rpc_status *statu
 }
 
 bool rpc_client_call_wait(ProtobufCService *service, unsigned index, const ProtobufCMessage *input, int64_t timeout_ms,
-                          void (*message_fn)(const ProtobufCMessage *message, void *arg), void *arg,
-                          struct rpc_status *ret_status) {
-    struct waiting waiting = {
-        .call = {.timeout_ms = timeout_ms, .done = on_done}, .on_message = message_fn, .arg = arg};
+                          const struct rpc_reader *reader, struct rpc_status *ret_status) {
+    struct waiting waiting = {.call = {.timeout_ms = timeout_ms, .done = on_done}};
+    if (reader)
+        waiting.reader = *reader;
     pthread_mutex_init(&waiting.lock, NULL);
     pthread_cond_init(&waiting.done, NULL);
     service->invoke(service, index, input, on_message, &waiting.call);
