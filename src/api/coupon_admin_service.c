@@ -159,9 +159,8 @@ static bool perform_create(void *service, void *queued, struct err *err) {
 static bool perform_set_status(void *service, void *queued, struct err *err) {
     struct admin *admin = service;
     struct admin_call *call = queued;
-    struct coupon_detail detail;
-    enum coupon_outcome outcome =
-        coupon_set_status(admin->pg, &admin->arena, admin->lanes, call->coupon_id, call->status, &detail, err);
+    struct coupon_detail detail = {.row.id = call->coupon_id};
+    enum coupon_outcome outcome = coupon_set_status(admin->pg, &admin->arena, admin->lanes, call->status, &detail, err);
     return finish_change(admin, call, outcome, &detail, err);
 }
 
@@ -169,8 +168,8 @@ static bool perform_add(void *service, void *queued, struct err *err) {
     struct admin *admin = service;
     struct admin_call *call = queued;
     struct coupon_detail detail;
-    enum coupon_outcome outcome = coupon_add_quantity(admin->pg, &admin->arena, admin->lanes, call->coupon_id,
-                                                      call->quantity, call->request_id, &detail, err);
+    const struct coupon_addition addition = {call->coupon_id, call->quantity, call->request_id};
+    enum coupon_outcome outcome = coupon_add_quantity(admin->pg, &admin->arena, admin->lanes, &addition, &detail, err);
     return finish_change(admin, call, outcome, &detail, err);
 }
 
@@ -188,15 +187,15 @@ static bool perform_get(void *service, void *queued, struct err *err) {
 static bool perform_list(void *service, void *queued, struct err *err) {
     struct admin *admin = service;
     struct admin_call *call = queued;
-    size_t n, max = (size_t)call->page_size;
+    size_t max = (size_t)call->page_size;
     int64_t now_us;
     /* One more than asked for tells whether there is another page. */
     struct coupon_detail *details = ARENA_ARRAY(&admin->arena, struct coupon_detail, max + 1);
-    if (!coupon_now(admin->pg, &now_us, err) ||
-        !coupon_list(admin->pg, &admin->arena, call->page_after, (int)max + 1, details, &n, err))
+    struct coupon_page page = {.after = call->page_after, .room = max + 1, .coupons = details};
+    if (!coupon_now(admin->pg, &now_us, err) || !coupon_list(admin->pg, &admin->arena, &page, err))
         return false;
-    bool more = n > max;
-    n = more ? max : n;
+    bool more = page.n > max;
+    size_t n = more ? max : page.n;
     bool *available = ARENA_ARRAY(&admin->arena, bool, n);
     struct coupon_message *messages = ARENA_ARRAY(&admin->arena, struct coupon_message, n);
     Coupon__V1__Coupon **pointers = ARENA_ARRAY(&admin->arena, Coupon__V1__Coupon *, n);

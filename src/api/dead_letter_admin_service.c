@@ -89,8 +89,8 @@ static bool settle(struct dead_letter_admin *admin, const struct outbox_event *e
     if (!dead_letters_replay(admin->pg, &admin->arena, admin->lanes, &done, err))
         return false;
     replay->outcome = !done.first ? COUPON__V1__REPLAY__OUTCOME__OUTCOME_REPLAYED
-                      : event ? COUPON__V1__REPLAY__OUTCOME__OUTCOME_SENT
-                              : COUPON__V1__REPLAY__OUTCOME__OUTCOME_DECIDED;
+                      : event     ? COUPON__V1__REPLAY__OUTCOME__OUTCOME_SENT
+                                  : COUPON__V1__REPLAY__OUTCOME__OUTCOME_DECIDED;
     if (!done.first)
         snprintf(replay->detail, DETAIL_MAX, "it was replayed or dropped a moment ago");
     else if (event)
@@ -186,13 +186,15 @@ static bool replay_one(struct dead_letter_admin *admin, replay_t *replay, struct
 static bool perform_list(void *service, void *queued, struct err *err) {
     struct dead_letter_admin *admin = service;
     struct letters_call *call = queued;
-    size_t n, max = (size_t)call->page_size;
+    size_t max = (size_t)call->page_size;
     /* One more than asked for tells whether there is another page. */
     struct dead_letter *letters = ARENA_ARRAY(&admin->arena, struct dead_letter, max + 1);
-    if (!dead_letters_list(admin->pg, &admin->arena, call->coupon_id, call->page_after, (int)max + 1, letters, &n, err))
+    struct dead_letter_page page = {
+        .coupon_id = call->coupon_id, .after = call->page_after, .room = max + 1, .letters = letters};
+    if (!dead_letters_list(admin->pg, &admin->arena, &page, err))
         return false;
-    bool more = n > max;
-    n = more ? max : n;
+    bool more = page.n > max;
+    size_t n = more ? max : page.n;
     struct letter_message *messages = ARENA_ARRAY(&admin->arena, struct letter_message, n);
     Coupon__V1__DeadLetter **pointers = ARENA_ARRAY(&admin->arena, Coupon__V1__DeadLetter *, n);
     for (size_t i = 0; i < n; i++) {
@@ -230,23 +232,27 @@ static bool perform_get(void *service, void *queued, struct err *err) {
 static bool perform_replay(void *service, void *queued, struct err *err) {
     struct dead_letter_admin *admin = service;
     struct letters_call *call = queued;
-    size_t n;
     /* One more than are replayed now tells where to go on. */
-    int64_t *ids = ARENA_ARRAY(&admin->arena, int64_t, REPLAY_MAX + 1);
-    if (!dead_letters_ids(admin->pg, &admin->arena, call->first_id, call->last_id, REPLAY_MAX + 1, ids, &n, err))
+    struct dead_letter_ids ids = {
+        .first = call->first_id,
+        .last = call->last_id,
+        .room = REPLAY_MAX + 1,
+        .id = ARENA_ARRAY(&admin->arena, int64_t, REPLAY_MAX + 1),
+    };
+    if (!dead_letters_ids(admin->pg, &admin->arena, &ids, err))
         return false;
-    if (n == 0 && call->first_id == call->last_id) {
+    if (ids.n == 0 && call->first_id == call->last_id) {
         answer_not_found(call);
         return true;
     }
     Coupon__V1__ReplayDeadLettersResponse response = COUPON__V1__REPLAY_DEAD_LETTERS_RESPONSE__INIT;
-    response.next_id = n > REPLAY_MAX ? ids[REPLAY_MAX] : 0;
-    response.n_replays = n > REPLAY_MAX ? REPLAY_MAX : n;
+    response.next_id = ids.n > REPLAY_MAX ? ids.id[REPLAY_MAX] : 0;
+    response.n_replays = ids.n > REPLAY_MAX ? REPLAY_MAX : ids.n;
     response.replays = ARENA_ARRAY(&admin->arena, replay_t *, response.n_replays);
     for (size_t i = 0; i < response.n_replays; i++) {
         replay_t *replay = response.replays[i] = ARENA_ARRAY(&admin->arena, replay_t, 1);
         coupon__v1__replay__init(replay);
-        replay->id = ids[i];
+        replay->id = ids.id[i];
         replay->detail = arena_zalloc(&admin->arena, DETAIL_MAX);
         if (!replay_one(admin, replay, err))
             return false;

@@ -83,7 +83,8 @@ static bool read_offsets(struct worker *worker, const struct kafka_place *places
         return false;
     for (size_t i = 0; i < n; i++)
         low[i] = low[i] < 0 ? 0 : low[i];
-    if (!issuance_offsets(worker->pg, &worker->arena, places, low, n, ret_next, err))
+    const struct stored_offsets offsets = {.n = n, .places = places, .if_none = low, .next_offset = ret_next};
+    if (!issuance_offsets(worker->pg, &worker->arena, &offsets, err))
         return false;
     for (size_t i = 0; i < n; i++)
         above = above || (high[i] >= 0 && ret_next[i] > high[i]);
@@ -140,8 +141,8 @@ static bool check_positions(struct worker *worker, struct err *err) {
     int64_t *none = arena_zalloc(&worker->arena, n * sizeof *none);
     if (n == 0)
         return true;
-    if (!pg_connect(worker->pg, err) ||
-        !issuance_offsets(worker->pg, &worker->arena, worker->assigned, none, n, stored, err))
+    const struct stored_offsets offsets = {.n = n, .places = worker->assigned, .if_none = none, .next_offset = stored};
+    if (!pg_connect(worker->pg, err) || !issuance_offsets(worker->pg, &worker->arena, &offsets, err))
         return false;
     kafka_positions(worker->consumer, worker->assigned, n, here);
     for (size_t i = 0; i < n; i++)

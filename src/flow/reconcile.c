@@ -127,14 +127,16 @@ static bool audit(struct reconcile *reconcile, const struct coupon *coupon, stru
 static bool resend(struct reconcile *reconcile, const struct coupon *coupon, struct err *err) {
     struct request_status *rows = ARENA_ARRAY(&reconcile->arena, struct request_status, RESEND_MAX);
     struct outbox_event *events = ARENA_ARRAY(&reconcile->arena, struct outbox_event, RESEND_MAX);
-    size_t n;
+    struct unissued_tickets unissued = {
+        .coupon_id = coupon->id, .age_ms = reconcile->stale_ms, .room = RESEND_MAX, .rows = rows};
     int64_t waiting;
     if (!outbox_lag(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, &waiting, err))
         return false;
     if (waiting > 0)
         return true; /* Kafka has not even got them all yet */
-    if (!audit_unissued(reconcile->pg, &reconcile->arena, coupon->id, reconcile->stale_ms, RESEND_MAX, rows, &n, err))
+    if (!audit_unissued(reconcile->pg, &reconcile->arena, &unissued, err))
         return false;
+    size_t n = unissued.n;
     metric_add(reconcile->stale, (int64_t)n);
     if (n == 0)
         return true;
@@ -218,8 +220,8 @@ static bool trim_dead_letters(struct reconcile *reconcile, struct err *err) {
 /* All coupons, page by page. A Redis that is away stops neither audits nor rotation. */
 static bool sweep(struct reconcile *reconcile, struct err *err) {
     struct coupon_detail *details = ARENA_ARRAY(&reconcile->arena, struct coupon_detail, PAGE);
-    int64_t after = 0, now_us;
-    size_t n = 0;
+    struct coupon_page page = {.room = PAGE, .coupons = details};
+    int64_t now_us;
     bool own, redis = true;
     reconcile->audit_us += AUDIT_BUDGET_US;
     if (reconcile->audit_us > AUDIT_BUDGET_US)
@@ -230,19 +232,18 @@ static bool sweep(struct reconcile *reconcile, struct err *err) {
         return true;
     do {
         struct err redis_err;
-        if (!coupon_now(reconcile->pg, &now_us, err) ||
-            !coupon_list(reconcile->pg, &reconcile->arena, after, PAGE, details, &n, err))
+        if (!coupon_now(reconcile->pg, &now_us, err) || !coupon_list(reconcile->pg, &reconcile->arena, &page, err))
             return false;
-        if (redis && n && !mend_flags(reconcile, details, n, now_us, &redis_err)) {
+        if (redis && page.n && !mend_flags(reconcile, details, page.n, now_us, &redis_err)) {
             stage_interrupted(&reconcile->redis_outage, "reconcile", &redis_err);
             redis = false;
         }
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < page.n; i++)
             if (!check(reconcile, &details[i].row, err))
                 return false;
-        if (n)
-            after = details[n - 1].row.id;
-    } while (n == PAGE);
+        if (page.n)
+            page.after = details[page.n - 1].row.id;
+    } while (page.n == PAGE);
     if (redis)
         stage_resumed(&reconcile->redis_outage, "reconcile");
     return trim_dead_letters(reconcile, err) && rotate(reconcile, err);

@@ -40,13 +40,17 @@ static void end_status(struct request *request, const struct request_status *sta
 }
 
 static bool list_user_coupons(struct status *status, struct request *request, struct err *err) {
-    size_t n, max = (size_t)request->page_size;
+    size_t max = (size_t)request->page_size;
     /* One more than asked for shows whether there is another page. */
-    struct request_status *rows = ARENA_ARRAY(&status->arena, struct request_status, max + 1);
-    if (!lookup_user_coupons(status->pg, &status->arena, request->user_id, request->page_after, (int)max + 1, rows, &n,
-                             err))
+    struct user_coupon_page page = {
+        .user_id = request->user_id,
+        .after = request->page_after,
+        .room = max + 1,
+        .rows = ARENA_ARRAY(&status->arena, struct request_status, max + 1),
+    };
+    if (!lookup_user_coupons(status->pg, &status->arena, &page, err))
         return false;
-    request_end_page(request, rows, n > max ? max : n, n > max);
+    request_end_page(request, page.rows, page.n > max ? max : page.n, page.n > max);
     return true;
 }
 

@@ -23,8 +23,7 @@ bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct 
     return true;
 }
 
-bool audit_unissued(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t age_ms, int max,
-                    struct request_status *ret_rows, size_t *ret_n, struct err *err) {
+bool audit_unissued(struct pg *pg, struct arena *arena, struct unissued_tickets *unissued, struct err *err) {
     static const struct pg_statement find = {
         "select user_id, ticket, request_id, accept_time from publish_request p where coupon_id = $1"
         " and accept_time < clock_timestamp() - $2::bigint * interval '1 millisecond'"
@@ -33,17 +32,17 @@ bool audit_unissued(struct pg *pg, struct arena *arena, int64_t coupon_id, int64
         " and not exists (select 1 from rejection r where r.coupon_id = p.coupon_id and r.ticket = p.ticket)"
         " order by ticket limit $3"};
     struct pg_args args = {0};
-    pg_arg_int8(&args, arena, coupon_id);
-    pg_arg_int8(&args, arena, age_ms);
-    pg_arg_int8(&args, arena, max);
+    pg_arg_int8(&args, arena, unissued->coupon_id);
+    pg_arg_int8(&args, arena, unissued->age_ms);
+    pg_arg_int8(&args, arena, (int64_t)unissued->room);
     PGresult *result;
     pg_send(pg, &find, &args);
     if (!pg_collect(pg, &result, 1, err))
         return false;
-    *ret_n = (size_t)PQntuples(result);
+    unissued->n = (size_t)PQntuples(result);
     for (int row = 0; row < PQntuples(result); row++)
-        ret_rows[row] = (struct request_status){
-            .coupon_id = coupon_id,
+        unissued->rows[row] = (struct request_status){
+            .coupon_id = unissued->coupon_id,
             .user_id = pg_int8(result, row, 0),
             .found = true,
             .ticket = pg_int8(result, row, 1),

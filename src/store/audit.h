@@ -1,4 +1,4 @@
-/* What the reconciler asks of Postgres: is the database as it should be? Scans a coupon's rows; not for hot paths. */
+/* The reconciler's queries: is the database as it should be? They scan a coupon's rows; not for hot paths. */
 #pragma once
 
 #include "store/pg.h"
@@ -10,9 +10,14 @@ struct audit {
 /* Counts of one coupon: ledger rows, the highest ticket in it, coupons held. */
 bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct audit *ret, struct err *err);
 
-/* Up to `max` tickets of the coupon, lowest first, that were accepted at least `age_ms` ago and have become nothing. */
-bool audit_unissued(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t age_ms, int max,
-                    struct request_status *ret_rows, size_t *ret_n, struct err *err);
+/* Tickets of a coupon that were accepted some time ago, and are neither issued nor rejected. */
+struct unissued_tickets {
+    int64_t coupon_id, age_ms;   /* in: accepted at least age_ms ago */
+    size_t room;                 /* in: of how many elements `rows` is */
+    struct request_status *rows; /* its elements are filled, the lowest ticket first; strings are in the arena */
+    size_t n;                    /* out: how many are */
+};
+bool audit_unissued(struct pg *pg, struct arena *arena, struct unissued_tickets *unissued, struct err *err);
 
-/* True if this connection holds the reconciler's lock (takes it if it is free): one process sweeps. */
+/* Takes the reconciler's lock if it is free, so that one process sweeps. *ret_own: this connection holds it. */
 bool audit_take_lock(struct pg *pg, bool *ret_own, struct err *err);

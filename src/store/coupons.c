@@ -52,19 +52,18 @@ enum coupon_outcome coupon_get(struct pg *pg, struct arena *arena, int64_t id, s
     return found ? COUPON_OK : COUPON_MISSING;
 }
 
-bool coupon_list(struct pg *pg, struct arena *arena, int64_t after, int max, struct coupon_detail *ret, size_t *ret_n,
-                 struct err *err) {
+bool coupon_list(struct pg *pg, struct arena *arena, struct coupon_page *page, struct err *err) {
     static const struct pg_statement list = {"select " DETAIL_COLUMNS DETAIL_FROM
                                              " where c.id > $1 order by c.id limit $2"};
     struct pg_args args = {0};
-    pg_arg_int8(&args, arena, after);
-    pg_arg_int8(&args, arena, max);
+    pg_arg_int8(&args, arena, page->after);
+    pg_arg_int8(&args, arena, (int64_t)page->room);
     PGresult *result;
     if (!query(pg, &list, &args, &result, err))
         return false;
-    *ret_n = (size_t)PQntuples(result);
+    page->n = (size_t)PQntuples(result);
     for (int row = 0; row < PQntuples(result); row++)
-        read_detail(result, row, arena, &ret[row]);
+        read_detail(result, row, arena, &page->coupons[row]);
     pg_clear(&result, 1);
     return true;
 }
@@ -101,24 +100,30 @@ static enum coupon_outcome end(struct pg *pg, enum coupon_outcome outcome, struc
     return outcome;
 }
 
-/* Claims the request id for this change. *ret_done_id: the coupon of the earlier, equal request; 0 if this is the
+struct admin_request {
+    const char *id; /* "": it has none, and is not recognized when it is repeated */
+    const char *kind;
+    int64_t coupon_id, quantity;
+};
+
+/* Claims the request's id for this change. *ret_done_id: the coupon of the earlier, equal request; 0 if this is the
  * first. */
-static enum coupon_outcome claim(struct pg *pg, struct arena *arena, const char *request_id, const char *kind,
-                                 int64_t id, int64_t quantity, int64_t *ret_done_id, struct err *err) {
+static enum coupon_outcome claim(struct pg *pg, struct arena *arena, const struct admin_request *request,
+                                 int64_t *ret_done_id, struct err *err) {
     static const struct pg_statement insert = {
         "insert into admin_request (request_id, kind, coupon_id, quantity, create_time)"
         " values ($1, $2, $3, $4, clock_timestamp()) on conflict do nothing returning 1"};
     static const struct pg_statement read = {
         "select coupon_id, quantity, kind = $2 from admin_request where request_id = $1"};
     *ret_done_id = 0;
-    if (!*request_id)
+    if (!*request->id)
         return COUPON_OK;
     struct pg_args args = {0}, read_args = {0};
-    pg_arg_text(&args, request_id);
-    pg_arg_text(&args, kind);
+    pg_arg_text(&args, request->id);
+    pg_arg_text(&args, request->kind);
     read_args = args;
-    pg_arg_int8(&args, arena, id);
-    pg_arg_int8(&args, arena, quantity);
+    pg_arg_int8(&args, arena, request->coupon_id);
+    pg_arg_int8(&args, arena, request->quantity);
     int inserted;
     if (!run(pg, &insert, &args, &inserted, err))
         return COUPON_FAILED;
@@ -127,7 +132,7 @@ static enum coupon_outcome claim(struct pg *pg, struct arena *arena, const char 
     PGresult *result;
     if (!query(pg, &read, &read_args, &result, err))
         return COUPON_FAILED;
-    bool same = PQntuples(result) == 1 && pg_bool(result, 0, 2) && pg_int8(result, 0, 1) == quantity;
+    bool same = PQntuples(result) == 1 && pg_bool(result, 0, 2) && pg_int8(result, 0, 1) == request->quantity;
     if (same)
         *ret_done_id = pg_int8(result, 0, 0);
     pg_clear(&result, 1);
@@ -135,7 +140,7 @@ static enum coupon_outcome claim(struct pg *pg, struct arena *arena, const char 
 }
 
 static bool next_id(struct pg *pg, int64_t *ret_id, struct err *err) {
-    /* Ids that callers chose themselves are passed over. */
+    /* Passes over ids that callers chose themselves. */
     static const struct pg_statement next = {
         "with recursive n(id) as (select nextval('coupon_id_seq') union all"
         " select nextval('coupon_id_seq') from n where exists (select 1 from coupon c where c.id = n.id))"
@@ -181,8 +186,8 @@ enum coupon_outcome coupon_create(struct pg *pg, struct arena *arena, int lanes,
         return COUPON_FAILED;
     if (!begin(pg, arena, lanes, detail->row.id, err))
         return COUPON_FAILED;
-    enum coupon_outcome outcome =
-        claim(pg, arena, request_id, "create", detail->row.id, detail->row.quantity, &done_id, err);
+    const struct admin_request request = {request_id, "create", detail->row.id, detail->row.quantity};
+    enum coupon_outcome outcome = claim(pg, arena, &request, &done_id, err);
     if (outcome == COUPON_OK && done_id && asked_id && done_id != asked_id)
         outcome = COUPON_REQUEST_REUSED;
     if (outcome == COUPON_OK && !done_id)
@@ -192,20 +197,21 @@ enum coupon_outcome coupon_create(struct pg *pg, struct arena *arena, int lanes,
     return end(pg, outcome, err);
 }
 
-enum coupon_outcome coupon_set_status(struct pg *pg, struct arena *arena, int lanes, int64_t id,
-                                      enum coupon_status status, struct coupon_detail *ret, struct err *err) {
+enum coupon_outcome coupon_set_status(struct pg *pg, struct arena *arena, int lanes, enum coupon_status status,
+                                      struct coupon_detail *detail, struct err *err) {
     static const struct pg_statement set = {
         "update coupon set status = $2, version = version + 1 where id = $1 and status <> $2"};
+    int64_t id = detail->row.id;
     if (!begin(pg, arena, lanes, id, err))
         return COUPON_FAILED;
-    enum coupon_outcome outcome = coupon_get(pg, arena, id, ret, err);
-    if (outcome == COUPON_OK && ret->row.status == COUPON_CLOSED && status != COUPON_CLOSED)
+    enum coupon_outcome outcome = coupon_get(pg, arena, id, detail, err);
+    if (outcome == COUPON_OK && detail->row.status == COUPON_CLOSED && status != COUPON_CLOSED)
         outcome = COUPON_IS_CLOSED;
     if (outcome == COUPON_OK) {
         struct pg_args args = {0};
         pg_arg_int8(&args, arena, id);
         pg_arg_int2(&args, arena, (int16_t)status);
-        outcome = run(pg, &set, &args, NULL, err) ? coupon_get(pg, arena, id, ret, err) : COUPON_FAILED;
+        outcome = run(pg, &set, &args, NULL, err) ? coupon_get(pg, arena, id, detail, err) : COUPON_FAILED;
     }
     return end(pg, outcome, err);
 }
@@ -225,14 +231,16 @@ static enum coupon_outcome add(struct pg *pg, struct arena *arena, int64_t id, i
     return COUPON_OK;
 }
 
-enum coupon_outcome coupon_add_quantity(struct pg *pg, struct arena *arena, int lanes, int64_t id, int64_t quantity,
-                                        const char *request_id, struct coupon_detail *ret, struct err *err) {
-    int64_t done_id, now_us;
+enum coupon_outcome coupon_add_quantity(struct pg *pg, struct arena *arena, int lanes,
+                                        const struct coupon_addition *addition, struct coupon_detail *ret,
+                                        struct err *err) {
+    const struct admin_request request = {addition->request_id, "add", addition->coupon_id, addition->quantity};
+    int64_t done_id, now_us, id = addition->coupon_id;
     if (!coupon_now(pg, &now_us, err) || !begin(pg, arena, lanes, id, err))
         return COUPON_FAILED;
     enum coupon_outcome outcome = coupon_get(pg, arena, id, ret, err);
     if (outcome == COUPON_OK)
-        outcome = claim(pg, arena, request_id, "add", id, quantity, &done_id, err);
+        outcome = claim(pg, arena, &request, &done_id, err);
     if (outcome == COUPON_OK && done_id && done_id != id)
         outcome = COUPON_REQUEST_REUSED;
     if (outcome == COUPON_OK && !done_id) {
@@ -241,7 +249,7 @@ enum coupon_outcome coupon_add_quantity(struct pg *pg, struct arena *arena, int 
         else if (now_us >= ret->row.expire_us)
             outcome = COUPON_IS_EXPIRED;
         else
-            outcome = add(pg, arena, id, quantity, err);
+            outcome = add(pg, arena, id, addition->quantity, err);
         if (outcome == COUPON_OK)
             outcome = coupon_get(pg, arena, id, ret, err);
     }

@@ -14,7 +14,7 @@ struct coupon_detail {
     int64_t create_us;
 };
 
-/* What came of it; where it is not COUPON_OK, err's text says it for people. */
+/* How a call ended; where it is not COUPON_OK, err's text says it for people. */
 enum coupon_outcome {
     COUPON_OK,
     COUPON_MISSING,
@@ -29,17 +29,29 @@ enum coupon_outcome {
  * `request_id` may be "". */
 enum coupon_outcome coupon_create(struct pg *pg, struct arena *arena, int lanes, const char *request_id,
                                   struct coupon_detail *detail, struct err *err);
-/* Sets the status; the same status again is fine, a closed coupon stays closed. */
-enum coupon_outcome coupon_set_status(struct pg *pg, struct arena *arena, int lanes, int64_t id,
-                                      enum coupon_status status, struct coupon_detail *ret, struct err *err);
-enum coupon_outcome coupon_add_quantity(struct pg *pg, struct arena *arena, int lanes, int64_t id, int64_t quantity,
-                                        const char *request_id, struct coupon_detail *ret, struct err *err);
-/* No more admission and issuing: more was issued than there is. */
+/* Sets the status of the coupon detail->row.id; *detail becomes the coupon as it is. The same status again is fine; a
+ * closed coupon stays closed. */
+enum coupon_outcome coupon_set_status(struct pg *pg, struct arena *arena, int lanes, enum coupon_status status,
+                                      struct coupon_detail *detail, struct err *err);
+
+struct coupon_addition {
+    int64_t coupon_id, quantity;
+    const char *request_id; /* may be "" */
+};
+enum coupon_outcome coupon_add_quantity(struct pg *pg, struct arena *arena, int lanes,
+                                        const struct coupon_addition *addition, struct coupon_detail *ret,
+                                        struct err *err);
+/* Stops admission and issuing for good: more was issued than there is. */
 enum coupon_outcome coupon_freeze(struct pg *pg, struct arena *arena, int lanes, int64_t id, struct err *err);
 enum coupon_outcome coupon_get(struct pg *pg, struct arena *arena, int64_t id, struct coupon_detail *ret,
                                struct err *err);
-/* Up to `max` coupons with an id above `after`, by id, into ret[0..*ret_n). */
-bool coupon_list(struct pg *pg, struct arena *arena, int64_t after, int max, struct coupon_detail *ret, size_t *ret_n,
-                 struct err *err);
+
+struct coupon_page {
+    int64_t after;                 /* in: coupons with a higher id */
+    size_t room;                   /* in: of how many elements `coupons` is */
+    struct coupon_detail *coupons; /* its elements are filled, by id */
+    size_t n;                      /* out: how many are */
+};
+bool coupon_list(struct pg *pg, struct arena *arena, struct coupon_page *page, struct err *err);
 /* The database's clock. */
 bool coupon_now(struct pg *pg, int64_t *ret_now_us, struct err *err);

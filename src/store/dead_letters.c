@@ -115,23 +115,22 @@ static struct pg_bytes read_bytes(const PGresult *result, int row, int column, s
     return (struct pg_bytes){memcpy(arena_alloc(arena, len + 1), PQgetvalue(result, row, column), len), len};
 }
 
-bool dead_letters_list(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t after, int max,
-                       struct dead_letter *ret, size_t *ret_n, struct err *err) {
+bool dead_letters_list(struct pg *pg, struct arena *arena, struct dead_letter_page *page, struct err *err) {
     static const struct pg_statement all = {"select " COLUMNS " from dead_letter where id > $1 order by id limit $2"};
     static const struct pg_statement of_coupon = {
         "select " COLUMNS " from dead_letter where id > $1 and coupon_id = $3 order by id limit $2"};
     struct pg_args args = {0};
-    pg_arg_int8(&args, arena, after);
-    pg_arg_int8(&args, arena, max);
-    if (coupon_id)
-        pg_arg_int8(&args, arena, coupon_id);
+    pg_arg_int8(&args, arena, page->after);
+    pg_arg_int8(&args, arena, (int64_t)page->room);
+    if (page->coupon_id)
+        pg_arg_int8(&args, arena, page->coupon_id);
     PGresult *result;
-    pg_send(pg, coupon_id ? &of_coupon : &all, &args);
+    pg_send(pg, page->coupon_id ? &of_coupon : &all, &args);
     if (!pg_collect(pg, &result, 1, err))
         return false;
-    *ret_n = (size_t)PQntuples(result);
+    page->n = (size_t)PQntuples(result);
     for (int row = 0; row < PQntuples(result); row++)
-        read_letter(result, row, arena, &ret[row]);
+        read_letter(result, row, arena, &page->letters[row]);
     pg_clear(&result, 1);
     return true;
 }
@@ -155,21 +154,20 @@ bool dead_letters_get(struct pg *pg, struct arena *arena, int64_t id, bool *ret_
     return true;
 }
 
-bool dead_letters_ids(struct pg *pg, struct arena *arena, int64_t first, int64_t last, int max, int64_t *ret,
-                      size_t *ret_n, struct err *err) {
+bool dead_letters_ids(struct pg *pg, struct arena *arena, struct dead_letter_ids *ids, struct err *err) {
     static const struct pg_statement read = {
         "select id from dead_letter where id between $1 and $2 order by id limit $3"};
     struct pg_args args = {0};
-    pg_arg_int8(&args, arena, first);
-    pg_arg_int8(&args, arena, last);
-    pg_arg_int8(&args, arena, max);
+    pg_arg_int8(&args, arena, ids->first);
+    pg_arg_int8(&args, arena, ids->last);
+    pg_arg_int8(&args, arena, (int64_t)ids->room);
     PGresult *result;
     pg_send(pg, &read, &args);
     if (!pg_collect(pg, &result, 1, err))
         return false;
-    *ret_n = (size_t)PQntuples(result);
+    ids->n = (size_t)PQntuples(result);
     for (int row = 0; row < PQntuples(result); row++)
-        ret[row] = pg_int8(result, row, 0);
+        ids->id[row] = pg_int8(result, row, 0);
     pg_clear(&result, 1);
     return true;
 }

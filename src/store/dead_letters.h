@@ -1,15 +1,15 @@
-/* Events that were put aside, for people to look at: what could not be decoded, or contradicts the ledger.
+/* Events that issue and complete put aside for people to look at: they cannot be decoded, or contradict the ledger.
  *
- * Each is there once, by topic, partition, offset and value (another topic of the same name may have another message
- * there). Of a key or a value that is too long to be ours the beginning is kept, so that garbage costs little; how many
- * there are at most is the reconciler's to see to (dead_letters_trim). */
+ * A letter is identified by topic, partition, offset and value: another topic of the same name may have another message
+ * at the same offset. Keys and values that are too long to be ours are cut, so that garbage costs little. The reconciler
+ * limits how many letters there are (dead_letters_trim). */
 #pragma once
 
 #include "store/kafka.h"
 #include "store/outbox.h"
 #include "store/pg.h"
 
-/* Bytes kept. Our own events have less than 1 KiB (flow/events.h), our keys 20 bytes. */
+/* Bytes kept. Our own events have less than 1 KiB (model/event.h), our keys 20 bytes. */
 #define DEAD_LETTER_KEY_MAX   256
 #define DEAD_LETTER_VALUE_MAX 4096
 
@@ -26,8 +26,8 @@ struct dead_letters {
 };
 /* Room for `max`. */
 void dead_letters_init(struct dead_letters *letters, struct arena *arena, size_t max);
-/* Points into the message; `reason` must last as long. `coupon_id`: of the event, 0 where it can't be decoded; the key
- * is tried then. */
+/* Keeps pointers into the message, and to `reason`. `coupon_id`: of the event; 0 where it cannot be decoded, and the key
+ * is tried. */
 void dead_letters_put(struct dead_letters *letters, const struct kafka_message *message, int64_t coupon_id,
                       const char *reason);
 /* Sends one statement. One that is there already stays as it is. */
@@ -44,14 +44,25 @@ struct dead_letter {
     struct pg_bytes key, value;
     int64_t create_us, replay_us; /* replay_us INT64_MIN: not replayed */
 };
-/* Up to `max` with ids above `after`, by id, without key and value; of this coupon, unless it is 0. In the arena. */
-bool dead_letters_list(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t after, int max,
-                       struct dead_letter *ret, size_t *ret_n, struct err *err);
+struct dead_letter_page {
+    int64_t coupon_id;           /* in; 0: letters of all coupons */
+    int64_t after;               /* in: letters with a higher id */
+    size_t room;                 /* in: of how many elements `letters` is */
+    struct dead_letter *letters; /* its elements are filled, by id; strings are in the arena */
+    size_t n;                    /* out: how many are */
+};
+/* Leaves key and value empty. */
+bool dead_letters_list(struct pg *pg, struct arena *arena, struct dead_letter_page *page, struct err *err);
+/* One letter, with key and value, in the arena. */
 bool dead_letters_get(struct pg *pg, struct arena *arena, int64_t id, bool *ret_found, struct dead_letter *ret,
                       struct err *err);
-/* The ids there are from first to last, up to `max`, ascending. */
-bool dead_letters_ids(struct pg *pg, struct arena *arena, int64_t first, int64_t last, int max, int64_t *ret,
-                      size_t *ret_n, struct err *err);
+struct dead_letter_ids {
+    int64_t first, last; /* in */
+    size_t room;         /* in: of how many elements `id` is */
+    int64_t *id;         /* its elements are filled with the ids from first to last that exist, ascending */
+    size_t n;            /* out: how many are */
+};
+bool dead_letters_ids(struct pg *pg, struct arena *arena, struct dead_letter_ids *ids, struct err *err);
 struct dead_letter_replay {
     int64_t id;                       /* in */
     const struct outbox_event *event; /* in; NULL: there is nothing to send */

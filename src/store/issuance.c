@@ -17,8 +17,7 @@ static void arg_places(struct pg_args *args, struct arena *arena, const struct k
     pg_arg_int4s(args, arena, partitions, n);
 }
 
-bool issuance_offsets(struct pg *pg, struct arena *arena, const struct kafka_place *places, const int64_t *if_none,
-                      size_t n, int64_t *ret_next_offset, struct err *err) {
+bool issuance_offsets(struct pg *pg, struct arena *arena, const struct stored_offsets *offsets, struct err *err) {
     static const struct pg_statement make = {
         "insert into consumer_offset (topic, partition, next_offset)"
         " select i.* from unnest($1::text[], $2::integer[], $3::bigint[]) i on conflict do nothing"};
@@ -27,16 +26,16 @@ bool issuance_offsets(struct pg *pg, struct arena *arena, const struct kafka_pla
         " cross join lateral (select next_offset from consumer_offset"
         "  where topic = i.topic and partition = i.partition limit 1) o"};
     struct pg_args make_args = {0}, read_args = {0};
-    arg_places(&make_args, arena, places, n);
-    pg_arg_int8s(&make_args, arena, if_none, n);
+    arg_places(&make_args, arena, offsets->places, offsets->n);
+    pg_arg_int8s(&make_args, arena, offsets->if_none, offsets->n);
     pg_send(pg, &make, &make_args);
-    arg_places(&read_args, arena, places, n);
+    arg_places(&read_args, arena, offsets->places, offsets->n);
     pg_send(pg, &read, &read_args);
     PGresult *results[2];
     if (!pg_collect(pg, results, 2, err))
         return false;
     for (int row = 0; row < PQntuples(results[1]); row++)
-        ret_next_offset[pg_int8(results[1], row, 0) - 1] = pg_int8(results[1], row, 1);
+        offsets->next_offset[pg_int8(results[1], row, 0) - 1] = pg_int8(results[1], row, 1);
     pg_clear(results, 2);
     return true;
 }

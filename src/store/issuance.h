@@ -1,7 +1,7 @@
-/* What issue asks of Postgres: one transaction per batch of events, in two round trips.
+/* Issue's queries to Postgres: one transaction per batch of events, in two round trips.
  *
  *   read      begin, the stored offsets (locked), the lanes, then coupons and ledger
- *   look up   whether tickets were decided before, of those where the coupon's counters don't tell
+ *   look up   whether tickets were decided before, where the coupon's counters do not tell
  *   write     offsets, what is issued, counters, outbox, rejections, dead letters, commit
  *
  * Tickets come in runs, one behind the other, most of the time: a run is read from the ledger, and written as issued,
@@ -42,22 +42,27 @@ struct issuance_rows {
     struct dead_letters dead;
 };
 
-/* The stored next offset of each place; where none is stored yet, if_none[i] is stored and returned. Comes before the
- * first batch of a place. */
-bool issuance_offsets(struct pg *pg, struct arena *arena, const struct kafka_place *places, const int64_t *if_none,
-                      size_t n, int64_t *ret_next_offset, struct err *err);
-/* The topic was made anew: starts it from `low`, unless the stored offset is no longer `stored`. */
+/* Arrays of n elements, one for each place. */
+struct stored_offsets {
+    size_t n;
+    const struct kafka_place *places; /* in */
+    const int64_t *if_none;           /* in: stored where the place has no offset yet */
+    int64_t *next_offset;             /* out: as it is stored */
+};
+/* Reads the stored offsets of places. Must come before the first batch of a place. */
+bool issuance_offsets(struct pg *pg, struct arena *arena, const struct stored_offsets *offsets, struct err *err);
+/* Starts a topic that was created anew from `low`, unless the stored offset is no longer `stored`. */
 bool issuance_restart(struct pg *pg, struct arena *arena, const struct kafka_place *place, int64_t stored, int64_t low,
                       struct err *err);
 
 /* On success the transaction is open: issuance_write or issuance_abandon must follow. */
 bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuance_batch *batch, struct err *err);
-/* Within the transaction: which of these were decided before. On failure the transaction is closed. */
+/* Within the transaction: sets is_decided of these events. On failure the transaction is closed. */
 bool issuance_look_up(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
                       struct issuance_event *const *events, size_t n, struct err *err);
-/* batch->next_offset, the coupons' issued, rejected and highest are what they should become. Where it fails and the
- * connection is lost, the commit may have happened: the stored offsets tell, and reading again is enough. */
+/* Writes batch->next_offset, and issued, rejected and highest of the coupons. Where it fails and the connection is lost,
+ * the commit may have happened: the stored offsets tell, and reading again is enough. */
 bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *batch, const struct issuance_rows *rows,
                     const struct outbox_batch *outbox, struct err *err);
-/* There is nothing to write. */
+/* Ends the transaction where there is nothing to write. */
 void issuance_abandon(struct pg *pg, const struct issuance_batch *batch);

@@ -122,45 +122,43 @@ bool lookup_ticket(struct pg *pg, struct arena *arena, struct request_status *ro
     return true;
 }
 
-bool lookup_ledger_users(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t *after, int max,
-                         int64_t *ret_users, size_t *ret_n, struct err *err) {
+bool lookup_ledger_users(struct pg *pg, struct arena *arena, struct ledger_page *page, struct err *err) {
     static const struct pg_statement read = {
         "select user_id, ticket from publish_request where coupon_id = $1 and ticket > $2 order by ticket limit $3"};
     struct pg_args args = {0};
-    pg_arg_int8(&args, arena, coupon_id);
-    pg_arg_int8(&args, arena, *after);
-    pg_arg_int8(&args, arena, max);
+    pg_arg_int8(&args, arena, page->coupon_id);
+    pg_arg_int8(&args, arena, page->after);
+    pg_arg_int8(&args, arena, (int64_t)page->room);
     PGresult *result;
     pg_send(pg, &read, &args);
     if (!pg_collect(pg, &result, 1, err))
         return false;
-    *ret_n = (size_t)PQntuples(result);
+    page->n = (size_t)PQntuples(result);
     for (int i = 0; i < PQntuples(result); i++)
-        ret_users[i] = pg_int8(result, i, 0);
-    if (*ret_n > 0)
-        *after = pg_int8(result, (int)*ret_n - 1, 1);
+        page->users[i] = pg_int8(result, i, 0);
+    if (page->n > 0)
+        page->after = pg_int8(result, (int)page->n - 1, 1);
     pg_clear(&result, 1);
     return true;
 }
 
-bool lookup_user_coupons(struct pg *pg, struct arena *arena, int64_t user_id, int64_t after, int max,
-                         struct request_status *ret_rows, size_t *ret_n, struct err *err) {
+bool lookup_user_coupons(struct pg *pg, struct arena *arena, struct user_coupon_page *page, struct err *err) {
     static const struct pg_statement read = {
         "select coupon_id, ticket, issue_time from user_coupon where user_id = $1 and coupon_id > $2"
         " order by coupon_id limit $3"};
     struct pg_args args = {0};
-    pg_arg_int8(&args, arena, user_id);
-    pg_arg_int8(&args, arena, after);
-    pg_arg_int8(&args, arena, max);
+    pg_arg_int8(&args, arena, page->user_id);
+    pg_arg_int8(&args, arena, page->after);
+    pg_arg_int8(&args, arena, (int64_t)page->room);
     PGresult *result;
     pg_send(pg, &read, &args);
     if (!pg_collect(pg, &result, 1, err))
         return false;
-    *ret_n = (size_t)PQntuples(result);
+    page->n = (size_t)PQntuples(result);
     for (int i = 0; i < PQntuples(result); i++)
-        ret_rows[i] = (struct request_status){
+        page->rows[i] = (struct request_status){
             .coupon_id = pg_int8(result, i, 0),
-            .user_id = user_id,
+            .user_id = page->user_id,
             .found = true,
             .ticket = pg_int8(result, i, 1),
             .issue_us = pg_time(result, i, 2, NOT_ISSUED),

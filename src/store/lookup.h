@@ -24,11 +24,21 @@ bool lookup_statuses(struct pg *pg, struct arena *arena, struct request_status *
  * no such ticket. Strings live in the arena. */
 bool lookup_ticket(struct pg *pg, struct arena *arena, struct request_status *row, struct err *err);
 
-/* Up to `max` users in the coupon's ledger with tickets above *after, by ticket; moves *after behind them. */
-bool lookup_ledger_users(struct pg *pg, struct arena *arena, int64_t coupon_id, int64_t *after, int max,
-                         int64_t *ret_users, size_t *ret_n, struct err *err);
+struct ledger_page {
+    int64_t coupon_id; /* in */
+    int64_t after;     /* in: higher tickets; out: the highest ticket that was read, where there is one */
+    size_t room;       /* in: of how many elements `users` is */
+    int64_t *users;    /* its elements are filled, by ticket */
+    size_t n;          /* out: how many are */
+};
+/* The users in a coupon's ledger. */
+bool lookup_ledger_users(struct pg *pg, struct arena *arena, struct ledger_page *page, struct err *err);
 
-/* Up to `max` coupons of the user with an id above `after`, by coupon id: fills rows (coupon_id, user_id, ticket,
- * issue_us). */
-bool lookup_user_coupons(struct pg *pg, struct arena *arena, int64_t user_id, int64_t after, int max,
-                         struct request_status *ret_rows, size_t *ret_n, struct err *err);
+struct user_coupon_page {
+    int64_t user_id, after;      /* in: the user's coupons with an id above `after` */
+    size_t room;                 /* in: of how many elements `rows` is */
+    struct request_status *rows; /* its elements are filled, by coupon: coupon_id, user_id, found, ticket, issue_us */
+    size_t n;                    /* out: how many are */
+};
+/* The coupons that a user holds. */
+bool lookup_user_coupons(struct pg *pg, struct arena *arena, struct user_coupon_page *page, struct err *err);

@@ -102,7 +102,8 @@ static void begin(struct fixture *fixture, int64_t tickets, int64_t start) {
     fixture_coupon(fixture, 100);
     for (int64_t ticket = 1; ticket <= tickets; ticket++)
         fixture_ledger(fixture, ticket);
-    cr_assert(issuance_offsets(fixture->pg, &fixture->arena, &place, &start, 1, &next, &err), "%s", err.text);
+    const struct stored_offsets offsets = {1, &place, &start, &next};
+    cr_assert(issuance_offsets(fixture->pg, &fixture->arena, &offsets, &err), "%s", err.text);
 }
 
 /* With -1 no gap is accepted. */

@@ -148,21 +148,21 @@ Test(steps, what_a_worker_remembers_of_a_coupon_ends_when_anybody_else_touches_i
     fixture_init(&fixture);
     fixture_coupon(&fixture, 7 * BATCH);
     struct coupon_cache *caches[2] = {coupon_cache_new(8), coupon_cache_new(8)};
-    const struct admitter a = {fixture.pg, &fixture.arena, caches[0], 8}, b = {fixture.pg, &fixture.arena, caches[1], 8};
+    const struct admitter a = {fixture.pg, &fixture.arena, caches[0], 8};
+    const struct admitter b = {fixture.pg, &fixture.arena, caches[1], 8};
     int64_t user = 1;
     for (int turn = 0; turn < 6; turn++, user += BATCH) /* twice each, in turns: A A B B A A */
         cr_assert_eq(admit_batch(turn / 2 % 2 ? &b : &a, fixture.coupon_id, user, false), BATCH);
     cr_assert_eq(fixture_number(&fixture, "select max(ticket) from publish_request"), 6 * BATCH);
-    struct coupon_detail detail;
-    cr_assert_eq(coupon_set_status(fixture.pg, &fixture.arena, 8, fixture.coupon_id, COUPON_PAUSED, &detail, &err),
-                 COUPON_OK);
+    struct coupon_detail detail = {.row.id = fixture.coupon_id};
+    cr_assert_eq(coupon_set_status(fixture.pg, &fixture.arena, 8, COUPON_PAUSED, &detail, &err), COUPON_OK);
     cr_assert_eq(admit_batch(&a, fixture.coupon_id, user, false), 0);
     cr_assert_eq(admit_batch(&b, fixture.coupon_id, user, false), 0);
     fixture_sql(&fixture, "update coupon set status = 1"); /* by hand */
     cr_assert_eq(admit_batch(&a, fixture.coupon_id, user, false), BATCH);
     cr_assert_eq(admit_batch(&b, fixture.coupon_id, user + BATCH, false), 0);
-    cr_assert_eq(coupon_add_quantity(fixture.pg, &fixture.arena, 8, fixture.coupon_id, 5, "", &detail, &err),
-                 COUPON_OK);
+    const struct coupon_addition addition = {fixture.coupon_id, 5, ""};
+    cr_assert_eq(coupon_add_quantity(fixture.pg, &fixture.arena, 8, &addition, &detail, &err), COUPON_OK);
     cr_assert_eq(admit_batch(&b, fixture.coupon_id, user + BATCH, false), 5);
     coupon_cache_free(caches[0]);
     coupon_cache_free(caches[1]);
@@ -226,14 +226,14 @@ static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     int32_t lane = murmur2_slot_of_id(fixture->coupon_id, 8);
     struct kafka_place place = {"t", 0};
     int64_t after = 0, next, now_us;
-    size_t n;
     const struct admitter admitter = {fixture->pg, &fixture->arena, NULL, 8};
     admit_batch(&admitter, fixture->coupon_id, first_user, true);
     const struct issue_means means = {fixture->pg, &fixture->arena, NULL, 8};
     struct issuance_batch none = {0};
     struct issuance_event *unsure[] = {&(struct issuance_event){.coupon_id = fixture->coupon_id, .ticket = 1}};
     cr_assert(issuance_look_up(fixture->pg, &fixture->arena, &none, unsure, 1, &err), "%s", err.text);
-    cr_assert(issuance_offsets(fixture->pg, &fixture->arena, &place, &after, 1, &next, &err), "%s", err.text);
+    const struct stored_offsets offsets = {1, &place, &after, &next};
+    cr_assert(issuance_offsets(fixture->pg, &fixture->arena, &offsets, &err), "%s", err.text);
     struct pg_bytes bytes = fixture_event(fixture, STREAM_REQUESTED, first_user, next + 1);
     struct kafka_message message = {.place = place, .offset = next, .value = bytes.data, .value_len = bytes.len};
     cr_assert(issue_batch_run(&means, &message, 1, &(struct accepted_gap){place, -1}, &result, &err), "%s", err.text);
@@ -246,10 +246,12 @@ static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     struct request_status status = {.coupon_id = fixture->coupon_id, .user_id = first_user}, held[10];
     struct coupon coupon = {.id = fixture->coupon_id};
     cr_assert(lookup_statuses(fixture->pg, &fixture->arena, &status, 1, &err));
-    cr_assert(lookup_user_coupons(fixture->pg, &fixture->arena, first_user, 0, 10, held, &n, &err));
+    struct user_coupon_page held_page = {.user_id = first_user, .room = 10, .rows = held};
+    cr_assert(lookup_user_coupons(fixture->pg, &fixture->arena, &held_page, &err));
     cr_assert(lookup_coupons(fixture->pg, &fixture->arena, &coupon, 1, &now_us, &err));
     int64_t user;
-    cr_assert(lookup_ledger_users(fixture->pg, &fixture->arena, fixture->coupon_id, &after, 1, &user, &n, &err));
+    struct ledger_page ledger = {.coupon_id = fixture->coupon_id, .after = after, .room = 1, .users = &user};
+    cr_assert(lookup_ledger_users(fixture->pg, &fixture->arena, &ledger, &err));
 }
 
 /* Not of all tables, of which those of other tests may be dropped meanwhile. */

@@ -108,18 +108,18 @@ bool ticket_holders_exclude(struct ticket_holders *holders, const struct coupon 
 /* The whole ledger of a coupon, sorted. False: Postgres failed, or there are more than `max`. */
 static bool load(struct ticket_holders *holders, const struct job *job, int64_t **ret_users, size_t *ret_n,
                  struct err *err) {
-    size_t n = 0, got, cap = job->n_expected + CHUNK;
+    size_t n = 0, cap = job->n_expected + CHUNK;
     int64_t *users = memory_new(cap, sizeof *users);
-    int64_t after = 0;
+    struct ledger_page page = {.coupon_id = job->coupon_id, .room = CHUNK};
     bool ok = pg_connect(holders->pg, err);
     do {
-        got = 0;
-        ok = ok &&
-             lookup_ledger_users(holders->pg, &holders->arena, job->coupon_id, &after, CHUNK, users + n, &got, err);
-        n += got;
+        page.users = users + n;
+        page.n = 0;
+        ok = ok && lookup_ledger_users(holders->pg, &holders->arena, &page, err);
+        n += page.n;
         arena_reset(&holders->arena);
-    } while (ok && got == CHUNK && n + CHUNK <= cap);
-    if (!ok || got == CHUNK) { /* more than were accepted when this was queued: a newer version is on its way */
+    } while (ok && page.n == CHUNK && n + CHUNK <= cap);
+    if (!ok || page.n == CHUNK) { /* more than were accepted when this was queued: a newer version is on its way */
         free(users);
         return ok ? err_set(err, ERR_CONFLICT, BACKEND_NONE, "the ledger has grown") : false;
     }

@@ -12,6 +12,21 @@
  * back to the stored offset makes a new row. */
 #define OFFSET_UNKNOWN (-1)
 
+/* The messages of a batch, and how they are to be decided. */
+struct input {
+    const struct kafka_message *messages;
+    size_t n;
+    const struct accepted_gap *accepted_gap;
+    bool careful;           /* whatever can be looked up is looked up, and not taken from counters */
+    const char *force_dead; /* not NULL: all of them become dead letters, for this reason */
+};
+
+/* The messages' values: one element each. */
+struct decoded {
+    struct event *texts;
+    const char **dead_reason; /* not NULL: the value cannot be decoded */
+};
+
 /* The messages that are decided on: those at the stored offsets, in order. */
 struct taken {
     size_t n;
@@ -31,9 +46,16 @@ static int by_place(const void *a, const void *b) {
     return kafka_place_compare(a, b);
 }
 
-/* What the batch asks Postgres for: its places, its coupons, its events (one per message, decoded or not). */
-static void prepare(struct arena *arena, const struct kafka_message *messages, size_t n, struct issuance_batch *batch,
-                    struct event *texts, const char **dead_reason) {
+/* Decodes the messages, and fills what the batch asks Postgres for: its places, its coupons, its events (one per
+ * message, decoded or not). */
+static void prepare(struct arena *arena, const struct input *input, struct issuance_batch *batch,
+                    struct decoded *decoded) {
+    const struct kafka_message *messages = input->messages;
+    size_t n = input->n, n_coupons = 0, n_places = 0;
+    *decoded = (struct decoded){
+        .texts = ARENA_ARRAY(arena, struct event, n),
+        .dead_reason = ARENA_ARRAY(arena, const char *, n),
+    };
     *batch = (struct issuance_batch){
         .places = ARENA_ARRAY(arena, struct kafka_place, n),
         .next_offset = ARENA_ARRAY(arena, int64_t, n),
@@ -43,20 +65,20 @@ static void prepare(struct arena *arena, const struct kafka_message *messages, s
     };
     struct kafka_place *places = ARENA_ARRAY(arena, struct kafka_place, n);
     struct coupon *coupons = ARENA_ARRAY(arena, struct coupon, n);
-    size_t n_coupons = 0, n_places = 0;
     for (size_t i = 0; i < n; i++) {
+        struct event *text = &decoded->texts[i];
         if (i == 0 || by_place(&messages[i].place, &messages[i - 1].place) != 0)
             places[n_places++] = messages[i].place;
-        dead_reason[i] = NULL;
+        decoded->dead_reason[i] = NULL;
         batch->events[i] = (struct issuance_event){0};
-        if (event_read(STREAM_REQUESTED, messages[i].value, messages[i].value_len, &texts[i])) {
-            batch->events[i].coupon_id = texts[i].coupon_id;
-            batch->events[i].user_id = texts[i].user_id;
-            batch->events[i].ticket = texts[i].ticket;
-            if (n_coupons == 0 || coupons[n_coupons - 1].id != texts[i].coupon_id)
-                coupons[n_coupons++] = (struct coupon){.id = texts[i].coupon_id};
+        if (event_read(STREAM_REQUESTED, messages[i].value, messages[i].value_len, text)) {
+            batch->events[i].coupon_id = text->coupon_id;
+            batch->events[i].user_id = text->user_id;
+            batch->events[i].ticket = text->ticket;
+            if (n_coupons == 0 || coupons[n_coupons - 1].id != text->coupon_id)
+                coupons[n_coupons++] = (struct coupon){.id = text->coupon_id};
         } else {
-            dead_reason[i] = "the value can't be decoded as coupon.v1.PublishRequested";
+            decoded->dead_reason[i] = "the value can't be decoded as coupon.v1.PublishRequested";
         }
     }
     qsort(places, n_places, sizeof *places, by_place);
@@ -82,11 +104,12 @@ static size_t index_of_coupon(const struct issuance_batch *batch, int64_t id) {
     return (size_t)(found - batch->coupons);
 }
 
-/* Moves batch->next_offset over what is taken; older messages are skipped, a place with a gap is left there. */
-static void take(struct arena *arena, struct issuance_batch *batch, const struct kafka_message *messages,
-                 const struct event *texts, const char *const *dead_reason, const struct accepted_gap *accepted_gap,
-                 struct taken *taken, struct issue_batch_result *result) {
-    size_t n = batch->n_events;
+/* Moves batch->next_offset over the messages taken. Skips older messages; stops in a place that has a gap. */
+static void take(struct arena *arena, struct issuance_batch *batch, const struct input *input,
+                 const struct decoded *decoded, struct taken *taken, struct issue_batch_result *result) {
+    const struct kafka_message *messages = input->messages;
+    const struct accepted_gap *accepted_gap = input->accepted_gap;
+    size_t n = input->n;
     *taken = (struct taken){
         .messages = ARENA_ARRAY(arena, const struct kafka_message *, n),
         .events = ARENA_ARRAY(arena, struct issuance_event, n),
@@ -113,9 +136,9 @@ static void take(struct arena *arena, struct issuance_batch *batch, const struct
         size_t at = taken->n++;
         taken->messages[at] = &messages[i];
         taken->events[at] = batch->events[i];
-        taken->texts[at] = &texts[i];
-        taken->dead_reason[at] = dead_reason[i];
-        taken->coupon_of[at] = dead_reason[i] ? 0 : index_of_coupon(batch, batch->events[i].coupon_id);
+        taken->texts[at] = &decoded->texts[i];
+        taken->dead_reason[at] = decoded->dead_reason[i];
+        taken->coupon_of[at] = decoded->dead_reason[i] ? 0 : index_of_coupon(batch, batch->events[i].coupon_id);
     }
 }
 
@@ -184,8 +207,9 @@ static void write_issued(struct writes *writes, const struct issuance_batch *bat
     outbox_put(&writes->outbox, murmur2_slot_of_id(out.coupon_id, lanes), &out);
 }
 
-static void decide(struct arena *arena, struct issuance_batch *batch, int lanes, const struct taken *taken,
+static void decide(const struct issue_means *means, struct issuance_batch *batch, const struct taken *taken,
                    const char *force_dead, struct writes *writes, struct issue_batch_result *result) {
+    struct arena *arena = means->arena;
     struct issue_answer *answers = ARENA_ARRAY(arena, struct issue_answer, taken->n);
     if (force_dead || batch->n_coupons == 0)
         for (size_t i = 0; i < taken->n; i++)
@@ -198,7 +222,7 @@ static void decide(struct arena *arena, struct issuance_batch *batch, int lanes,
             dead_letters_put(&writes->rows.dead, taken->messages[i], taken->events[i].coupon_id,
                              taken->dead_reason[i] ? taken->dead_reason[i] : answer->dead_reason);
         } else if (answer->verdict == ISSUE_ISSUED) {
-            write_issued(writes, batch, lanes, &taken->events[i], taken->texts[i]);
+            write_issued(writes, batch, means->lanes, &taken->events[i], taken->texts[i]);
         } else if (answer->verdict == ISSUE_REJECTED) {
             size_t at = writes->rows.n_rejected++;
             writes->rows.rejected_coupon_id[at] = taken->events[i].coupon_id;
@@ -210,28 +234,25 @@ static void decide(struct arena *arena, struct issuance_batch *batch, int lanes,
     }
 }
 
-/* One transaction. `careful`: nothing is taken from counters that can be looked up. `force_dead`: everything in it
- * becomes a dead letter for this reason. */
-static bool transact(const struct issue_means *means, const struct kafka_message *messages, size_t n,
-                     const struct accepted_gap *accepted_gap, bool careful, const char *force_dead,
-                     struct issue_batch_result *ret, struct err *err) {
+/* One transaction. */
+static bool transact(const struct issue_means *means, const struct input *input, struct issue_batch_result *ret,
+                     struct err *err) {
     struct pg *pg = means->pg;
     struct arena *arena = means->arena;
     struct issuance_batch batch;
+    struct decoded decoded;
     struct taken taken;
     struct writes writes;
     struct issue_batch_result result = {0};
-    const char **dead_reason = ARENA_ARRAY(arena, const char *, n);
-    struct event *texts = ARENA_ARRAY(arena, struct event, n);
-    prepare(arena, messages, n, &batch, texts, dead_reason);
+    prepare(arena, input, &batch, &decoded);
     batch.cache = means->cache;
     if (!issuance_read(pg, arena, means->lanes, &batch, err))
         return false;
-    take(arena, &batch, messages, texts, dead_reason, accepted_gap, &taken, &result);
-    if (!force_dead && !find_decided(means, &batch, &taken, careful, err))
+    take(arena, &batch, input, &decoded, &taken, &result);
+    if (!input->force_dead && !find_decided(means, &batch, &taken, input->careful, err))
         return false;
     writes_init(&writes, arena, &batch, taken.n);
-    decide(arena, &batch, means->lanes, &taken, force_dead, &writes, &result);
+    decide(means, &batch, &taken, input->force_dead, &writes, &result);
     if (taken.n == 0)
         issuance_abandon(pg, &batch);
     else if (!issuance_write(pg, arena, &batch, &writes.rows, &writes.outbox, err))
@@ -246,7 +267,7 @@ static bool transact(const struct issue_means *means, const struct kafka_message
     return true;
 }
 
-/* Postgres' words, which may be cut within a character: they have to be taken as a text again. */
+/* Postgres's message in ASCII: it may be cut within a character, and Postgres must accept it as a text again. */
 static char *plain(struct arena *arena, const char *text) {
     char *copy = arena_strdup(arena, text);
     for (char *at = copy; *at; at++)
@@ -255,24 +276,26 @@ static char *plain(struct arena *arena, const char *text) {
     return copy;
 }
 
-/* The message that Postgres refuses is found by halving, and put aside with what Postgres said. */
-static bool isolate(const struct issue_means *means, const struct kafka_message *messages, size_t n,
-                    const struct accepted_gap *accepted_gap, const char *why, struct issue_batch_result *ret,
-                    struct err *err) {
-    if (n == 1) {
+/* Finds the message that Postgres refuses by halving, and puts it aside with what Postgres said. */
+static bool isolate(const struct issue_means *means, const struct input *input, const char *why,
+                    struct issue_batch_result *ret, struct err *err) {
+    if (input->n == 1) {
+        struct input alone = *input;
         struct err cause;
-        if (transact(means, messages, 1, accepted_gap, true, NULL, ret, &cause))
+        alone.careful = true;
+        if (transact(means, &alone, ret, &cause))
             return true;
         if (cause.retriable || !pg_is_connected(means->pg)) {
             *err = cause;
             return false;
         }
-        return transact(means, messages, 1, accepted_gap, true, plain(means->arena, why), ret, err);
+        alone.force_dead = plain(means->arena, why);
+        return transact(means, &alone, ret, err);
     }
     struct issue_batch_result first, second;
-    size_t half = n / 2;
-    if (!issue_batch_run(means, messages, half, accepted_gap, &first, err) ||
-        !issue_batch_run(means, messages + half, n - half, accepted_gap, &second, err))
+    size_t half = input->n / 2;
+    if (!issue_batch_run(means, input->messages, half, input->accepted_gap, &first, err) ||
+        !issue_batch_run(means, input->messages + half, input->n - half, input->accepted_gap, &second, err))
         return false;
     /* The second half's offsets are the newer ones; a place that ended in the first is committed with the next
      * batch, or read from Postgres at the next assignment. */
@@ -292,11 +315,12 @@ static bool isolate(const struct issue_means *means, const struct kafka_message 
 
 bool issue_batch_run(const struct issue_means *means, const struct kafka_message *messages, size_t n,
                      const struct accepted_gap *accepted_gap, struct issue_batch_result *ret, struct err *err) {
+    const struct input input = {.messages = messages, .n = n, .accepted_gap = accepted_gap};
     struct err cause;
-    if (transact(means, messages, n, accepted_gap, false, NULL, ret, &cause))
+    if (transact(means, &input, ret, &cause))
         return true;
     if (!cause.retriable && pg_is_connected(means->pg))
-        return isolate(means, messages, n, accepted_gap, cause.text, ret, err);
+        return isolate(means, &input, cause.text, ret, err);
     *err = cause;
     return false;
 }

@@ -12,19 +12,19 @@ struct issue_batch_result {
     size_t n_places;
     struct kafka_place *places;
     int64_t *next_offset;
-    /* A message above the stored offset; what follows in its place was left alone. */
+    /* A message stands above the stored offset; it and all that follow in its place were left alone. */
     bool gap;
     struct kafka_place gap_place;
     int64_t gap_expected, gap_found;
 };
 
-/* Where a gap is no longer waited for; a place with an empty topic: nowhere. */
+/* The gap that is passed over, since its messages never come; a place with an empty topic: none is. */
 struct accepted_gap {
     struct kafka_place place;
     int64_t next_offset;
 };
 
-/* What a worker has. */
+/* A worker's own. */
 struct issue_means {
     struct pg *pg;
     struct arena *arena;
@@ -32,7 +32,7 @@ struct issue_means {
     int lanes;
 };
 
-/* A batch that Postgres refuses is cut in halves until the message that it refuses stands alone, which becomes a dead
- * letter. False: *err is retriable. */
+/* Runs the batch in one transaction. If Postgres refuses it, runs its halves, and so on; a message that is refused alone
+ * becomes a dead letter. False: *err is retriable. */
 bool issue_batch_run(const struct issue_means *means, const struct kafka_message *messages, size_t n,
                      const struct accepted_gap *accepted_gap, struct issue_batch_result *ret, struct err *err);
