@@ -139,8 +139,8 @@ static void create_topics(struct admin *admin, int64_t coupon_id) {
         kafka_topic_name(admin->kafka, (enum stream)stream, 1, coupon_id, names[stream]);
         pointers[stream] = names[stream];
     }
-    if (!kafka_topic_create(admin->kafka_admin, pointers, STREAMS, admin->coupon_partitions, TOPICS_TIMEOUT_MS, NULL,
-                            &err))
+    const struct kafka_new_topics topics = {.n = STREAMS, .name = pointers, .partitions = admin->coupon_partitions};
+    if (!kafka_topic_create(admin->kafka_admin, &topics, TOPICS_TIMEOUT_MS, &err))
         log_warn("admin.no_coupon_topic", LOG_INT("coupon_id", coupon_id), LOG_ERR(&err),
                  LOG_STR("then", "the relay tries again"));
 }

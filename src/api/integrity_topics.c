@@ -109,15 +109,22 @@ static int created_partitions(const struct topic_version *versions, size_t n, in
     return 0;
 }
 
-static void find_places(const struct topic_check *check, enum stream stream, const struct kafka_topic *topics,
-                        size_t n_topics, const struct topic_version *versions, size_t n_versions,
+/* The topics that Kafka has, and the versions that the database knows. */
+struct known_topics {
+    struct kafka_topic *topics;
+    struct topic_version versions[TOPIC_VERSIONS_MAX];
+    size_t n_topics, n_versions;
+};
+
+static void find_places(const struct topic_check *check, enum stream stream, const struct known_topics *known,
                         struct places *places) {
-    for (size_t i = 0; i < n_topics; i++) {
-        const struct kafka_topic *topic = &topics[i];
+    for (size_t i = 0; i < known->n_topics; i++) {
+        const struct kafka_topic *topic = &known->topics[i];
         if (topic->stream != stream || topic->partitions == 0)
             continue;
         if (topic->coupon_id == 0)
-            add_shared(places, topic, check->coupon_id, created_partitions(versions, n_versions, topic->version));
+            add_shared(places, topic, check->coupon_id,
+                       created_partitions(known->versions, known->n_versions, topic->version));
         else if (topic->coupon_id == check->coupon_id) {
             places->has_own = true;
             for (int32_t partition = 0; partition < topic->partitions; partition++)
@@ -187,29 +194,34 @@ static void conclude(const struct topic_check *check, const struct places *place
 bool verify_topic(const struct topic_check *check, enum stream stream, struct tickets *tickets, struct checks *checks,
                   struct err *err) {
     const char *name = stream == STREAM_REQUESTED ? "topic requested" : "topic published";
-    struct topic_version versions[TOPIC_VERSIONS_MAX];
-    struct kafka_topic *topics;
+    struct known_topics known;
     struct err problem;
-    size_t n_topics, n_versions;
     int64_t wanted = tickets->n;
     if (wanted == 0) {
         checks_tell(checks, name, true, "no ticket has to be there");
         return true;
     }
-    if (!topics_versions(check->pg, versions, &n_versions, err))
+    if (!topics_versions(check->pg, known.versions, &known.n_versions, err))
         return false;
-    if (!kafka_topic_list(check->admin, ADMIN_TIMEOUT_MS, &topics, &n_topics, &problem)) {
+    if (!kafka_topic_list(check->admin, ADMIN_TIMEOUT_MS, &known.topics, &known.n_topics, &problem)) {
         checks_skip(checks, name, "Kafka: %s", problem.text);
         return true;
     }
     struct places *places = arena_zalloc(check->arena, sizeof *places);
     struct search search = {.check = check, .stream = stream, .tickets = tickets};
-    find_places(check, stream, topics, n_topics, versions, n_versions, places);
-    if (kafka_scan(check->kafka, places->spans, places->n, check->since_us, check->timeout_ms, on_message, &search,
-                   &problem))
+    find_places(check, stream, &known, places);
+    const struct kafka_scan scan = {
+        .spans = places->spans,
+        .n = places->n,
+        .since_us = check->since_us,
+        .timeout_ms = check->timeout_ms,
+        .on_message = on_message,
+        .arg = &search,
+    };
+    if (kafka_scan(check->kafka, &scan, &problem))
         conclude(check, places, &search, wanted, checks, name);
     else
         checks_skip(checks, name, "Kafka: %s", problem.text);
-    free(topics);
+    free(known.topics);
     return true;
 }

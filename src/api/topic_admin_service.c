@@ -46,11 +46,11 @@ static bool lag_of(struct topics *topics, enum stream stream, const char *name, 
     size_t n = (size_t)partitions;
     int64_t *low = ARENA_ARRAY(&topics->arena, int64_t, n), *high = ARENA_ARRAY(&topics->arena, int64_t, n);
     int64_t *next = ARENA_ARRAY(&topics->arena, int64_t, n);
-    if (!kafka_topic_ends(topics->admin, name, partitions, TIMEOUT_MS, low, high, err))
+    const struct kafka_offsets offsets = {name, partitions, low, high, next};
+    if (!kafka_topic_ends(topics->admin, &offsets, TIMEOUT_MS, err))
         return false;
-    if (!(stream == STREAM_REQUESTED
-              ? topics_issued(topics->pg, name, partitions, next, err)
-              : kafka_group_offsets(topics->admin, stream, name, partitions, TIMEOUT_MS, next, err)))
+    if (!(stream == STREAM_REQUESTED ? topics_issued(topics->pg, name, partitions, next, err)
+                                     : kafka_group_offsets(topics->admin, stream, &offsets, TIMEOUT_MS, err)))
         return false;
     for (size_t i = 0; i < n; i++) {
         int64_t at = next[i] > low[i] ? next[i] : low[i];
@@ -229,7 +229,8 @@ static bool make_version(struct topics *topics, int version, int partitions, boo
         const char *const names[] = {name};
         int have;
         kafka_topic_name(topics->kafka, (enum stream)stream, version, 0, name);
-        if (!kafka_topic_create(topics->admin, names, 1, partitions, TIMEOUT_MS, NULL, err) ||
+        const struct kafka_new_topics new_topics = {.n = 1, .name = names, .partitions = partitions};
+        if (!kafka_topic_create(topics->admin, &new_topics, TIMEOUT_MS, err) ||
             !kafka_topic_partitions(topics->admin, name, TIMEOUT_MS, &have, err))
             return false;
         /* 0: so new that this broker has not heard of it yet. */

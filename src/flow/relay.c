@@ -139,11 +139,10 @@ static void lose_lanes(struct relay *relay) {
 
 /* Creates topics where they are missing. One of the same name may have been deleted by somebody: what the issuer knows
  * of it does not hold for the new one. */
-static bool make_topics(struct relay *relay, const char *const *names, size_t n, int partitions,
-                        enum kafka_made *ret_made, struct err *err) {
-    bool ok = kafka_topic_create(relay->admin, names, n, partitions, TOPICS_TIMEOUT_MS, ret_made, err);
-    for (size_t i = 0; i < n && relay->stream == STREAM_REQUESTED; i++)
-        if (ret_made[i] == KAFKA_CREATED && !topics_restart(relay->pg, names[i], err))
+static bool make_topics(struct relay *relay, const struct kafka_new_topics *topics, struct err *err) {
+    bool ok = kafka_topic_create(relay->admin, topics, TOPICS_TIMEOUT_MS, err);
+    for (size_t i = 0; i < topics->n && relay->stream == STREAM_REQUESTED; i++)
+        if (topics->made[i] == KAFKA_CREATED && !topics_restart(relay->pg, topics->name[i], err))
             return false;
     return ok;
 }
@@ -159,7 +158,8 @@ static bool ensure_topics(struct relay *relay, struct err *err) {
         const char *const names[] = {name};
         kafka_topic_name(relay->kafka, relay->stream, versions[i].version, 0, name);
         enum kafka_made made;
-        if (!make_topics(relay, names, 1, versions[i].partitions, &made, err))
+        const struct kafka_new_topics topics = {1, names, versions[i].partitions, &made};
+        if (!make_topics(relay, &topics, err))
             return false;
     }
     relay->topics_exist = true;
@@ -182,8 +182,8 @@ static bool ensure_producer(struct relay *relay, struct err *err) {
         relay->topics_exist = false; /* look again before the next try */
     }
     relay->rewind = false;
-    return relay->producer ||
-           kafka_producer_new(relay->kafka, relay->stream, on_ack, relay, relay->wake_fd, &relay->producer, err);
+    const struct kafka_acks acks = {.on_ack = on_ack, .arg = relay, .wake_fd = relay->wake_fd};
+    return relay->producer || kafka_producer_new(relay->kafka, relay->stream, &acks, &relay->producer, err);
 }
 
 static bool take_lanes(struct relay *relay, struct err *err) {
@@ -297,8 +297,9 @@ static bool ensure_coupon_topics(struct relay *relay, const struct outbox_entry 
         kafka_topic_name(relay->kafka, relay->stream, 1, ids[i], names[i]);
         pointers[i] = names[i];
     }
+    const struct kafka_new_topics topics = {n_new, pointers, relay->coupon_partitions, made};
     struct err problem;
-    if (!make_topics(relay, pointers, n_new, relay->coupon_partitions, made, &problem)) {
+    if (!make_topics(relay, &topics, &problem)) {
         if (problem.retriable) {
             *err = problem;
             return false;

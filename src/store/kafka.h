@@ -6,8 +6,8 @@
  *   coupon's  a coupon may have a topic of its own (….v1.42): its messages have no key and spread over all partitions.
  *   place     a partition of a topic
  *
- * Producers and consumers belong to one thread each, which serves their callbacks by polling them; a kafka_admin may be
- * used by any number. Nothing here logs: what librdkafka has to say goes to options.on_log, called on any thread. */
+ * A producer or a consumer belongs to one thread, which serves its callbacks by polling it. Any number of threads may
+ * use a kafka_admin. Nothing here logs: librdkafka's messages go to options.on_log, on any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -31,7 +31,7 @@ struct kafka_options { /* strings must outlive every object made with it */
     void (*on_log)(int syslog_level, const char *text);
 };
 
-/* Whether librdkafka knows this property and takes the value, and couponsd does not need it for itself. The error never
+/* True if librdkafka knows this property and accepts the value, and couponsd does not set it itself. The error never
  * repeats a value that may be secret. */
 bool kafka_check_property(const char *name, const char *value, struct err *err);
 
@@ -41,7 +41,7 @@ bool kafka_check_property(const char *name, const char *value, struct err *err);
  * this version; a coupon's own is always of version 1. */
 void kafka_topic_name(const struct kafka_options *options, enum stream stream, int version, int64_t coupon_id,
                       char ret_name[static KAFKA_TOPIC_MAX]);
-/* The other way round; false if the name is none of ours. */
+/* Parses such a name; false if the name is none of ours. */
 bool kafka_topic_parse(const struct kafka_options *options, const char *name, enum stream *ret_stream, int *ret_version,
                        int64_t *ret_coupon_id);
 /* The consumer group of a stream: "coupon-issuer" or "coupon-completer" behind the prefix, as the topics have it, so
@@ -65,34 +65,50 @@ struct kafka_topic {
     int partitions;
     char name[KAFKA_TOPIC_MAX];
 };
-/* All of ours that exist; to be freed with free. */
+/* All of our topics that exist. The caller frees the array. */
 bool kafka_topic_list(struct kafka_admin *admin, int timeout_ms, struct kafka_topic **ret_topics, size_t *ret_n,
                       struct err *err);
-/* Creates them; one that exists is fine, whatever it looks like. False: at least one is missing, and *err tells the
- * first. ret_made[i], unless NULL, says what came of each. */
 enum kafka_made { KAFKA_MISSING, KAFKA_EXISTED, KAFKA_CREATED };
-bool kafka_topic_create(struct kafka_admin *admin, const char *const *topics, size_t n, int partitions, int timeout_ms,
-                        enum kafka_made *ret_made, struct err *err);
-/* One that does not exist is fine. */
+struct kafka_new_topics {
+    size_t n;
+    const char *const *name;
+    int partitions;        /* of each */
+    enum kafka_made *made; /* out: of n elements, also on failure; may be NULL */
+};
+/* Creates the topics. A topic that exists stays as it is. False: at least one is missing, and *err tells the first. */
+bool kafka_topic_create(struct kafka_admin *admin, const struct kafka_new_topics *topics, int timeout_ms,
+                        struct err *err);
+/* A topic that does not exist is fine. */
 bool kafka_topic_delete(struct kafka_admin *admin, const char *const *topics, size_t n, int timeout_ms,
                         struct err *err);
-/* Of partitions 0 to n-1: the oldest offset there is, and the one that the next message will get. */
-bool kafka_topic_ends(struct kafka_admin *admin, const char *topic, int n, int timeout_ms, int64_t *ret_low,
-                      int64_t *ret_high, struct err *err);
-/* What the stream's group has committed for partitions 0 to n-1; -1: nothing. */
-bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const char *topic, int n, int timeout_ms,
-                         int64_t *ret_next, struct err *err);
+/* Offsets of a topic's partitions 0 to n_partitions - 1. */
+struct kafka_offsets {
+    const char *topic;
+    int n_partitions;
+    /* out: arrays of n_partitions elements; those that a call does not fill may be NULL */
+    int64_t *low;  /* the oldest offset there is */
+    int64_t *high; /* the offset that the next message will get */
+    int64_t *next; /* the offset that a group has committed; -1: none */
+};
+/* Fills `low` and `high`. */
+bool kafka_topic_ends(struct kafka_admin *admin, const struct kafka_offsets *offsets, int timeout_ms, struct err *err);
+/* Fills `next`, of the stream's group. */
+bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const struct kafka_offsets *offsets,
+                         int timeout_ms, struct err *err);
 
 /* --- producing --- */
 
 struct kafka_producer;
 
-/* `on_ack(arg, tag, ok)` runs within kafka_producer_poll, once per message. `wake_fd`: an eventfd that is written to
- * when there is something to poll for. */
-bool kafka_producer_new(const struct kafka_options *options, enum stream stream,
-                        void (*on_ack)(void *arg, uintptr_t tag, bool ok), void *arg, int wake_fd,
+/* How a producer tells its owner about acknowledgements. */
+struct kafka_acks {
+    void (*on_ack)(void *arg, uintptr_t tag, bool ok); /* runs within kafka_producer_poll, once per message */
+    void *arg;
+    int wake_fd; /* an eventfd; the producer writes to it when there is something to poll for */
+};
+bool kafka_producer_new(const struct kafka_options *options, enum stream stream, const struct kafka_acks *acks,
                         struct kafka_producer **ret_producer, struct err *err);
-/* Messages not yet acknowledged are dropped, their on_ack not called. NULL is fine. */
+/* Drops messages that are not yet acknowledged, without calling on_ack for them. NULL is fine. */
 void kafka_producer_free(struct kafka_producer *producer);
 /* Whether this coupon's own topic was opened, and opening it; it must exist by then. */
 bool kafka_producer_has_topic(const struct kafka_producer *producer, int64_t coupon_id);
@@ -129,22 +145,22 @@ struct kafka_message {
 
 struct kafka_consumer_events {
     void *arg;
-    /* Within kafka_consume: these places are ours now, and no others. Sets start[i]; false: start from what was
+    /* Within kafka_consume: exactly these places are ours now. Sets ret_start[i]; false: start from the offsets that were
      * committed to Kafka. May be NULL. */
     bool (*on_assign)(void *arg, const struct kafka_place *places, int64_t *ret_start, size_t n);
     /* Within kafka_consume or kafka_consumer_free: nothing is ours any more. May be NULL. */
     void (*on_revoke)(void *arg);
 };
 
-/* Reads every topic of the stream: all versions of the shared one and coupons' own. A new one is found by itself within
- * a second or two. `group`: NULL for the stream's own, else another, which sees all messages once more. */
+/* Reads every topic of the stream: all versions of the shared one and coupons' own. Notices a new topic within a second
+ * or two. `group`: NULL for the stream's own, else another, which sees all messages once more. */
 bool kafka_consumer_new(const struct kafka_options *options, enum stream stream, const char *group,
                         const struct kafka_consumer_events *events, struct kafka_consumer **ret_consumer,
                         struct err *err);
-/* Commits what kafka_commit was told, and leaves the group. NULL is fine. */
+/* Commits the offsets that were given to kafka_commit, and leaves the group. NULL is fine. */
 void kafka_consumer_free(struct kafka_consumer *consumer);
-/* Waits up to wait_ms for a first message, then takes what is there, up to `max`, fewer where they are large. They are
- * released together. */
+/* Waits up to wait_ms for a first message, then takes the messages that are there: up to `max`, fewer where they are
+ * large. The caller releases them together. */
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max);
 void kafka_release(struct kafka_message *messages, size_t n);
 /* Asks Kafka for the oldest offset there is, and for the one that the next message will get; -1: not known. Also from
@@ -158,7 +174,8 @@ bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *place
                 struct err *err);
 /* Stops and continues the flow of messages; membership in the group is kept as long as kafka_consume is called. */
 void kafka_pause(struct kafka_consumer *consumer, bool pause);
-/* Everything below next_offset is done: kafka_consume tells Kafka so, without waiting, and again until it has heard. */
+/* Records that everything below next_offset is done. kafka_consume commits it to Kafka without waiting, and repeats that
+ * until Kafka has acknowledged it. */
 void kafka_commit(struct kafka_consumer *consumer, const struct kafka_place *place, int64_t next_offset);
 /* Messages in our partitions that were not yet returned by kafka_consume, as far as is known without asking. */
 int64_t kafka_consumer_lag(struct kafka_consumer *consumer);

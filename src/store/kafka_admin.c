@@ -160,11 +160,12 @@ static bool read_results(const rd_kafka_topic_result_t **results, size_t n, rd_k
     return all;
 }
 
-bool kafka_topic_create(struct kafka_admin *admin, const char *const *topics, size_t n, int partitions, int timeout_ms,
-                        enum kafka_made *ret_made, struct err *err) {
+bool kafka_topic_create(struct kafka_admin *admin, const struct kafka_new_topics *topics, int timeout_ms,
+                        struct err *err) {
     static const char doing[] = "creating topic";
-    for (size_t i = 0; ret_made && i < n; i++)
-        ret_made[i] = KAFKA_MISSING;
+    size_t n = topics->n;
+    for (size_t i = 0; topics->made && i < n; i++)
+        topics->made[i] = KAFKA_MISSING;
     if (n == 0)
         return true;
     rd_kafka_NewTopic_t **new_topics = memory_new(n, sizeof(rd_kafka_NewTopic_t *));
@@ -172,11 +173,12 @@ bool kafka_topic_create(struct kafka_admin *admin, const char *const *topics, si
     size_t made = 0;
     for (; made < n && ok; made++) {
         char text[200];
+        const char *name = topics->name[made];
         new_topics[made] =
-            rd_kafka_NewTopic_new(topics[made], partitions, admin->options.replication_factor, text, sizeof text);
+            rd_kafka_NewTopic_new(name, topics->partitions, admin->options.replication_factor, text, sizeof text);
         ok = new_topics[made] != NULL;
         if (!ok)
-            err_set(err, ERR_INVALID, BACKEND_KAFKA, "%s %s: %s", doing, topics[made], text);
+            err_set(err, ERR_INVALID, BACKEND_KAFKA, "%s %s: %s", doing, name, text);
     }
     rd_kafka_event_t *event = NULL;
     if (ok) {
@@ -184,7 +186,7 @@ bool kafka_topic_create(struct kafka_admin *admin, const char *const *topics, si
         rd_kafka_AdminOptions_set_operation_timeout(options, timeout_ms, NULL, 0);
         rd_kafka_queue_t *queue = rd_kafka_queue_new(admin->rk);
         rd_kafka_CreateTopics(admin->rk, new_topics, n, options, queue);
-        event = await(queue, options, doing, topics[0], timeout_ms, err);
+        event = await(queue, options, doing, topics->name[0], timeout_ms, err);
         ok = event != NULL;
     }
     if (ok) {
@@ -192,7 +194,7 @@ bool kafka_topic_create(struct kafka_admin *admin, const char *const *topics, si
         const rd_kafka_topic_result_t **results =
             rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
         /* Another couponsd may have been quicker. */
-        ok = read_results(results, count, RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, doing, ret_made, err);
+        ok = read_results(results, count, RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, doing, topics->made, err);
     }
     if (event)
         rd_kafka_event_destroy(event);
@@ -232,33 +234,35 @@ bool kafka_topic_delete(struct kafka_admin *admin, const char *const *topics, si
 
 /* --- offsets --- */
 
-static bool list_all_ends(struct kafka_admin *admin, const char *topic, int n, int64_t which, int timeout_ms,
+static rd_kafka_topic_partition_list_t *list_of(const struct kafka_offsets *offsets) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(offsets->n_partitions);
+    for (int i = 0; i < offsets->n_partitions; i++)
+        rd_kafka_topic_partition_list_add(list, offsets->topic, i);
+    return list;
+}
+
+static bool list_all_ends(struct kafka_admin *admin, const struct kafka_offsets *offsets, int64_t which, int timeout_ms,
                           int64_t *ret, struct err *err) {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
-    for (int i = 0; i < n; i++)
-        rd_kafka_topic_partition_list_add(list, topic, i);
+    rd_kafka_topic_partition_list_t *list = list_of(offsets);
     bool ok = kafka_list_ends(admin->rk, list, which, timeout_ms, err);
-    for (int i = 0; i < n && ok; i++)
+    for (int i = 0; i < list->cnt && ok; i++)
         ret[list->elems[i].partition] = list->elems[i].offset;
     rd_kafka_topic_partition_list_destroy(list);
     return ok;
 }
 
-bool kafka_topic_ends(struct kafka_admin *admin, const char *topic, int n, int timeout_ms, int64_t *ret_low,
-                      int64_t *ret_high, struct err *err) {
-    return list_all_ends(admin, topic, n, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, ret_low, err) &&
-           list_all_ends(admin, topic, n, RD_KAFKA_OFFSET_END, timeout_ms, ret_high, err);
+bool kafka_topic_ends(struct kafka_admin *admin, const struct kafka_offsets *offsets, int timeout_ms, struct err *err) {
+    return list_all_ends(admin, offsets, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, offsets->low, err) &&
+           list_all_ends(admin, offsets, RD_KAFKA_OFFSET_END, timeout_ms, offsets->high, err);
 }
 
-bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const char *topic, int n, int timeout_ms,
-                         int64_t *ret_next, struct err *err) {
+bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const struct kafka_offsets *offsets,
+                         int timeout_ms, struct err *err) {
     char group[KAFKA_TOPIC_MAX];
     kafka_group_name(&admin->options, stream, group);
-    for (int i = 0; i < n; i++)
-        ret_next[i] = -1;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
-    for (int i = 0; i < n; i++)
-        rd_kafka_topic_partition_list_add(list, topic, i);
+    for (int i = 0; i < offsets->n_partitions; i++)
+        offsets->next[i] = -1;
+    rd_kafka_topic_partition_list_t *list = list_of(offsets);
     rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(group, list);
     rd_kafka_AdminOptions_t *options = admin_options(admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout_ms);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(admin->rk);
@@ -270,14 +274,16 @@ bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const ch
         const rd_kafka_group_result_t **results = rd_kafka_ListConsumerGroupOffsets_result_groups(
             rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
         const rd_kafka_error_t *error = count == 1 ? rd_kafka_group_result_error(results[0]) : NULL;
-        const rd_kafka_topic_partition_list_t *offsets =
+        const rd_kafka_topic_partition_list_t *committed =
             count == 1 && !error ? rd_kafka_group_result_partitions(results[0]) : NULL;
         if (error)
             ok = err_set(err, kafka_err_code(rd_kafka_error_code(error)), BACKEND_KAFKA, "offsets of group %s: %s",
                          group, rd_kafka_error_string(error));
-        for (int i = 0; offsets && i < offsets->cnt; i++)
-            if (!offsets->elems[i].err && offsets->elems[i].partition < n && offsets->elems[i].offset >= 0)
-                ret_next[offsets->elems[i].partition] = offsets->elems[i].offset;
+        for (int i = 0; committed && i < committed->cnt; i++) {
+            const rd_kafka_topic_partition_t *at = &committed->elems[i];
+            if (!at->err && at->partition < offsets->n_partitions && at->offset >= 0)
+                offsets->next[at->partition] = at->offset;
+        }
         rd_kafka_event_destroy(event);
     }
     rd_kafka_ListConsumerGroupOffsets_destroy(request);

@@ -24,16 +24,16 @@ struct kafka_producer {
     struct open_topic *topics; /* a hash table by id, at most half full */
     size_t topics_mask, n_topics;
     enum stream stream;
-    void (*on_ack)(void *arg, uintptr_t tag, bool ok);
-    void *arg;
+    struct kafka_acks acks;
     bool discarding;
 };
 
 static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) {
     struct kafka_producer *producer = opaque;
     (void)rk;
+    const struct kafka_acks *acks = &producer->acks;
     if (!producer->discarding)
-        producer->on_ack(producer->arg, (uintptr_t)message->_private, message->err == RD_KAFKA_RESP_ERR_NO_ERROR);
+        acks->on_ack(acks->arg, (uintptr_t)message->_private, message->err == RD_KAFKA_RESP_ERR_NO_ERROR);
 }
 
 static void ignore_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) {
@@ -73,12 +73,11 @@ static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, st
            kafka_set(conf, "queue.buffering.max.messages", messages, err);
 }
 
-bool kafka_producer_new(const struct kafka_options *options, enum stream stream,
-                        void (*on_ack)(void *arg, uintptr_t tag, bool ok), void *arg, int wake_fd,
+bool kafka_producer_new(const struct kafka_options *options, enum stream stream, const struct kafka_acks *acks,
                         struct kafka_producer **ret_producer, struct err *err) {
     struct kafka_producer *producer = memory_new(1, sizeof *producer);
-    *producer = (struct kafka_producer){
-        .options = *options, .stream = stream, .on_ack = on_ack, .arg = arg, .topics_mask = TOPICS_MIN - 1};
+    *producer =
+        (struct kafka_producer){.options = *options, .stream = stream, .acks = *acks, .topics_mask = TOPICS_MIN - 1};
     producer->topics = memory_new(TOPICS_MIN, sizeof *producer->topics);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char text[256] = "";
@@ -97,7 +96,7 @@ bool kafka_producer_new(const struct kafka_options *options, enum stream stream,
     }
     static const uint64_t one = 1; /* what an eventfd takes */
     rd_kafka_queue_t *queue = rd_kafka_queue_get_main(producer->rk);
-    rd_kafka_queue_io_event_enable(queue, wake_fd, &one, sizeof one);
+    rd_kafka_queue_io_event_enable(queue, acks->wake_fd, &one, sizeof one);
     rd_kafka_queue_destroy(queue);
     *ret_producer = producer;
     return true;

@@ -10,19 +10,19 @@
 
 #define POLL_MS 100
 
-struct scan {
+struct reader {
     struct kafka_options options; /* first: kafka_internal.h */
     rd_kafka_t *rk;
 };
 
-static rd_kafka_t *open_handle(struct scan *scan, struct err *err) {
+static rd_kafka_t *open_handle(struct reader *reader, struct err *err) {
     char group[KAFKA_TOPIC_MAX], text[256] = "";
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     /* librdkafka wants a group's name even where none is joined. */
-    snprintf(group, sizeof group, "%scoupon-verifier", scan->options.topic_prefix);
-    rd_kafka_conf_set_opaque(conf, scan);
+    snprintf(group, sizeof group, "%scoupon-verifier", reader->options.topic_prefix);
+    rd_kafka_conf_set_opaque(conf, reader);
     rd_kafka_t *rk = NULL;
-    if (kafka_common_conf(&scan->options, conf, err) && kafka_set(conf, "group.id", group, err) &&
+    if (kafka_common_conf(&reader->options, conf, err) && kafka_set(conf, "group.id", group, err) &&
         kafka_set(conf, "enable.auto.commit", "false", err) &&
         kafka_set(conf, "enable.auto.offset.store", "false", err)) {
         rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
@@ -42,13 +42,15 @@ static rd_kafka_topic_partition_list_t *list_of(const struct kafka_span *spans, 
 }
 
 /* Where the partitions begin and end, and where the first message that is not older stands. */
-static bool find_offsets(rd_kafka_t *rk, struct kafka_span *spans, size_t n, int64_t since_us, int timeout_ms,
-                         struct err *err) {
+static bool find_offsets(rd_kafka_t *rk, const struct kafka_scan *scan, struct err *err) {
+    struct kafka_span *spans = scan->spans;
+    size_t n = scan->n;
+    int timeout_ms = scan->timeout_ms;
     rd_kafka_topic_partition_list_t *low = list_of(spans, n), *high = list_of(spans, n), *since = list_of(spans, n);
     bool ok = kafka_list_ends(rk, low, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, err) &&
               kafka_list_ends(rk, high, RD_KAFKA_OFFSET_END, timeout_ms, err);
     for (int i = 0; i < since->cnt; i++)
-        since->elems[i].offset = since_us / US_PER_MS;
+        since->elems[i].offset = scan->since_us / US_PER_MS;
     rd_kafka_resp_err_t error = ok ? rd_kafka_offsets_for_times(rk, since, timeout_ms) : RD_KAFKA_RESP_ERR_NO_ERROR;
     if (error)
         ok = err_set(err, kafka_err_code(error), BACKEND_KAFKA, "offsets of %s: %s", spans[0].topic,
@@ -67,7 +69,9 @@ static bool find_offsets(rd_kafka_t *rk, struct kafka_span *spans, size_t n, int
     return ok;
 }
 
-static bool assign(rd_kafka_t *rk, const struct kafka_span *spans, size_t n, struct err *err) {
+static bool assign(rd_kafka_t *rk, const struct kafka_scan *scan, struct err *err) {
+    const struct kafka_span *spans = scan->spans;
+    size_t n = scan->n;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
     for (size_t i = 0; i < n; i++)
         if (spans[i].next < spans[i].end)
@@ -78,24 +82,25 @@ static bool assign(rd_kafka_t *rk, const struct kafka_span *spans, size_t n, str
                              rd_kafka_err2str(error));
 }
 
-static struct kafka_span *span_of(struct kafka_span *spans, size_t n, const rd_kafka_message_t *message) {
-    for (size_t i = 0; i < n; i++)
-        if (spans[i].partition == message->partition && strcmp(spans[i].topic, rd_kafka_topic_name(message->rkt)) == 0)
-            return &spans[i];
+static struct kafka_span *span_of(const struct kafka_scan *scan, const rd_kafka_message_t *message) {
+    for (size_t i = 0; i < scan->n; i++) {
+        struct kafka_span *span = &scan->spans[i];
+        if (span->partition == message->partition && strcmp(span->topic, rd_kafka_topic_name(message->rkt)) == 0)
+            return span;
+    }
     return NULL;
 }
 
-static size_t unfinished(const struct kafka_span *spans, size_t n) {
+static size_t unfinished(const struct kafka_scan *scan) {
     size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += spans[i].next < spans[i].end;
+    for (size_t i = 0; i < scan->n; i++)
+        count += scan->spans[i].next < scan->spans[i].end;
     return count;
 }
 
 /* False: `on_message` has enough. */
-static bool take(struct kafka_span *spans, size_t n, const rd_kafka_message_t *message,
-                 bool (*on_message)(void *arg, const struct kafka_message *message), void *arg) {
-    struct kafka_span *span = message->err ? NULL : span_of(spans, n, message);
+static bool take(const struct kafka_scan *scan, const rd_kafka_message_t *message) {
+    struct kafka_span *span = message->err ? NULL : span_of(scan, message);
     if (!span || message->offset < span->next || message->offset >= span->end)
         return true;
     span->next = message->offset + 1;
@@ -107,32 +112,30 @@ static bool take(struct kafka_span *spans, size_t n, const rd_kafka_message_t *m
         .value = message->payload,
         .value_len = message->len,
     };
-    return on_message(arg, &seen);
+    return scan->on_message(scan->arg, &seen);
 }
 
-bool kafka_scan(const struct kafka_options *options, struct kafka_span *spans, size_t n, int64_t since_us,
-                int timeout_ms, bool (*on_message)(void *arg, const struct kafka_message *message), void *arg,
-                struct err *err) {
-    if (n == 0)
+bool kafka_scan(const struct kafka_options *options, const struct kafka_scan *scan, struct err *err) {
+    if (scan->n == 0)
         return true;
-    struct scan *scan = memory_new(1, sizeof *scan);
-    scan->options = *options;
-    int64_t give_up_us = clock_mono_us() + timeout_ms * US_PER_MS;
-    scan->rk = open_handle(scan, err);
-    if (!scan->rk) {
-        free(scan);
+    struct reader *reader = memory_new(1, sizeof *reader);
+    reader->options = *options;
+    int64_t give_up_us = clock_mono_us() + scan->timeout_ms * US_PER_MS;
+    reader->rk = open_handle(reader, err);
+    if (!reader->rk) {
+        free(reader);
         return false;
     }
-    rd_kafka_poll_set_consumer(scan->rk);
-    bool ok = find_offsets(scan->rk, spans, n, since_us, timeout_ms, err) && assign(scan->rk, spans, n, err);
-    for (bool more = ok; more && unfinished(spans, n) && clock_mono_us() < give_up_us;) {
-        rd_kafka_message_t *message = rd_kafka_consumer_poll(scan->rk, POLL_MS);
-        more = message ? take(spans, n, message, on_message, arg) : on_message(arg, NULL);
+    rd_kafka_poll_set_consumer(reader->rk);
+    bool ok = find_offsets(reader->rk, scan, err) && assign(reader->rk, scan, err);
+    for (bool more = ok; more && unfinished(scan) && clock_mono_us() < give_up_us;) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(reader->rk, POLL_MS);
+        more = message ? take(scan, message) : scan->on_message(scan->arg, NULL);
         if (message)
             rd_kafka_message_destroy(message);
     }
-    rd_kafka_assign(scan->rk, NULL);
-    if (kafka_destroy(scan->rk))
-        free(scan);
+    rd_kafka_assign(reader->rk, NULL);
+    if (kafka_destroy(reader->rk))
+        free(reader);
     return ok;
 }

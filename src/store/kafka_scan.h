@@ -1,4 +1,4 @@
-/* Reading partitions from a time to their ends, beside all consumer groups; no offset is committed. For checks. */
+/* Reads partitions from a time to their ends, for checks. Joins no consumer group and commits no offset. */
 #pragma once
 
 #include "store/kafka.h"
@@ -9,9 +9,15 @@ struct kafka_span {
     /* Filled: the oldest offset there is, where reading began, where the partition ended then, and what was reached. */
     int64_t low, start, end, next;
 };
-/* Reads all spans until they end, the time is over, or `on_message` returns false; it is called with NULL where nothing
- * has come for a moment. A span with next < end was not read to its end. `since_us`: begins at the first message that
- * is not older. */
-bool kafka_scan(const struct kafka_options *options, struct kafka_span *spans, size_t n, int64_t since_us,
-                int timeout_ms, bool (*on_message)(void *arg, const struct kafka_message *message), void *arg,
-                struct err *err);
+struct kafka_scan {
+    struct kafka_span *spans;
+    size_t n;
+    int64_t since_us; /* reading begins at the first message that is not older; wall clock */
+    int timeout_ms;
+    /* Called for each message, and with NULL where none has come for a moment. False: stop. */
+    bool (*on_message)(void *arg, const struct kafka_message *message);
+    void *arg;
+};
+/* Reads all spans until they end, the time is over, or `on_message` returns false. A span with next < end was not read
+ * to its end. Blocks its thread. */
+bool kafka_scan(const struct kafka_options *options, const struct kafka_scan *scan, struct err *err);

@@ -198,7 +198,8 @@ void fixture_produce(struct fixture *fixture, enum stream stream, const void *va
     struct err err;
     int acked = 0, fd = eventfd(0, EFD_NONBLOCK);
     struct outbox_entry entry = {.coupon_id = fixture->coupon_id, .payload = value, .payload_len = len};
-    must(kafka_producer_new(&fixture->context.kafka, stream, on_ack, &acked, fd, &producer, &err), &err);
+    const struct kafka_acks acks = {.on_ack = on_ack, .arg = &acked, .wake_fd = fd};
+    must(kafka_producer_new(&fixture->context.kafka, stream, &acks, &producer, &err), &err);
     must(kafka_produce(producer, &entry, 1, 0, &err), &err);
     cr_assert(kafka_producer_flush(producer, 30000));
     kafka_producer_poll(producer);

@@ -38,7 +38,8 @@ static bool take_barrier(struct lane_move *move, struct kafka_admin *admin, stru
     if (!kafka_topic_partitions(admin, move->topic, TIMEOUT_MS, &n, err))
         return false;
     int64_t *low = memory_new((size_t)n, sizeof *low), *high = memory_new((size_t)n, sizeof *high);
-    bool ok = kafka_topic_ends(admin, move->topic, n, TIMEOUT_MS, low, high, err);
+    const struct kafka_offsets ends = {.topic = move->topic, .n_partitions = n, .low = low, .high = high};
+    bool ok = kafka_topic_ends(admin, &ends, TIMEOUT_MS, err);
     for (int i = 0; i < n; i++)
         if (low[i] == high[i])
             high[i] = -1;
@@ -58,9 +59,9 @@ bool lane_move_passed(struct lane_move *move, struct pg *pg, struct kafka_admin 
         return false;
     int n = move->n_partitions;
     int64_t *next = memory_new((size_t)n, sizeof *next);
-    bool ok = n == 0 ||
-              (stream == STREAM_REQUESTED ? topics_issued(pg, move->topic, n, next, err)
-                                          : kafka_group_offsets(admin, stream, move->topic, n, TIMEOUT_MS, next, err));
+    const struct kafka_offsets committed = {.topic = move->topic, .n_partitions = n, .next = next};
+    bool ok = n == 0 || (stream == STREAM_REQUESTED ? topics_issued(pg, move->topic, n, next, err)
+                                                    : kafka_group_offsets(admin, stream, &committed, TIMEOUT_MS, err));
     bool passed = true;
     for (int i = 0; i < n; i++)
         passed = passed && next[i] >= move->barrier[i];

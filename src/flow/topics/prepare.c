@@ -47,7 +47,8 @@ static bool create_versions(const struct context *context, const struct topic_ve
             kafka_topic_name(&context->kafka, (enum stream)stream, versions[i].version, 0, names[stream]);
             pointers[stream] = names[stream];
         }
-        if (!kafka_topic_create(context->kafka_admin, pointers, STREAMS, versions[i].partitions, TIMEOUT_MS, NULL, err))
+        const struct kafka_new_topics topics = {.n = STREAMS, .name = pointers, .partitions = versions[i].partitions};
+        if (!kafka_topic_create(context->kafka_admin, &topics, TIMEOUT_MS, err))
             return false;
     }
     return true;
