@@ -72,9 +72,10 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     call->received_bytes = 0;
     atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
     atomic_store_explicit(&call->pending_writes, 0, memory_order_relaxed);
-    call->ended = call->sending = call->status_sent = call->broken = call->is_unwatched = call->closes =
-        call->is_pump_due = false;
-    call->headers_wanted = call->headers_sent = call->reading_held = call->receive_paused = false;
+    call->life = CALL_ARMED;
+    call->watch = WATCH_NONE;
+    call->sent = SENT_NOTHING;
+    call->sending = call->is_pump_due = call->reading_held = call->receive_paused = false;
     call->outgoing = (struct write){0};
     call->compression = RPC_COMPRESSION_NONE;
     call->compress = false;
@@ -88,7 +89,7 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
 /* Gives back what the call holds, then the call to the pool. The caller's thread may be any. */
 static void call_recycle(struct rpc_call *call) {
     struct server_poller *poller = call->poller;
-    if (call->is_unwatched) /* the core would not take its answer */
+    if (call->watch == WATCH_LATER) /* the core would not take its answer */
         call_unlist(call);
     if (call->caller)
         callers_leave(call->server->callers, call->caller);
@@ -207,19 +208,19 @@ static grpc_op close_op(struct rpc_call *call) {
 }
 
 void call_pump(struct rpc_call *call) {
-    if (call->broken || atomic_load_explicit(&call->cancelled, memory_order_relaxed)) {
+    if (call->sent == SENT_BROKEN || atomic_load_explicit(&call->cancelled, memory_order_relaxed)) {
         drop_writes(call);
         call_watch_now(call); /* who ends it meanwhile is told by nothing else */
         return;
     }
     bool message = call->writes.count > 0;
-    bool status = call->ended && call->writes.count <= 1;
-    bool headers = call->headers_wanted && !call->headers_sent;
-    if (call->sending || call->status_sent || !(message || status || headers))
+    bool status = call->life == CALL_ENDED && call->writes.count <= 1;
+    bool headers = call->sent == SENT_HEADERS_WANTED;
+    if (call->sending || call->sent == SENT_STATUS || !(message || status || headers))
         return;
     grpc_op ops[4];
     size_t n = 0;
-    if (!call->headers_sent)
+    if (call->sent < SENT_HEADERS)
         ops[n++] = headers_op(call);
     if (message) {
         call->outgoing = writes_pop(&call->writes);
@@ -227,18 +228,16 @@ void call_pump(struct rpc_call *call) {
     }
     if (status)
         ops[n++] = status_op(call);
-    if (status && call->is_unwatched) {
-        call->is_unwatched = false;
-        call->closes = true;
+    if (status && call->watch == WATCH_LATER) {
+        call->watch = WATCH_WITH_STATUS;
         call_unlist(call);
         ops[n++] = close_op(call);
     }
-    call->headers_sent = true;
-    call->status_sent = status;
+    call->sent = status ? SENT_STATUS : SENT_HEADERS;
     call->sending = true;
     if (!call_start(call, ops, n, &call->send_op, on_sent)) {
         call->sending = false;
-        call->broken = true;
+        call->sent = SENT_BROKEN;
     }
 }
 
@@ -257,13 +256,13 @@ static void on_sent(struct op *op, bool ok) {
         atomic_fetch_sub(&call->pending_writes, 1);
     }
     if (!ok) {
-        call->broken = true;
+        call->sent = SENT_BROKEN;
         atomic_store(&call->cancelled, true); /* for who writes on and on; the close batch will tell the rest */
     }
-    bool closes = call->closes;
+    bool closes = call->watch == WATCH_WITH_STATUS;
     call_pump(call);
     call_resume_receiving(call);
-    bool is_drained = !call->sending && !call->ended && !call->broken;
+    bool is_drained = !call->sending && call->life != CALL_ENDED && call->sent != SENT_BROKEN;
     void (*fn)(void *arg) = is_drained ? call->on_drained : NULL;
     void *arg = call->on_drained_arg;
     pthread_mutex_unlock(&call->lock);
@@ -304,7 +303,7 @@ static void leave_own_streams(struct rpc_call *call) {
 /* Runs the service's cancel function unless the call has ended, or none is set. True if it ran. */
 static bool run_on_cancel(struct rpc_call *call) {
     pthread_mutex_lock(&call->lock);
-    void (*fn)(void *arg) = call->ended ? NULL : call->on_cancel;
+    void (*fn)(void *arg) = call->life == CALL_ENDED ? NULL : call->on_cancel;
     void *arg = call->on_cancel_arg;
     call->on_cancel = NULL;
     pthread_mutex_unlock(&call->lock);
@@ -320,7 +319,7 @@ static void closed(struct rpc_call *call) {
     leave_own_streams(call);
     pthread_mutex_lock(&call->lock);
     int code = call->code;
-    int64_t end_us = call->ended ? call->end_us : now_us;
+    int64_t end_us = call->life == CALL_ENDED ? call->end_us : now_us;
     if (call->was_cancelled) {
         code = call->deadline_us - now_us <= DEADLINE_SLACK_US ? RPC_DEADLINE_EXCEEDED : RPC_CANCELLED;
         atomic_store(&call->cancelled, true);
@@ -342,6 +341,7 @@ static void on_closed(struct op *op, bool ok) {
 }
 
 void call_watch(struct rpc_call *call) {
+    call->watch = WATCH_STARTED;
     grpc_op op = close_op(call);
     call_start(call, &op, 1, &call->close_op, on_closed);
 }
@@ -373,7 +373,7 @@ void call_close_own_streams(struct rpc_server *server) {
 static void call_end(struct rpc_call *call, int code, grpc_slice text, const grpc_slice *details,
                      grpc_byte_buffer *message) {
     pthread_mutex_lock(&call->lock);
-    if (call->ended) {
+    if (call->life == CALL_ENDED) {
         pthread_mutex_unlock(&call->lock);
         grpc_slice_unref(text);
         if (details)
@@ -382,7 +382,7 @@ static void call_end(struct rpc_call *call, int code, grpc_slice text, const grp
             grpc_byte_buffer_destroy(message);
         return;
     }
-    call->ended = true;
+    call->life = CALL_ENDED;
     call->end_us = clock_mono_us();
     call->code = code;
     call->text = text;
@@ -402,7 +402,7 @@ static void call_end(struct rpc_call *call, int code, grpc_slice text, const grp
 /* `message` is NULL when there is nobody to read it. */
 static void call_write(struct rpc_call *call, grpc_byte_buffer *message) {
     pthread_mutex_lock(&call->lock);
-    bool take = message && !call->ended && !call->broken, is_to_wake = false;
+    bool take = message && call->life != CALL_ENDED && call->sent != SENT_BROKEN, is_to_wake = false;
     if (take) {
         writes_push(&call->writes, message, call->compress);
         atomic_fetch_add(&call->pending_writes, 1);

@@ -39,63 +39,88 @@
 #include "rpc/utf8.h"
 #include "rpc/writes.h"
 
+/* Where a call is in its life. Guarded by the call's lock once the call is accepted. */
+enum call_life {
+    CALL_ARMED,    /* waits in the core for a client */
+    CALL_ACCEPTED, /* the service has it */
+    CALL_ENDED,    /* its answer was given; the rest is ours and the core's */
+};
+
+/* How the core's word that it is through with the call is waited for: the close batch. Guarded by the call's lock. */
+enum call_watch {
+    WATCH_NONE,        /* not accepted yet */
+    WATCH_LATER,       /* on the poller's list of unwatched calls */
+    WATCH_WITH_STATUS, /* the close is part of the batch with the answer */
+    WATCH_STARTED,     /* a batch of its own is on its way, or back */
+};
+
+/* How far the answer has gone to the core. It only ever grows. Guarded by the call's lock. */
+enum call_sent {
+    SENT_NOTHING,
+    SENT_HEADERS_WANTED, /* the service wants them out before there is a message */
+    SENT_HEADERS,        /* they are out, or on their way; messages may follow */
+    SENT_STATUS,         /* likewise; nothing follows */
+    SENT_BROKEN,         /* a send failed: nothing follows */
+};
+
+/* Laid out by what guards the fields. */
 struct rpc_call {
-    /* fixed for the object's life */
+    /* --- fixed for the object's life --- */
     struct rpc_server *server;
     struct server_poller *poller;
-    struct op accept_op, close_op, receive_op, send_op;
-    struct arena arena;         /* the request, rpc_call_alloc */
-    struct arena message_arena; /* the current message of a client or bidi stream */
 
-    struct rpc_call *next_idle;
-    struct rpc_call *older, *younger; /* of those with is_unwatched; guarded by the poller's lock */
-    struct rpc_call *next_pump;       /* guarded by the poller's lock */
+    /* --- atomic: any thread --- */
     atomic_int refs;
+    atomic_bool cancelled;        /* the client has cancelled, or a send has failed */
+    atomic_size_t pending_writes; /* messages that the core has not taken yet */
 
-    /* of the accept; then read-only */
-    const struct method *method; /* NULL: the client asks for one that doesn't exist */
-    struct caller *caller;       /* it counts for; NULL: none is limited */
-    uint64_t caller_key;         /* 0: as its address says */
-    int64_t subject;
+    /* --- guarded by the poller's lock --- */
+    struct rpc_call *next_idle;       /* in the pool */
+    struct rpc_call *older, *younger; /* in the list of those with WATCH_LATER */
+    struct rpc_call *next_pump;       /* in the list of those that other threads have given something to send */
+
+    /* --- guarded by the server's lock: the open streams of the bridge's own services --- */
+    struct rpc_call *own_previous, *own_next;
+    bool is_own_stream; /* it is on that list */
+
+    /* --- written by the poller's thread before the service sees the call; then read-only --- */
+    const struct method *method; /* NULL: the client asks for one that does not exist */
     grpc_call *core;
     gpr_timespec deadline;
     grpc_call_details details; /* without method only */
     grpc_metadata_array metadata;
-    int64_t start_us, deadline_us;
+    int64_t start_us, deadline_us; /* monotonic */
+    struct caller *caller;         /* it counts for; NULL: none is limited */
+    uint64_t caller_key;           /* 0: as its address says */
+    int64_t subject;
+    bool is_own;  /* of a service that comes with the bridge */
+    bool is_late; /* counted in the server's `refused` */
 
-    /* of the poller's thread */
-    grpc_byte_buffer *incoming;
-    int was_cancelled;  /* written by the core */
-    bool is_large;      /* a message was */
-    bool is_compressed; /* the current message was */
+    /* --- of the poller's thread: receiving --- */
+    struct op accept_op, close_op, receive_op, send_op;
+    struct arena arena;         /* the request, rpc_call_alloc */
+    struct arena message_arena; /* the current message of a client or bidi stream */
+    grpc_byte_buffer *incoming; /* written by the core */
+    int was_cancelled;          /* written by the core */
+    bool is_large;              /* a message was */
+    bool is_compressed;         /* the current message was */
     size_t received_bytes;
-    struct rpc_call *own_previous, *own_next;
-    bool is_own;        /* of a service that comes with the bridge */
-    bool is_late;       /* counted in the server's `refused` */
-    bool is_own_stream; /* guarded by the server's lock, as are the links */
 
-    atomic_bool cancelled;
-    atomic_size_t pending_writes;
-
-    pthread_mutex_t lock; /* guards what follows */
-    bool ended;
-    bool is_unwatched;   /* the close batch was not started yet */
-    bool closes;         /* the batch of sends on its way is the close batch, too */
-    bool is_pump_due;    /* the poller will call_pump, and holds a reference until then */
-    bool sending;        /* a batch of sends is on its way */
-    bool headers_wanted; /* before there is a message */
-    bool headers_sent;   /* or on their way */
-    bool status_sent;    /* likewise */
-    bool broken;         /* a send failed: no more of them */
-    bool reading_held;   /* by the service */
-    bool receive_paused; /* no receive is on its way, and one is due */
+    /* --- guarded by `lock` --- */
+    pthread_mutex_t lock;
+    enum call_life life;
+    enum call_watch watch;
+    enum call_sent sent;
+    bool sending;                     /* a batch of sends is on its way */
+    bool is_pump_due;                 /* the poller will call_pump, and holds a reference until then */
+    bool reading_held;                /* by the service */
+    bool receive_paused;              /* no receive is on its way, and one is due */
+    bool compress;                    /* messages from now on */
+    enum rpc_compression compression; /* what the headers allow */
     struct writes writes;
     struct write outgoing; /* of the batch on its way */
     struct metadata headers, trailers;
-    enum rpc_compression compression; /* what the headers allow */
-    bool compress;                    /* messages from now on */
-    void *state;
-    int code; /* of the status, with what follows, once ended */
+    int code; /* of the status, with the next two; valid with CALL_ENDED */
     int64_t end_us;
     grpc_slice text;
     void (*on_drained)(void *arg);
@@ -104,6 +129,9 @@ struct rpc_call {
     void *on_cancel_arg;
     void (*on_half_close)(void *arg);
     void *on_half_close_arg;
+
+    /* --- the service's own --- */
+    void *state;
 };
 
 /* A fresh call with one reference, from the pool or new. */
@@ -120,7 +148,7 @@ void call_watch(struct rpc_call *call);
 void call_watch_later(struct rpc_call *call);
 /* After call_watch_later: now. Else does nothing. Lock held. */
 void call_watch_now(struct rpc_call *call);
-/* After call_watch_later, where is_unwatched ends otherwise: nobody has to watch it, or something else does. */
+/* After call_watch_later: takes the call off the list. Its `watch` becomes another one. */
 void call_unlist(struct rpc_call *call);
 /* Starts the next batch of sends if there is something to send and none is on its way. Lock held, poller's thread. */
 void call_pump(struct rpc_call *call);

@@ -12,7 +12,7 @@ struct rpc_call *rpc_call_of(void *closure_data) {
 
 bool call_has_ended(struct rpc_call *call) {
     pthread_mutex_lock(&call->lock);
-    bool ended = call->ended;
+    bool ended = call->life == CALL_ENDED;
     pthread_mutex_unlock(&call->lock);
     return ended;
 }
@@ -27,7 +27,7 @@ int64_t rpc_call_deadline_us(const struct rpc_call *call) {
 
 bool call_on_cancel(struct rpc_call *call, void (*fn)(void *arg), void *arg) {
     pthread_mutex_lock(&call->lock);
-    bool ended = call->ended;
+    bool ended = call->life == CALL_ENDED;
     bool now = !ended && atomic_load(&call->cancelled);
     if (!ended)
         call_watch_now(call);
@@ -82,21 +82,22 @@ const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size
 
 bool rpc_call_add_header(struct rpc_call *call, const struct rpc_metadatum *header) {
     pthread_mutex_lock(&call->lock);
-    bool ok = !call->headers_sent && metadata_add(&call->headers, header);
+    bool ok = call->sent < SENT_HEADERS && metadata_add(&call->headers, header);
     pthread_mutex_unlock(&call->lock);
     return ok;
 }
 
 bool rpc_call_add_trailer(struct rpc_call *call, const struct rpc_metadatum *trailer) {
     pthread_mutex_lock(&call->lock);
-    bool ok = !call->ended && metadata_add(&call->trailers, trailer);
+    bool ok = call->life != CALL_ENDED && metadata_add(&call->trailers, trailer);
     pthread_mutex_unlock(&call->lock);
     return ok;
 }
 
 void rpc_call_send_headers(struct rpc_call *call) {
     pthread_mutex_lock(&call->lock);
-    call->headers_wanted = true;
+    if (call->sent == SENT_NOTHING)
+        call->sent = SENT_HEADERS_WANTED;
     bool is_to_wake = call_pump_soon(call);
     pthread_mutex_unlock(&call->lock);
     if (is_to_wake)
@@ -105,7 +106,7 @@ void rpc_call_send_headers(struct rpc_call *call) {
 
 void rpc_call_set_compression(struct rpc_call *call, enum rpc_compression compression) {
     pthread_mutex_lock(&call->lock);
-    if (!call->headers_sent && compression != RPC_COMPRESSION_NONE)
+    if (call->sent < SENT_HEADERS && compression != RPC_COMPRESSION_NONE)
         call->compression = compression;
     call->compress = compression != RPC_COMPRESSION_NONE && compression == call->compression;
     pthread_mutex_unlock(&call->lock);
@@ -139,7 +140,7 @@ void rpc_call_retry_after(struct rpc_call *call, int64_t ms) {
     char text[24];
     int len = snprintf(text, sizeof text, "%" PRId64, ms);
     pthread_mutex_lock(&call->lock);
-    if (!call->ended)
+    if (call->life != CALL_ENDED)
         metadata_add_reserved(&call->trailers, RETRY_PUSHBACK_KEY, grpc_slice_from_copied_buffer(text, (size_t)len));
     pthread_mutex_unlock(&call->lock);
 }

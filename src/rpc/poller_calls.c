@@ -97,7 +97,7 @@ bool call_pump_some(struct poller *base) {
 
 void call_watch_later(struct rpc_call *call) {
     struct server_poller *poller = call->poller;
-    call->is_unwatched = true; /* nobody else has the call yet */
+    call->watch = WATCH_LATER; /* nobody else has the call yet */
     pthread_mutex_lock(&poller->lock);
     call->younger = NULL;
     call->older = poller->youngest;
@@ -115,9 +115,8 @@ void call_unlist(struct rpc_call *call) {
 }
 
 void call_watch_now(struct rpc_call *call) {
-    if (!call->is_unwatched)
+    if (call->watch != WATCH_LATER)
         return;
-    call->is_unwatched = false;
     call_unlist(call);
     call_watch(call);
 }

@@ -95,7 +95,7 @@ static void start_receive(struct rpc_call *call) {
 }
 
 void call_resume_receiving(struct rpc_call *call) {
-    if (!call->receive_paused || call->reading_held || call->ended || call->broken ||
+    if (!call->receive_paused || call->reading_held || call->life == CALL_ENDED || call->sent == SENT_BROKEN ||
         call->writes.count >= PENDING_WRITES_MAX / 2)
         return;
     call->receive_paused = false;
@@ -104,8 +104,9 @@ void call_resume_receiving(struct rpc_call *call) {
 
 static void receive_next(struct rpc_call *call) {
     pthread_mutex_lock(&call->lock);
-    call->receive_paused = !call->ended && (call->reading_held || call->writes.count >= PENDING_WRITES_MAX);
-    if (!call->ended && !call->receive_paused)
+    bool ended = call->life == CALL_ENDED;
+    call->receive_paused = !ended && (call->reading_held || call->writes.count >= PENDING_WRITES_MAX);
+    if (!ended && !call->receive_paused)
         start_receive(call);
     pthread_mutex_unlock(&call->lock);
 }
@@ -114,7 +115,7 @@ static void half_close(struct rpc_call *call) {
     pthread_mutex_lock(&call->lock);
     void (*fn)(void *arg) = call->on_half_close;
     void *arg = call->on_half_close_arg;
-    bool ended = call->ended;
+    bool ended = call->life == CALL_ENDED;
     pthread_mutex_unlock(&call->lock);
     if (ended)
         return;
@@ -277,6 +278,7 @@ static void on_accepted(struct op *op, bool ok) {
         atomic_fetch_add(&server->own_in_flight, 1);
     if (!atomic_load(&server->stopping))
         call_arm(call->poller, call->method);
+    call->life = CALL_ACCEPTED;
     call->start_us = clock_mono_us();
     call->deadline_us = deadline_to_us(call->method ? call->deadline : call->details.deadline);
     rpc_call_ref(call); /* an answer, however soon, does not end it here */
