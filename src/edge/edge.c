@@ -5,6 +5,7 @@
 #include "edge/cork.h"
 #include "edge/door.h"
 #include "edge/passed.h"
+#include "edge/replaced.h"
 
 atomic_int passed_port;
 static atomic_bool passed[EDGE_FUNCTIONS];
@@ -14,6 +15,7 @@ bool edge_is_present(void) {
 }
 
 void edge_init(const struct edge_limits *limits) {
+    replaced_link();
     connections_init(door_limit(limits->max_connections), limits->max_metadata_bytes, limits->max_message_bytes);
 }
 
