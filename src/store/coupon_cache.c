@@ -35,7 +35,8 @@ struct coupon_cache {
 
 struct coupon_cache *coupon_cache_new(int lanes) {
     struct coupon_cache *cache = memory_new(1, sizeof *cache);
-    *cache = (struct coupon_cache){.n_lanes = lanes, .lanes = memory_new((size_t)lanes, sizeof *cache->lanes), .mask = 255};
+    *cache =
+        (struct coupon_cache){.n_lanes = lanes, .lanes = memory_new((size_t)lanes, sizeof *cache->lanes), .mask = 255};
     cache->entries = memory_new(cache->mask + 1, sizeof *cache->entries);
     coupon_cache_forget(cache);
     return cache;

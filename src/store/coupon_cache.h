@@ -5,8 +5,8 @@
  *           nothing; any other change of a coupon raises the epoch. So an unchanged stamp, read under the lane's lock,
  *           proves that all rows remembered of the lane are as they were
  *
- * A worker relies only on columns that the lane's lock of its stream guards: admit on what is accepted, issue on what is
- * issued and rejected. One thread. */
+ * A worker relies only on columns that the lane's lock of its stream guards: admit on what is accepted, issue on what
+ * is issued and rejected. One thread. */
 #pragma once
 
 #include "store/outbox.h"
@@ -34,8 +34,8 @@ bool coupon_cache_read(struct coupon_cache *cache, struct pg *pg, struct arena *
                        const struct locked_coupons *coupons, struct err *err);
 /* After the commit: remembers the rows and the heads as they are now. */
 void coupon_cache_keep(struct coupon_cache *cache, const struct locked_coupons *coupons);
-/* Ends a transaction that has written nothing, and remembers what it read. False: the rollback failed, and everything is
- * forgotten. */
+/* Ends a transaction that has written nothing, and remembers what it read. False: the rollback failed, and everything
+ * is forgotten. */
 bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const struct locked_coupons *coupons);
 /* Forgets everything, since a transaction has failed, or may have. */
 void coupon_cache_forget(struct coupon_cache *cache);

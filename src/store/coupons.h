@@ -41,7 +41,7 @@ struct coupon_addition {
 enum coupon_outcome coupon_add_quantity(struct pg *pg, struct arena *arena, int lanes,
                                         const struct coupon_addition *addition, struct coupon_detail *ret,
                                         struct err *err);
-/* Stops admission and issuing for good: more was issued than there is. */
+/* Stops admission and issuing, since more was issued than there is. */
 enum coupon_outcome coupon_freeze(struct pg *pg, struct arena *arena, int lanes, int64_t id, struct err *err);
 enum coupon_outcome coupon_get(struct pg *pg, struct arena *arena, int64_t id, struct coupon_detail *ret,
                                struct err *err);

@@ -1,8 +1,8 @@
 /* Events that issue and complete put aside for people to look at: they cannot be decoded, or contradict the ledger.
  *
  * A letter is identified by topic, partition, offset and value: another topic of the same name may have another message
- * at the same offset. Keys and values that are too long to be ours are cut, so that garbage costs little. The reconciler
- * limits how many letters there are (dead_letters_trim). */
+ * at the same offset. Keys and values that are too long to be ours are cut, so that garbage costs little. The
+ * reconciler limits how many letters there are (dead_letters_trim). */
 #pragma once
 
 #include "store/kafka.h"
@@ -26,8 +26,8 @@ struct dead_letters {
 };
 /* Room for `max`. */
 void dead_letters_init(struct dead_letters *letters, struct arena *arena, size_t max);
-/* Keeps pointers into the message, and to `reason`. `coupon_id`: of the event; 0 where it cannot be decoded, and the key
- * is tried. */
+/* Keeps pointers into the message, and to `reason`. `coupon_id`: of the event; 0 where it cannot be decoded, and the
+ * key is tried. */
 void dead_letters_put(struct dead_letters *letters, const struct kafka_message *message, int64_t coupon_id,
                       const char *reason);
 /* Sends one statement. One that is there already stays as it is. */

@@ -60,8 +60,8 @@ bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuanc
 /* Within the transaction: sets is_decided of these events. On failure the transaction is closed. */
 bool issuance_look_up(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
                       struct issuance_event *const *events, size_t n, struct err *err);
-/* Writes batch->next_offset, and issued, rejected and highest of the coupons. Where it fails and the connection is lost,
- * the commit may have happened: the stored offsets tell, and reading again is enough. */
+/* Writes batch->next_offset, and issued, rejected and highest of the coupons. Where it fails and the connection is
+ * lost, the commit may have happened: the stored offsets tell, and reading again is enough. */
 bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *batch, const struct issuance_rows *rows,
                     const struct outbox_batch *outbox, struct err *err);
 /* Ends the transaction where there is nothing to write. */

@@ -145,8 +145,8 @@ struct kafka_message {
 
 struct kafka_consumer_events {
     void *arg;
-    /* Within kafka_consume: exactly these places are ours now. Sets ret_start[i]; false: start from the offsets that were
-     * committed to Kafka. May be NULL. */
+    /* Within kafka_consume: exactly these places are ours now. Sets ret_start[i]; false: start from the offsets that
+     * were committed to Kafka. May be NULL. */
     bool (*on_assign)(void *arg, const struct kafka_place *places, int64_t *ret_start, size_t n);
     /* Within kafka_consume or kafka_consumer_free: nothing is ours any more. May be NULL. */
     void (*on_revoke)(void *arg);
@@ -174,8 +174,8 @@ bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *place
                 struct err *err);
 /* Stops and continues the flow of messages; membership in the group is kept as long as kafka_consume is called. */
 void kafka_pause(struct kafka_consumer *consumer, bool pause);
-/* Records that everything below next_offset is done. kafka_consume commits it to Kafka without waiting, and repeats that
- * until Kafka has acknowledged it. */
+/* Records that everything below next_offset is done. kafka_consume commits it to Kafka without waiting, and repeats
+ * that until Kafka has acknowledged it. */
 void kafka_commit(struct kafka_consumer *consumer, const struct kafka_place *place, int64_t next_offset);
 /* Messages in our partitions that were not yet returned by kafka_consume, as far as is known without asking. */
 int64_t kafka_consumer_lag(struct kafka_consumer *consumer);

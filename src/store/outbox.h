@@ -14,7 +14,8 @@
 
 /* --- appending: within the caller's transaction, which holds the lanes' locks --- */
 
-/* The heads of the lanes that a batch touches. outbox_read_lock fills `last_id` and `epoch`; outbox_put moves `last_id`. */
+/* The heads of the lanes that a batch touches. outbox_read_lock fills `last_id` and `epoch`, and outbox_put moves
+ * `last_id`. */
 struct outbox_heads {
     size_t n;
     int32_t *lane; /* ascending */

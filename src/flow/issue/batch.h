@@ -32,7 +32,7 @@ struct issue_means {
     int lanes;
 };
 
-/* Runs the batch in one transaction. If Postgres refuses it, runs its halves, and so on; a message that is refused alone
- * becomes a dead letter. False: *err is retriable. */
+/* Runs the batch in one transaction. If Postgres refuses it, runs its halves, and so on; a message that is refused
+ * alone becomes a dead letter. False: *err is retriable. */
 bool issue_batch_run(const struct issue_means *means, const struct kafka_message *messages, size_t n,
                      const struct accepted_gap *accepted_gap, struct issue_batch_result *ret, struct err *err);
