@@ -137,6 +137,12 @@ class Http(Scenario):
                      'couponsd_relay_lag_rows{stream="requested"}', "couponsd_issue_lag_messages"):
             self.assertIn(part, text)
 
+    def test_the_reference_of_the_metrics_is_current(self):
+        server = self.start()
+        done = subprocess.run([sys.executable, os.path.join(ROOT, "tools", "metrics_reference.py"), "--check",
+                               f"http://{server.http}/metrics"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
 
 class Without(Scenario):
     def test_requests_are_accepted_without_redis_and_without_kafka_and_issued_later(self):
