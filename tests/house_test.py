@@ -123,6 +123,15 @@ def sentences(text):
         yield from re.split(r"(?<=[.!?])\s+", " ".join(paragraph.split()))
 
 
+def unit_test_of(source, tests):
+    """The unit test that mirrors src/PART/…/x.c; None where there is none. It may lie flat in its part's folder."""
+    part, base = source.split("/")[1], os.path.basename(source).removesuffix(".c")
+    for name in tests:
+        if name.startswith(f"tests/unit/{part}/") and os.path.basename(name) == f"{base}_test.c":
+            return name
+    return None
+
+
 class House(unittest.TestCase):
     def assert_none(self, found, rule, key=None):
         found = [one for one in found if not one.startswith(PENDING.get(key, ()))]
@@ -155,6 +164,25 @@ class House(unittest.TestCase):
         found = [f"{name}: {lines} lines" for name in files("src/*.c", "src/*.h")
                  if (lines := text_of(name).count("\n")) > LINES_MAX]
         self.assert_none(found, f"a file has at most {LINES_MAX} lines")
+
+    def test_unit_tests_mirror_src(self):
+        tests, elsewhere, found = files("tests/*"), {}, []
+        for number, line in enumerate(text_of("tests/unit/mirror.txt").splitlines(), 1):
+            if line and not line.startswith("#"):
+                source, arrow, test = line.partition(" → ")
+                self.assertTrue(arrow, f"tests/unit/mirror.txt:{number} is not SOURCE → TEST")
+                self.assertNotIn(source, elsewhere, f"tests/unit/mirror.txt:{number}")
+                elsewhere[source] = test
+        sources = files("src/*.c")
+        for source in sources:
+            mirror = unit_test_of(source, tests)
+            if not mirror and source not in elsewhere:
+                found.append(f"{source} has no unit test, and tests/unit/mirror.txt names none elsewhere")
+            if mirror and source in elsewhere:
+                found.append(f"{source} has {mirror}: take it out of tests/unit/mirror.txt")
+        found += [f"tests/unit/mirror.txt: there is no {source}" for source in elsewhere if source not in sources]
+        found += [f"tests/unit/mirror.txt: there is no {test}" for test in elsewhere.values() if test not in tests]
+        self.assert_none(found, "each source of src has a unit test of its name, or a test elsewhere")
 
     def test_each_source_file_names_its_license(self):
         found = [name for name in files() if LICENSED.search(name) and not FOREIGN.search(name)

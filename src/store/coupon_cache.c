@@ -10,7 +10,7 @@
 #include "base/pair_set.h"
 #include "store/lookup.h"
 
-/* A table with this many entries, about 8 MiB, is emptied. */
+/* The table is emptied before it has this many entries. Its slots, twice as many, take 11 MiB. */
 #define ENTRIES_MAX 65536
 
 struct entry {
@@ -64,7 +64,7 @@ static bool is_valid(const struct coupon_cache *cache, const struct entry *entry
 static void make_room(struct coupon_cache *cache) {
     if (2 * (cache->count + 1) <= cache->mask)
         return;
-    size_t mask = cache->count >= ENTRIES_MAX ? 255 : 2 * cache->mask + 1;
+    size_t mask = cache->count + 1 >= ENTRIES_MAX ? 255 : 2 * cache->mask + 1;
     struct entry *entries = memory_new(mask + 1, sizeof *entries);
     cache->count = 0;
     for (size_t i = 0; i <= cache->mask && mask > cache->mask; i++)

@@ -351,6 +351,7 @@ static void on_done(struct rpc_client_call *base, const struct rpc_status *statu
     call->code = status->code;
     snprintf(call->message, sizeof call->message, "%s", status->message ? status->message : "");
     if (status->details) {
+        cr_assert_leq(status->details_len, sizeof call->details);
         call->details_len = status->details_len;
         memcpy(call->details, status->details, status->details_len);
     }

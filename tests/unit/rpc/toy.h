@@ -94,7 +94,7 @@ struct toy_call {
     bool is_done;
     int code;
     char message[1000];
-    char details[100];
+    char details[1000];
     size_t details_len;
 };
 

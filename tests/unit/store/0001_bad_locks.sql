@@ -1,0 +1,3 @@
+-- locks: coupon
+-- locks: issued
+select 1;

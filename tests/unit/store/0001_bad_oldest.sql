@@ -1,0 +1,2 @@
+-- oldest: the one before
+select 1;
