@@ -15,6 +15,7 @@
 #include "api/reason_help.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "config/config.h"
 #include "server.h"
 
@@ -91,8 +92,8 @@ static int read_command_line(int argc, char **argv, struct config *config) {
     bool check = false;
     const char *file = NULL;
     int option, n_sets = 0;
-    char **sets = calloc((size_t)argc, sizeof *sets);
-    int result = sets ? -1 : EXIT_DEFECT;
+    char **sets = memory_new((size_t)argc, sizeof *sets);
+    int result = -1;
     while (result < 0 && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case OPT_CONFIG:

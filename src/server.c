@@ -288,7 +288,7 @@ const char *server_http_address(const struct server *server) {
 
 /* --- stop --- */
 
-/* The order of the stop. Whatever was not started is NULL, which every function here takes. */
+/* The order of the stop. Parts that were not started are NULL, which every function here takes. */
 void server_stop(struct server *server, const atomic_bool *hurry) {
     if (!server)
         return;

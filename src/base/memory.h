@@ -12,7 +12,7 @@
 
 /* `n` objects of `size` bytes, zeroed; n may be 0. */
 void *memory_new(size_t n, size_t size) __attribute__((returns_nonnull, malloc, alloc_size(1, 2)));
-/* Changes the size of `memory` (NULL: makes new) to `n` objects of `size` bytes. What is added is not zeroed. */
+/* Changes the size of `memory` (NULL: makes new) to `n` objects of `size` bytes. The added part is not zeroed. */
 void *memory_resize(void *memory, size_t n, size_t size) __attribute__((returns_nonnull, alloc_size(2, 3)));
 /* A copy of a string. */
 char *memory_copy(const char *text) __attribute__((returns_nonnull, malloc));

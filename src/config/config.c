@@ -448,7 +448,7 @@ bool config_read_environment(struct config *config, char *const *environment, st
 
 /* --- all of it together --- */
 
-/* Whatever could mean something in a URL is written as %XX. */
+/* Writes every byte but letters and digits as %XX. */
 static size_t percent_encode(char *out, const char *text) {
     size_t len = 0;
     for (; *text; text++) {
@@ -515,7 +515,7 @@ static bool is_loopback(const char *listen) {
     return false;
 }
 
-/* Who could listen in, and who could pretend. */
+/* Refuses settings with which strangers could listen in or pretend to be somebody. */
 static bool check_access(const struct config *config, struct err *err) {
     bool has_tls = config->grpc_tls_certificate[0];
     if (has_tls != (config->grpc_tls_key[0] != '\0'))

@@ -1,10 +1,11 @@
 /* What is remembered of the addresses that clients come from:
  *
- * - Whose connections were cut off lately: who comes back gets less patience, and soon none for a while.
- * - How many connections wait for their first call, and how many came and went without one. To take a connection costs
- *   more than a call does, so who only connects has to do it slowly. Whoever calls may have as many as he likes.
+ * - The offences: how many of its connections were cut off lately. A client that comes back gets less patience, and soon
+ *   is not accepted for a while.
+ * - How many of its connections wait for their first call, and how many came and went without one. A connection costs the
+ *   server more than a call, so an address that only connects has to do it slowly. Connections with calls are not limited.
  *
- * A table of fixed size; an address that meets another in its place takes it over. Any thread. */
+ * The table has a fixed size; an address that finds another in its place takes the place over. Any thread. */
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,11 +14,11 @@
 #include "edge/addresses.h"
 
 #define PLACES       1024
-#define FORGET_MS    2000 /* an offence is forgotten after that time without another */
-#define REMEMBER_MAX 8    /* no more than so many are remembered */
+#define FORGET_MS    2000 /* offences are forgotten after this time without another */
+#define REMEMBER_MAX 8    /* the most offences that are remembered */
 
 #define WAITING_MAX  1000
-/* Connections that came and went without a call: so many at once, and then so many a second. */
+/* Connections without a call: how many may come and go at once, and then in each second. */
 #define WASTED_MAX   500
 #define WASTED_PER_S 100
 

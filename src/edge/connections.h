@@ -33,8 +33,8 @@ void connection_push(struct connection *connection, int fd);
 /* The descriptor is about to be closed. */
 void connection_close(struct connection *connection, int fd);
 
-/* A server's TLS session; others are passed over. What was decrypted is judged, and becomes noise where the client is cut
- * off. */
+/* Judges the bytes that a server's TLS session has decrypted, and replaces them by noise where the client is cut off. Passes
+ * over a client's session. */
 void session_judge(SSL *ssl, void *bytes, size_t len);
 /* Something was encrypted for the client. */
 void session_wrote(SSL *ssl);

@@ -1,14 +1,14 @@
-/* Keeps count of the HTTP/2 frames that a client sends, and of the messages in them, and finds those that only cost.
+/* Counts the HTTP/2 frames that a client sends and the messages in them, and finds those that only cost.
  *
- * gRPC's core (seen with 1.51.1) answers, buffers or parses what comes without asking whether it leads anywhere:
- * streams that are reset as soon as they are opened (CVE-2023-44487), header blocks that never end (CVE-2023-33953),
- * SETTINGS and PINGs, frames that are empty. Each is allowed, now and then. So each has a price, which a connection
- * pays from a purse that fills with time; who has spent all of it is cut off. The purse starts full, and holds enough
- * for a client that cancels all of its calls at once.
+ * gRPC's core (seen with 1.51.1) answers, buffers or parses everything without asking whether it leads anywhere: streams
+ * that are reset as soon as they are opened (CVE-2023-44487), header blocks that never end (CVE-2023-33953), SETTINGS
+ * and PINGs, empty frames. A client may send each of them now and then. So each has a price, which the connection pays
+ * from a purse that fills with time. A connection that has spent all of it is cut off. The purse starts full, and holds
+ * enough for a client that cancels all of its calls at once.
  *
- * Of a message the core keeps all that comes until it is complete, and only then finds it too large. So the length that
- * a message begins with is looked at here: of one that is too large the core is told that it has one byte too many and
- * refuses it after that much. What is kept of the others is counted.
+ * The core keeps all bytes of a message until it is complete, and only then finds it too large. So this file reads the
+ * length that a message begins with. Where it is too large, the length is changed to one byte more than the limit, and
+ * the core refuses the message after that much. The bytes that the core keeps of other messages are counted.
  *
  * Bytes in, a verdict out; no clock, no sockets. One thread at a time per connection. */
 #include <pthread.h>

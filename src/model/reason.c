@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "rpc/rpc.h"
+#include "base/rpc_code.h"
 
 /* Servers behind couponsd mostly return within a second; a restart of couponsd takes about as long. */
 #define RETRY_AFTER_MS 1000

@@ -6,18 +6,18 @@
  * released when its last reference goes: back to the pool. References: one of the service from accept to end, one of
  * each batch the core works on, those of rpc_call_ref.
  *
- * Watching. That the core is through with a call, or has cancelled it, is told by a batch of its own (the close batch),
- * which costs a tenth of a call. Most unary calls are answered before anybody would cancel them: these are unwatched at
- * first, and their close is part of the batch with their answer. Who takes longer than WATCH_AFTER_MS, or sets a cancel
- * function, is watched from then on; the poller looks at those it has enlisted.
+ * Watching. A batch of its own, the close batch, reports that the core is through with a call or has cancelled it. It
+ * costs a tenth of a call. Most unary calls are answered before a client would cancel them. They are unwatched at first,
+ * and their close is part of the batch with their answer. A call that takes longer than WATCH_AFTER_MS, or that sets a
+ * cancel function, is watched from then on; the poller goes through its list of unwatched calls for that.
  *
- * Threads. All ops of a call run on its poller's thread. Answers come from any thread, and are given to the core by the
- * poller's: the core, with its locks, is then used by one thread, and answers of a batch lie together. `lock` guards
- * the fields said below and is held while sends are started, which keeps them in order; it is never held while foreign
- * code runs.
+ * Threads. All ops of a call run on its poller's thread. Answers come from any thread, and the poller's thread gives them
+ * to the core. So one thread uses the core with its locks, and the answers of a batch lie together. `lock` guards the
+ * fields named below. It is held while sends are started, which keeps them in order, and never while the service's code
+ * runs.
  *
- * Cancelling. The core tells it through the close batch: then nothing is sent any more, and the service's cancel
- * function runs if the call has not ended yet. An answer may be given on another thread while it runs, or just before
+ * Cancelling. The close batch reports it. Then nothing is sent any more, and the service's cancel function runs if the
+ * call has not ended yet. An answer may be given on another thread while it runs, or just before
  * it starts: the call outlives it either way, and the answer is dropped. */
 #pragma once
 
@@ -174,7 +174,8 @@ bool call_on_cancel(struct rpc_call *call, void (*fn)(void *arg), void *arg);
 /* After sends: goes on receiving where it had paused because of too many pending writes. Lock held, poller's thread. */
 void call_resume_receiving(struct rpc_call *call);
 
-/* Whom a call counts for, where nobody has said it: a hash of the client's address without its port. peer.c */
+/* The caller that a call counts for, unless rpc_call_set_caller has named one: a hash of the client's address without its
+ * port. peer.c */
 uint64_t call_address_key(struct rpc_call *call);
 
 /* Asks the core for the next call of a method (NULL: of all that don't exist) on the poller's queue. */

@@ -12,8 +12,8 @@
  *
  * Client and bidi streams: the stub sends a first message and leaves the call open; rpc_client_call_open begins one
  * without. rpc_client_call_write sends another, rpc_client_call_half_close tells the server that there are no more.
- * What is written waits in memory until the server reads: who writes without end stops when
- * rpc_client_call_pending_writes is at what he wants to keep, and goes on in `on_drained`. */
+ * Messages wait in memory until the server reads. A client that writes without end stops when
+ * rpc_client_call_pending_writes reaches the number it wants to keep, and goes on in `on_drained`. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -29,9 +29,9 @@ struct rpc_channel;
 struct rpc_channel_options {
     int pollers;              /* threads; 0 means 1 */
     size_t max_message_bytes; /* of a response; 0 means 4 MiB */
-    /* NULL: plain text. The files are read by rpc_channel_new, once: a new channel takes what has been renewed. */
+    /* NULL: plain text. rpc_channel_new reads the files, once. A new channel reads them again. */
     const struct rpc_tls *tls;
-    const char *server_name; /* what the server's certificate is for, where the target is not called that; or NULL */
+    const char *server_name; /* the name in the server's certificate, where it is not the target's; or NULL */
     const char *token;       /* sent with each call as "authorization: Bearer …"; or NULL */
 };
 

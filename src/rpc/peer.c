@@ -1,4 +1,4 @@
-/* Who is at the other end of a call: address, and names that were proven. On the poller's thread of the call. */
+/* The other end of a call: its address, and the names that its certificate proves. On the poller's thread of the call. */
 #include <grpc/grpc_security_constants.h>
 #include <grpc/support/alloc.h>
 #include <string.h>

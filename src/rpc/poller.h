@@ -24,7 +24,7 @@ struct op {
     _Atomic(op_fn *) fn;
 };
 
-/* What was done before is visible to fn. Returns the op, as a tag. */
+/* Makes everything written before visible to fn. Returns the op, as a tag. */
 static inline void *op_arm(struct op *op, op_fn *fn) {
     atomic_store_explicit(&op->fn, fn, memory_order_release);
     return op;

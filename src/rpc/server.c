@@ -296,7 +296,7 @@ static void wait_for_grace(struct rpc_server *server, int64_t grace_ms, const at
     pthread_mutex_unlock(&server->lock);
 }
 
-/* Whoever connects is sent away, first, so that no connection is set up behind the cut. */
+/* Closes the door first, so that no connection is set up behind the cut. */
 static void cut(struct rpc_server *server, int64_t linger_ms) {
     edge_close(port_of(server));
     clock_sleep_us(linger_ms * US_PER_MS);

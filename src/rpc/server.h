@@ -1,34 +1,43 @@
 /* A gRPC server for protobuf-c services on the C core.
  *
- * A service is the generated struct of function pointers (`…_Service`). The bridge decodes the request and calls the
- * function on a poller thread; it must not block. It answers, now or later and from any thread:
- *   unary            closure(&response, closure_data)              exactly once, or rpc_call_fail
- *   server stream    closure(&message, closure_data) any number of times, then rpc_call_finish or rpc_call_fail
- *   client and bidi streams: the function is called with NULL when the call begins, which is the time to set it up
- *                    (rpc_call_set_state, rpc_call_on_half_close), then once per message received, one at a time, with
- *                    the same closure_data. rpc_call_on_half_close says what to do when the client has sent its last
- * one (default: rpc_call_finish). It may run for a client that has cancelled, too: it is no proof that all has come. A
- * client stream answers with one closure(…) like a unary call. closure(NULL, …) fails the call with INTERNAL. A stream
- * may be ended before its client has sent all (early status).
+ * A service is the generated struct of function pointers (`…_Service`). The bridge decodes a request and calls the
+ * service's function on a poller thread. The function must not block. The service answers from any thread, within the
+ * function or later:
  *
- * Flow control. What is written to a stream waits until the client reads: who writes without end stops when
- * rpc_call_pending_writes is at what he wants to keep in memory, and goes on in rpc_call_on_drained; and stops for good
- * once rpc_call_is_cancelled. Reading stops by
- * itself after each message while rpc_call_pause_reading holds, and with 16 writes waiting: the core then holds
- * back the client.
+ *   unary           closure(&response, closure_data) exactly once, or rpc_call_fail
+ *   server stream   closure(&message, closure_data) any number of times, then rpc_call_finish or rpc_call_fail
+ *   client stream   one closure(&response, closure_data), as a unary call, or rpc_call_fail
+ *   bidi stream     as a server stream
  *
- * Ownership: `input` is valid until the call has been ended by the answer (unary, server stream), or until the
- * function returns (client and bidi streams). The response is serialized before closure returns and stays the caller's.
- * A call lives until it was answered and the core has let go of it; who uses it after having answered (e.g. from a
- * cancel function racing with an answer) holds a reference (rpc_call_ref).
+ * closure(NULL, …) fails the call with INTERNAL. A stream may be ended before its client has sent everything.
  *
- * Every call must be answered, a cancelled one too (a client stream that waits for more, from rpc_call_on_cancel), or
- * rpc_server_stop waits for it for ever: an answer to a cancelled call is dropped without harm.
- * Answering twice is a defect of the caller: the second answer is ignored.
+ * For client and bidi streams, the function is called several times with the same closure_data:
  *
- * Requests with NUL or invalid UTF-8 in a string field, or that can't be decoded, are refused by the bridge with
- * INVALID_ARGUMENT (naming the field) or INTERNAL, before any service sees them. gzip and deflate are accepted; what a
- * request has in bytes is counted after decompression. */
+ *   - with NULL when the call begins: the time to set it up (rpc_call_set_state, rpc_call_on_half_close);
+ *   - then once for each message, one at a time.
+ *
+ * After the client's last message, the function set by rpc_call_on_half_close runs (by default rpc_call_finish). It may
+ * also run for a client that has cancelled, so it does not prove that every message has arrived.
+ *
+ * Flow control. Messages written to a stream wait in memory until the client reads. A service that writes without end
+ * stops when rpc_call_pending_writes reaches the number it wants to keep, goes on in rpc_call_on_drained, and stops for
+ * good once rpc_call_is_cancelled. The bridge stops receiving after each message while rpc_call_pause_reading holds, and
+ * while 16 writes wait. The core then holds the client back.
+ *
+ * Ownership. `input` is valid until the answer has ended the call (unary, server stream), or until the function returns
+ * (client and bidi streams). The response stays the service's: it is serialized before closure returns. A call lives
+ * until it was answered and the core has let go of it. Code that uses a call after the answer (such as a cancel function
+ * that races with an answer) holds a reference (rpc_call_ref).
+ *
+ * Every call must be answered, a cancelled one too; otherwise rpc_server_stop waits for it forever. A client stream that
+ * waits for more messages does it from rpc_call_on_cancel. An answer to a cancelled call is dropped without harm. A
+ * second answer is a defect of the service, and is ignored.
+ *
+ * The bridge refuses a request before any service sees it:
+ *
+ *   - with INVALID_ARGUMENT, naming the fields, where a string has NUL or invalid UTF-8;
+ *   - with INTERNAL where it cannot be decoded;
+ *   - with RESOURCE_EXHAUSTED where it is too large. Sizes count after decompression (gzip and deflate). */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -44,8 +53,8 @@
 struct rpc_server;
 struct rpc_call;
 
-/* The most fields that one refusal names; the bridge finds no more than these. Whatever passes the fields on needs room
- * for all of them. */
+/* The most fields that one refusal names. The bridge finds no more than these, so code that passes them on needs no more
+ * room. */
 #define RPC_BAD_FIELDS_MAX 16
 
 /* What one caller may do; 0: no limit. */
@@ -199,9 +208,8 @@ void *rpc_call_alloc(struct rpc_call *call, size_t size);
 void rpc_call_ref(struct rpc_call *call);
 void rpc_call_unref(struct rpc_call *call);
 
-/* What is answered between these two goes out together: pollers are woken once, at the end. For whoever answers many
- * calls one after the other; in between he shall not wait for anything. Pairs may be nested; both on the same thread.
- */
+/* Answers given between these two go out together: each poller is woken once, at the end. For code that answers many calls
+ * one after the other; it must not wait for anything in between. Pairs may be nested. Both on the same thread. */
 void rpc_batch_begin(void);
 void rpc_batch_end(void);
 

@@ -232,7 +232,7 @@ struct destruction {
 static void *destroy(void *arg) {
     struct destruction *destruction = arg;
     rd_kafka_destroy_flags(destruction->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    /* Whoever comes second frees it. */
+    /* The second of the two threads frees it. */
     if (atomic_exchange(&destruction->done, true))
         free(destruction);
     return NULL;

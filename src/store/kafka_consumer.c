@@ -210,7 +210,7 @@ static bool configure(struct kafka_consumer *consumer, enum stream stream, const
          * even when it has worked them off long before. */
         {"queued.min.messages", "100000"},
     };
-    /* What was requested is waited for; what was published is not, and fewer fetches are cheaper for all. */
+    /* Users wait for requested events. Nobody waits for published ones, so fewer and larger fetches are better. */
     if (!kafka_set(conf, "fetch.wait.max.ms", stream == STREAM_REQUESTED ? "100" : "50", err) ||
         !kafka_set(conf, "fetch.min.bytes", stream == STREAM_REQUESTED ? "1" : "262144", err))
         return false;

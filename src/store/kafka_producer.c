@@ -56,9 +56,9 @@ static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, st
         {"compression.type", "none"},
         {"queue.buffering.max.kbytes", "65536"},
     };
-    /* Each request costs the broker and us, however little is in it. What was requested is waited for, and flushed: the
-     * linger only keeps what is produced together in one request. What was published is not: flags may be late by so
-     * much. */
+    /* Each request costs the broker and us, however little is in it. Users wait for requested events, and the relay
+     * flushes them: the linger only keeps events that are produced together in one request. Nobody waits for published
+     * events: flags may be late by the linger. */
     if (!kafka_set(conf, "linger.ms", producer->stream == STREAM_REQUESTED ? "5" : "10", err))
         return false;
     char messages[16];

@@ -34,11 +34,11 @@ enum {
 #define MAX_EXPECTED   64 /* messages of one round trip */
 /* Postgres counts time from 2000-01-01. */
 #define PG_EPOCH_US INT64_C(946684800000000)
-/* Silence for so much longer than a statement may take means that the server or the way to it is gone. */
+/* A server that is silent for this much longer than a statement may take is gone, or the way to it is. */
 #define SILENCE_MARGIN_MS 2000
-/* Connecting that has failed after so long did so because nobody answered. */
+/* An attempt to connect that takes at least this time has failed because nobody answered. */
 #define SILENT_CONNECT_US US_PER_S
-/* So long a silent server is left alone: less than what anybody waits for its return. */
+/* The pause before a silent server is tried again. It is shorter than any caller waits for the server's return. */
 #define SILENT_PAUSE_US (250 * US_PER_MS)
 /* Within a transaction we do nothing but compute. So a session that lets one stand has a stopped process behind it, and
  * must not hold a lane for longer than others can wait. */

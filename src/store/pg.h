@@ -23,8 +23,8 @@ struct pg_options {
     const char *application_name;
     int connect_timeout_s;
     int statement_timeout_ms;
-    /* Postgres ends the session once nothing was asked for so long, which frees its session locks: those of a process
-     * that was stopped, or whose machine is gone. 0: never. Whoever sets it asks more often. */
+    /* Postgres ends the session after this time without a statement, which frees its session locks: those of a process
+     * that was stopped, or whose machine is gone. 0: never. The owner of the connection sends statements more often. */
     int idle_timeout_ms;
     /* Plans of hot statements must not depend on statistics: nested loops over indexes only, one generic plan. */
     bool hot;

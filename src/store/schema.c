@@ -14,13 +14,14 @@ static bool query_int(struct pg *pg, const struct pg_statement *statement, const
     return true;
 }
 
-/* Everybody who comes after a statement that waits for a whole table waits, too: so it must not wait for long, such as
- * for a backup. Once it has the lock, it may take its time. */
+/* While a statement waits for the lock of a whole table, every later statement on the table waits behind it. So it must
+ * not wait for long, as it would for a backup. Once it has the lock, it may take its time. */
 #define LOCK_WAIT_MS "200"
 #define BEGIN        "begin; set local lock_timeout = " LOCK_WAIT_MS "; set local statement_timeout = 0"
 
-/* All tables in one statement: those that it has are held while it waits for the others, and that is the time that
- * counts. Who waits for it in turn is set free by that, too, long before Postgres looks for a deadlock. */
+/* Locks all tables in one statement. It holds those that it has while it waits for the others, and the time-out covers
+ * all of that. A transaction that waits for ours in turn is set free by the same time-out, long before Postgres looks for
+ * a deadlock. */
 static bool lock_tables(struct pg *pg, const char *tables, struct err *err) {
     char sql[1024];
     if (!tables)
