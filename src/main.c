@@ -1,7 +1,14 @@
-/* The command line, signals, exit codes.
+/* The entry point: reads the command line, starts the server, waits for a signal, and stops the server.
  *
- *   0  stopped as asked          2  usage or settings           3  a server that is needed is away or refuses
- *   1  a defect or exhaustion    4  stopped in a hurry (second signal, or the drain took too long); nothing is lost */
+ * Exit codes:
+ *   0  stopped on request
+ *   1  a defect, or resources are exhausted
+ *   2  wrong usage or settings
+ *   3  a required backend is unavailable or refuses
+ *   4  stopped without finishing the drain (second signal, or the drain took too long); no accepted request is lost
+ *
+ * Threads: SIGTERM and SIGINT are blocked in all threads. The main thread waits for the first signal; during the
+ * stop, watch_the_stop waits for a second. */
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -21,12 +28,12 @@
 
 enum { EXIT_DEFECT = 1, EXIT_USAGE = 2, EXIT_BACKEND = 3, EXIT_HURRIED = 4 };
 
-/* After the grace period, or a second signal, the rest of the stop may take so long. */
+/* How long the stop may still take: after server.drain_ms has passed, and after that or a second signal. */
 #define LAST_MARGIN_S  5
 #define HURRY_MARGIN_S 1
 
-/* Read by jemalloc, where couponsd is linked with it. What one thread gives back another takes: with an arena for each
- * of a few threads, as it would have by default, memory is greater by a seventh, and nothing is faster. */
+/* jemalloc reads this setting if couponsd is linked with it. One thread often frees memory that another thread then
+ * allocates. With jemalloc's default of several arenas, couponsd uses a seventh more memory and is no faster. */
 extern const char *malloc_conf;
 const char *malloc_conf = "narenas:1";
 
@@ -75,7 +82,7 @@ static int print_reasons(const char *format_name) {
     return 0;
 }
 
-/* Reads the command line. Returns -1 to go on and serve, else the exit code. */
+/* Reads the command line. Returns the exit code, or -1 if the server should start. */
 static int read_command_line(int argc, char **argv, struct config *config) {
     enum { OPT_CONFIG = 1, OPT_SET, OPT_CHECK, OPT_SETTINGS, OPT_REASONS, OPT_VERSION, OPT_HELP };
     static const struct option options[] = {
@@ -145,7 +152,8 @@ static int read_command_line(int argc, char **argv, struct config *config) {
     return result;
 }
 
-/* While the main thread stops the server: a second signal, or time, ends it sooner. */
+/* Runs while the main thread stops the server. Ends the process soon after a second signal, or when the drain takes
+ * too long. */
 static void *watch_the_stop(void *arg) {
     const sigset_t *signals = arg;
     struct timespec patience = {.tv_sec = drain_ms / 1000 + LAST_MARGIN_S};
@@ -175,7 +183,8 @@ static int serve(const struct config *config) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
-    /* Before any thread starts: all inherit the mask, and the signals wait for this one. */
+    /* Block the signals before any thread starts: all threads inherit the mask, and the main thread waits for the
+     * signals. */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     raise_file_limit();
     log_set_level(config->log_level);

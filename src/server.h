@@ -1,7 +1,11 @@
-/* The whole server: starts the stages in the reverse of the order in which data flows, serves, drains.
+/* The whole server: starts the stages in the reverse of the order in which data flows, serves, and drains.
  *
  *   request → gate → admit → (Postgres) → relay requested → (Kafka) → issue → (Postgres) → relay published → (Kafka)
- *   → complete → (Redis);  status, watch and admin answer from Postgres; reconcile mends. */
+ *   → complete → (Redis)
+ *
+ * status, watch and the administrative services answer from Postgres. The reconciler repairs what differs.
+ *
+ * The main thread calls all functions. */
 #pragma once
 
 #include <stdatomic.h>
@@ -12,15 +16,18 @@
 
 struct server;
 
-/* What the settings have libpq and librdkafka check. */
+/* How libpq and librdkafka check the settings that belong to them. */
 extern const struct config_checks server_config_checks;
 
-/* Migrates the database, makes the topics, starts everything. Waits for Postgres for up to server.startup_wait_ms;
- * Redis and Kafka may come up later. `config` must outlive the server. */
+/* Migrates the database, creates the topics, and starts everything. Waits for Postgres for up to
+ * server.startup_wait_ms. Redis and Kafka may become available later. `config` must outlive the server. */
 bool server_start(const struct config *config, struct server **ret_server, struct err *err);
-/* With the ports bound. */
+/* The addresses that the server listens on, with the ports that are bound. They live as long as the server. */
 const char *server_grpc_address(const struct server *server);
 const char *server_http_address(const struct server *server);
-/* Says NOT_SERVING, finishes what is in flight (for up to server.drain_ms, or until *hurry), stops the stages in the
- * order in which data flows, commits, leaves the groups. Frees the server. NULL is fine. */
+/* Stops and frees the server. NULL is fine. In this order, it:
+ *
+ *   - reports NOT_SERVING,
+ *   - finishes the calls in flight, for up to server.drain_ms or until *hurry is true,
+ *   - stops the stages in the order in which data flows; they commit and leave their consumer groups. */
 void server_stop(struct server *server, const atomic_bool *hurry);

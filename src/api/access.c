@@ -1,4 +1,5 @@
-/* See access.h. Calls come on the pollers' threads; the table of tokens is read under a lock for reading. */
+/* Access control; see access.h. access_allow runs on the pollers' threads. The lock guards the table of tokens,
+ * which calls read and a changed file replaces. */
 #include "api/access.h"
 
 #include <ctype.h>
@@ -26,8 +27,8 @@
 enum role { ROLE_CALLER = 1, ROLE_ADMIN = 2, ROLE_OBSERVER = 4 };
 #define ROLE_ANY (ROLE_CALLER | ROLE_ADMIN | ROLE_OBSERVER)
 
-/* Which role may call what; the first line that fits says it, and what fits none is nobody's. Administrators don't ask
- * for coupons, unless they are callers too. */
+/* Which roles may call which method. The first matching line counts; a method without a matching line is denied. An
+ * administrator needs the role of a caller to request coupons. */
 static const struct permission {
     const char *service, *method; /* NULL: all of its methods */
     unsigned roles;
@@ -46,7 +47,7 @@ static const struct permission {
     {"grpc.reflection.v1.ServerReflection", NULL, ROLE_ANY},
     {"grpc.reflection.v1alpha.ServerReflection", NULL, ROLE_ANY},
 };
-/* Whoever looks after servers asks for it, without credentials. */
+/* Health checks need no credentials. */
 #define PUBLIC_SERVICE "grpc.health.v1.Health"
 
 struct token {
@@ -124,7 +125,7 @@ static bool parse_subject(const char *text, int64_t *ret_subject) {
     return *end == '\0' && errno == 0 && *ret_subject > 0;
 }
 
-/* What is wrong with the line, or NULL. `ret_token->roles` stays 0 where it has none. */
+/* Returns the problem of the line, or NULL. `ret_token->roles` stays 0 for an empty line. */
 static const char *parse_line(char *line, struct token *ret_token) {
     char *rest = NULL;
     line[strcspn(line, "#\r\n")] = '\0';
@@ -184,7 +185,7 @@ static struct timespec change_of(const char *path) {
     return stat(path, &found) == 0 ? found.st_ctim : (struct timespec){0};
 }
 
-/* Takes the file where it has changed. One thread at a time, by looked_us. */
+/* Reads the file again if it has changed. looked_us admits one thread at a time. */
 static void look_again(struct access *access) {
     int64_t now_us = clock_mono_us(), looked_us = atomic_load(&access->looked_us);
     if (now_us - looked_us < LOOK_AGAIN_US || !atomic_compare_exchange_strong(&access->looked_us, &looked_us, now_us))
@@ -235,13 +236,13 @@ void access_free(struct access *access) {
     free(access);
 }
 
-/* --- who it is --- */
+/* --- the caller's identity --- */
 
 struct identity {
     unsigned roles;
     int64_t subject;
     bool is_proven; /* by a token or a certificate, whatever its roles */
-    bool is_wrong;  /* something was shown that is no proof */
+    bool is_wrong;  /* the credentials are invalid */
     uint64_t key;
 };
 
@@ -318,7 +319,7 @@ static void read_names(const struct access *access, struct rpc_call *call, struc
     }
 }
 
-/* --- what it may do --- */
+/* --- the caller's permissions --- */
 
 static unsigned roles_for(const char *service, const char *method) {
     for (size_t i = 0; i < sizeof permissions / sizeof permissions[0]; i++) {
@@ -348,7 +349,7 @@ bool access_allow(void *arg, struct rpc_call *call, const char *service, const c
     }
     if (identity.key)
         rpc_call_set_caller(call, identity.key);
-    /* A method that does not exist is told so, to whoever may call any. */
+    /* A caller with any role learns that a method does not exist. */
     unsigned wanted = *service ? roles_for(service, method) : ROLE_ANY;
     if (!(identity.roles & wanted)) {
         answer_reason(call, REASON_PERMISSION, "no role of this caller may call this method");

@@ -1,10 +1,12 @@
-/* Who may call what. A caller proves who it is by a bearer token or a client certificate; each stands for roles; one
- * table (access.c) says which role may call which method. Without any role set, everybody may do everything: couponsd
- * then listens on loopback only, unless told otherwise. With one, who is not named may do nothing but ask for health.
+/* Access control. A caller proves its identity by a bearer token or a client certificate. Each identity has roles,
+ * and one table (access.c) says which roles may call which method. If no role is configured, every caller may call
+ * every method; couponsd then listens on loopback only, unless a setting says otherwise. If a role is configured,
+ * unknown callers may only ask for health.
  *
- * Tokens: a file with a line for each, "ROLES SHA256 [user=ID]": roles separated by commas (caller, admin, observer),
- * the SHA-256 of the token in hex, and for a caller that is one user, whose requests it may make. # begins a comment.
- * It is read again within a second of a change; one that can't be used is told of in the log and changes nothing. */
+ * The file of tokens has a line "ROLES SHA256 [user=ID]" for each token: roles separated by commas (caller, admin,
+ * observer), the SHA-256 of the token in hex, and, for a caller that acts for one user, the id of that user. #
+ * begins a comment. couponsd reads the file again within a second of a change. It logs a file that it can't use, and
+ * keeps the previous tokens. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,7 +16,7 @@
 #include "rpc/server.h"
 
 struct access;
-/* Fails where the file of tokens can't be used. `config` must outlive it. */
+/* Fails if the file of tokens can't be used. `config` must outlive the access. */
 bool access_new(const struct config *config, struct access **ret_access, struct err *err);
 void access_free(struct access *access);
 /* The `allow` of rpc_server_options; `arg` is the access. Sets the call's caller and subject. */

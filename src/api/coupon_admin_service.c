@@ -12,8 +12,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
-#include "model/event.h"
 #include "flow/gate/coupon_memory.h"
+#include "model/event.h"
 #include "store/coupons.h"
 #include "store/flags.h"
 
@@ -39,7 +39,7 @@ struct admin {
 };
 
 struct admin_call {
-    struct queued_call queued; /* first: the queue hands back a pointer to it */
+    struct queued_call queued;                  /* first: the queue hands back a pointer to it */
     const ProtobufCMessageDescriptor *response; /* where the answer is one coupon */
     int64_t coupon_id, quantity;
     enum coupon_status status;
@@ -51,7 +51,7 @@ struct admin_call {
 
 /* --- answering --- */
 
-/* What Redis answers now; the truth where Redis does not answer. */
+/* Reads the flags from Redis. If Redis fails, derives them from the rows. */
 static void read_availability(struct admin *admin, const struct coupon_detail *details, size_t n, int64_t now_us,
                               bool *ret_available) {
     struct flag *flags = ARENA_ARRAY(&admin->arena, struct flag, n);
@@ -106,7 +106,8 @@ static bool answer_outcome(struct admin *admin, struct admin_call *call, enum co
     return false;
 }
 
-/* A change has been committed: tell Redis, and ourselves. Where Redis is away the reconciler tells it later. */
+/* Writes the flag of a committed change to Redis and the coupon memory. If Redis is unavailable, the reconciler
+ * writes it later. */
 static void spread(struct admin *admin, const struct coupon_detail *detail, int64_t now_us) {
     struct flag flag = flag_of(&detail->row, now_us);
     struct err err;
@@ -149,8 +150,7 @@ static bool perform_create(void *service, void *queued, struct err *err) {
     struct admin *admin = service;
     struct admin_call *call = queued;
     struct coupon_detail detail = call->detail; /* a repeat starts from what was asked for */
-    enum coupon_outcome outcome =
-        coupon_create(admin->pg, &admin->arena, admin->lanes, call->request_id, &detail, err);
+    enum coupon_outcome outcome = coupon_create(admin->pg, &admin->arena, admin->lanes, call->request_id, &detail, err);
     if (outcome == COUPON_OK && admin->coupon_partitions)
         create_topics(admin, detail.row.id);
     return finish_change(admin, call, outcome, &detail, err);
@@ -215,8 +215,8 @@ static bool perform_list(void *service, void *queued, struct err *err) {
 
 /* --- the service functions, on a poller's thread --- */
 
-/* An interrupted change is tried once more from its beginning: a claimed request id, or the same status again, makes
- * that harmless. Without a request id a create or an addition must not be repeated: nobody knows what became of it. */
+/* A change that was interrupted is repeated once if that is harmless: with a claimed request id, or for the same
+ * status. A create or an addition without a request id must not be repeated, because it may have been committed. */
 static bool may_repeat(const struct admin_call *call) {
     return (call->queued.perform != perform_create && call->queued.perform != perform_add) || *call->request_id;
 }
@@ -295,10 +295,10 @@ static void enqueue_by_id(struct admin *admin, struct admin_call *call, int64_t 
 
 static void get_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__GetCouponRequest *input,
                        Coupon__V1__GetCouponResponse_Closure closure, void *closure_data) {
-    enqueue_by_id(admin_of(base),
-                  call_of(ANSWER_CLOSURE(closure), closure_data, &coupon__v1__get_coupon_response__descriptor,
-                          perform_get),
-                  input->coupon_id);
+    enqueue_by_id(
+        admin_of(base),
+        call_of(ANSWER_CLOSURE(closure), closure_data, &coupon__v1__get_coupon_response__descriptor, perform_get),
+        input->coupon_id);
 }
 
 static void set_status(struct admin *admin, ProtobufCClosure closure, void *closure_data,

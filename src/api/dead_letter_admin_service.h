@@ -1,8 +1,9 @@
-/* DeadLetterAdminService: listing, showing, replaying and dropping the events that issue and complete put aside.
+/* DeadLetterAdminService: lists, shows, replays and drops the events that issue and complete put aside. One thread,
+ * one call at a time.
  *
- * Replaying judges an event by the same rules as issue does (flow/issue_decide.h). What could be issued is appended to
- * the outbox again, in the transaction that marks the letter as replayed, with what the ledger says in it: so it takes
- * the way of every event, and issue has the last word. */
+ * A replay judges the event by the same rules as issue (model/issue_decide.h). If the event can be issued, one
+ * transaction appends it to the outbox, with the ledger's values, and marks the letter as replayed. The event then
+ * takes the usual way, and issue has the last word. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>

@@ -1,5 +1,6 @@
-/* IntegrityService: follows one coupon from the ledger to the topics and says of each station whether it fits what
- * comes before. One call at a time, on a thread of its own: it may scan many rows and read whole partitions. */
+/* IntegrityService: follows one coupon from the ledger to the topics, and checks whether each station matches the
+ * previous ones. One call at a time, on a thread of its own, since a call may scan many rows and read whole
+ * partitions. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>

@@ -159,7 +159,7 @@ static bool on_message(void *arg, const struct kafka_message *message) {
     return search->tickets->n > 0;
 }
 
-/* What keeps us from saying that what was not found is not there; NULL: nothing. */
+/* Returns why a ticket that was not found may still have been in the topic, or NULL if there is no such reason. */
 static const char *excuse(const struct topic_check *check, const struct places *places) {
     for (size_t i = 0; i < places->n; i++)
         if (places->spans[i].next < places->spans[i].end)

@@ -66,8 +66,8 @@ static const struct topic_version *find_version(const struct topic_version *vers
     return NULL;
 }
 
-/* Whether nothing will be published to the coupon's topics any more: it is closed, and all it gave has become something
- * and was relayed. *ret_why: what stands against it, or NULL. */
+/* Finds out whether the coupon's topics are finished: the coupon is closed, all its tickets are decided, and its
+ * events are relayed. *ret_why is the obstacle, or NULL. */
 static bool coupon_is_done(struct topics *topics, int64_t coupon_id, const char **ret_why, struct err *err) {
     struct coupon_detail coupon;
     int64_t waiting = 0;
@@ -349,8 +349,7 @@ static bool perform_delete(void *service, void *queued, struct err *err) {
     if (!version && doomed.n == 0)
         return refuse(call, REASON_TOPIC_NOT_FOUND, "there are no topics of this version");
     if (call->version == target.version)
-        return refuse(call, REASON_TOPIC_IN_USE,
-                      "lanes publish to this version: migrate to another one first");
+        return refuse(call, REASON_TOPIC_IN_USE, "lanes publish to this version: migrate to another one first");
     if (version && version->lanes[STREAM_REQUESTED] + version->lanes[STREAM_PUBLISHED] > 0)
         return refuse(call, REASON_TOPIC_IN_USE,
                       "some lanes still publish to this version: wait for the migration, or continue it");

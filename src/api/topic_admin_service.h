@@ -1,8 +1,6 @@
-/* TopicAdminService, and an eye on the topics: listing, migrating between versions, deleting and retiring on command.
- * The lanes are moved by their relays (flow/lane_move.h); this only sets the target.
- *
- * A second thread, the keeper, compares the shared topics with how they were created: partitions that somebody adds by
- * hand send coupons to other partitions than before, which loses nothing (the ticket decides) but is told. */
+/* TopicAdminService: lists topics, migrates between versions, and deletes or retires topics on command. The service
+ * only sets the target version; the relays move the lanes (flow/relay/lane_move.h). server.c starts the keeper,
+ * which watches the topics (flow/topics/keeper.h). One thread, one call at a time. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>

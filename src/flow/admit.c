@@ -1,4 +1,10 @@
-/* admit.workers threads, each with a connection, a queue and the lanes whose number is its own modulo their count. */
+/* Admit's workers; see admit.h.
+ *
+ * There are admit.workers threads. Each has its own connection, queue, arena and coupon cache, and owns the lanes
+ * whose number modulo admit.workers is its own. All requests for a coupon go to the worker that owns the coupon's
+ * lane, so workers share nothing that needs a lock.
+ *
+ *   careful batch   reads the ledger before it decides; other batches insert optimistically */
 #include "flow/admit.h"
 
 #include <stdlib.h>
@@ -18,9 +24,9 @@
 #include "model/event.h"
 #include "store/admission.h"
 
-/* Between two tries of an interrupted batch. */
+/* The pause between two attempts at an interrupted batch. */
 #define RETRY_PAUSE_US (50 * US_PER_MS)
-/* After the last one in which somebody was in the ledger already. */
+/* How many batches stay careful after one that met a user who is in the ledger already. */
 #define CAREFUL_BATCHES 100
 
 struct worker {
@@ -29,7 +35,7 @@ struct worker {
     struct pg *pg;
     struct coupon_cache *cache;
     struct arena arena;
-    int n_careful; /* batches to come before which the ledger is read */
+    int n_careful; /* how many of the next batches read the ledger first */
     struct outage outage;
 };
 
@@ -42,7 +48,7 @@ struct admit {
     struct worker *workers;
 };
 
-/* A batch with what the decision says of it. */
+/* A batch and its decisions. */
 struct batch {
     struct request **requests;
     size_t n;
@@ -63,7 +69,7 @@ static size_t index_of(const struct coupon *coupons, size_t n, int64_t id) {
     return low;
 }
 
-/* Leaves out those who no longer wait, and finds the distinct coupons. */
+/* Drops requests whose clients no longer wait, and collects the distinct coupons. */
 static void batch_init(struct batch *batch, struct worker *worker, void **items, size_t n) {
     struct arena *arena = &worker->arena;
     *batch = (struct batch){.requests = ARENA_ARRAY(arena, struct request *, n)};
@@ -96,7 +102,7 @@ static void batch_init(struct batch *batch, struct worker *worker, void **items,
     batch->answers = ARENA_ARRAY(arena, struct admit_answer, n);
 }
 
-/* Who is refused may be in the ledger nevertheless, and then has a right to the first answer. */
+/* A refused user may be in the ledger, and then gets the first answer. */
 static bool find_known_among_refused(struct worker *worker, struct batch *batch, struct err *err) {
     struct admission_batch *rows = &batch->rows;
     size_t *asks = ARENA_ARRAY(&worker->arena, size_t, batch->n), n = 0;
@@ -174,7 +180,7 @@ static bool write_accepted(struct worker *worker, struct batch *batch, struct er
     return admission_write(worker->pg, arena, &batch->rows, &ledger, &outbox, err);
 }
 
-/* The whole transaction, from locking the lanes to the commit. Sets *began once something may have reached Postgres. */
+/* Runs the whole transaction, from locking the lanes to the commit. Sets *began before anything can reach Postgres. */
 static bool transact(struct worker *worker, struct batch *batch, bool with_ledger, bool *began, struct err *err) {
     if (!pg_connect(worker->pg, err))
         return false;
@@ -185,8 +191,8 @@ static bool transact(struct worker *worker, struct batch *batch, bool with_ledge
     return (with_ledger || find_known_among_refused(worker, batch, err)) && write_accepted(worker, batch, err);
 }
 
-/* Reads the ledger first where people come again, which is found out by the ledger's key: at first, and after a while
- * without any. */
+/* Inserts optimistically. If the ledger's unique key shows that a user of the batch is in the ledger already,
+ * repeats the batch with a read of the ledger, and keeps the next CAREFUL_BATCHES batches careful. */
 static bool admit_batch(struct worker *worker, struct batch *batch, bool *began, struct err *err) {
     if (worker->n_careful == 0) {
         if (transact(worker, batch, false, began, err))
@@ -249,13 +255,13 @@ static void run(void *arg, void **items, size_t n) {
     int64_t give_up_us = request_give_up_us(batch.requests, batch.n, worker->admit->retry_us);
     pg_give_up_at(worker->pg, request_silence_us(batch.requests, batch.n));
     bool began = false, done = batch.n == 0 || admit_batch(worker, &batch, &began, &err);
-    /* Not even begun: say so at once. Begun: what became of it can be found out, if Postgres comes back soon. */
+    /* A batch that has not begun fails at once. A batch that has begun may have been committed: retry, to find out. */
     while (!done && began && err.retriable && clock_mono_us() < give_up_us) {
         stage_interrupted(&worker->outage, "admit", &err);
         clock_sleep_us(RETRY_PAUSE_US);
         done = admit_batch(worker, &batch, &began, &err);
     }
-    /* Whatever became of the batch: an earlier one may have told the relay to expect it. */
+    /* Wake the relay even if the batch failed: an earlier batch may have announced this one to it. */
     relay_wake(worker->admit->relay, stage_is_waited_for(worker->stage));
     if (done && batch.n) {
         stage_resumed(&worker->outage, "admit");

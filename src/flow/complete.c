@@ -1,5 +1,7 @@
-/* One thread, a member of the group coupon-completer. A batch that Redis or Postgres can't serve is held, with the
- * partitions paused, until they can. */
+/* The completer; see complete.h.
+ *
+ * One thread, a member of the consumer group coupon-completer, does all the work. If Redis or Postgres fails, it
+ * holds the batch, pauses its partitions, and tries again until both work. */
 #include "flow/complete.h"
 
 #include <pthread.h>
@@ -26,7 +28,7 @@
 
 struct complete {
     pthread_t thread;
-    bool is_running; /* the thread was started */
+    bool is_running; /* the thread has started */
     struct pg *pg;
     struct flags *flags;
     struct kafka_consumer *consumer;
@@ -41,7 +43,8 @@ struct complete {
     atomic_bool stopping;
 };
 
-/* The distinct coupons of the messages in hand; coupon_of[i] is that of message i, 0 where it can't be decoded. */
+/* Collects the distinct coupons of the held messages. ret_coupon_of[i] is the coupon of message i, or 0 if the
+ * message can't be decoded. */
 static size_t coupons_of(struct complete *complete, struct coupon *ret_coupons, int64_t *ret_coupon_of) {
     struct pair_set seen;
     pair_set_init(&seen, &complete->arena, complete->held);
@@ -56,7 +59,8 @@ static size_t coupons_of(struct complete *complete, struct coupon *ret_coupons, 
     return n;
 }
 
-/* What names no coupon that there is goes aside: it isn't ours, and no flag needs it. */
+/* Puts messages aside as dead letters if they can't be decoded or name a coupon that does not exist. No flag depends
+ * on them. */
 static bool put_aside(struct complete *complete, const struct coupon *coupons, size_t n, const int64_t *coupon_of,
                       struct err *err) {
     struct dead_letters letters;
@@ -103,11 +107,12 @@ static bool set_flags(struct complete *complete, struct err *err) {
     return true;
 }
 
-/* How far we are. Messages of a place come in order, so its last one counts. */
+/* Commits the offsets behind the held messages. The messages of a partition arrive in order, so its last one counts. */
 static void commit(struct complete *complete) {
     for (size_t i = complete->held; i-- > 0;) {
         const struct kafka_message *message = &complete->messages[i];
-        /* The last of a run, which is all that counts most of the time; an earlier run is no step back. */
+        /* Only the last message of a run from one partition is committed. If a partition has several runs, this loop
+         * reaches the last run first; the consumer ignores the smaller offsets of the earlier ones. */
         if (i + 1 == complete->held || kafka_place_compare(&message->place, &message[1].place) != 0)
             kafka_commit(complete->consumer, &message->place, message->offset + 1);
     }
@@ -130,8 +135,8 @@ static void work_on(struct complete *complete) {
     kafka_pause(complete->consumer, false);
 }
 
-/* What a rebalance may bring in spite of the pause: not committed, so it comes again after the next one; the reconciler
- * sets the flag before that. */
+/* Drops messages that a rebalance may deliver in spite of the pause. They are not committed, so they arrive again
+ * after the next rebalance; the reconciler sets their flags before that. */
 static void drop_stragglers(struct complete *complete) {
     struct kafka_message straggler;
     kafka_release(&straggler, kafka_consume(complete->consumer, RETRY_WAIT_MS, &straggler, 1));
@@ -142,7 +147,7 @@ static void *work(void *arg) {
     while (!atomic_load(&complete->stopping)) {
         if (complete->held == 0)
             complete->held = kafka_consume(complete->consumer, WAIT_MS, complete->messages, complete->batch_max);
-        else /* paused: this brings nothing, but keeps the membership in the group */
+        else /* paused: delivers nothing, but keeps us in the group */
             drop_stragglers(complete);
         if (complete->held)
             work_on(complete);
@@ -162,7 +167,8 @@ bool complete_start(struct context *context, struct complete **ret_complete, str
         .pg = pg_new(&context->hot),
         .messages = memory_new((size_t)config->complete_batch_max, sizeof *complete->messages),
         .metrics = batch_metrics("complete"),
-        .completed = metrics_counter("couponsd_completed_total", "Flags set to false since nothing was left.", ""),
+        .completed = metrics_counter("couponsd_completed_total",
+                                     "Flags set to false because their coupons are no longer available.", ""),
     };
     arena_init(&complete->arena, 256 * 1024);
     const struct kafka_consumer_events events = {.arg = complete};

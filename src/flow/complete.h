@@ -1,6 +1,6 @@
-/* Step 7, complete: from the published topic to the flag. For the coupons of a batch, one question to Postgres; where
- * nothing is left, the flag in Redis becomes false, by version. Committed to Kafka after that; doing it twice is
- * harmless. Also wakes those who watch here for what another process issued. */
+/* Step 7, complete: from the published topic to the flags in Redis. One query per batch reads the batch's coupons
+ * from Postgres. If a coupon is no longer available, complete sets its flag to false, by version. It commits to
+ * Kafka after that; doing it twice is harmless. It also wakes the watchers whose coupons another process has issued. */
 #pragma once
 
 #include "flow/context.h"

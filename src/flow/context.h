@@ -1,12 +1,14 @@
-/* What every stage and service is started with: the settings, how backends are reached, and the parts that several
- * stages share.
+/* The context that every stage and service starts with: the settings, the options of the backends, and the parts
+ * that several stages share.
  *
- * server.c fills it from top to bottom while it starts the stages, in the reverse of the order in which data flows. So
- * a stage finds everything that it hands work to, and nothing else is set yet. All starts have one shape:
+ * server.c fills it from top to bottom while it starts the stages, in the reverse of the order in which data flows.
+ * A stage therefore finds every stage that it hands work to, and the later fields are not set yet. All start
+ * functions have one shape:
  *
  *   bool NAME_start(struct context *context, struct NAME **ret_NAME, struct err *err)
  *
- * They keep what they need of the context, and may keep the pointer: it lives until every stage has stopped. */
+ * A start function copies the fields that it needs. It may also keep the pointer: the context lives until every
+ * stage has stopped. After the start nothing changes the context, so any thread may read it. */
 #pragma once
 
 #include "config/config.h"
@@ -16,7 +18,7 @@
 
 struct context {
     const struct config *config;
-    struct pg_options hot;  /* for the statements that each request costs */
+    struct pg_options hot;  /* for the statements that every request needs */
     struct pg_options cold; /* for everything else */
     struct kafka_options kafka;
     struct kafka_admin *kafka_admin;
@@ -25,7 +27,7 @@ struct context {
     struct ticket_holders *ticket_holders;
     struct watch *watch;
     struct status *status;
-    struct relay *relays[STREAMS]; /* NULL where relay.run is off */
+    struct relay *relays[STREAMS]; /* NULL if relay.run is off */
     struct admit *admit;
     struct gate *gate;
 };

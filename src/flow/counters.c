@@ -1,3 +1,4 @@
+/* The counters; see counters.h. The metrics registry owns the metrics. */
 #include "flow/counters.h"
 
 #include <stdio.h>
@@ -10,7 +11,7 @@ void counters_register(void) {
     accepted = metrics_counter("couponsd_accepted_total", "Tickets given by this process.", "");
     issued = metrics_counter("couponsd_issued_total", "Coupons issued by this process.", "");
     rejected = metrics_counter("couponsd_rejected_total", "Accepted tickets that could not be issued.", "");
-    dead_lettered = metrics_counter("couponsd_dead_letters_total", "Events put aside for people to look at.", "");
+    dead_lettered = metrics_counter("couponsd_dead_letters_total", "Events that were put aside as dead letters.", "");
     for (int reason = REASON_NONE + 1; reason < REASONS; reason++) {
         char labels[64];
         snprintf(labels, sizeof labels, "reason=\"%s\"", reason_info((enum reason)reason)->name);

@@ -1,4 +1,5 @@
-/* The totals that people ask for: accepted, issued, refused by reason. Registered once, counted from any thread. */
+/* The totals of what this process did: requests accepted, coupons issued, calls refused by reason. counters_register
+ * registers the metrics; any thread may count. Before the registration the functions do nothing. */
 #pragma once
 
 #include <stdint.h>

@@ -1,5 +1,11 @@
-/* The gate decides by the coupon memory on the thread that brings the request. What the memory does not know waits for
- * the gate's own thread, which asks Redis and Postgres over connections of its own. The memory is shared with admit. */
+/* The gate; see gate.h.
+ *
+ * If the coupon memory knows enough, the gate decides on the thread that brings the request. Otherwise the request
+ * waits for the gate's own thread, which asks Redis and Postgres over its own connections. The memory, which admit
+ * shares, has its own lock; everything else belongs to the gate's thread.
+ *
+ *   flag    the coupon's flag in Redis
+ *   truth   the coupon's row in Postgres */
 #include "flow/gate.h"
 
 #include <stdlib.h>
@@ -29,7 +35,7 @@ struct gate {
     struct metric *redis_reads, *postgres_reads;
 };
 
-/* The requests of a batch that the coupon memory could not decide, and their distinct coupons. */
+/* Requests of a batch that the coupon memory could not decide, and their distinct coupons. */
 struct undecided {
     size_t n_requests, n_coupons;
     struct request **requests;
@@ -64,7 +70,8 @@ static void refuse(struct gate *gate, struct request *request) {
         request_refuse_overloaded(request);
 }
 
-/* Decides by what is coupon_memory; what needs asking goes to `ask_flag` or `ask_truth`. */
+/* Decides with the coupon memory. Requests that need Redis go to `ask_flag`, those that need Postgres to
+ * `ask_truth`. */
 static void judge(struct gate *gate, struct request *request, struct undecided *ask_flag, struct undecided *ask_truth) {
     switch (coupon_memory_judge(gate->coupon_memory, request->coupon_id, &request->refusal, &request->coupon)) {
     case JUDGE_OPEN:
@@ -89,13 +96,13 @@ static void ask_redis(struct gate *gate, const struct undecided *undecided) {
     struct err err;
     metric_add(gate->redis_reads, 1);
     if (!flags_get(gate->flags, flags, undecided->n_coupons, &err))
-        stage_interrupted(&gate->redis_outage, "gate", &err); /* all are missing: Postgres is asked */
+        stage_interrupted(&gate->redis_outage, "gate", &err); /* all flags stay missing, so Postgres is asked */
     else
         stage_resumed(&gate->redis_outage, "gate");
     coupon_memory_learn_flags(gate->coupon_memory, flags, undecided->n_coupons);
 }
 
-/* The truth about the coupons; puts their flags (back) into Redis. False: Postgres is away, *err says how. */
+/* Reads the coupons from Postgres, and writes their flags to Redis. Returns false if Postgres fails. */
 static bool ask_postgres(struct gate *gate, const struct undecided *undecided, struct err *err) {
     size_t n = undecided->n_coupons, n_flags = 0;
     struct coupon *rows = ARENA_ARRAY(&gate->arena, struct coupon, n);
@@ -133,7 +140,7 @@ static void settle_by_truth(struct gate *gate, struct undecided *undecided) {
             judge(gate, undecided->requests[i], &none, &none);
         else
             request_fail(undecided->requests[i], &err);
-    /* With a cache of 0 ms the truth just read may count as old already: then admit decides. */
+    /* With a cache of 0 ms, the truth just read may already be too old. Then admit decides. */
     for (size_t i = 0; i < none.n_requests; i++)
         let_in(gate, none.requests[i]);
 }
@@ -173,8 +180,10 @@ bool gate_start(struct context *context, struct gate **ret_gate, struct err *err
         .admit = context->admit,
         .status = context->status,
         .pg = pg_new(&context->hot),
-        .redis_reads = metrics_counter("couponsd_gate_redis_reads_total", "MGETs of the gate.", ""),
-        .postgres_reads = metrics_counter("couponsd_gate_postgres_reads_total", "The gate's queries of Postgres.", ""),
+        .redis_reads =
+            metrics_counter("couponsd_gate_redis_reads_total", "MGET commands that the gate sent to Redis.", ""),
+        .postgres_reads =
+            metrics_counter("couponsd_gate_postgres_reads_total", "Queries that the gate sent to Postgres.", ""),
     };
     arena_init(&gate->arena, 256 * 1024);
     if (!flags_new(config->redis_url, config->redis_timeout_ms, &gate->flags, err) ||
@@ -186,8 +195,8 @@ bool gate_start(struct context *context, struct gate **ret_gate, struct err *err
     return true;
 }
 
-/* Where admit is behind, the request is refused here, before anything is asked: work for requests that can't be served
- * slows down those that can. */
+/* If admit is behind, refuse the request before Redis or Postgres is asked. Work on requests that can't be served
+ * would slow down the others. */
 bool gate_push(struct gate *gate, struct request *request) {
     switch (coupon_memory_judge(gate->coupon_memory, request->coupon_id, &request->refusal, &request->coupon)) {
     case JUDGE_OPEN:

@@ -1,9 +1,10 @@
-/* Step 2, gate: keeps those out who would surely be refused. One MGET per batch for the coupons that this process knows
- * nothing fresh about; a flag that is missing, or Redis away, means asking Postgres, once per coupon and batch, and
- * putting the flag back.
+/* Step 2, gate: refuses requests that would surely get no ticket. For coupons that this process knows nothing fresh
+ * about, one MGET per batch reads the flags from Redis. If a flag is missing or Redis is unavailable, the gate asks
+ * Postgres, once per coupon and batch, and restores the flag.
  *
- * Who is refused here is still looked up in the ledger (status), since a repeat of an accepted request gets the first
- * answer even after the coupon has sold out; unless it is known that this user is not in it (flow/winners.h). */
+ * Before the gate refuses a request, status looks the user up in the ledger, since a repeat of an accepted request
+ * gets the first answer even after the coupon has sold out. The gate skips this if it knows that the user is not in
+ * the ledger (flow/gate/ticket_holders.h). */
 #pragma once
 
 #include "flow/context.h"
@@ -12,6 +13,7 @@
 struct gate;
 
 bool gate_start(struct context *context, struct gate **ret_gate, struct err *err);
-/* Answers the request, or hands it on. False: full. Any thread. */
+/* Answers the request, or hands it on. Returns false if a queue is full; the request then stays the caller's. Any
+ * thread. */
 bool gate_push(struct gate *gate, struct request *request);
 void gate_stop(struct gate *gate);

@@ -1,4 +1,8 @@
-/* issue.workers threads, each a member of the group coupon-issuer with a connection of its own. */
+/* Issue's workers; see issue.h.
+ *
+ * There are issue.workers threads. Each is a member of the consumer group coupon-issuer, and has its own consumer,
+ * connection and arena. on_assign and on_revoke run on the worker's thread too, from within kafka_consume. Other
+ * threads read only a worker's `lag`. */
 #include "flow/issue.h"
 
 #include <pthread.h>
@@ -21,23 +25,23 @@
 #define WAIT_MS       100
 #define RETRY_WAIT_MS 250
 #define LOOK_EVERY_US US_PER_S
-/* A gap that is still there after so many seeks is no slip of the client: the messages are gone. */
+/* After this many seeks to the same gap the messages count as lost. */
 #define GAP_SEEKS_MAX 5
 
 struct worker {
     struct issue *issue;
     pthread_t thread;
-    bool is_running; /* the thread was started */
+    bool is_running; /* the thread has started */
     struct pg *pg;
     struct kafka_consumer *consumer;
     struct coupon_cache *cache;
     struct arena arena;
     struct kafka_message *messages;
-    /* What is assigned to us. */
+    /* The partitions that are assigned to this worker. */
     size_t n_assigned;
     struct kafka_place *assigned;
-    bool reposition;         /* the consumer's offsets are in doubt */
-    struct accepted_gap gap; /* the last one found */
+    bool reposition;         /* the consumer's positions are in doubt */
+    struct accepted_gap gap; /* the last gap found */
     int gap_seeks;
     struct outage outage;
     int64_t looked_us;
@@ -55,12 +59,12 @@ struct issue {
     atomic_bool stopping;
 };
 
-/* A stored offset above the end belongs to a topic of the same name that was deleted: the new one is read from its
- * beginning. Sets next[i] where that is so. */
+/* A stored offset above the topic's end belongs to a deleted topic of the same name. The new topic is read from its
+ * beginning: sets next[i] for such partitions. */
 static bool notice_new_topics(struct worker *worker, const struct kafka_place *places, size_t n, int64_t *next,
                               struct err *err) {
     int64_t *low = ARENA_ARRAY(&worker->arena, int64_t, n), *high = ARENA_ARRAY(&worker->arena, int64_t, n);
-    /* Asked after the offsets were read: until then another member may have moved on. */
+    /* Read the ends again, after the offsets: another member may have moved on since the first time. */
     if (!kafka_ends(worker->consumer, places, n, low, high, err))
         return false;
     for (size_t i = 0; i < n; i++) {
@@ -90,7 +94,8 @@ static bool read_offsets(struct worker *worker, const struct kafka_place *places
         above = above || (high[i] >= 0 && ret_next[i] > high[i]);
     if (above && !notice_new_topics(worker, places, n, ret_next, err))
         return false;
-    /* Who was here before may have died between the two commits: with no message to come, Kafka would never hear. */
+    /* The previous owner may have died between the commit to Postgres and the commit to Kafka. If no more messages
+     * arrive, Kafka would never get the offset. */
     for (size_t i = 0; i < n; i++)
         kafka_commit(worker->consumer, &places[i], ret_next[i]);
     return true;
@@ -116,7 +121,7 @@ static void on_revoke(void *arg) {
     worker->n_assigned = 0;
 }
 
-/* Back to where Postgres says we are. */
+/* Reads the stored offsets and seeks to them. */
 static bool reposition(struct worker *worker, struct err *err) {
     size_t n = worker->n_assigned;
     FAULT_POINT("issue", "before_reposition");
@@ -133,8 +138,8 @@ static bool reposition(struct worker *worker, struct err *err) {
     return true;
 }
 
-/* Behind the stored offset there must not be anything that we have passed: the offset was set back, by hand or since
- * the topic is new. */
+/* A position above the stored offset means that somebody has set the offset back, or that the topic is new.
+ * Repositions then. */
 static bool check_positions(struct worker *worker, struct err *err) {
     size_t n = worker->n_assigned;
     int64_t *stored = ARENA_ARRAY(&worker->arena, int64_t, n), *here = ARENA_ARRAY(&worker->arena, int64_t, n);
@@ -166,7 +171,7 @@ static void note_gap(struct worker *worker, const struct issue_batch_result *res
         log_error("issue.messages_lost", LOG_STR("topic", result->gap_place.topic),
                   LOG_INT("partition", result->gap_place.partition), LOG_INT("expected_offset", result->gap_expected),
                   LOG_INT("found_offset", result->gap_found),
-                  LOG_STR("then", "going on; the reconciler sends unissued tickets again"));
+                  LOG_STR("then", "issue goes on; the reconciler resends unissued tickets"));
     else
         log_warn("issue.gap", LOG_STR("topic", result->gap_place.topic),
                  LOG_INT("partition", result->gap_place.partition), LOG_INT("expected_offset", result->gap_expected),
@@ -198,7 +203,7 @@ static void work_on(struct worker *worker, size_t n) {
     int64_t start_us = clock_mono_us();
     struct accepted_gap accepted = worker->gap;
     if (worker->gap_seeks < GAP_SEEKS_MAX)
-        accepted.place = (struct kafka_place){"", 0}; /* none */
+        accepted.place = (struct kafka_place){"", 0}; /* no gap */
     const struct issue_means means = {worker->pg, &worker->arena, worker->cache, issue->lanes};
     if (pg_connect(worker->pg, &err) && issue_batch_run(&means, worker->messages, n, &accepted, &result, &err)) {
         stage_resumed(&worker->outage, "issue");
@@ -236,7 +241,7 @@ static void *work(void *arg) {
         size_t n = kafka_consume(worker->consumer, worker->reposition ? RETRY_WAIT_MS : WAIT_MS, worker->messages,
                                  issue->batch_max);
         if (worker->reposition)
-            kafka_release(worker->messages, n); /* from a place in doubt */
+            kafka_release(worker->messages, n); /* the position is in doubt */
         else if (n)
             work_on(worker, n);
         look_around(worker);
@@ -276,8 +281,10 @@ bool issue_start(struct context *context, struct issue **ret_issue, struct err *
         .watch = context->watch,
         .workers = memory_new((size_t)config->issue_workers, sizeof *issue->workers),
         .metrics = batch_metrics("issue"),
-        .gaps = metrics_counter("couponsd_issue_gaps_total", "Times that messages were missing before one.", ""),
-        .duplicates = metrics_counter("couponsd_issue_duplicates_total", "Events that were decided before.", ""),
+        .gaps = metrics_counter("couponsd_issue_gaps_total",
+                                "Gaps found: messages were missing before the one that arrived.", ""),
+        .duplicates = metrics_counter("couponsd_issue_duplicates_total",
+                                      "Events whose ticket was already issued or rejected.", ""),
     };
     while (issue->n_workers < config->issue_workers) {
         struct worker *worker = &issue->workers[issue->n_workers++];
@@ -287,7 +294,7 @@ bool issue_start(struct context *context, struct issue **ret_issue, struct err *
             return false;
         }
     }
-    metrics_gauge_fn(LAG_METRIC, "Messages of our partitions that issue has not taken.", "", lag, issue);
+    metrics_gauge_fn(LAG_METRIC, "Messages in this process's partitions that issue has not processed.", "", lag, issue);
     *ret_issue = issue;
     return true;
 }

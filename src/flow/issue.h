@@ -1,15 +1,16 @@
-/* Step 5, issue: from the requested topic to user_coupon. One transaction per batch (store/issuance.h) with the offset
- * in Postgres: messages below the stored offset were done before, one above it means that some got lost on the way.
+/* Step 5, issue: from the requested topic to the issued coupons. One transaction per batch (store/issuance.h) also
+ * stores the offsets in Postgres. A message below the stored offset was processed before. A message above it means
+ * that messages are missing in between: a gap.
  *
- * Whatever goes wrong, the way back is the same: reposition, i.e. read the stored offsets and seek to them. While
- * Postgres is away the partitions are paused and the membership in the group is kept. */
+ * Issue recovers from every failure in one way: it repositions, i.e. it reads the stored offsets and seeks to them.
+ * While Postgres is unavailable, issue pauses its partitions and stays in the group. */
 #pragma once
 
 #include "flow/context.h"
 
 struct issue;
 
-/* After commits it wakes the relay of the published stream, and watch. */
+/* Uses the relay of the published stream and watch, which issue wakes after commits. */
 bool issue_start(struct context *context, struct issue **ret_issue, struct err *err);
-/* Finishes the batch in hand, commits, leaves the group. */
+/* Finishes the current batch, commits, and leaves the group. NULL is fine. */
 void issue_stop(struct issue *issue);

@@ -1,5 +1,7 @@
-/* One thread, one connection (not a hot one: its queries scan). What was seen of a coupon at the last sweep is kept in
- * a table by coupon id, so that only those at rest are audited, once. */
+/* The reconciler; see reconcile.h.
+ *
+ * One thread with one connection does all the work. The connection is a cold one, since its queries scan. A table by
+ * coupon id remembers the counters of the last sweep, so that only coupons at rest are audited, and only once. */
 #include "flow/reconcile.h"
 
 #include <stdlib.h>
@@ -20,23 +22,24 @@
 #include "store/flags.h"
 
 #define PAGE 1000
-/* Tickets sent again at once; the rest follows after another reconcile.stale_ms. */
+/* Tickets of a coupon resent by one sweep. The rest follows after another reconcile.stale_ms. */
 #define RESEND_MAX 1000
-/* A coupon with more ledger rows is not audited here: the scan would hurt others. */
+/* A coupon with more ledger rows is not audited: the scan would slow down other work. */
 #define AUDIT_ROWS_MAX 2000000
-/* Another process sweeps once this one has asked Postgres nothing for so many intervals, and no less than so long. */
+/* The sweeping process holds a lock on its connection. If it is silent for IDLE_INTERVALS intervals, and at least
+ * IDLE_MIN_MS, Postgres ends the connection and another process sweeps. */
 #define IDLE_INTERVALS 3
 #define IDLE_MIN_MS    4000
-/* What audits may take of each sweep, which is once a second by default; one that was begun is finished. */
+/* How much time of a sweep audits may take. An audit that has begun is finished. */
 #define AUDIT_BUDGET_US (20 * US_PER_MS)
 
-/* Places of the table of coupons at first; a power of two. */
+/* The first size of the table of coupons; a power of two. */
 #define SEEN_MIN 256
 
 struct seen {
-    int64_t coupon_id; /* 0: free */
+    int64_t coupon_id; /* 0: a free slot */
     int64_t accepted, issued, rejected;
-    int64_t since_us; /* since when these three are as they are */
+    int64_t since_us; /* when the counters last changed; monotonic */
     bool audited;
 };
 
@@ -50,13 +53,13 @@ struct reconcile {
     struct arena arena;
     struct seen *seen;
     size_t seen_mask, seen_count;
-    int64_t audit_us; /* left of this sweep's budget */
+    int64_t audit_us; /* time that is left for audits in this sweep */
     struct batch_metrics metrics;
     struct outage redis_outage, postgres_outage;
     struct metric *flags_mended, *stale, *resent, *violations, *rotations;
 };
 
-/* --- what was seen --- */
+/* --- the coupons of the last sweep --- */
 
 static struct seen *seen_slot(struct seen *table, size_t mask, int64_t coupon_id) {
     size_t at = hash_int64(coupon_id) & mask;
@@ -123,7 +126,7 @@ static bool audit(struct reconcile *reconcile, const struct coupon *coupon, stru
     return coupon_freeze(reconcile->pg, &reconcile->arena, reconcile->lanes, coupon->id, err) != COUPON_FAILED;
 }
 
-/* Tickets that have become nothing although nothing has moved for long: told, and sent again. */
+/* Logs and resends tickets that are still unissued although nothing has moved for reconcile.stale_ms. */
 static bool resend(struct reconcile *reconcile, const struct coupon *coupon, struct err *err) {
     struct request_status *rows = ARENA_ARRAY(&reconcile->arena, struct request_status, RESEND_MAX);
     struct outbox_event *events = ARENA_ARRAY(&reconcile->arena, struct outbox_event, RESEND_MAX);
@@ -133,7 +136,7 @@ static bool resend(struct reconcile *reconcile, const struct coupon *coupon, str
     if (!outbox_lag(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, &waiting, err))
         return false;
     if (waiting > 0)
-        return true; /* Kafka has not even got them all yet */
+        return true; /* the outbox is not empty: Kafka may not have them yet */
     if (!audit_unissued(reconcile->pg, &reconcile->arena, &unissued, err))
         return false;
     size_t n = unissued.n;
@@ -141,7 +144,7 @@ static bool resend(struct reconcile *reconcile, const struct coupon *coupon, str
     if (n == 0)
         return true;
     log_error("reconcile.unissued", LOG_INT("coupon_id", coupon->id), LOG_INT("tickets", n),
-              LOG_INT("first_ticket", rows[0].ticket), LOG_STR("then", "sent again"));
+              LOG_INT("first_ticket", rows[0].ticket), LOG_STR("then", "resent"));
     for (size_t i = 0; i < n; i++)
         events[i] = outbox_event_again(&reconcile->arena, &rows[i]);
     const struct outbox_events again = {.n = n, .event = events};
@@ -161,7 +164,7 @@ static bool check(struct reconcile *reconcile, const struct coupon *coupon, stru
         if (!audit(reconcile, coupon, err))
             return false;
         seen->audited = true;
-        /* A long one is made up for by the next sweeps. */
+        /* An audit that exceeds the budget reduces the budget of the next sweeps. */
         reconcile->audit_us -= clock_mono_us() - start_us;
     }
     bool unissued = coupon->accepted > coupon->issued + coupon->rejected && !coupon->frozen;
@@ -207,7 +210,8 @@ static bool rotate(struct reconcile *reconcile, struct err *err) {
     return true;
 }
 
-/* Garbage is not to fill the disk. What the oldest dead letters were about stands in the ledger, if anywhere. */
+/* Drops the oldest dead letters beyond issue.dead_letters_max, so that garbage does not fill the disk. If a dropped
+ * letter was about a real ticket, the ledger still has the ticket. */
 static bool trim_dead_letters(struct reconcile *reconcile, struct err *err) {
     int64_t dropped;
     if (!dead_letters_trim(reconcile->pg, &reconcile->arena, reconcile->dead_letters_max, &dropped, err))
@@ -217,7 +221,7 @@ static bool trim_dead_letters(struct reconcile *reconcile, struct err *err) {
     return true;
 }
 
-/* All coupons, page by page. A Redis that is away stops neither audits nor rotation. */
+/* Sweeps all coupons, page by page. If Redis is unavailable, audits and rotation still run. */
 static bool sweep(struct reconcile *reconcile, struct err *err) {
     struct coupon_detail *details = ARENA_ARRAY(&reconcile->arena, struct coupon_detail, PAGE);
     struct coupon_page page = {.room = PAGE, .coupons = details};
@@ -263,13 +267,13 @@ static void tick(void *arg) {
 
 static void register_metrics(struct reconcile *reconcile) {
     reconcile->metrics = batch_metrics("reconcile");
-    reconcile->flags_mended =
-        metrics_counter("couponsd_reconcile_flags_mended_total", "Flags in Redis that differed from Postgres.", "");
+    reconcile->flags_mended = metrics_counter("couponsd_reconcile_flags_mended_total",
+                                              "Flags in Redis that differed from Postgres and were corrected.", "");
     reconcile->stale = metrics_counter("couponsd_reconcile_stale_tickets_total",
                                        "Accepted tickets found unissued for longer than reconcile.stale_ms.", "");
-    reconcile->resent = metrics_counter("couponsd_reconcile_resent_total", "Of these, sent again.", "");
+    reconcile->resent = metrics_counter("couponsd_reconcile_resent_total", "Unissued tickets that were resent.", "");
     reconcile->violations =
-        metrics_counter("couponsd_reconcile_violations_total", "Broken invariants found: look at the log.", "");
+        metrics_counter("couponsd_reconcile_violations_total", "Broken invariants found; the log has the details.", "");
     reconcile->rotations = metrics_counter("couponsd_outbox_rotations_total", "Outbox segments truncated.", "");
 }
 

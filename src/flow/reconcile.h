@@ -1,15 +1,18 @@
-/* The reconciler: every reconcile.interval_ms one of the processes sweeps all coupons. It
- *   - sets flags in Redis that differ from Postgres (a flushed Redis is rebuilt),
- *   - audits coupons that have come to rest: tickets without gaps, never more held than there are; a coupon of which
- *     more was issued is frozen, and an alarm raised,
- *   - sends tickets again that stay unissued for reconcile.stale_ms although nothing is under way, and raises an alarm,
- *   - lets the outbox segments take turns. */
+/* The reconciler repairs what differs, and audits what rests. Every reconcile.interval_ms, one of the processes
+ * sweeps all coupons. A sweep
+ *
+ *   - sets the flags in Redis that differ from Postgres, which also rebuilds a flushed Redis,
+ *   - audits coupons whose counters no longer change: the tickets have no gaps, and no more coupons are issued than
+ *     exist. If more are issued, it freezes the coupon and logs an error.
+ *   - logs and resends tickets that stay unissued for reconcile.stale_ms although nothing is in progress,
+ *   - trims the dead letters to issue.dead_letters_max,
+ *   - rotates the outbox segments. */
 #pragma once
 
 #include "flow/context.h"
 
 struct reconcile;
 
-/* Wakes the relay of the requested stream after it has sent tickets again. */
+/* Uses the relay of the requested stream, which the reconciler wakes after it has resent tickets. */
 bool reconcile_start(struct context *context, struct reconcile **ret_reconcile, struct err *err);
 void reconcile_stop(struct reconcile *reconcile);

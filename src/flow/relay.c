@@ -1,10 +1,14 @@
-/* Vocabulary, per lane:
- *   cursor   acknowledged by Kafka without gaps, and (cursor_stored) written to Postgres
- *   sent     handed to the producer
- *   acked    which ids in (cursor, sent] were acknowledged; a ring of in_flight_max bits
- *   version  of the shared topic, which the lane publishes to
- *   epoch    counts the times the lane was taken or rewound: acknowledgements of an older epoch are ignored
- * Everything belongs to the relay's thread; others only write to wake_fd. */
+/* The relay of one stream; see relay.h.
+ *
+ * Vocabulary, per lane:
+ *   cursor   the last id up to which Kafka has acknowledged everything; cursor_stored is its value in Postgres
+ *   sent     the last id that was handed to the producer
+ *   acked    which ids in (cursor, sent] are acknowledged; a ring of in_flight_max flags
+ *   version  the version of the shared topic that the lane publishes to
+ *   epoch    counts how often the lane was taken or rewound; acknowledgements of an older epoch are ignored
+ *
+ * The relay's thread owns everything; on_ack also runs on it, from within kafka_producer_poll. Other threads only
+ * write to wake_fd, `woken`, `gathered` and `stopping`. */
 #include "flow/relay.h"
 
 #include <errno.h>
@@ -27,24 +31,24 @@
 #include "flow/stage.h"
 #include "store/topics.h"
 
-/* How often lanes that nobody here owns are tried, and lag is measured. */
+/* How often the relay tries to take lanes that it does not own, and measures the lag. */
 #define LANES_EVERY_US (500 * US_PER_MS)
 #define RETRY_US       (250 * US_PER_MS)
-/* Lanes are lost by whoever asks Postgres nothing for so long, as a process that was stopped: others have to be able to
- * take them. Longer than Kafka may keep a round waiting. */
+/* Postgres ends the connection of a relay that is silent for this long, e.g. because its process is stopped, so that
+ * others can take its lanes. Longer than Kafka may hold up a round. */
 #define IDLE_MS (TOPICS_TIMEOUT_MS + 1000)
-/* How often it is asked whether a lane on the move may go on. */
+/* How often the relay checks whether a moving lane may go on. */
 #define MOVE_EVERY_US     (20 * US_PER_MS)
 #define TOPICS_TIMEOUT_MS 3000
 #define STOP_FLUSH_MS     3000
-/* What was requested goes out at once. If the broker takes longer, other things have their turn meanwhile. */
+/* Requested events are flushed at once. If the broker takes longer than this, the relay goes on with other work. */
 #define FLUSH_MS 20
 
-/* So many batches of a caller that goes on without a pause are relayed together: fewer requests to Kafka, and more
- * tickets of a coupon that are issued at once. */
+/* How many batches of a caller that continues without a pause are relayed together. This saves requests to Kafka,
+ * and issue gets more tickets of a coupon at once. */
 #define GATHERED_BATCHES 4
 
-/* A message's tag: lane, epoch and id in one word. */
+/* A message's tag holds lane, epoch and id in one word. */
 #define TAG_ID_BITS    40
 #define TAG_EPOCH_BITS 16
 
@@ -54,7 +58,7 @@ struct lane {
     int version;
     int64_t cursor, cursor_stored, sent;
     bool *acked;
-    int64_t oldest_us; /* when the row behind the cursor was appended; 0: not known */
+    int64_t oldest_us; /* when the first row behind the cursor was appended; 0: unknown */
 };
 
 struct relay {
@@ -62,7 +66,7 @@ struct relay {
     const char *name;
     const struct kafka_options *kafka;
     struct kafka_admin *admin;
-    int coupon_partitions; /* of a coupon's own topic; 0: coupons have none */
+    int coupon_partitions; /* of a coupon's own topic; 0: coupons have no own topics */
     int n_lanes, batch_max, in_flight_max;
     int64_t poll_us;
     struct pg *pg;
@@ -71,19 +75,19 @@ struct relay {
     bool topics_exist, rewind;
     struct lane *lanes;
     int64_t in_flight;
-    bool behind; /* more is waiting than the last read took */
-    bool due;    /* there may be something to read */
+    bool behind; /* more rows are waiting than the last read took */
+    bool due;    /* there may be rows to read */
     struct topic_target target;
     struct lane_move move;
     int64_t lanes_tried_us, read_us, cursors_us, move_us;
     struct arena arena;
     struct batch_metrics metrics;
-    char stage[16]; /* names the thread, too, which takes no more */
+    char stage[16]; /* also the thread's name, which is limited to 15 characters */
     struct outage outage;
     struct metric *lag_rows, *lag_seconds, *lanes_owned, *sent_total, *rewinds;
     int wake_fd;
     atomic_bool woken, stopping;
-    atomic_int gathered; /* batches that more was to follow after */
+    atomic_int gathered; /* batches whose caller announced another one */
     pthread_t thread;
 };
 
@@ -118,7 +122,7 @@ static void on_ack(void *arg, uintptr_t tag, bool ok) {
     FAULT_POINT(relay->stage, "after_ack");
 }
 
-/* Starts the lane at this cursor; what is still under way for it no longer counts. */
+/* Starts the lane at this cursor. Acknowledgements of messages that are still in flight no longer count. */
 static void reset_lane(struct relay *relay, struct lane *lane, bool own, int64_t cursor) {
     lane->own = own;
     lane->epoch++;
@@ -137,8 +141,8 @@ static void lose_lanes(struct relay *relay) {
 
 /* --- connections --- */
 
-/* Creates topics where they are missing. One of the same name may have been deleted by somebody: what the issuer knows
- * of it does not hold for the new one. */
+/* Creates the topics that are missing. If a topic of the same name was deleted before, the offsets that issue has
+ * stored do not hold for the new one, so they are reset. */
 static bool make_topics(struct relay *relay, const struct kafka_new_topics *topics, struct err *err) {
     bool ok = kafka_topic_create(relay->admin, topics, TOPICS_TIMEOUT_MS, err);
     for (size_t i = 0; i < topics->n && relay->stream == STREAM_REQUESTED; i++)
@@ -147,7 +151,7 @@ static bool make_topics(struct relay *relay, const struct kafka_new_topics *topi
     return ok;
 }
 
-/* Every version of the shared topic is there. */
+/* Makes sure that every version of the shared topic exists. */
 static bool ensure_topics(struct relay *relay, struct err *err) {
     struct topic_version versions[TOPIC_VERSIONS_MAX];
     size_t n;
@@ -179,7 +183,7 @@ static bool ensure_producer(struct relay *relay, struct err *err) {
         for (int i = 0; i < relay->n_lanes; i++)
             if (relay->lanes[i].own)
                 reset_lane(relay, &relay->lanes[i], true, relay->lanes[i].cursor);
-        relay->topics_exist = false; /* look again before the next try */
+        relay->topics_exist = false; /* check the topics before the next attempt */
     }
     relay->rewind = false;
     const struct kafka_acks acks = {.on_ack = on_ack, .arg = relay, .wake_fd = relay->wake_fd};
@@ -226,7 +230,7 @@ static void measure_lag(struct relay *relay) {
     metric_set(relay->lag_seconds, oldest_us < now_us ? (double)(now_us - oldest_us) / US_PER_S : 0);
 }
 
-/* Connected, with the lanes that can be had. */
+/* Connects if necessary, and takes the lanes that no other process owns. */
 static bool ensure_lanes(struct relay *relay, struct err *err) {
     if (!pg_is_connected(relay->pg) || pg_generation(relay->pg) != relay->pg_generation) {
         lose_lanes(relay);
@@ -245,7 +249,7 @@ static bool ensure_lanes(struct relay *relay, struct err *err) {
     return pg_is_connected(relay->pg);
 }
 
-/* One lane at a time leaves its version of the topic for the one that all shall go to. */
+/* Moves lanes to the target version of the topic, one lane at a time. */
 static bool move_lane(struct relay *relay, struct err *err) {
     int next = relay->target.next_lane[relay->stream];
     struct lane *lane = next >= 0 && next < relay->n_lanes ? &relay->lanes[next] : NULL;
@@ -260,11 +264,11 @@ static bool move_lane(struct relay *relay, struct err *err) {
     lane_move_start(&relay->move, relay->kafka, relay->stream, next, lane->version, relay->target.version);
     bool passed = false;
     if (lane->sent > lane->cursor)
-        return true; /* Kafka has not acknowledged all of it */
+        return true; /* Kafka has not acknowledged all of the lane's events */
     if (!lane_move_passed(&relay->move, relay->pg, relay->admin, relay->stream, &passed, err))
         return false;
     if (!passed)
-        return topics_target(relay->pg, &relay->target, err); /* it may have been paused */
+        return topics_target(relay->pg, &relay->target, err); /* the migration may have been paused */
     if (!topics_lane_moved(relay->pg, relay->stream, next, relay->target.version, err))
         return false;
     log_info("relay.lane_moved", LOG_STR("stream", relay->name), LOG_INT("lane", next),
@@ -277,8 +281,8 @@ static bool move_lane(struct relay *relay, struct err *err) {
 
 /* --- the work --- */
 
-/* Coupons that the producer meets for the first time get their topic. Where Kafka does not allow it, that is told, and
- * they go through the shared topic. */
+/* Creates the topics of coupons that the producer meets for the first time. If Kafka does not allow that, logs it;
+ * these coupons then use the shared topic. */
 static bool ensure_coupon_topics(struct relay *relay, const struct outbox_entry *entries, size_t n, struct err *err) {
     struct pair_set seen;
     int64_t *ids = ARENA_ARRAY(&relay->arena, int64_t, n);
@@ -313,7 +317,7 @@ static bool ensure_coupon_topics(struct relay *relay, const struct outbox_entry 
     return true;
 }
 
-/* Returns how many were sent: fewer than n when the window is full. */
+/* Returns how many entries were sent: fewer than n if the window or the producer's queue is full. */
 static size_t send_entries(struct relay *relay, const struct outbox_entry *entries, size_t n) {
     size_t sent = 0;
     for (size_t i = 0; i < n; i++) {
@@ -323,7 +327,7 @@ static size_t send_entries(struct relay *relay, const struct outbox_entry *entri
                           ? 0
                           : lane->version;
         FAULT_POINT(relay->stage, "before_produce");
-        if (entries[i].id != lane->sent + 1 /* behind one that did not fit */ ||
+        if (entries[i].id != lane->sent + 1 /* behind an entry that did not fit */ ||
             lane->sent - lane->cursor >= relay->in_flight_max ||
             !kafka_produce(relay->producer, &entries[i], version, tag_of(entries[i].lane, lane->epoch, entries[i].id),
                            &err))
@@ -339,7 +343,7 @@ static size_t send_entries(struct relay *relay, const struct outbox_entry *entri
     return sent;
 }
 
-/* Reads what lies behind `sent` in the lanes owned, but for one on the move, and sends it. */
+/* Reads the rows behind `sent` in all owned lanes except a moving one, and sends them. */
 static bool read_and_send(struct relay *relay, struct err *err) {
     int32_t *lanes = ARENA_ARRAY(&relay->arena, int32_t, (size_t)relay->n_lanes);
     int64_t *after = ARENA_ARRAY(&relay->arena, int64_t, (size_t)relay->n_lanes);
@@ -396,23 +400,23 @@ static void wait_for_work(struct relay *relay, int64_t us) {
     uint64_t count;
     int64_t ms = ((us < LANES_EVERY_US ? us : LANES_EVERY_US) + US_PER_MS - 1) / US_PER_MS;
     if (poll(&fd, 1, (int)ms) > 0 && read(relay->wake_fd, &count, sizeof count) < 0)
-        return; /* somebody else's wake-up was swallowed: nothing to do either way */
+        return; /* the event was already read: nothing to do */
 }
 
-/* One round. *ret_idle: the next one may wait for a wake-up or the next poll. */
+/* Does one round of work. *ret_idle: the thread may wait for a wake-up or the next poll. */
 static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) {
     if (!ensure_lanes(relay, err) || !ensure_producer(relay, err))
         return false;
     kafka_producer_poll(relay->producer);
     if (!move_lane(relay, err))
         return false;
-    /* Woken by an acknowledgement alone, there is nothing new to read. */
+    /* If only an acknowledgement woke us, there are no new rows to read. */
     int64_t now_us = clock_mono_us();
     bool late = now_us - relay->read_us >= relay->poll_us;
     relay->due = atomic_exchange(&relay->woken, false) || relay->due || relay->behind || late;
     bool room = relay->in_flight <= relay->in_flight_max / 2;
-    /* While the last events are on their way, new ones gather: requests to Kafka get fewer as it gets busier. And
-     * librdkafka, which sends a partition's next ones only then, would spin all the while that it has them. */
+    /* While events are in flight, new ones gather, so that the number of requests to Kafka falls as the load rises.
+     * librdkafka also would spin while it holds messages that wait for a request in flight to the same partition. */
     bool gathers = relay->in_flight > 0 && !relay->behind;
     if (relay->due && room && !gathers) {
         relay->read_us = now_us;
@@ -461,8 +465,9 @@ static void register_metrics(struct relay *relay) {
     snprintf(relay->stage, sizeof relay->stage, "relay_%s", relay->name);
     relay->metrics = batch_metrics(relay->stage);
     relay->lag_rows = metrics_gauge("couponsd_relay_lag_rows", "Outbox rows that Kafka has not acknowledged.", labels);
-    relay->lag_seconds = metrics_gauge("couponsd_relay_lag_seconds",
-                                       "Age of the oldest row sent by this relay and not acknowledged.", labels);
+    relay->lag_seconds =
+        metrics_gauge("couponsd_relay_lag_seconds",
+                      "Age of the oldest row that this relay sent and Kafka has not acknowledged.", labels);
     relay->lanes_owned = metrics_gauge("couponsd_relay_lanes", "Lanes that this process relays.", labels);
     relay->sent_total = metrics_counter("couponsd_relay_sent_total", "Messages handed to the producer.", labels);
     relay->rewinds =
@@ -524,7 +529,7 @@ void relay_wake(struct relay *relay, bool more_follow) {
         return;
     atomic_store(&relay->gathered, 0);
     if (!atomic_exchange(&relay->woken, true) && write(relay->wake_fd, &one, sizeof one) < 0)
-        return; /* full: it is awake */
+        return; /* the counter is full: the relay is awake */
 }
 
 void relay_stop(struct relay *relay) {

@@ -1,23 +1,30 @@
-/* Steps 4 and 6, relay: from an outbox stream to its Kafka topic. One thread and connection per stream; it owns lanes
- * by session locks on that connection, reads what lies behind each lane's last read id, produces it, and moves the
- * lane's cursor once Kafka has acknowledged everything up to there. Reading, producing and acknowledging overlap.
+/* Steps 4 and 6, relay: from an outbox stream to its Kafka topic. Each stream has one thread and one connection. The
+ * relay owns lanes by session locks on that connection. It reads the rows behind the last id that it has read of
+ * each lane, produces them, and moves the lane's cursor once Kafka has acknowledged all rows up to there. Reading,
+ * producing and acknowledging overlap.
  *
- * Sent twice is harmless (the ticket decides), so every doubt is resolved by going back to the cursor: a lost
- * connection, a failed message, a producer that is done for.
+ * Sending an event twice is harmless, since its ticket decides. After a lost connection, a failed message or a fatal
+ * error of the producer, the relay therefore goes back to the cursors.
  *
- * Where to: with kafka.topic_strategy = key to the version of the shared topic that the lane is at; lanes move to
- * another version one at a time (flow/lane_move.h). With per_coupon to the coupon's own topic, which is created where
- * it is missing; should Kafka not allow it, to the shared one, which consumers read as well. */
+ * The topic depends on kafka.topic_strategy:
+ *
+ *   - key: the version of the shared topic that the lane is at. Lanes move to another version one at a time
+ *     (flow/relay/lane_move.h).
+ *   - per_coupon: the coupon's own topic, which the relay creates if it is missing. If Kafka does not allow that,
+ *     the shared topic, which consumers read as well. */
 #pragma once
 
 #include "flow/context.h"
 
 struct relay;
 
-/* The relay of one stream. */
+/* Starts the relay of one stream. */
 bool relay_start(struct context *context, enum stream stream, struct relay **ret_relay, struct err *err);
-/* Rows may have been appended. `more_follow`: by the caller's next batch, which it begins at once; then a few batches
- * are relayed together (after relay.poll_ms at the latest). Any thread; cheap. NULL: other processes relay. */
+/* Wakes the relay, since rows may have been appended. Any thread; cheap. NULL is fine: other processes relay.
+ *
+ * `more_follow` means that the caller's next batch begins at once. The relay then gathers a few batches, for up to
+ * relay.poll_ms. */
 void relay_wake(struct relay *relay, bool more_follow);
-/* Waits for outstanding acknowledgements (shortly) and moves the cursors a last time. */
+/* Waits up to 3 s for outstanding acknowledgements, stores the cursors a last time, and frees the relay. NULL is
+ * fine. */
 void relay_stop(struct relay *relay);

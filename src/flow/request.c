@@ -1,13 +1,14 @@
+/* How requests end, and how long they may wait; see request.h. */
 #include "flow/request.h"
 
 #include "base/clock.h"
 
-/* How long an answer takes to get to its client, at most. */
+/* The greatest time that an answer takes to reach its client. */
 #define ANSWER_US (100 * US_PER_MS)
-/* A backend that has said nothing for this long is as good as gone, and clients want to hear of it. By then another
- * process may have taken a lane and been stopped, which frees the lane sooner (store/pg.c). */
+/* A backend that is silent for this long counts as unavailable. By then, Postgres has freed the lanes of a process
+ * that was stopped while it held them (store/pg.c). */
 #define SILENCE_MAX_US (3 * US_PER_S)
-/* A disk that is slow for a moment must not cost a connection, whatever deadlines are set. */
+/* A disk that is slow for a moment must not cost a connection, whatever deadlines the clients set. */
 #define SILENCE_MIN_US US_PER_S
 
 /* --- ending a request --- */
@@ -61,7 +62,7 @@ void request_tell(struct request *request, const struct request_status *status) 
 
 /* --- how long a request may wait --- */
 
-/* `give_up_us`, or the time by which the call has to be answered, whichever is first. */
+/* Returns give_up_us, or the time by which the call has to be answered, whichever is earlier. */
 static int64_t in_time_for(const struct rpc_call *call, int64_t give_up_us) {
     int64_t last_us = rpc_call_deadline_us(call) - ANSWER_US;
     return last_us < give_up_us ? last_us : give_up_us;

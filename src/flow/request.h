@@ -1,9 +1,9 @@
-/* Step 1, request: what a caller of CouponService asks for, on its way through the steps.
+/* Step 1, request: a call of CouponService on its way through the steps.
  *
- * api/coupon_service.c decodes and validates a call, makes it a request, and hands it to a step. A request lives in its
- * call's memory and belongs to one step at a time. That step either pushes it on, or ends it with one of the functions
- * below, exactly once; after that the request must not be touched. (A watched request is the exception: see
- * request_tell.) The steps decide what the outcome is; the request's `answer` turns it into messages and errors. */
+ * api/coupon_service.c decodes and validates a call, makes it a request, and hands it to a step. A request lives in
+ * its call's memory and belongs to one step at a time. That step either pushes it on or ends it, exactly once, with
+ * one of the functions below. After that nobody may touch the request. (A watched request is the exception: see
+ * request_tell.) The steps decide on the outcome; the request's `answer` function turns it into messages and errors. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -14,14 +14,14 @@
 
 enum request_kind { REQUEST_PUBLISH, REQUEST_GET_STATUS, REQUEST_WATCH_STATUS, REQUEST_LIST_USER_COUPONS };
 
-/* What became of a request. */
+/* The outcome of a request. */
 struct outcome {
     enum {
-        OUTCOME_STATUS,            /* `statuses`: one, of a ticket given now or before */
-        OUTCOME_PAGE,              /* `statuses`: n of a user's coupons; there are `more` behind them */
+        OUTCOME_STATUS,            /* `statuses`: one, of a ticket that was given now or before */
+        OUTCOME_PAGE,              /* `statuses`: n of a user's coupons; `more`: another page follows */
         OUTCOME_ALREADY_REQUESTED, /* `statuses`: one, of the user's request with another request_id */
         OUTCOME_REQUEST_NOT_FOUND,
-        OUTCOME_REFUSED,        /* `refusal`; `coupon` is the coupon it was decided by, or NULL */
+        OUTCOME_REFUSED,        /* `refusal`; `coupon` is the row that decided, or NULL */
         OUTCOME_BACKEND_FAILED, /* `err` */
         OUTCOME_OVERLOADED,
         OUTCOME_STOPPING,
@@ -42,21 +42,21 @@ struct request {
     /* Answers the call. Copies what it needs of *outcome. Any thread. */
     void (*answer)(struct request *request, const struct outcome *outcome);
     int64_t coupon_id, user_id;
-    const char *request_id;  /* REQUEST_PUBLISH; "" where the client sent none; valid until the answer */
-    const char *traceparent; /* NULL where the client sent none */
-    int32_t page_size;       /* REQUEST_LIST_USER_COUPONS: how many coupons at most */
-    int64_t page_after;      /* REQUEST_LIST_USER_COUPONS: the coupon id to go on after */
-    /* Set on the way by admit: the ticket and the accept time of a try that was interrupted, so that the request knows
-     * its own row in the ledger again. 0: there was none. */
+    const char *request_id;  /* REQUEST_PUBLISH; "" if the client sent none; valid until the answer */
+    const char *traceparent; /* NULL if the client sent none */
+    int32_t page_size;       /* REQUEST_LIST_USER_COUPONS: the greatest number of coupons to return */
+    int64_t page_after;      /* REQUEST_LIST_USER_COUPONS: return coupons with a greater id */
+    /* Set by admit: the ticket and the accept time of an attempt that was interrupted, by which the request
+     * recognizes its own row in the ledger. 0: no such attempt. */
     int64_t tried_ticket, tried_us;
-    /* Set on the way: the answer where the ledger does not know this user, and the coupon as it was seen. */
+    /* Set by the gate: the answer if the user is not in the ledger, and the coupon's row that decided. */
     enum refusal refusal;
     struct coupon coupon;
 };
 
 /* --- ending a request; any thread --- */
 
-/* A status that ends the request. */
+/* Ends the request with a status. */
 void request_end(struct request *request, const struct request_status *status);
 void request_end_page(struct request *request, const struct request_status *statuses, size_t n, bool more);
 void request_end_already_requested(struct request *request, const struct request_status *status);
@@ -65,19 +65,19 @@ void request_refuse(struct request *request, enum refusal refusal, const struct 
 void request_fail(struct request *request, const struct err *err);
 void request_refuse_overloaded(struct request *request);
 void request_refuse_stopping(struct request *request);
-/* Ends the request if its client no longer waits. True when it did. */
+/* Ends the request if its client no longer waits. Returns true if it did. */
 bool request_is_dropped(struct request *request);
 
-/* Tells the client of a REQUEST_WATCH_STATUS where the request stands. A final status ends the request; after another
- * one it goes on. */
+/* Sends a status to the client of a REQUEST_WATCH_STATUS. A final status ends the request; after any other status
+ * the request goes on. */
 void request_tell(struct request *request, const struct request_status *status);
 
 /* --- how long a request may wait for a backend; monotonic microseconds --- */
 
-/* When these requests have to be refused if a backend stays away: after patience_us, and in time for each client to
- * hear of it before its deadline. */
+/* Returns when to refuse these requests if a backend stays unavailable: after patience_us, but early enough that
+ * each client gets the answer before its deadline. */
 int64_t request_give_up_us(struct request *const *requests, size_t n, int64_t patience_us);
-/* When these requests have to be refused if a backend is there but says nothing. A call that leaves hardly any time for
- * an answer does not cost the connection. */
+/* Returns when to give up on a backend that is connected but silent. At least 1 s from now: a call with a short
+ * deadline must not cost the connection. request_silence_of_us is the same for one call. */
 int64_t request_silence_us(struct request *const *requests, size_t n);
 int64_t request_silence_of_us(const struct rpc_call *call);

@@ -1,3 +1,5 @@
+/* A stage; see stage.h. The stage's thread owns everything except the queue, which has its own lock, and
+ * waiting_max. */
 #include "flow/stage.h"
 
 #include <pthread.h>
@@ -13,18 +15,18 @@
 
 #define DEPTH_METRIC "couponsd_stage_queue_depth"
 
-/* Batches smaller than that, or than half of what the stage takes, say nothing of what the stage can do: most of their
- * time is the round trip. */
+/* A batch smaller than this, or than half of batch_max, says nothing about the stage's speed: most of its time is
+ * the round trip. */
 #define TELLING_BATCH 256
-/* The newest batch's share in what the stage is thought to do: one hiccup is no lasting slowness, one leap no speed. */
+/* The weight of the newest batch in the measured speed, so that one slow or fast batch has little effect. */
 #define NEWEST_SHARE 0.1
 
 struct stage {
     struct batch_queue *queue;
     size_t batch_max, telling_batch;
     int64_t patience_us;
-    double per_us;             /* of its thread: what it does when it is busy; 0: not known yet */
-    atomic_size_t waiting_max; /* what that is, in items */
+    double per_us;             /* items per microsecond when busy; 0: unknown */
+    atomic_size_t waiting_max; /* how many items may wait, by speed and patience */
     void **items;
     void (*run)(void *arg, void **items, size_t n);
     void *arg;
@@ -37,8 +39,8 @@ struct batch_metrics batch_metrics(const char *stage_name) {
     char labels[64];
     snprintf(labels, sizeof labels, "stage=\"%s\"", stage_name);
     return (struct batch_metrics){
-        .size = metrics_histogram("couponsd_stage_batch_size", "Items worked on at once.", labels, METRICS_SIZES,
-                                  METRICS_SIZES_N),
+        .size =
+            metrics_histogram("couponsd_stage_batch_size", "Items per batch.", labels, METRICS_SIZES, METRICS_SIZES_N),
         .seconds = metrics_histogram("couponsd_stage_batch_seconds", "Time for one batch.", labels, METRICS_SECONDS,
                                      METRICS_SECONDS_N),
     };
@@ -102,7 +104,7 @@ bool stage_start(const char *name, const struct stage_options *options, void (*r
         return false;
     }
     snprintf(stage->labels, sizeof stage->labels, "stage=\"%s\"", name);
-    metrics_gauge_fn(DEPTH_METRIC, "Items waiting.", stage->labels, depth, stage->queue);
+    metrics_gauge_fn(DEPTH_METRIC, "Items that wait in the queue.", stage->labels, depth, stage->queue);
     *ret_stage = stage;
     return true;
 }

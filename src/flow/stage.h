@@ -1,10 +1,9 @@
-/* What the request-serving steps have in common: a bounded queue, and a thread that takes everything that is waiting
- * (up to a cap), works on it as one batch, and comes back for more. No timers: an idle stage answers at once, a busy
- * one gets cheaper per item.
+/* A stage: a bounded queue, and a thread that takes all waiting items (up to a cap) and processes them as one batch.
+ * There are no timers: an idle stage answers at once, and a busy one gets cheaper per item.
  *
- * A queue is bounded by room, and by patience: what would wait longer than that, by the speed of the last batches that
- * were large enough to tell, is not taken. So under overload those who are served are served soon, and the others know
- * at once. A burst on an idle stage has no speed to be measured by, and is taken as far as there is room. */
+ * Two limits bound a queue: its size, and patience. An item that would wait longer than the patience, at the speed
+ * of the latest large batches, is not taken. Under overload, the requests that are taken are served soon, and the
+ * others are refused at once. The queue of an idle stage has no measured speed yet, so only its size limits a burst. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,32 +18,33 @@ struct stage;
 
 struct stage_options {
     size_t queue_size, batch_max;
-    int64_t patience_us; /* 0: room is the only bound */
+    int64_t patience_us; /* 0: only queue_size limits the queue */
 };
 
-/* `run(arg, items, n)` is called on the stage's thread, for n >= 1 items. `name` is the thread's, and labels the
- * metrics; it must outlive the stage. False: no thread can be started. */
+/* Starts the stage's thread, which calls `run(arg, items, n)` with n >= 1 items. `name` names the thread and labels
+ * the metrics. Fails if the thread can't start. */
 bool stage_start(const char *name, const struct stage_options *options, void (*run)(void *arg, void **items, size_t n),
                  void *arg, struct stage **ret_stage, struct err *err);
-/* False when the queue is full, the wait too long, or the stage stops: the item stays the caller's. Any thread. */
+/* Queues an item. Returns false if the queue is full, the wait would be too long, or the stage is stopping; the item
+ * then stays the caller's. Any thread. */
 bool stage_push(struct stage *stage, void *item);
-/* Whether an item would be taken now. Any thread. */
+/* True if stage_push would take an item now. Any thread. */
 bool stage_has_room(struct stage *stage);
-/* Whether items are waiting, so that another batch follows at once. Any thread. */
+/* True if items are waiting, so that another batch follows at once. Any thread. */
 bool stage_is_waited_for(const struct stage *stage);
-/* Works off what is waiting, then ends the thread. NULL is fine. */
+/* Processes all waiting items, then ends the thread. NULL is fine. */
 void stage_stop(struct stage *stage);
 
-/* The metrics of a batch, for the steps that are not driven by a queue. */
+/* The metrics of batches, for steps that have no queue. */
 struct batch_metrics {
     struct metric *size, *seconds;
 };
 struct batch_metrics batch_metrics(const char *stage_name);
 void batch_metrics_observe(const struct batch_metrics *metrics, size_t n, int64_t us);
 
-/* How a step tells that a backend is away, without a flood (base/outage.h).
+/* Reports a failed backend without flooding the log (base/outage.h).
  *
- * Logs event=stage.interrupted stage=… backend=… error=… where a line is due. */
+ * If a line is due, logs event=stage.interrupted stage=… backend=… error=…. */
 void stage_interrupted(struct outage *outage, const char *stage, const struct err *err);
-/* Logs event=stage.resumed after an interruption, and nothing otherwise. */
+/* Logs event=stage.resumed if the step was interrupted before, and nothing otherwise. */
 void stage_resumed(struct outage *outage, const char *stage);

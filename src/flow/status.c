@@ -1,3 +1,4 @@
+/* The status step; see status.h. */
 #include "flow/status.h"
 
 #include <stdlib.h>
@@ -15,8 +16,8 @@ struct status {
     struct outage outage;
 };
 
-/* A request gets its first answer where the ledger holds its id, or where the row is its own: its transaction was
- * interrupted after the commit, and admit has found the row when it tried again. */
+/* A request gets its first answer in two cases: the ledger has its id, or the row is its own. The row is its own if
+ * the transaction was interrupted after the commit, and admit found the row at the next attempt. */
 static void end_publish(struct request *request, const struct request_status *status) {
     bool is_own = request->tried_ticket && status->ticket == request->tried_ticket &&
                   status->accept_us == request->tried_us && strcmp(status->request_id, request->request_id) == 0;
@@ -41,7 +42,7 @@ static void end_status(struct request *request, const struct request_status *sta
 
 static bool list_user_coupons(struct status *status, struct request *request, struct err *err) {
     size_t max = (size_t)request->page_size;
-    /* One more than asked for shows whether there is another page. */
+    /* One row more than requested shows whether another page follows. */
     struct user_coupon_page page = {
         .user_id = request->user_id,
         .after = request->page_after,
@@ -54,7 +55,7 @@ static bool list_user_coupons(struct status *status, struct request *request, st
     return true;
 }
 
-/* For requests that were not found: is there such a coupon at all? */
+/* For requests that were not found, finds out whether their coupons exist. */
 static bool find_coupons(struct status *status, struct request **requests, const struct request_status *rows, size_t n,
                          struct coupon *ret_coupons, struct err *err) {
     size_t missing = 0;
@@ -71,7 +72,7 @@ static bool find_coupons(struct status *status, struct request **requests, const
     return true;
 }
 
-/* On failure *ret_answered says how many, counted from the first, were answered all the same. */
+/* Looks up and answers the requests. On failure, *ret_answered is how many, counted from the first, were answered. */
 static bool look_up(struct status *status, struct request **requests, size_t n, size_t *ret_answered, struct err *err) {
     *ret_answered = 0;
     struct request_status *rows = ARENA_ARRAY(&status->arena, struct request_status, n);

@@ -1,5 +1,6 @@
-/* Where requests stand: GetStatus, ListUserCoupons, and the ledger's word on requests that gate or admit did not give a
- * ticket to (a repeat gets its first answer, brought up to date). One query for all that are waiting. */
+/* The state of requests: answers GetStatus and ListUserCoupons, and looks up in the ledger the requests that gate or
+ * admit gave no ticket to. A repeat gets its first answer, brought up to date. One query reads the rows of all
+ * waiting requests. One thread with one connection does all the work. */
 #pragma once
 
 #include "flow/context.h"
@@ -8,6 +9,6 @@
 struct status;
 
 bool status_start(struct context *context, struct status **ret_status, struct err *err);
-/* False: full. Any thread. */
+/* Queues the request. Returns false if the queue is full; the request then stays the caller's. Any thread. */
 bool status_push(struct status *status, struct request *request);
 void status_stop(struct status *status);

@@ -1,5 +1,9 @@
-/* One thread owns the list of watched requests; others add to `arrivals` under the lock. A cancelled call is noticed at
- * the next look; its cancel function wakes the thread for that. */
+/* The watcher; see watch.h.
+ *
+ * One thread owns the list of watched requests. Other threads add to `arrivals` under the lock. The cancel function
+ * of a call wakes the thread, which drops the cancelled request at its next look.
+ *
+ *   look   one query for the states of up to LOOK_MAX requests */
 #include "flow/watch.h"
 
 #include <pthread.h>
@@ -11,7 +15,7 @@
 #include "flow/stage.h"
 #include "store/lookup.h"
 
-/* One look asks for so many at once; larger crowds are looked at in turns. */
+/* Requests per look. Longer lists are looked at in turns. */
 #define LOOK_MAX     2000
 
 #define COUNT_METRIC "couponsd_watched"
@@ -30,12 +34,12 @@ struct watch {
     struct batch_metrics metrics;
     struct outage outage;
     pthread_t thread;
-    pthread_mutex_t lock; /* guards what follows, up to `list` */
+    pthread_mutex_t lock; /* guards the fields below, up to `list` */
     pthread_cond_t change;
     struct watched *arrivals;
-    size_t count; /* arrivals and list together */
+    size_t count; /* of arrivals and list together */
     bool woken, ending, stopping;
-    struct watched *list; /* the thread's own */
+    struct watched *list; /* belongs to the thread */
 };
 
 static void release(struct watch *watch, size_t n) {
@@ -51,7 +55,7 @@ static void wake_up(void *arg) {
 void watch_add(struct watch *watch, struct request *request) {
     struct watched *watched = rpc_call_alloc(request->call, sizeof *watched);
     watched->request = request;
-    /* First, and not under the lock: an already cancelled call calls back at once. */
+    /* Before and not under the lock: if the call is already cancelled, wake_up runs at once. */
     rpc_call_on_cancel(request->call, wake_up, watch);
     pthread_mutex_lock(&watch->lock);
     bool ending = watch->ending, full = watch->count >= watch->max;
@@ -84,7 +88,7 @@ void watch_end_all(struct watch *watch) {
     set_flag(watch, &watch->ending);
 }
 
-/* Tells the client what it does not know yet. True when that was the last word. */
+/* Sends the client a status that is new to it. Returns true if that ended the request. */
 static bool tell(struct watched *watched, const struct request_status *status, bool coupon_exists) {
     struct request *request = watched->request;
     if (!status->found) {
@@ -108,11 +112,11 @@ static bool tell(struct watched *watched, const struct request_status *status, b
 static bool exists(struct watch *watch, int64_t coupon_id) {
     struct coupon coupon = {.id = coupon_id};
     int64_t now_us;
-    /* Where Postgres fails just now, the request was not found all the same. */
+    /* If Postgres fails here, answer that the request was not found. */
     return !lookup_coupons(watch->pg, &watch->arena, &coupon, 1, &now_us, NULL) || coupon.exists;
 }
 
-/* Looks at up to LOOK_MAX of the list; those that go on are put back at its end. */
+/* Looks at up to LOOK_MAX requests of the list, and puts those that go on back at its end. */
 static void look(struct watch *watch) {
     struct watched *looked[LOOK_MAX];
     size_t n = 0, gone = 0;
@@ -141,7 +145,7 @@ static void look(struct watch *watch) {
     while (*end)
         end = &(*end)->next;
     for (size_t i = 0; i < n; i++) {
-        /* Those who were told something can wait for Postgres; to newcomers it is an error. */
+        /* While Postgres fails, clients that have a status already go on waiting. New ones get the error. */
         bool over = ok ? tell(looked[i], &rows[i], rows[i].found || exists(watch, rows[i].coupon_id))
                        : looked[i]->told == TOLD_NOTHING;
         if (!ok && over)
@@ -162,7 +166,7 @@ static void end_all(struct watch *watch) {
     size_t gone = 0;
     while (watch->list) {
         struct watched *watched = watch->list;
-        watch->list = watched->next; /* before the answer: the call's memory goes with it */
+        watch->list = watched->next; /* before the answer, which frees the call's memory */
         request_refuse_stopping(watched->request);
         gone++;
     }
@@ -173,7 +177,8 @@ static bool has_reason(const struct watch *watch) {
     return watch->woken || watch->stopping || (watch->ending && (watch->arrivals || watch->list));
 }
 
-/* Waits for a reason to look, or for the next poll; takes the arrivals. False: time to go. */
+/* Waits for a reason to look, or for the next poll, and takes the arrivals. Returns false when the thread should
+ * end. */
 static bool wait_for_change(struct watch *watch, bool *ret_ending) {
     struct timespec until = clock_mono_timespec(clock_mono_us() + watch->poll_us);
     int timed_out = 0;
@@ -244,7 +249,7 @@ bool watch_start(struct context *context, struct watch **ret_watch, struct err *
         watch_free(watch);
         return false;
     }
-    metrics_gauge_fn(COUNT_METRIC, "WatchStatus streams open.", "", watched_now, watch);
+    metrics_gauge_fn(COUNT_METRIC, "Open WatchStatus streams.", "", watched_now, watch);
     *ret_watch = watch;
     return true;
 }

@@ -1,5 +1,6 @@
-/* WatchStatus: streams that follow a request to its final state. issue tells at once what this process has issued; a
- * poll of Postgres every watch.poll_ms finds what other processes did. */
+/* WatchStatus: streams that follow a request to its final state. Issue wakes watch after this process has issued a
+ * coupon; a poll of Postgres every watch.poll_ms finds what other processes did. One thread with one connection does
+ * all the work. */
 #pragma once
 
 #include "flow/context.h"
@@ -8,10 +9,10 @@
 struct watch;
 
 bool watch_start(struct context *context, struct watch **ret_watch, struct err *err);
-/* Takes the request over, refusing it where too many are watched. Any thread. */
+/* Takes the request over. Refuses it if watch.max requests are watched already. Any thread. */
 void watch_add(struct watch *watch, struct request *request);
-/* Something was issued or rejected here: look now. Any thread; cheap. */
+/* Makes the thread look now, since something was issued or rejected. Any thread; cheap. */
 void watch_wake(struct watch *watch);
-/* Ends all streams with UNAVAILABLE; new ones end at once. Any thread. */
+/* Ends all streams with UNAVAILABLE, and new ones as they arrive. Any thread. */
 void watch_end_all(struct watch *watch);
 void watch_stop(struct watch *watch);

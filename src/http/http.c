@@ -1,7 +1,7 @@
 /* The HTTP side; see http.h.
  *
- * libmicrohttpd runs one thread of its own which accepts, reads and answers; everything below handle() runs on it. The
- * listening socket is made here and not by the library, which could not say why an address does not work. */
+ * libmicrohttpd runs one thread, which accepts, reads and responds. handle() and the functions that it calls run on
+ * that thread. We create the listening socket ourselves, because libmicrohttpd does not report why an address fails. */
 #include "http/http.h"
 
 #include <errno.h>
@@ -13,11 +13,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/metrics.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "base/strbuf.h"
 
-/* Scrapers and probes need a few; the rest of the file descriptors belong to gRPC. */
+/* Scrapers and probes need few connections. The other file descriptors are for gRPC. */
 #define CONNECTION_LIMIT     64
 #define CONNECTION_TIMEOUT_S 10
 #define BACKLOG              64
@@ -26,7 +26,7 @@
 
 struct http_server {
     struct MHD_Daemon *daemon;
-    char address[80]; /* with the port that was really bound */
+    char address[80]; /* with the port that is bound */
     bool (*is_ready)(void *arg, char why[static 200]);
     void *arg;
 };
@@ -34,7 +34,7 @@ struct http_server {
 static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *content_type,
                                struct MHD_Response *response) {
     if (!response)
-        return MHD_NO; /* out of memory: closes the connection */
+        return MHD_NO; /* out of memory: libmicrohttpd closes the connection */
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
@@ -43,7 +43,7 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
     return result;
 }
 
-/* A line of text; the newline is added. */
+/* Responds with one line of text, and adds the newline. */
 static enum MHD_Result respond_line(struct MHD_Connection *connection, unsigned status, const char *text) {
     char line[256];
     int len = snprintf(line, sizeof line, "%.250s\n", text);
@@ -77,12 +77,12 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
         return respond_line(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
 
-    /* The first call is made when the headers were read; an answer now would end the connection after it. */
+    /* libmicrohttpd first calls with the headers alone. A response at this point would end the connection. */
     if (!*connection_state) {
         *connection_state = connection;
         return MHD_YES;
     }
-    if (*upload_data_size > 0) { /* a GET with a body: the body is skipped */
+    if (*upload_data_size > 0) { /* skip the body of a GET */
         *upload_data_size = 0;
         return MHD_YES;
     }
@@ -95,7 +95,7 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
     return respond_line(connection, MHD_HTTP_NOT_FOUND, "not found; there are /metrics, /healthz and /readyz");
 }
 
-/* Splits "HOST:PORT" and looks it up without asking any name server. */
+/* Splits "HOST:PORT", and resolves HOST without a name server. */
 static bool resolve(const char *listen_at, struct sockaddr_storage *ret_address, socklen_t *ret_len, struct err *err) {
     char host[64];
     const char *colon = strrchr(listen_at, ':');
@@ -125,7 +125,7 @@ static bool resolve(const char *listen_at, struct sockaddr_storage *ret_address,
     return true;
 }
 
-/* A listening socket, or -1. */
+/* Returns a listening socket, or -1. */
 static int open_socket(const char *listen_at, struct err *err) {
     struct sockaddr_storage address = {0};
     socklen_t len = 0;
@@ -133,7 +133,7 @@ static int open_socket(const char *listen_at, struct err *err) {
         return -1;
     int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int on = 1;
-    /* Without it a restart would have to wait for connections of the process before to time out. */
+    /* Without SO_REUSEADDR, a restart would have to wait until the previous process's connections time out. */
     if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
         bind(fd, (struct sockaddr *)&address, len) == 0 && listen(fd, BACKLOG) == 0)
         return fd;
@@ -167,8 +167,8 @@ bool http_server_new(const char *listen, bool (*is_ready)(void *arg, char why[st
                          MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT,
                          (unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_END);
     if (!server->daemon) {
-        /* Whether the library has closed the socket depends on how far it came; closing it twice would be worse than
-         * leaving it to a process that is about to end. */
+        /* The library may have closed the socket already. Closing the descriptor twice could close another one, so
+         * we leak it; the process ends soon. */
         free(server);
         return err_set(err, ERR_INTERNAL, BACKEND_NONE, "can't serve HTTP on %s: starting its thread failed", listen);
     }
@@ -183,6 +183,6 @@ const char *http_server_address(const struct http_server *server) {
 void http_server_free(struct http_server *server) {
     if (!server)
         return;
-    MHD_stop_daemon(server->daemon); /* waits for its thread, closes all sockets */
+    MHD_stop_daemon(server->daemon); /* waits for its thread and closes all sockets */
     free(server);
 }

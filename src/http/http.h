@@ -1,5 +1,5 @@
-/* The HTTP side: /metrics (Prometheus text), /healthz (the process is alive), /readyz (it serves). libmicrohttpd, one
- * thread of its own. */
+/* The HTTP side, for operators: /metrics (Prometheus text), /healthz (the process is alive), and /readyz (the
+ * process serves). libmicrohttpd serves all connections on one thread of its own. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,8 +8,11 @@
 
 struct http_server;
 
-/* `listen`: "HOST:PORT" with an IP address or localhost; "[::1]:0" works; port 0 picks a free one. `is_ready(arg)` is
- * called on the HTTP thread for each /readyz; while false it writes why into `why` and the answer is 503 with that. */
+/* Starts serving. Fails if the address is invalid or in use.
+ *
+ *   - `listen` is "HOST:PORT". HOST is an IP address or localhost, e.g. "[::1]:0". Port 0 picks a free port.
+ *   - `is_ready(arg)` runs on the HTTP thread for each request of /readyz. If it returns false, it must have written
+ *     the reason into `why`, and the response is 503 with that reason. */
 bool http_server_new(const char *listen, bool (*is_ready)(void *arg, char why[static 200]), void *arg,
                      struct http_server **ret_server, struct err *err);
 const char *http_server_address(const struct http_server *server);

@@ -1,3 +1,4 @@
+/* The decision of admit; see admit_decide.h. Pure: any thread. */
 #include "model/admit_decide.h"
 
 #include "base/pair_set.h"

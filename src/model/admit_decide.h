@@ -1,4 +1,5 @@
-/* Who gets a ticket: the decision of step 3, without I/O. Called under the lanes' locks with the rows read there. */
+/* The decision of step 3, admit: which requests of a batch get a ticket. No I/O. The caller holds the locks of the
+ * lanes that the batch touches, and has read the rows under these locks. */
 #pragma once
 
 #include "base/arena.h"
@@ -12,12 +13,15 @@ struct admit_ask {
 
 struct admit_answer {
     enum { ADMIT_ACCEPTED, ADMIT_KNOWN, ADMIT_REFUSED } verdict;
-    int64_t ticket;       /* of ADMIT_ACCEPTED */
-    enum refusal refusal; /* of ADMIT_REFUSED */
+    int64_t ticket;       /* set with ADMIT_ACCEPTED */
+    enum refusal refusal; /* set with ADMIT_REFUSED */
 };
 
-/* In the order of asks: who is in the ledger already, or was accepted earlier in this batch, is KNOWN whatever has
- * become of the coupon; others are refused by coupon_refusal, or get the next ticket, which raises coupons[].accepted.
- */
+/* Decides the requests in the order of `asks`:
+ *
+ *   - ADMIT_KNOWN: the user is in the ledger, or an earlier request of this batch was accepted for the same user and
+ *     coupon. The coupon's state does not matter.
+ *   - ADMIT_REFUSED: coupon_refusal gives the reason.
+ *   - ADMIT_ACCEPTED: the request gets the next ticket, which raises coupons[].accepted. */
 void admit_decide(struct arena *arena, struct coupon *coupons, const struct admit_ask *asks, size_t n_asks,
                   int64_t now_us, struct admit_answer *ret_answers);

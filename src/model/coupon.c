@@ -1,3 +1,4 @@
+/* The rules of coupons and requests; see coupon.h. */
 #include "model/coupon.h"
 
 #include <string.h>

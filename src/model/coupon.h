@@ -1,4 +1,5 @@
-/* What the steps know of coupons and tickets, as read from Postgres. Times are wall microseconds since 1970. */
+/* Coupons and tickets as the steps read them from Postgres, and the rules that depend on them alone. All functions
+ * are pure: any thread. Times are wall-clock microseconds since 1970. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,53 +24,56 @@ enum reject_reason {
 #define TIME_OPEN_START INT64_MIN /* no open_time: open from the beginning */
 #define TIME_OPEN_END   INT64_MAX /* no expire_time: never expires */
 
-/* All zero but for the id where there is no such coupon. */
+/* A coupon's row with its counters. If the coupon does not exist, everything except `id` is zero. */
 struct coupon {
     int64_t id;
     bool exists;
     bool frozen;
     enum coupon_status status;
     int64_t quantity, accepted, issued, rejected;
-    int64_t highest;            /* ticket that was issued or rejected */
-    int64_t open_us, expire_us; /* TIME_OPEN_START, TIME_OPEN_END where absent */
+    int64_t highest;            /* the highest ticket that was issued or rejected */
+    int64_t open_us, expire_us; /* TIME_OPEN_START and TIME_OPEN_END if not set */
     int64_t version;
 };
 
-/* Why a coupon gives no ticket now. */
+/* Why a coupon gives no ticket at present. */
 enum refusal {
     REFUSAL_NONE = 0,
     REFUSAL_COUPON_NOT_FOUND,
     REFUSAL_SOLD_OUT,
     REFUSAL_NOT_OPEN,
-    REFUSAL_PAUSED, /* a frozen coupon too */
+    REFUSAL_PAUSED, /* or frozen */
     REFUSAL_CLOSED,
     REFUSAL_EXPIRED,
 };
 
-/* The one rule of admission, for the gate and for admit: would a newcomer get a ticket at `now_us`? */
+/* The rule of admission, which the gate and admit share: why a user without a ticket is refused at `now_us`, or
+ * REFUSAL_NONE. */
 enum refusal coupon_refusal(const struct coupon *coupon, int64_t now_us);
 
-/* What the flag in Redis should say: publishable, not expired, tickets left. Not whether it has opened yet. */
+/* The value that the coupon's flag in Redis should have: publishable, not frozen, not expired, and tickets left. The
+ * flag ignores open_us. */
 bool coupon_is_available(const struct coupon *coupon, int64_t now_us);
-/* The flag's version. Within one version of the coupon availability only ever ends, so twice the version, and one more
- * once it ended: of two writers with the same flag version both write the same value. */
+/* The version of the coupon's flag: twice the coupon's version, plus 1 if the coupon is not available. Within one
+ * version of the coupon, availability can end but not begin. So two writers that use the same flag version write the
+ * same value. */
 int64_t coupon_flag_version(const struct coupon *coupon, int64_t now_us);
 
 #define NOT_ISSUED INT64_MIN
 
-/* Where a user's request stands: a row of the ledger, and what became of its ticket. */
+/* The state of a user's request: its row in the ledger, and the fate of its ticket. */
 struct request_status {
     int64_t coupon_id, user_id;
     bool found;
     int64_t ticket;
     const char *request_id;
     int64_t accept_us;
-    int64_t issue_us; /* NOT_ISSUED where it was not issued */
+    int64_t issue_us; /* NOT_ISSUED if the ticket was not issued */
     enum reject_reason reject_reason;
 };
 
-/* Whether nothing about the request will change any more: its ticket was issued or rejected. */
+/* True if the request's ticket was issued or rejected, so that its status no longer changes. */
 bool request_status_is_final(const struct request_status *status);
-/* Whether a request that comes with the id `sent` repeats the one that the ledger holds with the id `stored`, and so
- * gets the first answer. An empty id names no request: it repeats nothing. */
+/* True if a request with the id `sent` repeats the request that the ledger holds with the id `stored`, and so gets
+ * the first answer. An empty id never matches. */
 bool request_id_is_repeat(const char *stored, const char *sent);

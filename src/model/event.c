@@ -1,10 +1,12 @@
+/* The protobuf wire format of the two events, by hand; see event.h. `put_…` functions write at a position and return
+ * the position behind; `take_…` functions read from a `struct reader` and move it forward. */
 #include "model/event.h"
 
 #include <string.h>
 
 #include "base/clock.h"
 
-/* Field numbers; they are the same in both messages but for the last. */
+/* Field numbers. Only the last field differs between the two messages. */
 enum { COUPON_ID = 1, USER_ID, REQUEST_ID, TICKET, ACCEPT_TIME, ISSUE_TIME_OR_TRACEPARENT };
 enum { SECONDS = 1, NANOS };
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
@@ -41,7 +43,7 @@ static uint8_t *put_bytes(uint8_t *at, int field, const void *bytes, size_t len)
     return at + len;
 }
 
-/* A google.protobuf.Timestamp; an empty one is there, too. */
+/* A google.protobuf.Timestamp. The field is written even if the time is 0 and the message is empty. */
 static uint8_t *put_time(uint8_t *at, int field, int64_t wall_us) {
     uint8_t message[32];
     int64_t seconds = wall_us / US_PER_S, rest = wall_us % US_PER_S;
@@ -88,7 +90,7 @@ static bool take_varint(struct reader *reader, uint64_t *ret) {
     return false;
 }
 
-/* What lies within a field: a number or bytes. */
+/* A field's number and type, and its content: a number in `value`, or bytes in `bytes`. */
 struct field {
     int number, type;
     uint64_t value;
@@ -118,7 +120,7 @@ static bool take_field(struct reader *reader, struct field *ret) {
         return take_bytes(reader, 4, &ret->bytes);
     case BYTES:
         return take_varint(reader, &len) && take_bytes(reader, len, &ret->bytes);
-    default: /* groups: nobody sends any */
+    default: /* groups: the contract has none */
         return false;
     }
 }
@@ -143,7 +145,7 @@ static bool read_time(struct reader reader, int64_t *ret_wall_us) {
            !__builtin_add_overflow(seconds, (int64_t)(nanos / 1000), ret_wall_us);
 }
 
-/* False: the field has another type than it should. */
+/* Returns false if the field has a type other than the contract's. */
 static bool read_field(enum stream stream, const struct field *field, struct event *event) {
     int64_t *numbers[] = {[COUPON_ID] = &event->coupon_id, [USER_ID] = &event->user_id, [TICKET] = &event->ticket};
     const char *text = (const char *)field->bytes.at;
@@ -174,7 +176,7 @@ static bool read_field(enum stream stream, const struct field *field, struct eve
 }
 
 bool event_read(enum stream stream, const void *bytes, size_t len, struct event *ret_event) {
-    const uint8_t *at = bytes; /* NULL: a tombstone */
+    const uint8_t *at = bytes; /* NULL for a tombstone */
     struct reader reader = {at, len ? at + len : at};
     struct event event = {.request_id = "", .traceparent = ""};
     while (reader.at < reader.end) {

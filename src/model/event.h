@@ -1,8 +1,10 @@
-/* The events of the contract, written and read by hand: four times a coupon, which makes the generic way a good part of
- * what a coupon costs. A test compares it with the generated code.
+/* Encodes and decodes the two Kafka events of the contract. The code is written by hand for speed: every coupon
+ * costs four encodings or decodings. A unit test compares it with the generated code.
  *
  *   coupon.v1.PublishRequested   STREAM_REQUESTED
- *   coupon.v1.Published          STREAM_PUBLISHED */
+ *   coupon.v1.Published          STREAM_PUBLISHED
+ *
+ * All functions are pure: any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,29 +13,29 @@
 
 #include "model/coupon.h"
 
-/* request_id's and traceparent's longest, in bytes. */
+/* The greatest lengths of request_id and traceparent, in bytes. */
 #define REQUEST_ID_MAX  128
-#define TRACEPARENT_MAX 128 /* version 00 has 55 */
+#define TRACEPARENT_MAX 128 /* a traceparent of version 00 has 55 */
 
-/* Bytes of an event at most. */
+/* The greatest length of an encoded event, in bytes. */
 #define EVENT_MAX (4 * 11 + 2 * 32 + REQUEST_ID_MAX + TRACEPARENT_MAX + 8)
 
-/* Strings are not NUL-terminated where the event was read: they lie in its bytes. */
+/* In an event that event_read has filled, the strings point into the encoded bytes and have no terminating NUL. */
 struct event {
     int64_t coupon_id, user_id, ticket;
     const char *request_id;
-    size_t request_id_len; /* up to REQUEST_ID_MAX when written */
+    size_t request_id_len; /* event_write takes at most REQUEST_ID_MAX */
     int64_t accept_us;     /* wall microseconds since 1970 */
-    int64_t issue_us;      /* of Published */
+    int64_t issue_us;      /* only in Published */
     const char *traceparent;
-    size_t traceparent_len; /* 0: there is none; of PublishRequested, up to TRACEPARENT_MAX when written */
+    size_t traceparent_len; /* only in PublishRequested; 0: none; event_write takes at most TRACEPARENT_MAX */
 };
 
-/* Whether this may be passed on as a traceparent: printable ASCII, and no longer than any version of W3C trace context
- * will need. */
+/* True if the value can be passed on as a traceparent: 1 to TRACEPARENT_MAX bytes of printable ASCII. */
 bool traceparent_is_fine(const char *value, size_t len);
 
-/* Returns how many bytes it has. */
+/* Encodes the event. Returns its length in bytes. */
 size_t event_write(enum stream stream, const struct event *event, uint8_t bytes[static EVENT_MAX]);
-/* False when it can't be decoded. Times that are absent are 0; fields that are not known are passed over. */
+/* Decodes an event. Returns false if the bytes are malformed. Absent times become 0; unknown fields are skipped.
+ * `bytes` may be NULL with a length of 0, as in a tombstone. */
 bool event_read(enum stream stream, const void *bytes, size_t len, struct event *ret_event);

@@ -1,3 +1,4 @@
+/* The decision of issue; see issue_decide.h. */
 #include "model/issue_decide.h"
 
 #include "base/pair_set.h"

@@ -1,5 +1,6 @@
-/* What becomes of a ticket: the decision of step 5, without I/O. It believes the rows, not the event, so that
- * redelivery, replay and forgery change nothing. */
+/* The decision of step 5, issue: whether a ticket is issued or rejected. No I/O; all functions are pure. The
+ * decision uses the rows of Postgres rather than the event's claims. Redelivered, replayed and forged events
+ * therefore change nothing. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,37 +10,38 @@
 #include "base/arena.h"
 #include "model/coupon.h"
 
-/* What an event says, and what Postgres says of it. */
+/* An event's claims, and the facts from Postgres. */
 struct issuance_event {
-    /* as the event has them */
+    /* from the event */
     int64_t coupon_id, user_id, ticket;
-    /* the ledger's row of this ticket */
-    int64_t ledger_user_id; /* 0: there is none */
+    /* from the ledger's row of this ticket */
+    int64_t ledger_user_id; /* 0: no such row */
     int64_t accept_us;
-    const char *request_id; /* in the arena */
+    const char *request_id; /* lives in the arena */
     size_t request_id_len;
-    bool is_decided; /* the ticket was issued or rejected before */
+    bool is_decided; /* the ticket is already issued or rejected */
 };
 
 struct issue_answer {
     enum {
         ISSUE_ISSUED,
-        ISSUE_DUPLICATE, /* decided before: nothing to do */
+        ISSUE_DUPLICATE, /* already decided: nothing to do */
         ISSUE_REJECTED,
-        ISSUE_DEAD, /* breaks a rule that no right program breaks: kept for people */
+        ISSUE_DEAD, /* no correct program sends such an event: becomes a dead letter */
     } verdict;
     enum reject_reason reject_reason;
-    const char *dead_reason; /* a literal */
+    const char *dead_reason; /* a string literal */
 };
 
-/* What a coupon's counters say of a ticket. */
+/* Whether a ticket was decided before, according to the coupon's counters. */
 enum issue_before {
-    ISSUE_NEVER,  /* it was not decided before: it is above all that were */
-    ISSUE_BEFORE, /* it was: all up to the highest were */
-    ISSUE_UNSURE, /* some below the highest were not, so it has to be looked up */
+    ISSUE_NEVER,  /* not decided: the ticket is above all decided ones */
+    ISSUE_BEFORE, /* decided: all tickets up to the highest are */
+    ISSUE_UNSURE, /* unknown: some tickets below the highest are undecided; look it up */
 };
 enum issue_before issue_before(const struct coupon *coupon, int64_t ticket);
 
-/* `coupon_of[i]`: index of event i's coupon. Raises coupons[].issued, .rejected and .highest. */
+/* Decides the events in order. `coupon_of[i]` is the index of event i's coupon. Raises coupons[].issued, .rejected
+ * and .highest. A ticket that occurs twice in the batch is decided once. */
 void issue_decide(struct arena *arena, struct coupon *coupons, const struct issuance_event *events,
                   const size_t *coupon_of, size_t n_events, struct issue_answer *ret_answers);

@@ -1,10 +1,11 @@
+/* The table of reasons; see reason.h. */
 #include "model/reason.h"
 
 #include <string.h>
 
 #include "base/rpc_code.h"
 
-/* Servers behind couponsd mostly return within a second; a restart of couponsd takes about as long. */
+/* A restarted couponsd or backend usually serves again within a second. */
 #define RETRY_AFTER_MS 1000
 
 static const struct reason_info reasons[REASONS] = {
@@ -33,11 +34,12 @@ static const struct reason_info reasons[REASONS] = {
                         .text = "coupon {coupon_id} has expired",
                         .metadata = "coupon_id",
                         .hint = "an expired coupon is never opened again: create another"},
-    [REASON_ALREADY_REQUESTED] = {.name = "ALREADY_REQUESTED",
-                                  .code = RPC_ALREADY_EXISTS,
-                                  .text = "this user has requested this coupon before, under another request_id or under none",
-                                  .metadata = "coupon_id, ticket, state",
-                                  .hint = "couponctl status COUPON USER tells where that request stands"},
+    [REASON_ALREADY_REQUESTED] =
+        {.name = "ALREADY_REQUESTED",
+         .code = RPC_ALREADY_EXISTS,
+         .text = "this user has requested this coupon before, under another request_id or under none",
+         .metadata = "coupon_id, ticket, state",
+         .hint = "couponctl status COUPON USER shows the state of that request"},
     [REASON_COUPON_NOT_FOUND] = {.name = "COUPON_NOT_FOUND",
                                  .code = RPC_NOT_FOUND,
                                  .text = "there is no coupon {coupon_id}",
@@ -65,7 +67,7 @@ static const struct reason_info reasons[REASONS] = {
                                     .text = "{backend} can't be reached: try again",
                                     .metadata = "backend",
                                     .hint = "couponsd runs, but a server behind it does not answer: its log and "
-                                            "/readyz tell more"},
+                                            "/readyz say more"},
     [REASON_PERMISSION] = {.name = "PERMISSION",
                            .code = RPC_PERMISSION_DENIED,
                            .other_code = RPC_UNAUTHENTICATED,
@@ -89,7 +91,7 @@ static const struct reason_info reasons[REASONS] = {
                          .code = RPC_INTERNAL,
                          .text = "a server behind couponsd refused the operation",
                          .metadata = "",
-                         .hint = "the log of couponsd tells what went wrong"},
+                         .hint = "the log of couponsd says what went wrong"},
     [REASON_TOPIC_NOT_FOUND] = {.name = "TOPIC_NOT_FOUND",
                                 .code = RPC_NOT_FOUND,
                                 .text = "there are no such topics",

@@ -37,7 +37,7 @@ enum reason {
     REASON_TOPIC_NOT_DRAINED = 19,
     REASON_TOPIC_VERSIONS_FULL = 20,
     REASON_DEAD_LETTER_NOT_FOUND = 21,
-    /* Counted, but never sent: the client no longer waits. Not in the proto. */
+    /* Counted, but never sent, since the client no longer waits. Not in the proto. */
     REASON_DROPPED,
     REASONS,
 };
@@ -45,21 +45,21 @@ enum reason {
 struct reason_info {
     const char *name; /* "SOLD_OUT": ErrorInfo.reason, and the metric's label */
     int code;         /* enum rpc_code */
-    int other_code;   /* of a second case, which `text` names; 0: there is none */
+    int other_code;   /* of a second case that `text` describes; 0: none */
     /* RetryInfo.retry_delay, in milliseconds. 0: the same request would be refused again until something changes. */
     int64_t retry_after_ms;
-    /* The status message; {NAME} stands for the value of ErrorInfo's metadata of that name. Where an answer has a more
-     * precise message of its own, this one only explains the reason in the docs. */
+    /* The status message. {NAME} stands for the value of ErrorInfo's metadata with that name. Some answers have a
+     * more precise message; this one then only explains the reason in the docs. */
     const char *text;
-    const char *metadata; /* names of ErrorInfo's metadata, separated by ", "; "" where there is none */
-    const char *hint;     /* what a person can do about it, as couponctl says it */
+    const char *metadata; /* names of ErrorInfo's metadata, separated by ", "; "" if none */
+    const char *hint;     /* advice for people, which couponctl prints */
 };
 
-/* `reason`: neither REASON_NONE nor REASONS. Never NULL; static. */
+/* Returns a reason's entry; never NULL, static. `reason` must be neither REASON_NONE nor REASONS. */
 const struct reason_info *reason_info(enum reason reason);
-/* The reason of that name, REASON_NONE where there is none. */
+/* Returns the reason with this name, or REASON_NONE if there is none. */
 enum reason reason_named(const char *name);
-/* Why a coupon gives no ticket, as a reason. `refusal`: not REFUSAL_NONE. */
+/* Converts a refusal into a reason. `refusal` must not be REFUSAL_NONE. */
 enum reason reason_of_refusal(enum refusal refusal);
-/* Whether the same request may be sent again after the delay that the table names. */
+/* True if the client may send the same request again after retry_after_ms. */
 bool reason_is_retriable(enum reason reason);

@@ -1,3 +1,4 @@
+/* The coupon memory: a hash table by coupon id, with linear probing; see coupon_memory.h. */
 #include "flow/gate/coupon_memory.h"
 
 #include <pthread.h>
@@ -8,25 +9,26 @@
 #include "base/memory.h"
 #include "base/pair_set.h"
 
-/* Asked for by strangers, ids that don't exist would fill memory; past this many the memory starts afresh. */
+/* The greatest number of entries. Requests for ids that don't exist also make entries; when the table is full it is
+ * emptied. */
 #define ENTRIES_MAX 65536
-/* A sold-out truth that Redis does not confirm is believed for so long; then admit is asked again. */
+/* How long a truth that is not available counts while Redis still has an older flag. After that admit decides again. */
 #define UNCONFIRMED_MAX_US US_PER_S
 
 struct entry {
     int64_t coupon_id; /* 0: free */
     enum flag_value flag;
-    int64_t flag_version, flag_us; /* flag_us 0: never asked */
+    int64_t flag_version, flag_us; /* flag_us 0: never read */
     struct coupon truth;
     int64_t truth_us; /* 0: never read */
 };
 
 struct coupon_memory {
     int64_t cache_us;
-    pthread_mutex_t lock; /* guards all below */
+    pthread_mutex_t lock; /* guards the fields below */
     struct entry *entries;
     size_t mask, count;
-    int64_t db_ahead_us; /* Postgres' wall clock less our monotonic one */
+    int64_t db_ahead_us; /* Postgres's wall clock minus our monotonic clock */
 };
 
 struct coupon_memory *coupon_memory_new(int64_t cache_ms) {
@@ -87,7 +89,7 @@ void coupon_memory_learn(struct coupon_memory *memory, const struct coupon *rows
     memory->db_ahead_us = now_us - mono_us;
     for (size_t i = 0; i < n; i++) {
         struct entry *entry = entry_of(memory, rows[i].id);
-        /* Of two readers the slower one may come last. */
+        /* Skip rows that are older than the truth: a slow reader may be late. */
         bool older = entry->truth_us && entry->truth.exists &&
                      (rows[i].version < entry->truth.version ||
                       (rows[i].version == entry->truth.version && rows[i].accepted < entry->truth.accepted));

@@ -1,5 +1,7 @@
-/* Sets are sorted arrays: 8 bytes a user, found by halving. The lock guards the table and is held while asking; a set
- * that is loading has users NULL. */
+/* The sets of ticket holders; see ticket_holders.h.
+ *
+ * A set is a sorted array of 8 bytes per user, searched by bisection. The lock guards the table of sets, also during
+ * a search. The loading thread reads Postgres without the lock; while a set is loading, its `users` is NULL. */
 #include "flow/gate/ticket_holders.h"
 
 #include <pthread.h>
@@ -12,10 +14,11 @@
 #include "flow/stage.h"
 #include "store/lookup.h"
 
-/* Sets kept at a time, each of a coupon that people still ask for. */
+/* The greatest number of sets. When it is reached, all sets are dropped; coupons that are still requested load
+ * again. */
 #define SETS_MAX   1024
 #define QUEUE_SIZE 256
-/* Read at once; bounds what libpq holds in memory. */
+/* Users read by one query, which bounds libpq's memory. */
 #define CHUNK 20000
 
 struct set {
@@ -26,7 +29,7 @@ struct set {
     size_t n;
 };
 
-/* What is queued to be loaded. */
+/* A set that is queued to load. */
 struct job {
     int64_t coupon_id, version;
     size_t n_expected;
@@ -39,7 +42,7 @@ struct ticket_holders {
     struct outage outage;
     size_t max;
     struct metric *loaded;
-    pthread_mutex_t lock; /* guards what follows */
+    pthread_mutex_t lock; /* guards the fields below */
     struct set sets[2 * SETS_MAX];
     size_t n_sets, n_users;
 };
@@ -51,7 +54,7 @@ static struct set *slot_of(struct ticket_holders *holders, int64_t coupon_id) {
     return &holders->sets[at];
 }
 
-/* Lock held. Starts afresh; what is still asked for is loaded again. */
+/* Drops all sets; those that are still needed load again. The caller holds the lock. */
 static void clear(struct ticket_holders *holders) {
     for (size_t i = 0; i < 2 * SETS_MAX; i++)
         free(holders->sets[i].users);
@@ -71,12 +74,12 @@ static bool contains(const struct set *set, int64_t user_id) {
     return low < set->n && set->users[low] == user_id;
 }
 
-/* Lock held. Queues the loading of the coupon's set. */
+/* Queues the coupon's set to load. The caller holds the lock. */
 static void want(struct ticket_holders *holders, struct set *set, const struct coupon *coupon) {
     struct job *job = memory_new(1, sizeof *job);
     *job = (struct job){coupon->id, coupon->version, (size_t)coupon->accepted};
     if (!stage_push(holders->stage, job)) {
-        free(job); /* asked again with the next request */
+        free(job); /* the next request tries again */
         return;
     }
     if (!set->coupon_id)
@@ -88,7 +91,7 @@ static void want(struct ticket_holders *holders, struct set *set, const struct c
 
 bool ticket_holders_exclude(struct ticket_holders *holders, const struct coupon *coupon, enum refusal refusal,
                             int64_t user_id) {
-    /* Until its last admission has surely been committed, an expired coupon's ledger may still grow. */
+    /* An expired coupon is excluded: an admission may still be about to commit, so its ledger may grow. */
     bool is_final = refusal == REFUSAL_SOLD_OUT || refusal == REFUSAL_PAUSED || refusal == REFUSAL_CLOSED;
     if (!is_final || (size_t)coupon->accepted > holders->max)
         return false;
@@ -105,7 +108,8 @@ bool ticket_holders_exclude(struct ticket_holders *holders, const struct coupon 
     return excluded;
 }
 
-/* The whole ledger of a coupon, sorted. False: Postgres failed, or there are more than `max`. */
+/* Reads all users in the coupon's ledger, sorted. Returns false if Postgres fails, or if the ledger has grown since
+ * the job was queued. */
 static bool load(struct ticket_holders *holders, const struct job *job, int64_t **ret_users, size_t *ret_n,
                  struct err *err) {
     size_t n = 0, cap = job->n_expected + CHUNK;
@@ -119,7 +123,7 @@ static bool load(struct ticket_holders *holders, const struct job *job, int64_t 
         n += page.n;
         arena_reset(&holders->arena);
     } while (ok && page.n == CHUNK && n + CHUNK <= cap);
-    if (!ok || page.n == CHUNK) { /* more than were accepted when this was queued: a newer version is on its way */
+    if (!ok || page.n == CHUNK) { /* more users than when the job was queued: a newer version will be queued */
         free(users);
         return ok ? err_set(err, ERR_CONFLICT, BACKEND_NONE, "the ledger has grown") : false;
     }
@@ -143,7 +147,7 @@ static void store(struct ticket_holders *holders, const struct job *job, int64_t
         set->users = users;
         set->n = n;
         set->state = READY;
-        if (!users) /* failed: loaded again when asked for */
+        if (!users) /* loading failed: the next request queues it again */
             set->version = -1;
         holders->n_users += n;
     }
@@ -174,7 +178,8 @@ bool ticket_holders_start(struct context *context, struct ticket_holders **ret_h
     struct ticket_holders *holders = memory_new(1, sizeof *holders);
     holders->max = (size_t)context->config->gate_winners_max;
     holders->pg = pg_new(&context->hot);
-    holders->loaded = metrics_gauge("couponsd_gate_winners", "Users in the gate's sets of ended coupons.", "");
+    holders->loaded =
+        metrics_gauge("couponsd_gate_winners", "Users in the gate's sets of coupons that give no more tickets.", "");
     arena_init(&holders->arena, 64 * 1024);
     pthread_mutex_init(&holders->lock, NULL);
     if (!stage_start("winners", &options, run, holders, &holders->stage, err)) {

@@ -1,9 +1,9 @@
-/* Who is in the ledger of a coupon that gives no tickets any more, so that a stampede on it costs no SQL: whoever is
- * not in here is refused at once; only those who are go on to the ledger, for their first answer.
+/* The users in the ledgers of coupons that give no more tickets. The gate refuses all other users of such a coupon
+ * at once, so that a stampede costs no SQL. Only users in the set go on to the ledger, for their first answer.
  *
- * A coupon's set belongs to a version of it and is complete, since it is loaded after that version was seen to be sold
- * out, paused or closed: from then on its ledger does not grow. Loaded in the background, on a thread and a connection
- * of its own. Any thread may ask. */
+ * A coupon's set belongs to one version of the coupon. It is complete, because it is loaded after that version was
+ * seen to be sold out, paused or closed, and the ledger does not grow any more. Sets are loaded in the background,
+ * on a thread and a connection of their own. Any thread may ask. */
 #pragma once
 
 #include <stdint.h>
@@ -16,7 +16,7 @@ struct ticket_holders;
 bool ticket_holders_start(struct context *context, struct ticket_holders **ret_holders, struct err *err);
 void ticket_holders_stop(struct ticket_holders *holders);
 
-/* True: this user surely has no ticket of the coupon. False: perhaps; the set may still be loading, or be too large to
- * be kept. `coupon`: as known, refused by `refusal`. */
+/* Returns true if the user surely has no ticket of the coupon. Returns false if that is unknown: the set may still
+ * be loading, or be too large to keep. `coupon` is the row that `refusal` was decided by. */
 bool ticket_holders_exclude(struct ticket_holders *holders, const struct coupon *coupon, enum refusal refusal,
                             int64_t user_id);

@@ -1,3 +1,8 @@
+/* One batch of issue; see batch.h. The order of a batch: prepare, issuance_read, take, find_decided, decide,
+ * issuance_write.
+ *
+ *   place   a partition of a topic
+ *   text    the event as decoded from a message; its strings point into the message */
 #include "flow/issue/batch.h"
 
 #include <stdlib.h>
@@ -8,8 +13,8 @@
 #include "model/event.h"
 #include "model/issue_decide.h"
 
-/* Of a place that Postgres has no row for: its topic was deleted on command. Every message shows a gap then, and going
- * back to the stored offset makes a new row. */
+/* The next offset of a partition that Postgres has no row for, because its topic was deleted on command. Every
+ * message of it then shows a gap. Seeking to the stored offset creates a new row. */
 #define OFFSET_UNKNOWN (-1)
 
 /* The messages of a batch, and how they are to be decided. */
@@ -27,14 +32,14 @@ struct decoded {
     const char **dead_reason; /* not NULL: the value cannot be decoded */
 };
 
-/* The messages that are decided on: those at the stored offsets, in order. */
+/* The messages to decide on: those at the stored offsets, in order. */
 struct taken {
     size_t n;
     const struct kafka_message **messages;
     struct issuance_event *events;
     const struct event **texts;
     size_t *coupon_of;
-    const char **dead_reason; /* not NULL: a dead letter before any decision */
+    const char **dead_reason; /* not NULL: a dead letter without a decision */
 };
 
 static int by_id(const void *a, const void *b) {
@@ -104,7 +109,8 @@ static size_t index_of_coupon(const struct issuance_batch *batch, int64_t id) {
     return (size_t)(found - batch->coupons);
 }
 
-/* Moves batch->next_offset over the messages taken. Skips older messages; stops in a place that has a gap. */
+/* Takes the messages at the stored offsets, and moves batch->next_offset past them. Skips messages below; stops in a
+ * partition at a gap. */
 static void take(struct arena *arena, struct issuance_batch *batch, const struct input *input,
                  const struct decoded *decoded, struct taken *taken, struct issue_batch_result *result) {
     const struct kafka_message *messages = input->messages;
@@ -144,7 +150,8 @@ static void take(struct arena *arena, struct issuance_batch *batch, const struct
 
 /* --- what was decided before --- */
 
-/* Fills is_decided: by the coupon's counters where these tell, else (of all, if `careful`) by looking it up. */
+/* Fills is_decided from the coupon's counters, or from the tables if the counters don't tell. With `careful`, always
+ * from the tables. */
 static bool find_decided(const struct issue_means *means, const struct issuance_batch *batch, struct taken *taken,
                          bool careful, struct err *err) {
     struct issuance_event **unsure = ARENA_ARRAY(means->arena, struct issuance_event *, taken->n);
@@ -297,8 +304,8 @@ static bool isolate(const struct issue_means *means, const struct input *input, 
     if (!issue_batch_run(means, input->messages, half, input->accepted_gap, &first, err) ||
         !issue_batch_run(means, input->messages + half, input->n - half, input->accepted_gap, &second, err))
         return false;
-    /* The second half's offsets are the newer ones; a place that ended in the first is committed with the next
-     * batch, or read from Postgres at the next assignment. */
+    /* The second half has the newer offsets. A partition that occurs only in the first half is committed with a
+     * later batch, or read from Postgres at the next assignment. */
     *ret = second;
     ret->issued += first.issued;
     ret->rejected += first.rejected;

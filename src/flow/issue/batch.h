@@ -1,4 +1,5 @@
-/* One batch of issue: messages in, transaction done. Shared by issue's threads; knows Postgres but not Kafka. */
+/* One batch of issue: takes messages, decides on them, and commits one transaction. It uses Postgres but not Kafka.
+ * Each worker of issue runs its own batches on its own thread. */
 #pragma once
 
 #include "base/arena.h"
@@ -8,7 +9,7 @@
 
 struct issue_batch_result {
     size_t issued, rejected, dead, duplicates;
-    /* Where each place of the batch stands after the commit. */
+    /* The offset of the next message in each partition of the batch, after the commit. */
     size_t n_places;
     struct kafka_place *places;
     int64_t *next_offset;

@@ -1,3 +1,4 @@
+/* The move of a lane; see lane_move.h. */
 #include "flow/relay/lane_move.h"
 
 #include <stdlib.h>
@@ -32,7 +33,7 @@ void lane_move_start(struct lane_move *move, const struct kafka_options *kafka, 
     kafka_topic_name(kafka, stream, from, 0, move->topic);
 }
 
-/* The ends of the old topic now, as what is to be passed: -1 where there is nothing to read. */
+/* Reads the current ends of the old topic as the barrier; -1 for a partition that is empty. */
 static bool take_barrier(struct lane_move *move, struct kafka_admin *admin, struct err *err) {
     int n;
     if (!kafka_topic_partitions(admin, move->topic, TIMEOUT_MS, &n, err))

@@ -1,6 +1,5 @@
-/* Every second: how many partitions the shared topics have, and how far a migration is. Both are metrics; a topic that
- * was grown is also told once for each number of partitions. A backend that is away is told by those who work with it.
- */
+/* The keeper of the topics; see keeper.h. Its ticker's thread owns everything. The keeper does not log a failed
+ * backend: the steps that work with the backend do. */
 #include "flow/topics/keeper.h"
 
 #include <stdlib.h>
@@ -41,7 +40,7 @@ static void tell(const char *name, struct told *told, const struct topic_version
                       "this one"));
 }
 
-/* Returns how many topics have other partitions than they were created with; -1: not known. */
+/* Returns how many topics have another number of partitions than they were created with, or -1 if that is unknown. */
 static int compare(struct topics_keeper *keeper, const struct topic_version *versions, size_t n) {
     int grown = 0;
     for (size_t i = 0; i < n; i++)
@@ -79,10 +78,12 @@ bool topics_keeper_start(struct context *context, struct topics_keeper **ret_kee
         .pg = pg_new(&context->cold),
         .kafka = &context->kafka,
         .admin = context->kafka_admin,
-        .grown = metrics_gauge("couponsd_topics_grown",
-                               "Shared topics with other partitions than they were created with: look at the log.", ""),
+        .grown = metrics_gauge(
+            "couponsd_topics_grown",
+            "Shared topics with another number of partitions than they were created with; the log has the details.",
+            ""),
         .lanes_left = metrics_gauge("couponsd_topic_migration_lanes_left",
-                                    "Lanes that do not publish to the target version of their topic yet.", ""),
+                                    "Lanes that do not yet publish to the target version of their topic.", ""),
     };
     if (!ticker_start("topics_keeper", INTERVAL_US, look, keeper, &keeper->ticker, err)) {
         topics_keeper_stop(keeper);

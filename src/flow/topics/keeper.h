@@ -1,8 +1,8 @@
-/* The topics' keeper: a thread that compares the shared topics with how they were created, once a second.
+/* The keeper of the topics: once a second, a thread compares the shared topics with the way they were created.
  *
- * Partitions that somebody adds by hand send coupons to other partitions than before. Nothing is lost by that, since
- * the ticket decides, but the keeper reports it: in the log, once for each number of partitions, and as a metric. It
- * also reports how far a migration between versions of the topics is. */
+ * If somebody adds partitions by hand, coupons may go to other partitions than before. Nothing is lost, since the
+ * ticket decides, but the keeper reports it: in the log, once for each number of partitions, and as a metric. It
+ * also reports the progress of a migration between versions of the topics. */
 #pragma once
 
 #include "flow/context.h"

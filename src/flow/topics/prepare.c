@@ -1,10 +1,11 @@
+/* Prepares the topics; see prepare.h. Runs on the main thread, once, with a connection of its own. */
 #include "flow/topics/prepare.h"
 
 #include "store/topics.h"
 
 #define TIMEOUT_MS 3000
 
-/* A new database: version 1, unless Kafka already has these topics with another number of partitions. */
+/* Records version 1 in a new database, unless Kafka already has these topics with another number of partitions. */
 static bool record_first_version(const struct context *context, struct pg *pg, struct err *err) {
     const struct config *config = context->config;
     for (int stream = 0; stream < STREAMS; stream++) {
@@ -14,7 +15,7 @@ static bool record_first_version(const struct context *context, struct pg *pg, s
         kafka_topic_name(&context->kafka, (enum stream)stream, 1, 0, name);
         if (!kafka_topic_partitions(context->kafka_admin, name, TIMEOUT_MS, &have, &unreachable)) {
             if (unreachable.retriable)
-                break; /* what does not answer can't contradict; the keeper compares later */
+                break; /* Kafka is unavailable: the keeper compares later */
             *err = unreachable;
             return false;
         }
@@ -29,7 +30,7 @@ static bool record_first_version(const struct context *context, struct pg *pg, s
 static bool check_versions(const struct config *config, const struct topic_version *versions, size_t n, int target,
                            struct err *err) {
     const struct topic_version *first = n && versions[0].version == 1 ? &versions[0] : NULL;
-    /* Once it has been migrated, the setting no longer says anything. */
+    /* After a migration, kafka.partitions no longer matters. */
     if (!first || target != 1 || first->partitions == config->kafka_partitions)
         return true;
     return err_set(err, ERR_INVALID, BACKEND_KAFKA,

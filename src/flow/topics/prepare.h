@@ -1,9 +1,12 @@
-/* What couponsd does about the topics before it serves. */
+/* Prepares the topics before couponsd serves. */
 #pragma once
 
 #include "flow/context.h"
 
-/* In a new database, records version 1 of the topics with kafka.partitions. Refuses settings that contradict what is
- * recorded or what Kafka has (ERR_INVALID), and creates the topics that are missing. ERR_UNAVAILABLE: Kafka is away;
- * the relays create the topics later. Needs the options and kafka_admin of the context. */
+/* Checks and creates the shared topics. Needs the options and kafka_admin of the context.
+ *
+ *   - In a new database, records version 1 of the topics with kafka.partitions.
+ *   - Fails with ERR_INVALID if the settings contradict the database or Kafka.
+ *   - Creates the topics that are missing.
+ *   - Fails with ERR_UNAVAILABLE if Kafka is unavailable; the relays create the topics later. */
 bool topics_prepare(const struct context *context, struct err *err);
