@@ -26,7 +26,7 @@ struct arena_block {
 };
 
 static struct arena_block *block_new(size_t size) {
-    struct arena_block *block = memory_new(1, sizeof *block + size);
+    struct arena_block *block = memory_resize(NULL, sizeof *block + size, 1);
     block->next = NULL;
     block->size = size;
     block->used = 0;

@@ -200,8 +200,8 @@ bool flags_get(struct flags *flags, struct flag *items, size_t n, struct err *er
     if (!flags_connect(flags, err))
         return false;
     int argc = (int)(1 + 2 * n);
-    const char **argv = memory_new((size_t)argc, sizeof *argv);
-    char(*keys)[KEY_MAX] = memory_new(2 * n, sizeof *keys);
+    const char **argv = memory_resize(NULL, (size_t)argc, sizeof *argv);
+    char(*keys)[KEY_MAX] = memory_resize(NULL, 2 * n, sizeof *keys);
     argv[0] = "MGET";
     for (size_t i = 0; i < n; i++) {
         key_of(keys[2 * i], "coupon:available", items[i].coupon_id);

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from urllib.parse import urlsplit, urlunsplit
 
 from tests.harness import BUILD, ROOT, Scenario, wait_until
+from tests.harness.commit_cutter import CommitCutter
 
 FORWARD = os.path.join(ROOT, "tests", "harness", "forward.py")
 
@@ -19,6 +21,27 @@ def closed_port():
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return held.getsockname()[1]
+
+
+class LostReply(Scenario):
+    """Postgres has committed, but the reply is lost: the request has to find its own row in the ledger."""
+
+    USER = 1234605616436508552  # its bytes occur nowhere else
+
+    def test_a_request_whose_commit_is_not_confirmed_is_told_its_own_ticket(self):
+        url = urlsplit(self.postgres_url)
+        for request_id in ("", "given"):
+            with self.subTest(request_id=request_id):
+                cutter = CommitCutter(url.hostname, url.port, self.USER)
+                self.addCleanup(cutter.close)
+                through = urlunsplit(url._replace(netloc=f"{url.username}@127.0.0.1:{cutter.port}"))
+                server = self.start(postgres__url=f"{through}&sslmode=disable&gssencmode=disable")
+                coupon = self.create(server, 100)
+                status, = self.ctl(server, "request", coupon, self.USER, "--request-id", request_id)
+                self.assertTrue(cutter.has_cut.is_set())
+                self.assertEqual(status["ticket"], 1)
+                self.assertEqual(self.sql(f"select ticket from publish_request where coupon_id = {coupon}"), [["1"]])
+                server.stop()
 
 
 class Settings(Scenario):
