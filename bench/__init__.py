@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmarks. `./dev bench` builds what they need, starts the servers, and runs them:
 
     python3 -m bench             couponsd, each figure beside its ceiling

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bench.py: how fast couponsd is, each figure beside what could be had at best on this machine, in the same run.
 
 Servers are those that POSTGRES_URL, REDIS_URL, KAFKA_BROKERS and SERVERS_DIR name; each measurement has couponsd

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Values in Postgres' binary format, and pipelines; see bare_pg.h. */
 #include "bare_pg.h"
 

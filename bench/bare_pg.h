@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Statements that are prepared once and sent with binary values, for bench_bare_rows: a value or array is filled in
  * place, and a transaction takes one round trip. One connection; where something fails the program ends. */
 #pragma once

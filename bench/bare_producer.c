@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What librdkafka could do for couponsd's relay at best: messages like the relay's, produced by nothing else. And what
  * bench.py needs of topics besides.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What Postgres could do for couponsd at best: the rows of accepting, or of issuing, written by nothing but libpq.
  *
  *   bench_bare_rows accept|issue|issue_by_row POSTGRES_URL [--rows N] [--coupons K] [--batch N]

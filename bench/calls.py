@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The way in: unary calls answered by the bare gRPC core (echo, the ceiling), by the bridge with nothing behind it
 (null), and by couponsd once a coupon is sold out. In turns, each server a new process in each round; what counts is the
 ratio within a round, since the machine's speed changes.

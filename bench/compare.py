@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compare.py: couponsd beside the design it replaces (predecessor.c), on the same servers, with the same load.
 
 It prints a Markdown table. Postgres and Kafka are those that POSTGRES_URL, KAFKA_BROKERS and SERVERS_DIR name; Redis is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """growth.py: what becomes of couponsd's speed when there is more of something: coupons issued before, coupons at a
 time, lanes, instances.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bench_load HOST:PORT: unary gRPC calls from one thread, as cheap as they can be made, since what is measured runs on
  * the same cores. It stays an honest client: each answer is read, decoded and compared with what was asked.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One table of options, and how each is read; see load_args.h. */
 #include "load_args.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Requests, answers, and their agreement; see load_calls.h. */
 #include "load_calls.h"
 

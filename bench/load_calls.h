@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What bench_load asks, whether what is answered agrees with it, and what is counted of it.
  *
  * Request i is one for coupon first_coupon + i % n_coupons, of user first_user + i / n_coupons, with the id

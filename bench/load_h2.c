@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Frames by hand; see load_h2.h. */
 #include "load_h2.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An HTTP/2 connection (RFC 9113) that carries unary gRPC calls, for bench_load: as cheap as it can be, and strict.
  *
  * Requests are put into one buffer, which h2_flush writes with one system call; answers are read into another and taken

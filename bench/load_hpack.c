@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writes header blocks (RFC 7541), reads and remembers them; see load_hpack.h. */
 #include "load_hpack.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Header blocks for bench_load: those of its requests, all alike, and those of answers, of which few differ.
  *
  * A request's headers are put into the server's table with the first request of a connection; each later one names them

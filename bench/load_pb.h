@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The few parts of protobuf's wire format that bench_load needs: a walk over fields, and numbers written. */
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bench_load counts what it was answered, and says so where that is not what it should be."""
 
 import json

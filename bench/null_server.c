@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* coupon.v1.CouponService with nothing behind it: what the bridge alone could do. RequestPublish is answered at once,
  * on the poller's thread, as if the request had been accepted: with the coupon's next ticket and the time.
  *
@@ -8,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/methods.h"
 #include "base/clock.h"
 #include "base/pair_set.h"
 #include "coupon/v1/coupon_service.pb-c.h"
-#include "api/methods.h"
 #include "descriptor_set.h"
 #include "rpc/server.h"
 

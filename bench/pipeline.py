@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All of couponsd at once: from the first request until the last coupon is issued, as fast as it goes (end_to_end) and
 by a timetable (latency); and what one process takes (memory).
 

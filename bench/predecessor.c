@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The design that couponsd replaces, as a small real service to measure it by (compare.py).
  *
  *   predecessor --listen HOST:PORT --postgres URL --redis HOST:PORT [--interval-ms N]
@@ -17,14 +18,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/answer.h"
+#include "api/methods.h"
 #include "base/arena.h"
 #include "base/batch_queue.h"
 #include "base/clock.h"
 #include "base/ticker.h"
 #include "coupon/v1/coupon_admin_service.pb-c.h"
-#include "api/methods.h"
 #include "descriptor_set.h"
-#include "api/answer.h"
 #include "rpc/server.h"
 #include "store/pg.h"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The programs of the bench that serve or load: bench_load, echo servers, and what they say."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether ./dev bench works: small and short, without a judgement of speed."""
 
 import json

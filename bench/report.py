@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ./dev bench has measured, as rows: a figure (the median of its rounds, with the least and the greatest), its
 ceiling, what it should be, and whether it is. The rows are what the table shows and the JSON holds.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """rpc.py: what the bridge costs beside the C core alone. Echo servers of both, the same client, all on this machine.
 
 Rounds alternate between the servers; what counts is the ratio within a round, since the machine's speed changes. Each

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* This program's malloc, calloc and realloc replace libc's in the whole process, and call them. The return address
  * tells which library allocates. Allocations by other names (posix_memalign and its kin) are not counted: neither the
  * core nor the bridge makes any for a call. */

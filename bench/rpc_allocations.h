@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counts what a program and the libraries it uses allocate. Any thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the two echo servers share, which is how they are run: they print "listening HOST:PORT", serve toy.v1.Toy/Echo
  * until SIGTERM or SIGINT, and print then what they have allocated since SIGUSR1, as a line of JSON. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An echo server on the bridge. */
 #include <stdlib.h>
 

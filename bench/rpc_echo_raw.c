@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An echo server on the C core alone, with as little as such a server can have: the bytes that come go back, nothing is
  * decoded or checked, all of an answer is one batch. With --watch it also asks, as the C++ and the bridge's servers do,
  * to be told when a call ends early. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rpc_load ADDRESS SECONDS CONNECTIONS IN_FLIGHT: calls toy.v1.Toy/Echo, a new call when one ends, then prints a line
  * of JSON: calls, seconds, failures. In flight: on each connection. */
 #include <pthread.h>

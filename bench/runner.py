@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the programs of ./dev bench run: a folder for the logs of what they start, how they end, and the JSON with the
 machine that all of it was on.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """soak.py: whether couponsd stays as it is when requests come for a long time: by a timetable, and each second what is
 accepted and issued, the answer's p99, memory, the tables' sizes, and what the outbox still has to send.
 

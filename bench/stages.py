@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each stage by itself, beside what its backend could do at best: accept beside bare libpq, the relay beside a bare
 producer, issuing beside bare libpq.
 

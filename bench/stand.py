@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ./dev bench runs and how it observes it: couponsd with a schema, Redis database and topics of its own, the CPU
 time of each process, and the disk.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A drawing of what changes with time: panels above one another, each with an axis of its own, as SVG."""
 
 import dataclasses

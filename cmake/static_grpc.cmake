@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # grpc_core: gRPC's core and what it needs. Programs get it static where there are archives of it (and no sanitizer, whose
 # suppressions go by the name of the shared library); shared libraries, programs with the property GRPC_SHARED, and
 # programs otherwise, get it shared. TLS and zlib are shared in any case, so that their updates count.

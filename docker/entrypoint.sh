@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Starts couponsd in a container. PGPASSWORD_FILE names a file, such as a mounted secret, with the password for
 # Postgres, which libpq then takes from its environment: so it stands on no command line and in no setting.
 set -euo pipefail

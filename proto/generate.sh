@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Makes the C stubs and the embedded descriptor set from proto/ in the folder given (default: generated/).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)

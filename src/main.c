@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The entry point: reads the command line, starts the server, waits for a signal, and stops the server.
  *
  * Exit codes:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The whole server: starts the stages in the reverse of the order in which data flows, serves, and drains.
  *
  *   request → gate → admit → (Postgres) → relay requested → (Kafka) → issue → (Postgres) → relay published → (Kafka)

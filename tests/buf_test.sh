@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # proto/ keeps to buf's STANDARD rules (buf.yaml) and breaks no client of the main branch. Whether a fault in it would
 # be found is tested as well.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # generated/ must be what proto/generate.sh makes of proto/.
 set -euo pipefail
 cd "$(dirname "$0")/.."

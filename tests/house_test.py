@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules of the house: which folder may include which, how wide a function and how long a file may be, the license
 line, and the language. Reads sources only; needs no server and no build."""
 
@@ -46,9 +47,7 @@ FORBIDDEN = {
 
 # What does not keep a rule yet, by how its name begins.
 PENDING = {
-    "includes": ("src/",),
-    "language": ("src/base/", "src/config/", "src/edge/", "src/rpc/", "src/server.c", "src/store/", "clients/", "proto/"),
-    "license": ("",),
+    "language": ("clients/", "proto/"),
 }
 
 

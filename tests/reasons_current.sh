@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # docs/reference/reasons.md must be what couponsd says of its reasons.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)

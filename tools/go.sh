@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A Go that is recent enough for the tests and the Go client, and programs written in Go, at fixed versions.
 #
 #   tools/go.sh go                        prints the path of a go

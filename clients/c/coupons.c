@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The client, on the bridge's client side; see coupons.h. */
 #include "coupons.h"
 

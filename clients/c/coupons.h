@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A client of couponsd for C programs: calls that wait, retries, and what a refusal says.
  *
  *   struct coupons_client *client;

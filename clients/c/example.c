@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* example HOST:PORT COUPON USER: asks for a coupon in a user's name.
  *
  *   cc example.c $(pkg-config --cflags --libs couponsd-client) -o example */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Taking google.rpc.Status apart; see coupons.h. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The C client as it is installed, tried on a couponsd that is started meanwhile (tests/clients).
 #
 #   smoke.sh build            the library, installed below $CLIENT_BUILD_DIR, and programs built against that by pkg-config

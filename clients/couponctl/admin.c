@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The verbs of CouponAdminService: create, get, list, pause, resume, close, add. */
 #include <stddef.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading the command line, and printing its help; see args.h. */
 #include "args.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The command line: options and operands of a verb, from tables that the help is printed from too.
  *
  *   option    --name VALUE, --name=VALUE, or a flag --name; global ones before or after the verb

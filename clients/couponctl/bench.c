@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bench verb: many users ask for coupons, as fast as answers come or by a timetable; see bench.h for the parts. */
 #include "bench.h"
 

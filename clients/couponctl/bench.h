@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The parts of the bench verb, in the order of a run:
  *
  *   bench.c         reads the options, finds or creates the coupons, says how it ended

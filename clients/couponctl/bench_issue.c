@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Issuing, as seen from outside: GetCoupon until issued == accepted, then GetStatus of some of those who were accepted.
  *
  * Threads: the watch has one of its own while the load runs, and it alone then looks at the coupons' counters; after it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The load: `concurrency` slots, each with a call in flight, refilled from the completion callbacks (closed loop) or by
  * a pacer that keeps to a timetable (open loop, --rate).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What bench says: progress on stderr, the result on stdout. */
 #include <inttypes.h>
 #include <stdlib.h>

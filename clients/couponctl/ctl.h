@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the verbs of couponctl share: exit codes, the settings of a run, and the list of verbs. */
 #pragma once
 

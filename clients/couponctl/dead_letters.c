@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The verb dead-letters: what DeadLetterAdminService offers. Its first operand says which of these:
  *
  *   list (or nothing)   show ID   replay ID   drop ID

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The verb of grpc.health.v1: health, for scripts and for the health checks of containers. */
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Buckets by leading bits; see histogram.h. */
 #include "histogram.h"
 

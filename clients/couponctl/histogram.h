@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Durations by magnitude: constant memory, quantiles within 2 percent, the greatest exactly.
  *
  * Values below 128 have a bucket each; above, each power of two is split into 64. Not for two threads at once. */

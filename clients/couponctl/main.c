@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* couponctl: the verbs, and what holds for all of them. */
 #include <signal.h>
 #include <stdio.h>

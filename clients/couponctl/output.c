@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Printing what the service answers; see output.h. */
 #include "output.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Coupons and statuses as text for people, and as one JSON object per line for scripts. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The verbs of CouponService: request, status, watch, coupons. */
 #include "base/clock.h"
 #include "coupon/v1/coupon_service.pb-c.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Connections and blocking calls; see remote.h. */
 #include "remote.h"
 

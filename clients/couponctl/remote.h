@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The servers: where they are, and calls that are waited for. */
 #pragma once
 

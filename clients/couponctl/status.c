@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Saying clearly how a call failed; see status.h. Any thread. */
 #include "status.h"
 

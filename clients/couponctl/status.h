@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How a call failed, told to people and to scripts. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The verb topics: what TopicAdminService offers. Its first operand says which of these:
  *
  *   list (or nothing)   migrate --to VERSION   pause   delete VERSION   retire COUPON */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The verb verify: what IntegrityService says of one coupon. */
 #include "coupon/v1/integrity_service.pb-c.h"
 #include "ctl.h"

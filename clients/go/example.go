@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Asks for coupon 7 as user 42, on a couponsd at its usual address. Run it with: go run .
 package main
 

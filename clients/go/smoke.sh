@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The Go client, tried on a couponsd that is started meanwhile (tests/clients).
 #
 #   smoke.sh build            generates the stubs into gen/, tests the package, builds into $CLIENT_BUILD_DIR

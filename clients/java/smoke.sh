@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The Java client, tried on a couponsd that is started meanwhile (tests/clients).
 #
 #   smoke.sh build            stubs, package, example and smoke program, and the jars they need, in $CLIENT_BUILD_DIR

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // example.mjs HOST:PORT COUPON USER: asks for a coupon in a user's name.
 
 import { connect, reason, requestId, retry } from "couponsd";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // smoke.mjs HOST:PORT: the client, tried on a couponsd that is started once "calling" is printed. Its last line says in
 // JSON what it has seen; exit code 1 and a line on stderr where something is not as it should be.
 

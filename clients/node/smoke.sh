@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The Node.js client, tried on a couponsd that is started meanwhile (tests/clients).
 #
 #   smoke.sh build            the package couponsd, with its stubs and what it depends on, in $CLIENT_BUILD_DIR

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """example.py HOST:PORT COUPON USER: asks for a coupon in a user's name."""
 
 import sys

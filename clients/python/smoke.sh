@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The Python client, tried on a couponsd that is started meanwhile (tests/clients).
 #
 #   smoke.sh build            a virtual environment with the stubs and the package, in $CLIENT_BUILD_DIR

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Access control; see access.h. access_allow runs on the pollers' threads. The lock guards the table of tokens,
  * which calls read and a changed file replaces. */
 #include "api/access.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "api/answer.h"
 
 #include <inttypes.h>
@@ -55,8 +56,8 @@ static void fill_in(struct answer *answer, char room[static MESSAGE_MAX]) {
     while (*at && used < MESSAGE_MAX - 1) {
         const char *end = *at == '{' ? strchr(at, '}') : NULL;
         if (end) {
-            int wrote = snprintf(room + used, MESSAGE_MAX - used, "%s",
-                                 value_of(answer, at + 1, (size_t)(end - at - 1)));
+            int wrote =
+                snprintf(room + used, MESSAGE_MAX - used, "%s", value_of(answer, at + 1, (size_t)(end - at - 1)));
             used += (size_t)wrote;
             at = end + 1;
         } else {

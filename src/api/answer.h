@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How calls end: the contract's errors with their details, and its messages built from rows. Any thread. */
 #pragma once
 
@@ -8,10 +9,10 @@
 #include "base/err.h"
 #include "coupon/v1/coupon.pb-c.h"
 #include "coupon/v1/coupon_service.pb-c.h"
-#include "rpc/server.h"
-#include "store/coupons.h"
 #include "model/coupon.h"
 #include "model/reason.h"
+#include "rpc/server.h"
+#include "store/coupons.h"
 
 /* SOLD_OUT, NOT_OPEN, PAUSED, CLOSED, EXPIRED, COUPON_NOT_FOUND. */
 void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon *coupon);

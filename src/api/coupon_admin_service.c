@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The service functions validate on the poller's thread and queue a `struct admin_call`, which lives in its call's
  * memory; `perform` does the work on the stage's thread. */
 #include "api/coupon_admin_service.h"

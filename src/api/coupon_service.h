@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* CouponService: decodes and validates what callers ask for, names every bad field, hands the request to a step, and
  * answers with the outcome that the step decides on. Never blocks its poller. */
 #pragma once

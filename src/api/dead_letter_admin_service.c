@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The queue (api/queued_call.h) has one thread and one connection; `perform_…` run on it. */
 #include "api/dead_letter_admin_service.h"
 
@@ -10,9 +11,9 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "coupon/v1/dead_letter_admin_service.pb-c.h"
+#include "flow/relay.h"
 #include "model/event.h"
 #include "model/issue_decide.h"
-#include "flow/relay.h"
 #include "store/dead_letters.h"
 #include "store/lookup.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* DeadLetterAdminService: lists, shows, replays and drops the events that issue and complete put aside. One thread,
  * one call at a time.
  *

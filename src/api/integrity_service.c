@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The queue (api/queued_call.h) has one thread and one connection; perform() runs on it. */
 #include "api/integrity_service.h"
 
@@ -5,12 +6,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "api/integrity_topics.h"
 #include "api/queued_call.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "flow/gate/coupon_memory.h"
-#include "api/integrity_topics.h"
 #include "store/flags.h"
 #include "store/integrity.h"
 #include "store/lookup.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "api/integrity_topics.h"
 
 #include <inttypes.h>

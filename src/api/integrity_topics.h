@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The last stations of a verification: the two streams' topics. And what both parts of it share: the list of checks,
  * and sets of tickets. */
 #pragma once

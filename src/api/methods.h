@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Our services, and which of their methods stream: what protobuf-c's descriptors leave out, for server and client
  * alike. */
 #pragma once

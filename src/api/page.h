@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Paging by id: the token is the last id of the page before, in decimal. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Queued calls: how the administrative services work. A service function validates its call on the poller's thread,
  * then queues it. One thread per service performs the calls one after the other, since each may wait for a backend.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "api/reason_help.h"
 
 #include <inttypes.h>
@@ -23,20 +24,22 @@ static void print_row(FILE *out, enum reason reason) {
 }
 
 void reason_help_markdown(FILE *out) {
-    fputs("# Reasons\n\n"
-          "Made by `couponsd --reasons markdown`.\n\n"
-          "A call that couponsd refuses ends with a canonical gRPC code and a google.rpc.Status in\n"
-          "`grpc-status-details-bin`. Its google.rpc.ErrorInfo has the domain `coupon.v1` and one of these reasons. The\n"
-          "enum `coupon.v1.ErrorReason` lists them as constants, and the metric `couponsd_refused_total` counts them.\n\n"
-          "- **Retry**: where it is yes, a google.rpc.RetryInfo names the delay, and the same request may be sent again.\n"
-          "- **Metadata**: the keys of ErrorInfo's metadata.\n"
-          "- **Text**: the status message. A name in braces stands for the metadata of that name. Some answers have a\n"
-          "  more precise message.\n"
-          "- **What to do**: the advice that couponctl prints.\n\n"
-          "`INVALID_FIELD` also carries a google.rpc.BadRequest with every bad field.\n\n"
-          "| reason | code | retry | metadata | text | what to do |\n"
-          "|---|---|---|---|---|---|\n",
-          out);
+    fputs(
+        "# Reasons\n\n"
+        "Made by `couponsd --reasons markdown`.\n\n"
+        "A call that couponsd refuses ends with a canonical gRPC code and a google.rpc.Status in\n"
+        "`grpc-status-details-bin`. Its google.rpc.ErrorInfo has the domain `coupon.v1` and one of these reasons. The\n"
+        "enum `coupon.v1.ErrorReason` lists them as constants, and the metric `couponsd_refused_total` counts them.\n\n"
+        "- **Retry**: where it is yes, a google.rpc.RetryInfo names the delay, and the same request may be sent "
+        "again.\n"
+        "- **Metadata**: the keys of ErrorInfo's metadata.\n"
+        "- **Text**: the status message. A name in braces stands for the metadata of that name. Some answers have a\n"
+        "  more precise message.\n"
+        "- **What to do**: the advice that couponctl prints.\n\n"
+        "`INVALID_FIELD` also carries a google.rpc.BadRequest with every bad field.\n\n"
+        "| reason | code | retry | metadata | text | what to do |\n"
+        "|---|---|---|---|---|---|\n",
+        out);
     for (int reason = REASON_NONE + 1; reason < REASON_DROPPED; reason++)
         print_row(out, (enum reason)reason);
     fprintf(out, "\n`%s` is only counted, and never sent: ", reason_info(REASON_DROPPED)->name);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of reasons (model/reason.h) for people. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "api/rpc_metrics.h"
 
 #include <stdint.h>

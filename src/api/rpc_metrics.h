@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* RPCs by method and code, with latency histograms by method. */
 #pragma once
 

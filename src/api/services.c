@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "api/services.h"
 
 #include "api/coupon_admin_service.h"

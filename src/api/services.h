@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The services of couponsd: one table. The server starts, serves and stops what stands in it; health and the metrics of
  * calls take their names from the same tables. */
 #pragma once

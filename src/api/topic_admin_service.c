@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The queue (api/queued_call.h) has one thread and one connection; `perform_…` run on it, since each may wait for
  * Kafka. */
 #include "api/topic_admin_service.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Memory given back all at once; see arena.h.
  *
  * Blocks form a list. Pieces are cut off `current`; when it is too full, the next one becomes current, and blocks

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Memory that is given back all at once: a batch or a call allocates from it without freeing single pieces.
  * One thread at a time. After a reset its blocks are kept, so that a warm arena never calls malloc. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The queue between stages: a ring under one lock.
  *
  * One lock is enough because a taker empties the ring in one go: at high load it comes once per batch, and pushes only

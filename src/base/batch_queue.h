@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A bounded queue between stages: many threads push single items, a taker takes everything that is waiting.
  *
  * The queue holds pointers and owns nothing of what they point to. FIFO. All functions are for any thread; several

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Time: reading the clocks, and RFC 3339 in both directions without the C library's time zones and locales. */
 #include "base/clock.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Time. Monotonic for waiting and measuring, wall for what is stored. Microseconds throughout. */
 #pragma once
 

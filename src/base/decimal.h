@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Numbers in decimal, where printf would be most of the work. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Filling in errors; see err.h. */
 #include "base/err.h"
 

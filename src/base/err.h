@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Errors are values: a function that can fail takes a last `struct err *err`, returns false (or NULL) on failure, and
  * has then filled *err. On success *err is untouched. `err` may be NULL where the caller does not care. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Points at which a couponsd built for tests dies, in front of and behind whatever it makes durable:
  *
  *   FAULT_POINT("admit", "before_commit");

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* logfmt lines on stderr; see log.h.
  *
  * A line is built in memory and written by one write(2): lines of threads, and of processes that share the pipe, do not

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Structured logs: one event, one line, logfmt (ts= level= event= key=value …) on stderr.
  *
  *   log_warn("relay.produce_failed", LOG_STR("stream", name), LOG_INT("lane", lane));

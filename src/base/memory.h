@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Memory that must be had.
  *
  * The policy for memory that is not to be had stands here and nowhere else: the process prints one line and aborts. It

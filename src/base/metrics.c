@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The registry of metrics and its text format.
  *
  * A family is a name with its help and type; it holds a metric for each set of labels. Families and metrics are only

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Metrics in the Prometheus sense. The registry is process-wide; a metric is registered once, before the threads that
  * use it start, and lives until the process ends. Updating is for any thread and takes no lock.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* murmur2, bit for bit as org.apache.kafka.common.utils.Utils.murmur2: the input is read as little-endian words
  * whatever the machine, and all arithmetic wraps at 32 bits. */
 #include "base/murmur2.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* murmur2 as Java's Kafka client has it (seed 0x9747b28c, 32 bit), the hash behind its default partitioner. */
 #pragma once
 

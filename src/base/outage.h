@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Logs of what stays broken, without a flood: one line when it begins, one every ten seconds while it lasts, one when
  * it is over. Belongs to one thread. Zeroed is "all is well". */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "base/pair_set.h"
 
 uint64_t hash_int64(int64_t value) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A set of pairs of numbers, e.g. (coupon, user), for finding repeats within one batch. Lives in an arena. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How a call ends: gRPC's canonical codes. */
 #pragma once
 

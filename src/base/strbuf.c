@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A growing string; see strbuf.h. */
 #include "base/strbuf.h"
 #include "base/memory.h"

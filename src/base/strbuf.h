@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A growing string. `data` is always NUL-terminated once anything was added. Aborts when memory is exhausted. */
 #pragma once
 

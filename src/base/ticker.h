@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A thread that does something again and again: first after one interval, then an interval after each end. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading and checking the settings; see config.h. Refusals never repeat the value of a setting that may hold a
  * password. */
 #include "config/config.h"
@@ -473,7 +474,7 @@ static bool add_redis_credentials(struct config *config, struct err *err) {
     const char *rest = config->redis_url + sizeof scheme - 1, *at = memchr(rest, '@', strcspn(rest, "/"));
     rest = at ? at + 1 : rest;
     char *url = memory_new(1, sizeof scheme + 3 * strlen(config->redis_username) + 3 * strlen(config->redis_password) +
-                       strlen(rest) + 3);
+                                  strlen(rest) + 3);
     size_t len = (size_t)sprintf(url, "%s", scheme);
     len += percent_encode(url + len, config->redis_username);
     url[len++] = ':';

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The settings of couponsd: one table (config_table.c) gives each its key, type, unit, range, default and text; the
  * file reader, --set, --help and docs/reference/settings.md all come from it.
  *

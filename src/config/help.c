@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The settings for people: --help, docs/reference/settings.md, the example file, and couponsd.ini(5). */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The settings: one table. A default is written as a user would write it and goes through the same parser, so it obeys
  * its own range. */
 #include "config/table.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of the settings, for what reads them (config.c) and what explains them (config_help.c). */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edge/abuse.h"
 
 const char *edge_abuse_name(enum edge_abuse abuse) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Why the edge cuts a client off. Each is something that a client may do now and then, but not without end. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is remembered of the addresses that clients come from:
  *
  * - The offences: how many of its connections were cut off lately. A client that comes back gets less patience, and soon

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The clients' connections, by descriptor:
  *
  * - A connection from an address that connects without calling, or that was cut off just now, is not accepted for a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The clients' connections. Any thread; one at a time reads a connection. See connections.c. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Holds back for a moment what the core sends to clients, so that many answers go out in one piece.
  *
  * The core makes a system call for each answer, since it starts each by itself. The answers of a batch belong together.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Holds back what is sent to clients, so that many answers go out in one piece. Any thread. See cork.c. */
 #pragma once
 

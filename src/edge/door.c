@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Decides which connections are accepted:
  *
  * - A connection whose descriptor is beyond a limit is closed at once. When accept4 fails for want of a descriptor, the

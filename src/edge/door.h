@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which connections are accepted. Any thread. See door.c. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The public functions of the edge, and the record of a self-test. */
 #include "edge/edge.h"
 

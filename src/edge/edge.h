@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The edge: what stands between clients and gRPC's core.
  *
  * The core (seen with 1.51.1) accepts without a limit, reads one connection for as long as bytes come, buffers and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counts the HTTP/2 frames that a client sends and the messages in them, and finds those that only cost.
  *
  * gRPC's core (seen with 1.51.1) answers, buffers or parses everything without asking whether it leads anywhere: streams

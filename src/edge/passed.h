@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which replaced functions were called for the connections of a self-test. Any thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The replaced functions, all of them. Each takes the place of a function of libc or OpenSSL in the whole process: the
  * program defines a symbol of that name, and the dynamic linker gives it to every library, the core's among them. For
  * descriptors and sessions that are not a client's, they do what the original does.
@@ -18,8 +19,7 @@
 #include "edge/replaced.h"
 #include "edge/system.h"
 
-void replaced_link(void) {
-}
+void replaced_link(void) {}
 
 /* The types of libc's headers differ by qualifiers that C takes seriously, hence names of our own. */
 int edge_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) __asm__("accept4");

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The replaced functions have the names of others, so nothing refers to their file. */
 #pragma once
 

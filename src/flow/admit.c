@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Admit's workers; see admit.h.
  *
  * There are admit.workers threads. Each has its own connection, queue, arena and coupon cache, and owns the lanes

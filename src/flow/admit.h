@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Step 3, admit: gives tickets. One transaction per batch (store/admission.h), under the locks of the lanes that the
  * batch touches, writes ledger, counters and outbox together. A request that was answered ACCEPTED is therefore
  * durable and will be issued.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The completer; see complete.h.
  *
  * One thread, a member of the consumer group coupon-completer, does all the work. If Redis or Postgres fails, it

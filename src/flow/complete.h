@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Step 7, complete: from the published topic to the flags in Redis. One query per batch reads the batch's coupons
  * from Postgres. If a coupon is no longer available, complete sets its flag to false, by version. It commits to
  * Kafka after that; doing it twice is harmless. It also wakes the watchers whose coupons another process has issued. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The context that every stage and service starts with: the settings, the options of the backends, and the parts
  * that several stages share.
  *

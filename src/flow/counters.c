@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The counters; see counters.h. The metrics registry owns the metrics. */
 #include "flow/counters.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The totals of what this process did: requests accepted, coupons issued, calls refused by reason. counters_register
  * registers the metrics; any thread may count. Before the registration the functions do nothing. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The gate; see gate.h.
  *
  * If the coupon memory knows enough, the gate decides on the thread that brings the request. Otherwise the request

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Step 2, gate: refuses requests that would surely get no ticket. For coupons that this process knows nothing fresh
  * about, one MGET per batch reads the flags from Redis. If a flag is missing or Redis is unavailable, the gate asks
  * Postgres, once per coupon and batch, and restores the flag.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Issue's workers; see issue.h.
  *
  * There are issue.workers threads. Each is a member of the consumer group coupon-issuer, and has its own consumer,

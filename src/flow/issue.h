@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Step 5, issue: from the requested topic to the issued coupons. One transaction per batch (store/issuance.h) also
  * stores the offsets in Postgres. A message below the stored offset was processed before. A message above it means
  * that messages are missing in between: a gap.

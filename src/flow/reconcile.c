@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The reconciler; see reconcile.h.
  *
  * One thread with one connection does all the work. The connection is a cold one, since its queries scan. A table by

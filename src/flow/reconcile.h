@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The reconciler repairs what differs, and audits what rests. Every reconcile.interval_ms, one of the processes
  * sweeps all coupons. A sweep
  *

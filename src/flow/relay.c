@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The relay of one stream; see relay.h.
  *
  * Vocabulary, per lane:

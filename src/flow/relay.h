@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Steps 4 and 6, relay: from an outbox stream to its Kafka topic. Each stream has one thread and one connection. The
  * relay owns lanes by session locks on that connection. It reads the rows behind the last id that it has read of
  * each lane, produces them, and moves the lane's cursor once Kafka has acknowledged all rows up to there. Reading,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How requests end, and how long they may wait; see request.h. */
 #include "flow/request.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Step 1, request: a call of CouponService on its way through the steps.
  *
  * api/coupon_service.c decodes and validates a call, makes it a request, and hands it to a step. A request lives in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A stage; see stage.h. The stage's thread owns everything except the queue, which has its own lock, and
  * waiting_max. */
 #include "flow/stage.h"

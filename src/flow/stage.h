@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A stage: a bounded queue, and a thread that takes all waiting items (up to a cap) and processes them as one batch.
  * There are no timers: an idle stage answers at once, and a busy one gets cheaper per item.
  *

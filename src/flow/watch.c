@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The watcher; see watch.h.
  *
  * One thread owns the list of watched requests. Other threads add to `arrivals` under the lock. The cancel function

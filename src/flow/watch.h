@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* WatchStatus: streams that follow a request to its final state. Issue wakes watch after this process has issued a
  * coupon; a poll of Postgres every watch.poll_ms finds what other processes did. One thread with one connection does
  * all the work. */

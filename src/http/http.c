@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The HTTP side; see http.h.
  *
  * libmicrohttpd runs one thread, which accepts, reads and responds. handle() and the functions that it calls run on

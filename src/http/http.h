@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The HTTP side, for operators: /metrics (Prometheus text), /healthz (the process is alive), and /readyz (the
  * process serves). libmicrohttpd serves all connections on one thread of its own. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The decision of admit; see admit_decide.h. Pure: any thread. */
 #include "model/admit_decide.h"
 

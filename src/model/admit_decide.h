@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The decision of step 3, admit: which requests of a batch get a ticket. No I/O. The caller holds the locks of the
  * lanes that the batch touches, and has read the rows under these locks. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of coupons and requests; see coupon.h. */
 #include "model/coupon.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Coupons and tickets as the steps read them from Postgres, and the rules that depend on them alone. All functions
  * are pure: any thread. Times are wall-clock microseconds since 1970. */
 #pragma once

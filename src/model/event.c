@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The protobuf wire format of the two events, by hand; see event.h. `put_…` functions write at a position and return
  * the position behind; `take_…` functions read from a `struct reader` and move it forward. */
 #include "model/event.h"

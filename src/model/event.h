@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Encodes and decodes the two Kafka events of the contract. The code is written by hand for speed: every coupon
  * costs four encodings or decodings. A unit test compares it with the generated code.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The decision of issue; see issue_decide.h. */
 #include "model/issue_decide.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The decision of step 5, issue: whether a ticket is issued or rejected. No I/O; all functions are pure. The
  * decision uses the rows of Postgres rather than the event's claims. Redelivered, replayed and forged events
  * therefore change nothing. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of reasons; see reason.h. */
 #include "model/reason.h"
 

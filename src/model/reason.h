@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of reasons: why couponsd refuses a call. This is the only place where a reason's name, canonical code, delay
  * before a repeat, text and advice are written down. The answers (api/answer.c), the metric couponsd_refused_total,
  * docs/reference/reasons.md (couponsd --reasons markdown) and couponctl read it.

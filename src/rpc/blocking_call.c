@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Calls for programs that simply wait for them. */
 #include <pthread.h>
 #include <stdlib.h>

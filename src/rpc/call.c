@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A call's life, its answers, and sending them; see call.h for vocabulary and rules.
  *
  * Sending. What the service says is put into the call (messages into `writes`, the end into `ended` and the status

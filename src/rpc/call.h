@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One call on the server: its state, and what call.c (life, answers, sending) and receive.c (accepting, requests) owe
  * each other.
  *

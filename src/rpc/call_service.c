@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a service asks of its call, and what it sets on it; any thread, unless rpc/server.h says otherwise. Its answers
  * are in call.c. */
 #include <inttypes.h>

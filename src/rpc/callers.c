@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What each caller may still do: a token bucket for the rate, and a count of its calls in flight.
  *
  * A table of fixed size, so that memory is bounded whatever addresses clients come from: a caller has its place in one

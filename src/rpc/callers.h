@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The limits of each caller: calls per second, and calls in flight. Any thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Channels: connecting, pollers, and the services that stubs are called with. Calls are client.c's. */
 #include <grpc/compression.h>
 #include <grpc/grpc_security.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A client's calls; channel.c has what they are made on, operation.h the vocabulary.
  *
  * An operation belongs to one poller of its channel (they take turns), on whose thread all its ops run. What other

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A gRPC client for the generated protobuf-c stubs on the C core.
  *
  *   struct rpc_channel *channel; rpc_channel_new("127.0.0.1:50051", &options, &channel, &err);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The life of gRPC's core in this process. Any thread. */
 #pragma once
 

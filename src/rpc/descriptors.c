@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Looks things up in a FileDescriptorSet. Read-only once initialized, so for any thread.
  *
  * The set is read twice over: as messages, to know what a file defines, and as the bytes of each file, because

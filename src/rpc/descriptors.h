@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A serialized FileDescriptorSet, searchable. Immutable between init and deinit; then any thread may read. */
 #pragma once
 

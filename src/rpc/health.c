@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* grpc.health.v1.Health: Check answers what was set last, Watch sends it at once and then each change.
  *
  * `lock` guards everything, and is held while watchers are written to (which takes their calls' locks, never the other

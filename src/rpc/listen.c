@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Listen addresses, HOST:PORT. The core says neither why it could not bind one nor where it did. Any thread. */
 #include <errno.h>
 #include <netdb.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Listen addresses, HOST:PORT. Any thread. */
 #pragma once
 

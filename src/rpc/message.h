@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* protobuf-c messages to and from the core's byte buffers. Stateless; sizes are in bytes. */
 #pragma once
 

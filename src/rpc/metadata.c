@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Headers and trailers, sent and received. */
 #include <grpc/compression.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Headers and trailers, sent and received. A `struct metadata` belongs to one call and is guarded by that call's lock. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A served service and its methods: where the stub, the table of shapes and the descriptor set have to agree.
  * Immutable once made. */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A served service and its methods. Immutable once the server has started. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What client.c (calls) and channel.c (channels, their pollers and their stubs' services) share.
  *
  *   operation   a call in the core: what the caller's rpc_client_call has behind it; pooled. client.c has its rules */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The other end of a call: its address, and the names that its certificate proves. On the poller's thread of the call. */
 #include <grpc/grpc_security_constants.h>
 #include <grpc/support/alloc.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A completion queue and its thread. The thread ends when the queue was shut down and everything started on it has come
  * back, so no op is ever lost and none runs after poller_drain. */
 #include <string.h>

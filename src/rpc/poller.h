@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A poller: a completion queue of the core and the one thread that takes events from it.
  *
  *   op   what a completion queue hands back: a function, embedded in the object that it is about

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a poller does for its calls between events: it sends what other threads have given to them, and begins to watch
  * the calls that take long. Both are lists of the poller. The poller's lock guards them; it is taken inside of a call's. */
 #include "base/clock.h"

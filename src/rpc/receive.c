@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Accepting calls and handing their requests to the services; see call.h for vocabulary and rules.
  *
  * Everything here runs on the poller's thread of the call (arming the first ones: on the thread that starts the server,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* grpc.reflection.v1 and v1alpha over the server's descriptor set. Both are the same messages under two names, so one
  * service serves both: the stub of v1, and a copy of its descriptor with v1alpha's name.
  *

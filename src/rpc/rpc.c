@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Codes, statuses, and the core's life. Any thread. */
 #include "rpc/rpc.h"
 

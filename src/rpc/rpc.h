@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What server and client of the bridge share: status codes, shapes, metadata.
  *
  * The bridge carries protobuf-c services over the gRPC C core. It knows no coupon.

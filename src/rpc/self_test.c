@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "rpc/self_test.h"
 
 #include <grpc/grpc.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The server's life: options, services, binding, stopping. Calls are call.c's and receive.c's.
  *
  * new, add, start, stop and free are for one thread at a time; `lock` guards what the pollers' threads tell stop. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A gRPC server for protobuf-c services on the C core.
  *
  * A service is the generated struct of function pointers (`…_Service`). The bridge decodes a request and calls the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The server's inner structures: shared by the server's life (server.c), its calls (call.h), and the services that come
  * with the bridge (health.c, reflection.c). Not for users of the bridge.
  *

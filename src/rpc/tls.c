@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Certificates: read from PEM files, checked, and turned into the core's credentials.
  *
  * A server's are looked at anew when a client connects (at most once a second). The core would take any bytes and then

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* TLS credentials of servers and channels, from PEM files. */
 #pragma once
 

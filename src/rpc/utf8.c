@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Finds string fields that are no text, on the wire bytes: protobuf-c does not check UTF-8, and its C strings end at
  * the first NUL, so after unpacking the one is late and the other is lost.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checks the string fields of a serialized message before it is decoded. Stateless. */
 #pragma once
 

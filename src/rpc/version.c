@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How this program was built: with or without the edge, and against which gRPC. */
 #include <grpc/grpc.h>
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Messages of a stream that wait until the core takes them. The capacity is a power of two. */
 #include <stdlib.h>
 

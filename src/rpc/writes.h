@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The messages of a stream that wait to be sent. Owned by one call and guarded by that call's lock. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What admit asks of Postgres: one transaction per batch, in two round trips.
  *
  *   read       begin, lock the lanes, then what the decision needs: the coupons and, on demand, who is in the ledger
@@ -8,10 +9,10 @@
  * ledger need not be read: the write then fails where somebody is, and is done again with reading. */
 #pragma once
 
+#include "model/coupon.h"
 #include "store/coupon_cache.h"
 #include "store/outbox.h"
 #include "store/pg.h"
-#include "model/coupon.h"
 
 struct admission_batch {
     struct coupon_cache *cache; /* in: the worker's; may be NULL */

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The reconciler's queries: is the database as it should be? They scan a coupon's rows; not for hot paths. */
 #pragma once
 
-#include "store/pg.h"
 #include "model/coupon.h"
+#include "store/pg.h"
 
 struct audit {
     int64_t ledger_rows, max_ticket, held;

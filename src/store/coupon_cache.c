@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A hash table by coupon id, at most half full; an entry counts as long as its lane's generation is the one it was put
  * in with. */
 #include "store/coupon_cache.h"
@@ -5,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/murmur2.h"
 #include "base/memory.h"
+#include "base/murmur2.h"
 #include "base/pair_set.h"
 #include "store/lookup.h"
 
@@ -84,8 +85,7 @@ void coupon_cache_forget(struct coupon_cache *cache) {
     }
 }
 
-static void send_read(struct pg *pg, struct arena *arena, const struct coupon *coupons, const size_t *asked,
-                      size_t n) {
+static void send_read(struct pg *pg, struct arena *arena, const struct coupon *coupons, const size_t *asked, size_t n) {
     int64_t *ids = ARENA_ARRAY(arena, int64_t, n);
     for (size_t i = 0; i < n; i++)
         ids[i] = coupons[asked[i]].id;

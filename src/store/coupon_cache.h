@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A worker's memory of coupons between its batches: it need not read each of them each time.
  *
  *   stamp   of a lane, in a stream: its head's last id and epoch, as the worker left them with its last commit. Any
@@ -9,8 +10,8 @@
  * is issued and rejected. One thread. */
 #pragma once
 
-#include "store/outbox.h"
 #include "model/coupon.h"
+#include "store/outbox.h"
 
 struct coupon_cache;
 

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Administration: creating and changing coupons. One call, one transaction, several round trips; rare.
  *
  * A change of a coupon takes its admit lane's lock, so that no ticket is given by the old rules once the change has
  * been answered, and raises the coupon's version. */
 #pragma once
 
-#include "store/pg.h"
 #include "model/coupon.h"
+#include "store/pg.h"
 
 struct coupon_detail {
     struct coupon row;

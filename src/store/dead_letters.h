@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Events that issue and complete put aside for people to look at: they cannot be decoded, or contradict the ledger.
  *
  * A letter is identified by topic, partition, offset and value: another topic of the same name may have another message

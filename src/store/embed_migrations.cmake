@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Writes the SQL files INPUTS (NNNN_name.sql, in order) as a C table into OUTPUT. docs/how-to/upgrade.md,
 # Upgrading, says what `-- oldest: NNNN` and `-- locks: TABLE, …` in such a file mean.
 

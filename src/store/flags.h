@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The flags in Redis: coupon:available:{id} = true | false, and beside it the version that the value belongs to
  * (coupon:available_version:{id}), so that a late writer cannot undo a newer value.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "store/integrity.h"
 
 #include "base/murmur2.h"

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading all that Postgres has of one coupon, to see whether it fits together. One transaction, one snapshot: what is
  * counted was true at the same moment. Scans the coupon's rows; not for hot paths. */
 #pragma once
 
+#include "model/coupon.h"
 #include "store/outbox.h"
 #include "store/pg.h"
-#include "model/coupon.h"
 
 struct integrity {
     /* Rows of coupon, admission and issuance. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Issue's queries to Postgres: one transaction per batch of events, in two round trips.
  *
  *   read      begin, the stored offsets (locked), the lanes, then coupons and ledger
@@ -8,12 +9,12 @@
  * at once. */
 #pragma once
 
+#include "model/issue_decide.h"
 #include "store/coupon_cache.h"
 #include "store/dead_letters.h"
 #include "store/kafka.h"
 #include "store/outbox.h"
 #include "store/pg.h"
-#include "model/issue_decide.h"
 
 struct issuance_batch {
     struct coupon_cache *cache; /* in: the worker's; may be NULL */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kafka: topics, a producer for a relay, a consumer for issue and complete. librdkafka underneath.
  *
  * Vocabulary:
@@ -16,16 +17,16 @@
 
 #include "base/err.h"
 #include "base/property.h"
-#include "store/outbox.h"
 #include "model/coupon.h"
+#include "store/outbox.h"
 
 #define KAFKA_TOPIC_MAX 250 /* bytes with the NUL; Kafka's own limit is 249 */
 
 struct kafka_options { /* strings must outlive every object made with it */
     const char *brokers;
     const char *topic_prefix;
-    int replication_factor; /* of topics that are created */
-    int in_flight_max;      /* messages a producer holds unacknowledged */
+    int replication_factor;            /* of topics that are created */
+    int in_flight_max;                 /* messages a producer holds unacknowledged */
     const struct property *properties; /* of librdkafka, passed on as they are */
     size_t n_properties;
     void (*on_log)(int syslog_level, const char *text);

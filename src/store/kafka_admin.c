@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Creating, listing and deleting topics, and what their ends and groups are. */
 #include <librdkafka/rdkafka.h>
 #include <stdatomic.h>

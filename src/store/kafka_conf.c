@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every handle of librdkafka is configured with, the names of topics and groups, and kinds of errors. */
 #include <ctype.h>
 #include <pthread.h>

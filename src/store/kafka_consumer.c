@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The consumer of issue and complete: eager range assignment, no automatic commits, messages polled one by one (batch
  * consumption is known to drop messages around seek, pause and rebalance).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The relay's way into Kafka: idempotent, acks=all, patient. Headers follow the CloudEvents binding in binary mode.
  *
  * Topics are opened when first produced to, and kept in a table by what they are for: a version of the shared topic, or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads partitions from a time to their ends, for checks. Joins no consumer group and commits no offset. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "store/lookup.h"
 
 static const struct pg_statement read_coupons = {

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading: coupons as they stand, where requests stand, what a user holds. No locks, any hot connection. */
 #pragma once
 
-#include "store/pg.h"
 #include "model/coupon.h"
+#include "store/pg.h"
 
 /* One statement within a round trip: the coupons with these ids … */
 void coupons_send_read(struct pg *pg, struct arena *arena, const int64_t *ids, size_t n);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The outbox: per stream and lane an append-only log of events in Postgres, in two segments (tables) that take turns.
  *
  *   id       of an event: 1, 2, 3, … in its lane, without gaps
@@ -9,8 +10,8 @@
  * Ids are given without gaps, so a reader that finds id n+1 after n has missed nothing. */
 #pragma once
 
-#include "store/pg.h"
 #include "model/coupon.h"
+#include "store/pg.h"
 
 /* --- appending: within the caller's transaction, which holds the lanes' locks --- */
 

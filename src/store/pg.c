@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See pg.h. Rules: one thread; `expected` remembers for each message of the round trip whether it is a statement's or a
  * Prepare that was slipped in before it. */
 #include "store/pg.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One connection to Postgres, used by one thread.
  *
  * A step sends the statements of a round trip one after the other (pg_send) and collects their results at once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The database's schema: numbered migrations (migrations/NNNN_….sql), applied in order, each in a transaction, under a
  * lock that other couponsd wait for, and recorded in schema_migration. */
 #pragma once

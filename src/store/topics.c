@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "store/topics.h"
 
 /* One statement, its result or NULL. Rare statements: an arena of their own is no cost. */

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What Postgres knows of topics: which versions of the shared ones there are, which one each lane publishes to, which
  * one all lanes shall publish to (the target), and how far the issuer is in each. Both streams go through the versions
  * together. */
 #pragma once
 
-#include "store/pg.h"
 #include "model/coupon.h"
+#include "store/pg.h"
 
 /* More are never needed at once: the old one, the new one, and one that was given up. */
 #define TOPIC_VERSIONS_MAX 16

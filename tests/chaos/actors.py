@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Those who carry the schedule out, each on a thread of its own: couponsds that live and die, servers that fail and
 come back, connections that are disturbed, administrators. An actor that is told to stop ends what it is at, which
 leaves its object repaired, and says when that was."""

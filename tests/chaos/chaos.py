@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """chaos.py [--seed N] [--minutes M]: two couponsds at load while everything fails that can; see README.md."""
 
 import argparse

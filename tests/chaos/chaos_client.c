@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* chaos_client SERVER,SERVER... LOG SEED CALLERS RATE COUPON:WEIGHT...: users who never give up.
  *
  * CALLERS callers, all together at most RATE requests a second, each with one request at a time, which is that of a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What must be true at the end. Pure functions: of what clients were told, of the database's rows, of the topics'
 events. Each yields a sentence for each violation. Rows are tuples of numbers and text, in the order that the
 arguments name."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The schedule is the seed's, the proxy does what it is told, and each check finds what it is there for."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A TCP proxy on loopback whose connections can be cut, half closed, delayed and made to stand still.
 
 One thread and one selector serve all listeners. Others call disturb() and calm(), which wake it. What was read waits in

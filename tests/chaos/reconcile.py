@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """After the storm: waits until nothing is left to do, which must not take long, and compares the clients' log with the
 database, the topics and Redis by checks.py."""
 

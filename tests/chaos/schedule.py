@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a seed, what is done to whom and when. No I/O and no clock: the same seed gives the same schedule.
 
 Each actor has a list of steps of its own, which it works through one after the other, so that what they do overlaps

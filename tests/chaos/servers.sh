@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # servers.sh up|down DIR, servers.sh start DIR NAME: the run's own Postgres, Redis and Kafka, below DIR.
 #
 # Redis keeps what it has written in a file, for a restart with its data. Kafka tells its clients to come through the

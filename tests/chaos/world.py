@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The run's own folder, servers, proxy and coupons, and how they are asked: what actors and checks work on."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """clients_test.py LANGUAGE: builds clients/LANGUAGE and runs its smoke program against a couponsd.
 
 The program begins while nothing listens, so that its first call has to be tried again, and couponsd's queues are short,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docker/prometheus and docker/grafana: do the rules hold, and do they speak of metrics that couponsd really has?
 
 A real Prometheus and a real blackbox exporter, with the files as they are shipped but for addresses and intervals,

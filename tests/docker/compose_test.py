@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docker/: are the compose files what the Compose specification allows, and do they fit couponsd, the image and each
 other? No Docker engine is needed; where `docker compose` is there, it has its say too.
 """

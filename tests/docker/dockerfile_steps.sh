@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs the Dockerfile's RUN steps where there is no Docker: each stage's on a clean, minimal Debian 12 of its own.
 #
 #   FRESH_MACHINE=COMMAND tests/docker/dockerfile_steps.sh

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* example_client: asks example_server. Exits with 1, and says why, where a call fails.
  *
  * What comes is printed on the channel's poller, while main waits. */

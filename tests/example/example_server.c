@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* example_server: the weather, one method of each shape.
  *
  *   example_server HOST:PORT    port 0: a free one; prints "listening HOST:PORT", ends on SIGTERM or SIGINT

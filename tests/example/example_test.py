@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The service of the example, which is not coupons: its own client, grpcurl, and what docs/rpc.md says of it."""
 
 import json

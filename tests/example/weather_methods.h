@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which methods of the example stream, for server and client alike; in the order of weather.proto. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* issue, complete and reconcile, each alone, on real servers; see steps_test.c. */
 #include <criterion/criterion.h>
 #include <time.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the flow tests share: a schema, a topic prefix and coupon ids of their own on the servers that POSTGRES_URL,
  * REDIS_URL and KAFKA_BROKERS name. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Each step alone, on real servers: admit's transaction, the outbox and its relay; issue and what follows are in
  * issue_steps_test.c. gate and admit are driven through the whole server by the scenarios. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests in Python share: a couponsd, the servers it needs, and waiting for conditions."""
 
 from tests.harness.environment import BUILD, PATIENCE, ROOT, SANITIZED

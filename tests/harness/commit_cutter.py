@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A proxy in front of Postgres that cuts one connection between a COMMIT and the reply that says so."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """couponsd, as a process that a test starts, asks, and ends."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a test is told from outside, by environment variables."""
 
 import os

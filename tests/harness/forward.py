@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """forward.py PORT HOST HOST_PORT: what comes to PORT on loopback goes on to HOST:HOST_PORT."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kafka: the topics of couponsd, and what is in a topic."""
 
 import json

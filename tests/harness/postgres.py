@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Postgres, asked by psql."""
 
 import subprocess

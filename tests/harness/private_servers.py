@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Postgres, Redis and Kafka of a test's own, which it may kill: what runs beside it has others. By servers.sh, of which
 `use` names these in the environment, where the harness looks for them. Only what was started here is ever signalled."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # private_servers.sh FUNCTION DIR [MORE]: one function of tools/servers/servers.sh, for tests that kill what it starts.
 set -Eeuo pipefail
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes that a test has started: how they end, what they use."""
 
 import contextlib

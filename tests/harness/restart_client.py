@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client of restart_client.c, which calls again and again while couponsd is stopped and started."""
 
 import os

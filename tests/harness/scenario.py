@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A scenario drives the real binaries as a user would, on the servers that POSTGRES_URL, REDIS_URL and KAFKA_BROKERS name.
 
 Each scenario has a schema, a Redis database and a topic prefix of its own, so that scenarios run side by side.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Input that is not what the protocols say: each kind is a function that makes the bytes of one connection by a seeded
 generator; throw() sends many of them.
 """

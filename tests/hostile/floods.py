@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attacks that are about how much, how often, or how slowly. Each runs in a process of its own, is given the server's
 address, and returns what became of it, for people to read.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What becomes of a message's bytes before a service sees it: decompressed, checked, decoded. For libFuzzer, and for
  * fuzz_message_seeded.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An input of the fuzzers: FUZZ_HEAD bytes that say how the rest is to be taken, and the bytes of a message as they
  * come from a client. byte 0   which message, modulo fuzz_messages byte 1   bits 0-1: the compression, as the core
  * counts it; bits 2-3: into how many pieces less one the bytes are cut

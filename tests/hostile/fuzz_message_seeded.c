@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_message_seeded: valid messages, mutated by a seeded generator, through what libFuzzer calls too.
  *
  *   fuzz_message_seeded                runs INPUTS_MAX inputs, or as many as SECONDS_MAX allow

@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A file of its own: the bridge and the flow both have a struct bad_fields. */
 #include <stdlib.h>
 
-#include "model/event.h"
 #include "api/page.h"
 #include "fuzz_message.h"
+#include "model/event.h"
 
 void fuzz_page(int32_t page_size, const char *page_token) {
     struct bad_fields bad = {0};

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HTTP/2 as bytes: frames that may lie, header blocks that may be broken, and a client that is as naive as its user
 wants it to be.
 

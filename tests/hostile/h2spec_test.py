@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """h2spec, the conformance tests for HTTP/2, against couponsd.
 
 The frames are gRPC's core's, which is laxer than the protocol in places: KNOWN says where, and why that is no harm. A

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hostile_probe: a well-behaved client that keeps calling while others attack the server.
  *
  *   hostile_probe HOST:PORT COUPON CALLS_PER_S [CA]

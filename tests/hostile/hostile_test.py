@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attacks on a live server, while another client calls it and must not notice.
 
 Prints a row for each: the other client's p99 before and during the attack, the server's memory before, at its peak and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rpc_interop_client: gRPC's interoperability cases, run by the bridge's client.
  *
  *   rpc_interop_client --server HOST:PORT CASE...

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """gRPC's interoperability cases: the bridge's client and server against each other, grpc-go's and grpc-java's.
 
 grpc-go's own programs have no cases for compression: its server gets them by what go/compressing wraps around it, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which methods of grpc.testing stream. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* See output.h. `lock` of an output guards what it owes; `times.lock` guards the list of those that wait for a time,
  * each of which holds a reference on its call. times.lock may be taken under an output's, not the other way round. */
 #include "output.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The responses that a stream of the interop server still owes: kept in order, sent when they are due and the client
  * reads. Times come from one thread for all streams. */
 #pragma once

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The peers of the interop tests, in build/interop: programs of grpc-go in go/, jars of grpc-java in java/.
 #
 #   peers.sh    makes what is missing or older than its description

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rpc_interop_server: gRPC's interoperability test service on the bridge.
  *
  *   rpc_interop_server --port N    0: a free one; prints "listening 127.0.0.1:PORT", ends on SIGTERM or SIGINT

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A call of the interop client that is watched from the main thread: what has come, and how it ended. */
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """make_released.py: makes released.sql anew, with a release, on the servers that POSTGRES_URL, REDIS_URL and
 KAFKA_BROKERS name: the database of couponsd (BUILD_DIR) in the middle of its work. migration_test.py says what is in it."""
 

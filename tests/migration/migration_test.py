@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Upgrades: the schema's next version under load, by a rolling restart, with couponsd of both versions side by side;
 back to the older couponsd; and the last release's database, with all that was in it.
 

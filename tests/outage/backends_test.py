@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Redis, Kafka or Postgres is gone, empty, silent, or has no room left; afterwards nothing is missing."""
 
 import os

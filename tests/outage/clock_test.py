@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The clock is set back by an hour (libfaketime) while all runs: couponsd's own, which decides nothing, and Postgres',
 which is what "now" means. The monotonic clock goes on, as it does on a machine whose clock is set."""
 

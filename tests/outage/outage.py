@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of outages share: how long each outage lasts, load that goes on through it, calls that say how they
 were refused, the figures that are told at the end, and what has to hold afterwards, whatever happened.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A couponsd is killed, stopped and continued, or comes and goes: the others go on, and it does no harm."""
 
 import json

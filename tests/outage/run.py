@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the tests of outages, one after the other on one set of private servers, and prints their figures as a table."""
 
 import signal

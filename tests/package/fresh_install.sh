@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs the Debian packages where nothing of ours is, with apt alone, and runs what the unit would run.
 #
 #   FRESH_MACHINE=COMMAND tests/package/fresh_install.sh

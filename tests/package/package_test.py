@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Debian packages: is everything where it belongs, and does it work from there?
 
 They are unpacked into a folder, not installed; tests/package/fresh_install.sh installs them.

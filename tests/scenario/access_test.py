@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Access control: TLS, certificates and tokens, roles, users, and what one caller may take."""
 
 import hashlib

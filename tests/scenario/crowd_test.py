@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Crowds through two servers at once, and what a kill -9 in the middle changes: nothing."""
 
 import unittest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """couponsd for somebody who has nothing but grpcurl: services, messages, RPCs and errors are found by reflection alone.
 
 CASES has a case for each RPC that couponsd offers. The RPCs are asked for, so that a new one without a case fails here.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The database alone: whatever a program writes, nobody is issued a coupon twice and never more than there are.
 Everything here is tried by hand, in SQL, as the role that couponsd itself has."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dead letters: what no right program sends is put aside, told, replayed and dropped, and holds nothing up."""
 
 import os

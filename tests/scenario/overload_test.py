@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Overload: clients ask for more than the server can do.
 
 A slow disk (every commit waits) and small batches limit the server, and not the processors, which it shares with the

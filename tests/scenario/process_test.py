@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """couponsd as a process: settings, start, refusals, HTTP, stop; and the servers it can do without for a while."""
 
 import glob

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* restart_client SERVER COUPON CALLS HELD_COUPON WATCHES: what users see of a server that stops and comes back.
  *
  * CALLS slots, on several connections, ask for COUPON, each time for a fresh user, again with the same request_id while

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stop and start at load, again and again: nobody sees anything but OK and UNAVAILABLE, and nothing is lost."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Servers that want credentials: given by a file, the environment or the command line, and never shown."""
 
 import os

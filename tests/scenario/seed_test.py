@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one test that every system of this kind has, and the errors and reads around it."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Topics: one per coupon, versions and the move between them under load, partitions grown by hand, retiring."""
 
 import json

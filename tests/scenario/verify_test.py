@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """couponctl verify: it finds what is wrong with a coupon, and nothing where all is well."""
 
 import json

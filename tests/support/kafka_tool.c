@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kafka_tool BROKERS COMMAND: what tests ask of Kafka, independently of couponsd's own code.
  *
  *   partitions TOPIC       how many there are, 0 if it does not exist

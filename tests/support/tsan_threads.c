@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* For ThreadSanitizer builds alone. librdkafka starts its threads with C11's thrd_create, which gcc 12's
  * ThreadSanitizer does not know: such a thread crashes in the first call that it intercepts. So programs that are
  * linked with this file have their own, on top of pthreads, which it knows. */

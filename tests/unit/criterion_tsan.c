@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lets Criterion start under ThreadSanitizer; linked into the tests of that build only.
  *
  * Criterion maps the memory that it shares with its test processes at a random fixed address, which it draws with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2154 # root is the sourcing script's
 # Private servers for development and tests: Postgres, Redis and Kafka on loopback, all below one folder.
 #

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package coupons is what a Go client of couponsd needs beside the generated stubs: a connection that finds a server
 // soon after it has started, retries, and the reason of a refusal.
 package coupons

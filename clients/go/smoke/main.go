@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Smoke takes the Go client through what couponsd promises: smoke HOST:PORT. couponsd is to be started, with a short
 // queue (flow.queue_size), when the line "calling" is printed. The last line of stdout is one of JSON that tells what
 // was seen; where a promise was not kept, the exit code is 1 and stderr says which.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Calls that are tried again until they succeed or are refused for good.
 
 import { randomUUID } from "node:crypto";

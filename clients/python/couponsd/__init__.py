@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client of couponsd: stubs of coupon.v1 (made from proto/ by smoke.sh), and what a caller needs besides.
 
     import couponsd

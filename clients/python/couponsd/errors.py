@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the details of an error say: google.rpc.ErrorInfo and google.rpc.RetryInfo in grpc-status-details-bin."""
 
 from __future__ import annotations

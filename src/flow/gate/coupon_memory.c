@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The coupon memory: a hash table by coupon id, with linear probing; see coupon_memory.h. */
 #include "flow/gate/coupon_memory.h"
 

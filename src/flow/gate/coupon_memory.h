@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The gate's short memory: the facts about coupons that this process knows without asking a backend.
  *
  *   flag    the flag's value and version in Redis, and when it was read (store/flags.h, coupon_flag_version)

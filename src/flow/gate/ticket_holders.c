@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The sets of ticket holders; see ticket_holders.h.
  *
  * A set is a sorted array of 8 bytes per user, searched by bisection. The lock guards the table of sets, also during

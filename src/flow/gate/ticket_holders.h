@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The users in the ledgers of coupons that give no more tickets. The gate refuses all other users of such a coupon
  * at once, so that a stampede costs no SQL. Only users in the set go on to the ledger, for their first answer.
  *

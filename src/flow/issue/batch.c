@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One batch of issue; see batch.h. The order of a batch: prepare, issuance_read, take, find_decided, decide,
  * issuance_write.
  *

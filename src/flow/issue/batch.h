@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One batch of issue: takes messages, decides on them, and commits one transaction. It uses Postgres but not Kafka.
  * Each worker of issue runs its own batches on its own thread. */
 #pragma once

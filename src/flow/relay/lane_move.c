@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The move of a lane; see lane_move.h. */
 #include "flow/relay/lane_move.h"
 

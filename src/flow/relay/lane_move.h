@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Moves a lane from one version of its topic to another without losing the order of its coupons' events. The relay
  * stops publishing the lane's events to the old version. When the old version's consumer has passed everything that
  * was in it at that time (the barrier), the lane may publish to the new version.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper of the topics; see keeper.h. Its ticker's thread owns everything. The keeper does not log a failed
  * backend: the steps that work with the backend do. */
 #include "flow/topics/keeper.h"

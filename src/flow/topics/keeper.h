@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper of the topics: once a second, a thread compares the shared topics with the way they were created.
  *
  * If somebody adds partitions by hand, coupons may go to other partitions than before. Nothing is lost, since the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Prepares the topics; see prepare.h. Runs on the main thread, once, with a connection of its own. */
 #include "flow/topics/prepare.h"
 

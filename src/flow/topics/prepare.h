@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Prepares the topics before couponsd serves. */
 #pragma once
 

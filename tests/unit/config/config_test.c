@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -284,8 +285,10 @@ Test(config, help_shows_key_range_default_and_meaning_in_columns) {
 
 Test(config, help_as_markdown_is_a_table) {
     char *text = help(CONFIG_MARKDOWN);
-    cr_expect_eq(strncmp(text, "| Setting | Range | Default | A change counts | Meaning |\n|---|---|---|---|---|\n", 80), 0);
-    cr_expect_not_null(strstr(text, "| `grpc.pollers` | 1 to 64 | `1` | at a restart | threads that serve gRPC calls |\n"));
+    cr_expect_eq(
+        strncmp(text, "| Setting | Range | Default | A change counts | Meaning |\n|---|---|---|---|---|\n", 80), 0);
+    cr_expect_not_null(
+        strstr(text, "| `grpc.pollers` | 1 to 64 | `1` | at a restart | threads that serve gRPC calls |\n"));
     cr_expect_not_null(strstr(text, " | (empty) | when the file changes | "));
     cr_expect_not_null(strstr(text, "| `kafka.topic_prefix` | up to 100 of a-z A-Z 0-9 . _ - | (empty) | "));
     free(text);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What stands in for the edge in a build without it; linked in place of the edge. */
 #include <criterion/criterion.h>
 

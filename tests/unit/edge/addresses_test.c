@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which addresses are remembered, and for how long. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A program in which one of the replaced functions is not the edge's. BYPASSED names the function, and BYPASSED_NUMBER is
  * its number in enum edge_function. The definition here comes before the edge's, and the linker is told to take the first
  * one (-z muldefs). */

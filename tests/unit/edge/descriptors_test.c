@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A server that has run out of file descriptors. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which frames a client may send, and how many. */
 #include <criterion/criterion.h>
 #include <limits.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "flow/stage.h"
 
 #include <criterion/criterion.h>

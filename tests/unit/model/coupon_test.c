@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of a coupon and of a request for it. */
 #include <criterion/criterion.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The hand-written codec beside the generated one: whatever one writes or reads, so does the other. */
 #include "model/event.h"
 
@@ -5,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/answer.h"
 #include "base/clock.h"
 #include "coupon/v1/events.pb-c.h"
-#include "api/answer.h"
 #include "random.h"
 
 #define ROUNDS 20000

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "model/issue_decide.h"
 
 #include <criterion/criterion.h>

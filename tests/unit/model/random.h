@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Random numbers for tests: seeded, so that a failure can be repeated. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -63,8 +64,12 @@ Test(reason, every_refusal_of_a_coupon_has_one) {
         enum refusal refusal;
         const char *name;
     } expected[] = {
-        {REFUSAL_COUPON_NOT_FOUND, "COUPON_NOT_FOUND"}, {REFUSAL_SOLD_OUT, "SOLD_OUT"}, {REFUSAL_NOT_OPEN, "NOT_OPEN"},
-        {REFUSAL_PAUSED, "PAUSED"}, {REFUSAL_CLOSED, "CLOSED"}, {REFUSAL_EXPIRED, "EXPIRED"},
+        {REFUSAL_COUPON_NOT_FOUND, "COUPON_NOT_FOUND"},
+        {REFUSAL_SOLD_OUT, "SOLD_OUT"},
+        {REFUSAL_NOT_OPEN, "NOT_OPEN"},
+        {REFUSAL_PAUSED, "PAUSED"},
+        {REFUSAL_CLOSED, "CLOSED"},
+        {REFUSAL_EXPIRED, "EXPIRED"},
     };
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
         cr_expect_str_eq(reason_info(reason_of_refusal(expected[i].refusal))->name, expected[i].name);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Unary calls, from client to service and back. */
 #include <stdlib.h>
 #include <string.h>

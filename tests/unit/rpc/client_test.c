@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the bridge's client does apart from bringing answers. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The client's streams, and what both sides can say besides messages: metadata, compression, limits, holding back. */
 #include <stdatomic.h>
 #include <stdio.h>

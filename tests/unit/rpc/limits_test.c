@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Admission to the server: permission, overload, the share of a caller. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a request's bytes may be. */
 #include <stdio.h>
 #include <stdlib.h>

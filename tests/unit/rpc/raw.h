@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A client on the bare core, for what the bridge's own can't do: sending whatever bytes, metadata, several messages.
  * One call, one thread; each function waits for its batch, and fails the test where that takes too long. */
 #pragma once

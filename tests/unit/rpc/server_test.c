@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Making, filling and binding a server. */
 #include <string.h>
 

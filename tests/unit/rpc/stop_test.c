@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How a server stops. */
 #include <sched.h>
 #include <semaphore.h>

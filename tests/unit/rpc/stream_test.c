@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Server, client and bidi streams. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A toy service on the bridge, a server and a client for it.
  *
  * What a method does is told by the request's text:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a server says of how it was built. */
 #include <criterion/criterion.h>
 #include <grpc/grpc.h>

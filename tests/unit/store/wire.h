@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The far end of a connection to Postgres, in this process: it speaks the wire protocol, knows no SQL, and says what the
  * test has told it. So the store is tested through libpq down to the bytes of its parameters.
  *

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A grpc-go interop server that knows of compression, which grpc-go's own does not: it refuses requests that did not
 // come as they say (expect_compressed), and compresses the responses of which that is asked.
 package main

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import coupon.v1.CouponServiceGrpc;
 import coupon.v1.CouponServiceGrpc.CouponServiceBlockingStub;
 import coupon.v1.CouponServiceOuterClass.RequestPublishRequest;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import com.google.rpc.ErrorInfo;
 import coupon.v1.CouponAdminServiceGrpc;
 import coupon.v1.CouponAdminServiceGrpc.CouponAdminServiceBlockingStub;

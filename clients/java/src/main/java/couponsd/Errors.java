@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 package couponsd;
 
 import com.google.protobuf.Any;
