@@ -253,9 +253,11 @@ static bool is_ready(void *arg, char why[static 200]) {
 }
 
 static void warn_of_build(void) {
-    const char *missing = rpc_missing_edge(), *untested = rpc_untested_core();
+    const char *missing = rpc_missing_edge(), *untested = rpc_untested_core(), *unchecked = rpc_untested_edge();
     if (missing)
         log_warn("start.without_edge", LOG_STR("missing", missing));
+    if (unchecked)
+        log_warn("start.unchecked_edge", LOG_STR("reason", unchecked));
     if (untested)
         log_warn("start.untested_grpc", LOG_STR("core_version", rpc_core_version()), LOG_STR("reason", untested));
 }

@@ -10,5 +10,7 @@
  * and, `with_tls`, decrypts and encrypts. A server of the core's on a free loopback port and a client of the core's
  * connect for that, once in a process for each kind; it takes some milliseconds. After core_init. Any thread.
  *
- * False: a function is not in force, and *err names it. True also in a build without the edge. */
+ * False: a function is not in force, and *err names it. True also in a build without the edge, and where the test has no
+ * verdict, since client and server could not meet (no loopback, a TLS policy that refuses the test's certificate):
+ * rpc_untested_edge() says so then. */
 bool self_test(bool with_tls, struct err *err);

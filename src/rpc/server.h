@@ -133,6 +133,8 @@ const char *rpc_server_address(const struct rpc_server *server);
  * is in use deserves attention. Any thread. */
 const char *rpc_missing_edge(void);
 const char *rpc_untested_core(void);
+/* After rpc_server_start: why the start's self-test of the edge has no verdict; NULL where it has one. */
+const char *rpc_untested_edge(void);
 /* The version of the core in use, as it names itself. */
 const char *rpc_core_version(void);
 /* Calls in flight now. */
