@@ -145,8 +145,26 @@ static void sleep_until(int64_t mono_us) {
         clock_sleep_us(left_us);
 }
 
-void *coupons_call(struct coupons_client *client, const ProtobufCMessage *request, const struct coupons_retry *retry,
-                   struct coupons_failure *ret_failure) {
+/* Returns a shallow copy of the request that refers to `request_id`, to be freed with free(); NULL if the request has an
+ * id, or its type has none. */
+static ProtobufCMessage *copy_with_request_id(const ProtobufCMessage *request, char *request_id) {
+    const ProtobufCMessageDescriptor *type = request->descriptor;
+    if (type != &coupon__v1__request_publish_request__descriptor &&
+        type != &coupon__v1__create_coupon_request__descriptor && type != &coupon__v1__add_quantity_request__descriptor)
+        return NULL;
+    size_t offset = protobuf_c_message_descriptor_get_field_by_name(type, "request_id")->offset;
+    const char *given;
+    memcpy(&given, (const char *)request + offset, sizeof given);
+    if (given && *given)
+        return NULL;
+    char *copy = memory_new(1, type->sizeof_message);
+    memcpy(copy, request, type->sizeof_message);
+    memcpy(copy + offset, &request_id, sizeof request_id);
+    return (ProtobufCMessage *)(void *)copy;
+}
+
+static void *call_until_answered(struct coupons_client *client, const ProtobufCMessage *request,
+                                 const struct coupons_retry *retry, struct coupons_failure *ret_failure) {
     int64_t timeout_ms = retry && retry->timeout_ms > 0 ? retry->timeout_ms : COUPONS_TIMEOUT_MS;
     int64_t end_us = clock_mono_us() + timeout_ms * US_PER_MS, backoff_ms = BACKOFF_FIRST_MS;
     for (;;) {
@@ -164,6 +182,16 @@ void *coupons_call(struct coupons_client *client, const ProtobufCMessage *reques
         sleep_until(next_us);
         backoff_ms = 2 * backoff_ms < BACKOFF_MAX_MS ? 2 * backoff_ms : BACKOFF_MAX_MS;
     }
+}
+
+void *coupons_call(struct coupons_client *client, const ProtobufCMessage *request, const struct coupons_retry *retry,
+                   struct coupons_failure *ret_failure) {
+    char request_id[COUPONS_REQUEST_ID_SIZE];
+    coupons_request_id(request_id);
+    ProtobufCMessage *copy = copy_with_request_id(request, request_id);
+    void *response = call_until_answered(client, copy ? copy : request, retry, ret_failure);
+    free(copy);
+    return response;
 }
 
 /* --- a stream --- */

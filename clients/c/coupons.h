@@ -84,8 +84,9 @@ struct coupons_retry {
  * coupons_free; NULL where it failed, *ret_failure is then to be coupons_failure_deinit'ed.
  *
  * UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for in RetryInfo and a random part of
- * a time that doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked: it is the
- * request_id that makes couponsd do it once, so give RequestPublish, CreateCoupon and AddQuantity one. */
+ * a time that doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked; the
+ * request_id makes couponsd do it once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id, all
+ * tries send a copy with one random id, and *request stays as it is. Set an id yourself to repeat the call later. */
 void *coupons_call(struct coupons_client *client, const ProtobufCMessage *request, const struct coupons_retry *retry,
                    struct coupons_failure *ret_failure);
 /* The same in a single try of at most timeout_ms (0: no limit). */

@@ -81,6 +81,25 @@ static void expect_refusal(struct coupons_client *client, const Coupon__V1__Requ
     coupons_failure_deinit(&failure);
 }
 
+/* A call without a request_id sends a random one, and leaves the caller's request as it is. */
+static void expect_id_filled_in(struct coupons_client *client) {
+    Coupon__V1__RequestPublishRequest request = request_of(create(client, 2), 1, (char *)"");
+    Coupon__V1__RequestPublishResponse *response = call(client, &request.base);
+    check(strlen(response->status->request_id) == COUPONS_REQUEST_ID_SIZE - 1, "a random request_id",
+          response->status->request_id);
+    check(request.request_id[0] == '\0', "the caller's request unchanged", request.request_id);
+    coupons_free(response);
+    expect_refusal(client, &request, RPC_ALREADY_EXISTS, "ALREADY_REQUESTED", "ticket", "1");
+
+    Coupon__V1__AddQuantityRequest more = COUPON__V1__ADD_QUANTITY_REQUEST__INIT;
+    more.coupon_id = request.coupon_id;
+    more.quantity = 3;
+    Coupon__V1__AddQuantityResponse *added = call(client, &more.base);
+    check(added->coupon->quantity == 5, "a quantity of 5", "another");
+    check(more.request_id[0] == '\0', "the caller's request unchanged", more.request_id);
+    coupons_free(added);
+}
+
 struct seen {
     int n;
     Coupon__V1__PublishStatus__State state;
@@ -181,6 +200,7 @@ int main(int argc, char **argv) {
     expect_refusal(client, &request, RPC_FAILED_PRECONDITION, "SOLD_OUT", "coupon_id", coupon);
     expect_issued(client, coupon_id);
     expect_held(client, coupon_id);
+    expect_id_filled_in(client);
     overload(client);
     coupons_client_free(client);
     printf(

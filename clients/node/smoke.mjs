@@ -5,9 +5,9 @@
 import { randomInt } from "node:crypto";
 import { inspect, isDeepStrictEqual } from "node:util";
 
-import { status as codes } from "@grpc/grpc-js";
+import { Metadata, status as codes } from "@grpc/grpc-js";
 import { connect, info, reason, requestId, retry, retryDelayMs } from "couponsd";
-import { CouponAdminServiceClient, CreateCouponRequest } from "couponsd/coupon/v1/coupon_admin_service";
+import { AddQuantityRequest, CouponAdminServiceClient, CreateCouponRequest } from "couponsd/coupon/v1/coupon_admin_service";
 import { CouponServiceClient, ListUserCouponsRequest } from "couponsd/coupon/v1/coupon_service";
 import { PublishStatus_State as State } from "couponsd/coupon/v1/publish";
 
@@ -49,6 +49,29 @@ async function create(admin, quantity) {
   const { coupon } = await retry(admin, admin.createCoupon, request, retrying);
   check(coupon?.id === id, `coupon ${id}`, coupon);
   return id;
+}
+
+/** A call without a requestId sends one random id on each try: the server adds once, though an answer is lost.
+ * @param {CouponAdminServiceClient} admin @param {CouponServiceClient} coupons */
+async function expectIdsFilledIn(admin, coupons) {
+  const couponId = await create(admin, 2n);
+  const publish = { couponId, userId: 1n, requestId: "" };
+  const { status } = await retry(coupons, coupons.requestPublish, publish, retrying);
+  check(status?.requestId.length === 36 && publish.requestId === "", "a random requestId on a copy", status);
+
+  /** @type {string[]} */
+  const ids = [];
+  /** @type {import("couponsd").UnaryMethod<AddQuantityRequest, import("couponsd/coupon/v1/coupon_admin_service").AddQuantityResponse>} */
+  const addAndLoseTheFirstAnswer = (request, metadata, options, callback) => {
+    ids.push(request.requestId);
+    const lost = ids.length > 1 ? null : Object.assign(new Error("the answer is lost"),
+      { code: codes.UNAVAILABLE, details: "the answer is lost", metadata: new Metadata() });
+    return admin.addQuantity(request, metadata, options, (error, response) => callback(error ?? lost, response));
+  };
+  const more = AddQuantityRequest.create({ couponId, quantity: 3n });
+  const { coupon } = await retry(admin, addAndLoseTheFirstAnswer, more);
+  check(coupon?.quantity === 5n && ids.length === 2 && ids[0] === ids[1] && more.requestId === "",
+    "3 added once in two tries", { coupon, ids, more });
 }
 
 /** Bursts until one is answered OVERLOADED; each request is accepted in the end, with a ticket of its own.
@@ -96,6 +119,7 @@ async function smoke(admin, coupons) {
   check(userCoupons.some((each) => each.couponId === couponId && each.ticket === 1n),
     "the coupon among those held", userCoupons);
 
+  await expectIdsFilledIn(admin, coupons);
   await overload(admin, coupons);
   console.log(JSON.stringify({
     client: "node", coupon_id: String(couponId), ticket: Number(first.ticket),

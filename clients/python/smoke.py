@@ -49,6 +49,38 @@ def create(admin, quantity):
         coupon=coupon, request_id=couponsd.request_id())).coupon.id
 
 
+class Lost(grpc.RpcError):
+    """The error of a call whose answer is lost on the way."""
+
+    def code(self):
+        return grpc.StatusCode.UNAVAILABLE
+
+    def trailing_metadata(self):
+        return ()
+
+
+def expect_ids_filled_in(admin, coupons):
+    """A call without a request_id sends one random id on each try: the server adds once, though an answer is lost."""
+    coupon = create(admin, 2)
+    publish = messages.RequestPublishRequest(coupon_id=coupon, user_id=1)
+    sent = call(coupons.RequestPublish, publish).status.request_id
+    check(len(sent) == 36 and not publish.request_id, "a random request_id on a copy", (sent, publish))
+
+    ids = []
+
+    def add_and_lose_the_first_answer(request, timeout):
+        ids.append(request.request_id)
+        response = admin.AddQuantity(request, timeout=timeout)
+        if len(ids) == 1:
+            raise Lost
+        return response
+
+    more = admin_messages.AddQuantityRequest(coupon_id=coupon, quantity=3)
+    quantity = couponsd.retry(add_and_lose_the_first_answer, more).coupon.quantity
+    check(quantity == 5 and len(ids) == 2 and ids[0] == ids[1] and not more.request_id,
+          "3 added once in two tries", (quantity, ids, more))
+
+
 def overload(admin, coupons):
     """Bursts until one is answered OVERLOADED; each request is accepted in the end, with a ticket of its own."""
     for _ in range(BURSTS_MAX):
@@ -92,6 +124,7 @@ def main(target):
         held = call(coupons.ListUserCoupons, messages.ListUserCouponsRequest(user_id=1)).user_coupons
         check(any(each.coupon_id == coupon and each.ticket == 1 for each in held), "the coupon among those held", held)
 
+        expect_ids_filled_in(admin, coupons)
         overload(admin, coupons)
         print(json.dumps({
             "client": "python", "coupon_id": str(coupon), "ticket": first.ticket,

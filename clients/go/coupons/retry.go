@@ -4,12 +4,15 @@ package coupons
 
 import (
 	"context"
+	crand "crypto/rand"
 	"math/rand/v2"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 const (
@@ -26,8 +29,9 @@ const (
 // UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for ([RetryDelay]) and a random part
 // of a time that doubles from 50 ms to 2 s. Everything else is an answer. What is returned is the last error.
 //
-// UNAVAILABLE does not say whether the server has done what was asked. Every try sends the same request, and it is the
-// request_id in it that makes couponsd do it once: give RequestPublish, CreateCoupon and AddQuantity one.
+// UNAVAILABLE does not say whether the server has done what was asked. Every try sends the same request, and the
+// request_id in it makes couponsd do it once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id,
+// all tries send a copy with one random id, and *request stays as it is. Set an id yourself to repeat the call later.
 func Retry[Request, Response any](
 	ctx context.Context,
 	method func(context.Context, *Request, ...grpc.CallOption) (*Response, error),
@@ -40,6 +44,7 @@ func Retry[Request, Response any](
 		defer cancel()
 	}
 	deadline, _ := ctx.Deadline()
+	request = withRequestID(request)
 	for backoff := firstBackoff; ; backoff = min(2*backoff, maxBackoff) {
 		response, err := method(ctx, request, options...)
 		if err == nil || !retriable(err) {
@@ -61,4 +66,25 @@ func Retry[Request, Response any](
 func retriable(err error) bool {
 	code := status.Code(err)
 	return code == codes.Unavailable || code == codes.ResourceExhausted
+}
+
+// withRequestID returns the request, or a copy with a random request_id where couponsd needs one and it is empty.
+func withRequestID[Request any](request *Request) *Request {
+	message, ok := any(request).(proto.Message)
+	if !ok {
+		return request
+	}
+	descriptor := message.ProtoReflect().Descriptor()
+	switch descriptor.FullName() {
+	case "coupon.v1.RequestPublishRequest", "coupon.v1.CreateCouponRequest", "coupon.v1.AddQuantityRequest":
+	default:
+		return request
+	}
+	field := descriptor.Fields().ByName("request_id")
+	if message.ProtoReflect().Get(field).String() != "" {
+		return request
+	}
+	same := proto.Clone(message)
+	same.ProtoReflect().Set(field, protoreflect.ValueOfString(crand.Text()))
+	return any(same).(*Request)
 }

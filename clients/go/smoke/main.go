@@ -96,6 +96,9 @@ func smoke(address string) (*summary, error) {
 	if err := c.list(ctx, coupon); err != nil {
 		return nil, err
 	}
+	if err := c.fillIn(ctx); err != nil {
+		return nil, err
+	}
 	if err := c.overload(ctx); err != nil {
 		return nil, err
 	}
@@ -226,6 +229,35 @@ func (c *client) list(ctx context.Context, coupon int64) error {
 		}
 		request = &couponv1.ListUserCouponsRequest{UserId: 1, PageToken: page.GetNextPageToken()}
 	}
+}
+
+// fillIn calls without a request_id: one random id is sent on each try, so that the server adds once though an answer
+// is lost.
+func (c *client) fillIn(ctx context.Context) error {
+	coupon, err := c.create(ctx, 2)
+	if err != nil {
+		return err
+	}
+	got, err := c.request(ctx, coupon, 1, "")
+	if err != nil || got.GetRequestId() == "" {
+		return fmt.Errorf("expected RequestPublish to be sent with a random request_id, got %v, %v", got, err)
+	}
+	var ids []string
+	request := &couponv1.AddQuantityRequest{CouponId: coupon, Quantity: 3}
+	response, err := coupons.Retry(ctx, func(ctx context.Context, try *couponv1.AddQuantityRequest,
+		options ...grpc.CallOption) (*couponv1.AddQuantityResponse, error) {
+		ids = append(ids, try.GetRequestId())
+		response, err := c.admin.AddQuantity(ctx, try, options...)
+		if err == nil && len(ids) == 1 {
+			return nil, status.Error(codes.Unavailable, "the answer is lost")
+		}
+		return response, err
+	}, request)
+	if quantity := response.GetCoupon().GetQuantity(); err != nil || quantity != 5 || len(ids) != 2 || ids[0] != ids[1] ||
+		request.GetRequestId() != "" {
+		return fmt.Errorf("expected 3 to be added once in two tries, got %d with ids %q, %v", quantity, ids, err)
+	}
+	return nil
 }
 
 // overload sends crowds until the server has sent somebody away, which must not be noticed but for the time it takes.

@@ -47,16 +47,18 @@ export function requestId(): string {
 /** Calls a unary method of a stub until it succeeds, is refused, or the time is over; throws the last error.
  *
  * UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for and a random part of a time that
- * doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked: it is the request's
- * requestId that makes couponsd do it once, so give RequestPublish, CreateCoupon and AddQuantity one. */
+ * doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked; the requestId makes
+ * couponsd do it once. If RequestPublish, CreateCoupon or AddQuantity has an empty requestId, all tries send a copy with
+ * one random id, and `request` stays as it is. Set an id yourself to repeat the call later. */
 export async function retry<Request, Response>(
   stub: Client, method: UnaryMethod<Request, Response>, request: Request,
   { timeoutMs = 30_000, onRetry }: RetryOptions = {},
 ): Promise<Response> {
+  const sent = withRequestId(request);
   const end = performance.now() + timeoutMs;
   for (let backoffMs = FIRST_BACKOFF_MS; ; backoffMs = Math.min(2 * backoffMs, MAX_BACKOFF_MS)) {
     try {
-      return await once(stub, method, request, end - performance.now());
+      return await once(stub, method, sent, end - performance.now());
     } catch (error) {
       // A crowd that is sent away together must not come back together: the random part comes on top.
       const delayMs = retryDelayMs(error) + Math.random() * backoffMs;
@@ -65,6 +67,12 @@ export async function retry<Request, Response>(
       await sleep(delayMs);
     }
   }
+}
+
+/** Only the requests that need an id have a field requestId. */
+function withRequestId<Request>(request: Request): Request {
+  const empty = typeof request === "object" && request !== null && "requestId" in request && !request.requestId;
+  return empty ? { ...request, requestId: requestId() } : request;
 }
 
 function once<Request, Response>(

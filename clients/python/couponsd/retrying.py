@@ -15,6 +15,8 @@ from .errors import retry_delay
 RETRIABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.05, 2.0
 
+NEED_REQUEST_ID = ("coupon.v1.RequestPublishRequest", "coupon.v1.CreateCouponRequest", "coupon.v1.AddQuantityRequest")
+
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
@@ -40,10 +42,12 @@ def retry(method: Callable[..., Response], request: Request, *, timeout: float =
     """Calls a unary method of a stub until it succeeds, is refused, or `timeout` seconds are over; raises the last error.
 
     UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for and a random part of a time that
-    doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked: it is the request's
-    request_id that makes couponsd do it once, so give RequestPublish, CreateCoupon and AddQuantity one.
+    doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked; the request_id makes
+    couponsd do it once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id, all tries send a copy
+    with one random id, and `request` stays as it is. Set an id yourself to repeat the call later.
     `on_retry(error, delay_s)` is told of each new try.
     """
+    request = _with_request_id(request)
     deadline = time.monotonic() + timeout
     backoff = FIRST_BACKOFF_S
     while True:
@@ -58,3 +62,12 @@ def retry(method: Callable[..., Response], request: Request, *, timeout: float =
                 on_retry(error, delay)
         time.sleep(delay)
         backoff = min(2 * backoff, MAX_BACKOFF_S)
+
+
+def _with_request_id(request: Request) -> Request:
+    if request.DESCRIPTOR.full_name not in NEED_REQUEST_ID or request.request_id:
+        return request
+    copy = type(request)()
+    copy.CopyFrom(request)
+    copy.request_id = request_id()
+    return copy

@@ -2,6 +2,7 @@
 import com.google.rpc.ErrorInfo;
 import coupon.v1.CouponAdminServiceGrpc;
 import coupon.v1.CouponAdminServiceGrpc.CouponAdminServiceBlockingStub;
+import coupon.v1.CouponAdminServiceOuterClass.AddQuantityRequest;
 import coupon.v1.CouponAdminServiceOuterClass.CreateCouponRequest;
 import coupon.v1.CouponAdminServiceOuterClass.GetCouponRequest;
 import coupon.v1.CouponOuterClass.Coupon;
@@ -107,6 +108,7 @@ public class Smoke {
         check(held.stream().anyMatch(each -> each.getCouponId() == coupon && each.getTicket() == 1),
                 "coupon " + coupon + " among those held", held);
 
+        expectIdsFilledIn();
         overload();
         return String.format(Locale.ROOT, "{\"client\": \"java\", \"coupon_id\": \"%d\", \"ticket\": %d, "
                 + "\"reasons\": [\"%s\", \"%s\"], \"unavailable_retries\": %d, \"overloaded_retries\": %d}",
@@ -122,6 +124,26 @@ public class Smoke {
         PublishStatus last = changes.isEmpty() ? PublishStatus.getDefaultInstance() : changes.get(changes.size() - 1);
         check(last.getState() == State.STATE_ISSUED && last.getTicket() == 1,
                 "a stream that ends with ISSUED", changes);
+    }
+
+    /** A call without a request_id sends one random id on each try: the server adds once, though an answer is lost. */
+    private void expectIdsFilledIn() {
+        long coupon = create(2);
+        PublishStatus status = publish(coupon, 1, "");
+        check(status.getRequestId().length() == 36, "a random request_id", status);
+
+        var ids = new ArrayList<String>();
+        var request = AddQuantityRequest.newBuilder().setCouponId(coupon).setQuantity(3).build();
+        long quantity = Couponsd.retry(admin, (bounded, sent) -> {
+            ids.add(sent.getRequestId());
+            var response = bounded.addQuantity(sent);
+            if (ids.size() == 1) {
+                throw Status.UNAVAILABLE.withDescription("the answer is lost").asRuntimeException();
+            }
+            return response;
+        }, request).getCoupon().getQuantity();
+        check(quantity == 5 && ids.size() == 2 && ids.get(0).equals(ids.get(1)), "3 added once in two tries",
+                quantity + " with ids " + ids);
     }
 
     /** Bursts until one is answered OVERLOADED; each request is accepted in the end, with a ticket of its own. */

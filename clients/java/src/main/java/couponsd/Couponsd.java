@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package couponsd;
 
+import com.google.protobuf.Message;
 import io.grpc.ConnectivityState;
 import io.grpc.Deadline;
 import io.grpc.ManagedChannel;
@@ -37,6 +38,8 @@ public final class Couponsd {
 
     private static final Set<Status.Code> RETRIABLE =
             EnumSet.of(Status.Code.UNAVAILABLE, Status.Code.RESOURCE_EXHAUSTED);
+    private static final Set<String> NEED_REQUEST_ID = Set.of(
+            "coupon.v1.RequestPublishRequest", "coupon.v1.CreateCouponRequest", "coupon.v1.AddQuantityRequest");
     private static final Duration FIRST_BACKOFF = Duration.ofMillis(50);
     private static final Duration MAX_BACKOFF = Duration.ofSeconds(2);
     private static final long RECONNECT_MS = 1000;
@@ -84,8 +87,9 @@ public final class Couponsd {
      * Calls a unary method of a blocking stub until it succeeds, is refused, or the time is over.
      *
      * <p>UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for and a random part of a time
-     * that doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked: it is the
-     * request's request_id that makes couponsd do it once, so give RequestPublish, CreateCoupon and AddQuantity one.
+     * that doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked; the
+     * request_id makes couponsd do it once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id, all
+     * tries send a copy with one random id. Set an id yourself to repeat the call later.
      *
      * @param timeout for all tries together
      * @param onRetry is told of each new try: the error before it, and the delay
@@ -98,11 +102,12 @@ public final class Couponsd {
             Duration timeout,
             BiConsumer<StatusRuntimeException, Duration> onRetry) {
         Deadline deadline = Deadline.after(timeout.toNanos(), TimeUnit.NANOSECONDS);
+        Q sent = withRequestId(request);
         S bounded = stub.withDeadline(deadline);
         Duration backoff = FIRST_BACKOFF;
         while (true) {
             try {
-                return method.apply(bounded, request);
+                return method.apply(bounded, sent);
             } catch (StatusRuntimeException error) {
                 // A crowd that is sent away together must not come back together: the random part comes on top.
                 Duration jitter = Duration.ofNanos(ThreadLocalRandom.current().nextLong(backoff.toNanos()));
@@ -117,6 +122,18 @@ public final class Couponsd {
             Duration doubled = backoff.multipliedBy(2);
             backoff = doubled.compareTo(MAX_BACKOFF) < 0 ? doubled : MAX_BACKOFF;
         }
+    }
+
+    @SuppressWarnings("unchecked") // a message's builder builds a message of the same type
+    private static <Q> Q withRequestId(Q request) {
+        if (!(request instanceof Message message)
+                || !NEED_REQUEST_ID.contains(message.getDescriptorForType().getFullName())) {
+            return request;
+        }
+        var field = message.getDescriptorForType().findFieldByName("request_id");
+        return message.getField(field).equals("")
+                ? (Q) message.toBuilder().setField(field, requestId()).build()
+                : request;
     }
 
     private static void sleep(Duration delay) {
