@@ -10,7 +10,7 @@ const struct option_spec create_options[] = {
     {"quantity", "N", "how many may be issued in all; needed"},
     {"id", "ID", "the coupon's id; the server chooses one unless given"},
     {"name", "TEXT", "what people call it"},
-    {"discount-rate", "R", "from 0 to 100; a fraction or a percentage, as you agreed"},
+    {"discount-rate", "R", "percent off the price, 0 to 100; for information only"},
     {"open", "TIME", "refuse requests before it, e.g. 2026-01-31T12:00:00Z"},
     {"expire", "TIME", "refuse requests from then on"},
     {"paused", NULL, "create it paused"},

@@ -28,11 +28,11 @@ typedef enum _Coupon__V1__Coupon__Status {
    */
   COUPON__V1__COUPON__STATUS__STATUS_PUBLISHABLE = 1,
   /*
-   * No new tickets for now; tickets already given are honoured.
+   * No new tickets for now; tickets already given are honored.
    */
   COUPON__V1__COUPON__STATUS__STATUS_PAUSED = 2,
   /*
-   * No new tickets ever again; tickets already given are honoured.
+   * No new tickets ever again; tickets already given are honored.
    */
   COUPON__V1__COUPON__STATUS__STATUS_CLOSED = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(COUPON__V1__COUPON__STATUS)
@@ -47,12 +47,15 @@ struct  Coupon__V1__Coupon
 {
   ProtobufCMessage base;
   /*
-   * Positive. Chosen by the caller, or by the server where it is 0 at creation.
+   * Positive, for example 7. Immutable. 0 at creation: the server chooses a free one.
    */
   int64_t id;
+  /*
+   * For people, for example "noon"; at most 200 bytes. Need not be unique.
+   */
   char *name;
   /*
-   * How many may be issued in all.
+   * How many coupons may be issued in all: 1 to 1000000000000. AddQuantity raises it.
    */
   int64_t quantity;
   /*
@@ -63,25 +66,29 @@ struct  Coupon__V1__Coupon
    * Output only. Coupons issued so far.
    */
   int64_t issued;
+  /*
+   * At creation STATUS_PUBLISHABLE (also where it is unspecified) or STATUS_PAUSED.
+   */
   Coupon__V1__Coupon__Status status;
   /*
-   * From 0 to 100; whether it is a fraction or a percentage is the caller's convention.
+   * Percent off the price, 0 to 100; fractions are allowed, for example 12.5. For information: couponsd stores and returns
+   * it, and computes nothing with it.
    */
   double discount_rate;
   /*
-   * Requests before it are refused as NOT_OPEN. Absent: open at once.
+   * Requests before this time are refused as NOT_OPEN. Absent: open at once. Stored in microseconds.
    */
   Google__Protobuf__Timestamp *open_time;
   /*
-   * Requests at or after it are refused as EXPIRED. Absent: never.
+   * Requests at or after this time are refused as EXPIRED. After open_time. Absent: the coupon never expires.
    */
   Google__Protobuf__Timestamp *expire_time;
   /*
-   * Output only.
+   * Output only. When the coupon was created, by the clock of Postgres.
    */
   Google__Protobuf__Timestamp *create_time;
   /*
-   * Output only. What Redis answers now.
+   * Output only. The flag coupon:available:{id} as Redis has it now; Postgres' word where Redis does not answer.
    */
   protobuf_c_boolean available;
 };

@@ -40,9 +40,12 @@ typedef struct Coupon__V1__AddQuantityResponse Coupon__V1__AddQuantityResponse;
 struct  Coupon__V1__CreateCouponRequest
 {
   ProtobufCMessage base;
+  /*
+   * Required. Output-only fields are ignored.
+   */
   Coupon__V1__Coupon *coupon;
   /*
-   * Makes a retry safe; at most 128 bytes.
+   * Optional, at most 128 bytes of UTF-8, for example a UUID. Makes a retry safe: without one, a retry does it once more.
    */
   char *request_id;
 };
@@ -54,6 +57,9 @@ struct  Coupon__V1__CreateCouponRequest
 struct  Coupon__V1__CreateCouponResponse
 {
   ProtobufCMessage base;
+  /*
+   * As it is now.
+   */
   Coupon__V1__Coupon *coupon;
 };
 #define COUPON__V1__CREATE_COUPON_RESPONSE__INIT \
@@ -64,6 +70,9 @@ struct  Coupon__V1__CreateCouponResponse
 struct  Coupon__V1__GetCouponRequest
 {
   ProtobufCMessage base;
+  /*
+   * Positive.
+   */
   int64_t coupon_id;
 };
 #define COUPON__V1__GET_COUPON_REQUEST__INIT \
@@ -74,6 +83,9 @@ struct  Coupon__V1__GetCouponRequest
 struct  Coupon__V1__GetCouponResponse
 {
   ProtobufCMessage base;
+  /*
+   * As it is now.
+   */
   Coupon__V1__Coupon *coupon;
 };
 #define COUPON__V1__GET_COUPON_RESPONSE__INIT \
@@ -85,11 +97,11 @@ struct  Coupon__V1__ListCouponsRequest
 {
   ProtobufCMessage base;
   /*
-   * At most 1000; 0 means 100.
+   * How many coupons a page has: up to 1000; 0 means 100, more means 1000.
    */
   int32_t page_size;
   /*
-   * next_page_token of the page before; empty for the first.
+   * next_page_token of the page before; empty for the first page.
    */
   char *page_token;
 };
@@ -116,6 +128,9 @@ struct  Coupon__V1__ListCouponsResponse
 struct  Coupon__V1__PauseCouponRequest
 {
   ProtobufCMessage base;
+  /*
+   * Positive.
+   */
   int64_t coupon_id;
 };
 #define COUPON__V1__PAUSE_COUPON_REQUEST__INIT \
@@ -126,6 +141,9 @@ struct  Coupon__V1__PauseCouponRequest
 struct  Coupon__V1__PauseCouponResponse
 {
   ProtobufCMessage base;
+  /*
+   * As it is now.
+   */
   Coupon__V1__Coupon *coupon;
 };
 #define COUPON__V1__PAUSE_COUPON_RESPONSE__INIT \
@@ -136,6 +154,9 @@ struct  Coupon__V1__PauseCouponResponse
 struct  Coupon__V1__ResumeCouponRequest
 {
   ProtobufCMessage base;
+  /*
+   * Positive.
+   */
   int64_t coupon_id;
 };
 #define COUPON__V1__RESUME_COUPON_REQUEST__INIT \
@@ -146,6 +167,9 @@ struct  Coupon__V1__ResumeCouponRequest
 struct  Coupon__V1__ResumeCouponResponse
 {
   ProtobufCMessage base;
+  /*
+   * As it is now.
+   */
   Coupon__V1__Coupon *coupon;
 };
 #define COUPON__V1__RESUME_COUPON_RESPONSE__INIT \
@@ -156,6 +180,9 @@ struct  Coupon__V1__ResumeCouponResponse
 struct  Coupon__V1__CloseCouponRequest
 {
   ProtobufCMessage base;
+  /*
+   * Positive.
+   */
   int64_t coupon_id;
 };
 #define COUPON__V1__CLOSE_COUPON_REQUEST__INIT \
@@ -166,6 +193,9 @@ struct  Coupon__V1__CloseCouponRequest
 struct  Coupon__V1__CloseCouponResponse
 {
   ProtobufCMessage base;
+  /*
+   * As it is now.
+   */
   Coupon__V1__Coupon *coupon;
 };
 #define COUPON__V1__CLOSE_COUPON_RESPONSE__INIT \
@@ -176,13 +206,16 @@ struct  Coupon__V1__CloseCouponResponse
 struct  Coupon__V1__AddQuantityRequest
 {
   ProtobufCMessage base;
+  /*
+   * Positive.
+   */
   int64_t coupon_id;
   /*
-   * How many more; positive.
+   * How many more: 1 to 1000000000000.
    */
   int64_t quantity;
   /*
-   * Makes a retry safe; at most 128 bytes.
+   * Optional, at most 128 bytes of UTF-8, for example a UUID. Makes a retry safe: without one, a retry does it once more.
    */
   char *request_id;
 };
@@ -194,6 +227,9 @@ struct  Coupon__V1__AddQuantityRequest
 struct  Coupon__V1__AddQuantityResponse
 {
   ProtobufCMessage base;
+  /*
+   * As it is now.
+   */
   Coupon__V1__Coupon *coupon;
 };
 #define COUPON__V1__ADD_QUANTITY_RESPONSE__INIT \

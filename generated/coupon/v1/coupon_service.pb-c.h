@@ -34,7 +34,13 @@ typedef struct Coupon__V1__ListUserCouponsResponse Coupon__V1__ListUserCouponsRe
 struct  Coupon__V1__RequestPublishRequest
 {
   ProtobufCMessage base;
+  /*
+   * Positive.
+   */
   int64_t coupon_id;
+  /*
+   * Positive; the caller's own number for the user.
+   */
   int64_t user_id;
   /*
    * Optional. Chosen by the caller, 1 to 128 bytes of UTF-8, for example a UUID; the same on every retry of one request.
@@ -60,7 +66,13 @@ struct  Coupon__V1__RequestPublishResponse
 struct  Coupon__V1__GetStatusRequest
 {
   ProtobufCMessage base;
+  /*
+   * Positive.
+   */
   int64_t coupon_id;
+  /*
+   * Positive; the caller's own number for the user.
+   */
   int64_t user_id;
 };
 #define COUPON__V1__GET_STATUS_REQUEST__INIT \
@@ -81,7 +93,13 @@ struct  Coupon__V1__GetStatusResponse
 struct  Coupon__V1__WatchStatusRequest
 {
   ProtobufCMessage base;
+  /*
+   * Positive.
+   */
   int64_t coupon_id;
+  /*
+   * Positive; the caller's own number for the user.
+   */
   int64_t user_id;
 };
 #define COUPON__V1__WATCH_STATUS_REQUEST__INIT \
@@ -102,13 +120,16 @@ struct  Coupon__V1__WatchStatusResponse
 struct  Coupon__V1__ListUserCouponsRequest
 {
   ProtobufCMessage base;
+  /*
+   * Positive.
+   */
   int64_t user_id;
   /*
-   * At most 1000; 0 means 100.
+   * How many coupons a page has: up to 1000; 0 means 100, more means 1000.
    */
   int32_t page_size;
   /*
-   * next_page_token of the page before; empty for the first.
+   * next_page_token of the page before; empty for the first page.
    */
   char *page_token;
 };

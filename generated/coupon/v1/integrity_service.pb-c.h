@@ -27,7 +27,7 @@ typedef enum _Coupon__V1__Check__Result {
   COUPON__V1__CHECK__RESULT__RESULT_OK = 1,
   COUPON__V1__CHECK__RESULT__RESULT_FAILED = 2,
   /*
-   * It could not be told; the detail says why.
+   * The check could not be made; the detail says why.
    */
   COUPON__V1__CHECK__RESULT__RESULT_SKIPPED = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(COUPON__V1__CHECK__RESULT)
@@ -41,7 +41,7 @@ struct  Coupon__V1__Check
   char *name;
   Coupon__V1__Check__Result result;
   /*
-   * For people: what was counted.
+   * For people: what was counted, for example "100 of 100".
    */
   char *detail;
 };
@@ -59,7 +59,7 @@ struct  Coupon__V1__VerifyCouponRequest
    */
   protobuf_c_boolean without_topics;
   /*
-   * For how long they may be read, both together; at most 600000, 0 means 5000.
+   * Milliseconds that reading both topics may take together: up to 600000; 0 means 5000.
    */
   int32_t topics_timeout_ms;
 };

@@ -29,11 +29,11 @@ typedef enum _Coupon__V1__PublishStatus__State {
    */
   COUPON__V1__PUBLISH_STATUS__STATE__STATE_ACCEPTED = 1,
   /*
-   * Final.
+   * The user holds the coupon. Final.
    */
   COUPON__V1__PUBLISH_STATUS__STATE__STATE_ISSUED = 2,
   /*
-   * Final.
+   * The ticket could not be honored; reject_reason says why. Final, and a sign of a defect or of changed rows.
    */
   COUPON__V1__PUBLISH_STATUS__STATE__STATE_REJECTED = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(COUPON__V1__PUBLISH_STATUS__STATE)
@@ -43,10 +43,25 @@ typedef enum _Coupon__V1__PublishStatus__State {
  */
 typedef enum _Coupon__V1__RejectReason {
   COUPON__V1__REJECT_REASON__REJECT_REASON_UNSPECIFIED = 0,
+  /*
+   * The ticket is above the quantity.
+   */
   COUPON__V1__REJECT_REASON__REJECT_REASON_SOLD_OUT = 1,
+  /*
+   * The user holds this coupon already.
+   */
   COUPON__V1__REJECT_REASON__REJECT_REASON_ALREADY_ISSUED = 2,
+  /*
+   * Accepted before the coupon's open_time.
+   */
   COUPON__V1__REJECT_REASON__REJECT_REASON_NOT_OPEN = 3,
+  /*
+   * The coupon was closed.
+   */
   COUPON__V1__REJECT_REASON__REJECT_REASON_CLOSED = 4,
+  /*
+   * Accepted at or after the coupon's expire_time.
+   */
   COUPON__V1__REJECT_REASON__REJECT_REASON_EXPIRED = 5
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(COUPON__V1__REJECT_REASON)
 } Coupon__V1__RejectReason;
@@ -59,16 +74,34 @@ typedef enum _Coupon__V1__RejectReason {
 struct  Coupon__V1__PublishStatus
 {
   ProtobufCMessage base;
+  /*
+   * Positive.
+   */
   int64_t coupon_id;
+  /*
+   * Positive; the caller's own number for the user.
+   */
   int64_t user_id;
+  /*
+   * As the accepted request had it; empty where it had none.
+   */
   char *request_id;
   Coupon__V1__PublishStatus__State state;
   /*
    * The place in the coupon's queue: 1, 2, 3, ... without gaps.
    */
   int64_t ticket;
+  /*
+   * When the ticket was given, by the clock of Postgres, in microseconds.
+   */
   Google__Protobuf__Timestamp *accept_time;
+  /*
+   * When the coupon was issued; absent before.
+   */
   Google__Protobuf__Timestamp *issue_time;
+  /*
+   * With STATE_REJECTED only.
+   */
   Coupon__V1__RejectReason reject_reason;
 };
 #define COUPON__V1__PUBLISH_STATUS__INIT \
@@ -84,7 +117,13 @@ struct  Coupon__V1__UserCoupon
   ProtobufCMessage base;
   int64_t coupon_id;
   int64_t user_id;
+  /*
+   * The user's place in the coupon's queue.
+   */
   int64_t ticket;
+  /*
+   * When the coupon was issued.
+   */
   Google__Protobuf__Timestamp *issue_time;
 };
 #define COUPON__V1__USER_COUPON__INIT \
