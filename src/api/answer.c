@@ -25,7 +25,7 @@ struct answer {
     const char *message;
     const char *key[MAX_METADATA], *value[MAX_METADATA];
     size_t n_metadata;
-    const struct bad_field *bad;
+    const struct rpc_bad_field *bad;
     size_t n_bad;
 };
 
@@ -293,7 +293,7 @@ void answer_dropped(struct rpc_call *call) {
     rpc_call_fail(call, &(struct rpc_status){.code = is_late ? info->other_code : info->code, .message = info->text});
 }
 
-void answer_bad_fields(struct rpc_call *call, const struct bad_field *bad, size_t n) {
+void answer_bad_fields(struct rpc_call *call, const struct rpc_bad_field *bad, size_t n) {
     char message[300];
     size_t used = 0;
     for (size_t i = 0; i < n && used < sizeof message; i++) {
@@ -308,12 +308,12 @@ void answer_bad_fields(struct rpc_call *call, const struct bad_field *bad, size_
     send(call, &answer);
 }
 
-void bad_fields_check(struct bad_fields *bad, bool ok, const char *field, const char *problem) {
+void bad_fields_check(struct rpc_bad_fields *bad, bool ok, const char *field, const char *problem) {
     if (!ok && bad->n < RPC_BAD_FIELDS_MAX)
-        bad->list[bad->n++] = (struct bad_field){field, problem};
+        bad->list[bad->n++] = (struct rpc_bad_field){field, problem};
 }
 
-bool bad_fields_answer(const struct bad_fields *bad, struct rpc_call *call) {
+bool bad_fields_answer(const struct rpc_bad_fields *bad, struct rpc_call *call) {
     if (bad->n)
         answer_bad_fields(call, bad->list, bad->n);
     return bad->n > 0;
@@ -383,11 +383,7 @@ void coupon_message_init(struct coupon_message *message, const struct coupon_det
     coupon->create_time = &message->create_time;
 }
 
-void answer_on_bad_fields(void *arg, struct rpc_call *call, const char *const *fields, const char *const *problems,
-                          size_t n) {
+void answer_on_bad_fields(void *arg, struct rpc_call *call, const struct rpc_bad_fields *bad) {
     (void)arg;
-    struct bad_fields bad = {0};
-    for (size_t i = 0; i < n; i++)
-        bad_fields_check(&bad, false, fields[i], problems[i]);
-    bad_fields_answer(&bad, call);
+    bad_fields_answer(bad, call);
 }

@@ -39,19 +39,12 @@ void answer_dropped(struct rpc_call *call);
 #define ANSWER_CLOSURE(closure) ((ProtobufCClosure)(void (*)(void))(closure))
 
 /* INVALID_FIELD with every bad field. */
-struct bad_field {
-    const char *field, *problem;
-};
-void answer_bad_fields(struct rpc_call *call, const struct bad_field *bad, size_t n);
+void answer_bad_fields(struct rpc_call *call, const struct rpc_bad_field *bad, size_t n);
 
-/* Collects bad fields while a request is validated. */
-struct bad_fields {
-    struct bad_field list[RPC_BAD_FIELDS_MAX]; /* the bridge names no more either */
-    size_t n;
-};
-void bad_fields_check(struct bad_fields *bad, bool ok, const char *field, const char *problem);
+/* Adds `field` with its problem where it is not `ok`. Fields beyond RPC_BAD_FIELDS_MAX are dropped. */
+void bad_fields_check(struct rpc_bad_fields *bad, bool ok, const char *field, const char *problem);
 /* True if there are any; the call has then been answered. */
-bool bad_fields_answer(const struct bad_fields *bad, struct rpc_call *call);
+bool bad_fields_answer(const struct rpc_bad_fields *bad, struct rpc_call *call);
 
 /* A PublishStatus with what it points to; all in one place, so that it can stand on the stack. */
 struct status_message {
@@ -71,5 +64,4 @@ void timestamp_init(Google__Protobuf__Timestamp *timestamp, int64_t wall_us);
 bool timestamp_read(const Google__Protobuf__Timestamp *timestamp, int64_t *ret_wall_us);
 
 /* For rpc_server_options: turns the bridge's findings into INVALID_FIELD. */
-void answer_on_bad_fields(void *arg, struct rpc_call *call, const char *const *fields, const char *const *problems,
-                          size_t n);
+void answer_on_bad_fields(void *arg, struct rpc_call *call, const struct rpc_bad_fields *bad);

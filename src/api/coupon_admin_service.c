@@ -93,7 +93,7 @@ static bool answer_outcome(struct admin *admin, struct admin_call *call, enum co
         return true;
     case COUPON_REQUEST_REUSED:
         answer_bad_fields(call->queued.rpc,
-                          &(struct bad_field){"request_id", "was used for another request: use a new one"}, 1);
+                          &(struct rpc_bad_field){"request_id", "was used for another request: use a new one"}, 1);
         return true;
     case COUPON_IS_CLOSED:
         answer_refusal(call->queued.rpc, call->coupon_id, REFUSAL_CLOSED, NULL);
@@ -231,7 +231,7 @@ static struct admin_call *call_of(ProtobufCClosure closure, void *closure_data,
     return call;
 }
 
-static void enqueue(struct admin *admin, struct admin_call *call, const struct bad_fields *bad) {
+static void enqueue(struct admin *admin, struct admin_call *call, const struct rpc_bad_fields *bad) {
     call->queued.may_repeat = may_repeat(call);
     queued_call_enqueue(&call->queued, admin->queue, bad);
 }
@@ -240,14 +240,14 @@ static struct admin *admin_of(Coupon__V1__CouponAdminService_Service *base) {
     return (struct admin *)base;
 }
 
-static void read_time(struct bad_fields *bad, const Google__Protobuf__Timestamp *time, const char *field,
+static void read_time(struct rpc_bad_fields *bad, const Google__Protobuf__Timestamp *time, const char *field,
                       int64_t if_absent, int64_t *ret_us) {
     *ret_us = if_absent;
     if (time)
         bad_fields_check(bad, timestamp_read(time, ret_us), field, "is not a time between the years 1 and 9999");
 }
 
-static void read_coupon(struct bad_fields *bad, const Coupon__V1__Coupon *coupon, struct coupon_detail *ret) {
+static void read_coupon(struct rpc_bad_fields *bad, const Coupon__V1__Coupon *coupon, struct coupon_detail *ret) {
     struct coupon *row = &ret->row;
     row->id = coupon->id;
     row->quantity = coupon->quantity;
@@ -270,7 +270,7 @@ static void read_coupon(struct bad_fields *bad, const Coupon__V1__Coupon *coupon
     bad_fields_check(bad, row->open_us < row->expire_us, "coupon.expire_time", "must be after open_time");
 }
 
-static void check_request_id(struct bad_fields *bad, const char *request_id) {
+static void check_request_id(struct rpc_bad_fields *bad, const char *request_id) {
     bad_fields_check(bad, strlen(request_id) <= REQUEST_ID_MAX, "request_id", "must have at most 128 bytes");
 }
 
@@ -278,7 +278,7 @@ static void create_coupon(Coupon__V1__CouponAdminService_Service *base, const Co
                           Coupon__V1__CreateCouponResponse_Closure closure, void *closure_data) {
     struct admin_call *call =
         call_of(ANSWER_CLOSURE(closure), closure_data, &coupon__v1__create_coupon_response__descriptor, perform_create);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     call->request_id = input->request_id;
     check_request_id(&bad, input->request_id);
     bad_fields_check(&bad, input->coupon != NULL, "coupon", "is missing");
@@ -288,7 +288,7 @@ static void create_coupon(Coupon__V1__CouponAdminService_Service *base, const Co
 }
 
 static void enqueue_by_id(struct admin *admin, struct admin_call *call, int64_t coupon_id) {
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     call->coupon_id = coupon_id;
     bad_fields_check(&bad, coupon_id > 0, "coupon_id", "must be positive");
     enqueue(admin, call, &bad);
@@ -331,7 +331,7 @@ static void add_quantity(Coupon__V1__CouponAdminService_Service *base, const Cou
                          Coupon__V1__AddQuantityResponse_Closure closure, void *closure_data) {
     struct admin_call *call =
         call_of(ANSWER_CLOSURE(closure), closure_data, &coupon__v1__add_quantity_response__descriptor, perform_add);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     call->coupon_id = input->coupon_id;
     call->quantity = input->quantity;
     call->request_id = input->request_id;
@@ -345,7 +345,7 @@ static void add_quantity(Coupon__V1__CouponAdminService_Service *base, const Cou
 static void list_coupons(Coupon__V1__CouponAdminService_Service *base, const Coupon__V1__ListCouponsRequest *input,
                          Coupon__V1__ListCouponsResponse_Closure closure, void *closure_data) {
     struct admin_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, NULL, perform_list);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     page_read(&bad, input->page_size, input->page_token, &call->page_size, &call->page_after);
     enqueue(admin_of(base), call, &bad);
 }

@@ -129,11 +129,11 @@ static bool refuse_other_user(struct rpc_call *call, int64_t user_id) {
 }
 
 /* True where the request may not go on; the call has then been answered. */
-static bool refuse_bad(const struct bad_fields *bad, const struct request *request) {
+static bool refuse_bad(const struct rpc_bad_fields *bad, const struct request *request) {
     return bad_fields_answer(bad, request->call) || refuse_other_user(request->call, request->user_id);
 }
 
-static void check_ids(struct bad_fields *bad, const struct request *request) {
+static void check_ids(struct rpc_bad_fields *bad, const struct request *request) {
     bad_fields_check(bad, request->coupon_id > 0, "coupon_id", "must be positive");
     bad_fields_check(bad, request->user_id > 0, "user_id", "must be positive");
 }
@@ -156,7 +156,7 @@ static void request_publish(Coupon__V1__CouponService_Service *base, const Coupo
                             Coupon__V1__RequestPublishResponse_Closure closure, void *closure_data) {
     struct request *request =
         request_of(REQUEST_PUBLISH, ANSWER_CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     check_ids(&bad, request);
     bad_fields_check(&bad, strlen(input->request_id) <= REQUEST_ID_MAX, "request_id",
                      "must have at most 128 bytes, the same on every retry of one request");
@@ -172,7 +172,7 @@ static void get_status(Coupon__V1__CouponService_Service *base, const Coupon__V1
                        Coupon__V1__GetStatusResponse_Closure closure, void *closure_data) {
     struct request *request =
         request_of(REQUEST_GET_STATUS, ANSWER_CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     check_ids(&bad, request);
     if (!refuse_bad(&bad, request) && !status_push(service_of(base)->status, request))
         request_refuse_overloaded(request);
@@ -182,7 +182,7 @@ static void watch_status(Coupon__V1__CouponService_Service *base, const Coupon__
                          Coupon__V1__WatchStatusResponse_Closure closure, void *closure_data) {
     struct request *request =
         request_of(REQUEST_WATCH_STATUS, ANSWER_CLOSURE(closure), closure_data, input->coupon_id, input->user_id);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     check_ids(&bad, request);
     if (!refuse_bad(&bad, request))
         watch_add(service_of(base)->watch, request);
@@ -192,7 +192,7 @@ static void list_user_coupons(Coupon__V1__CouponService_Service *base, const Cou
                               Coupon__V1__ListUserCouponsResponse_Closure closure, void *closure_data) {
     struct request *request =
         request_of(REQUEST_LIST_USER_COUPONS, ANSWER_CLOSURE(closure), closure_data, 0, input->user_id);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     bad_fields_check(&bad, request->user_id > 0, "user_id", "must be positive");
     page_read(&bad, input->page_size, input->page_token, &request->page_size, &request->page_after);
     if (!refuse_bad(&bad, request) && !status_push(service_of(base)->status, request))

@@ -286,12 +286,12 @@ static struct letters_call *call_of(ProtobufCClosure closure, void *closure_data
 }
 
 static void enqueue(Coupon__V1__DeadLetterAdminService_Service *base, struct letters_call *call,
-                    const struct bad_fields *bad) {
+                    const struct rpc_bad_fields *bad) {
     struct dead_letter_admin *admin = (struct dead_letter_admin *)base;
     queued_call_enqueue(&call->queued, admin->queue, bad);
 }
 
-static void read_range(struct bad_fields *bad, struct letters_call *call, int64_t first_id, int64_t last_id) {
+static void read_range(struct rpc_bad_fields *bad, struct letters_call *call, int64_t first_id, int64_t last_id) {
     call->first_id = first_id;
     call->last_id = last_id ? last_id : first_id;
     bad_fields_check(bad, first_id > 0, "first_id", "must be positive");
@@ -303,7 +303,7 @@ static void service_list_dead_letters(Coupon__V1__DeadLetterAdminService_Service
                                       const Coupon__V1__ListDeadLettersRequest *input,
                                       Coupon__V1__ListDeadLettersResponse_Closure closure, void *closure_data) {
     struct letters_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_list);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     call->coupon_id = input->coupon_id;
     page_read(&bad, input->page_size, input->page_token, &call->page_size, &call->page_after);
     enqueue(base, call, &bad);
@@ -313,7 +313,7 @@ static void service_get_dead_letter(Coupon__V1__DeadLetterAdminService_Service *
                                     const Coupon__V1__GetDeadLetterRequest *input,
                                     Coupon__V1__GetDeadLetterResponse_Closure closure, void *closure_data) {
     struct letters_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_get);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     call->first_id = input->id;
     bad_fields_check(&bad, input->id > 0, "id", "must be positive");
     enqueue(base, call, &bad);
@@ -323,7 +323,7 @@ static void service_replay_dead_letters(Coupon__V1__DeadLetterAdminService_Servi
                                         const Coupon__V1__ReplayDeadLettersRequest *input,
                                         Coupon__V1__ReplayDeadLettersResponse_Closure closure, void *closure_data) {
     struct letters_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_replay);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     read_range(&bad, call, input->first_id, input->last_id);
     enqueue(base, call, &bad);
 }
@@ -332,7 +332,7 @@ static void service_drop_dead_letters(Coupon__V1__DeadLetterAdminService_Service
                                       const Coupon__V1__DropDeadLettersRequest *input,
                                       Coupon__V1__DropDeadLettersResponse_Closure closure, void *closure_data) {
     struct letters_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_drop);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     read_range(&bad, call, input->first_id, input->last_id);
     enqueue(base, call, &bad);
 }

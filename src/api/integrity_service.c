@@ -221,7 +221,7 @@ static void service_verify_coupon(Coupon__V1__IntegrityService_Service *base,
                                   Coupon__V1__VerifyCouponResponse_Closure closure, void *closure_data) {
     struct verify *verify = (struct verify *)base;
     struct verify_call *call = queued_call_new(closure_data, sizeof *call, ANSWER_CLOSURE(closure), perform);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     call->queued.coupon_id = input->coupon_id;
     call->verify = verify;
     call->coupon_id = input->coupon_id;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void page_read(struct bad_fields *bad, int32_t page_size, const char *page_token, int32_t *ret_size,
+void page_read(struct rpc_bad_fields *bad, int32_t page_size, const char *page_token, int32_t *ret_size,
                int64_t *ret_after) {
     bad_fields_check(bad, page_size >= 0, "page_size", "must not be negative; 0 means 100, at most 1000 are returned");
     *ret_size = page_size == 0 ? PAGE_SIZE_DEFAULT : page_size > PAGE_SIZE_MAX ? PAGE_SIZE_MAX : page_size;

@@ -23,7 +23,7 @@ void *queued_call_new(void *closure_data, size_t size, ProtobufCClosure closure,
     return call;
 }
 
-void queued_call_enqueue(struct queued_call *call, struct call_queue *queue, const struct bad_fields *bad) {
+void queued_call_enqueue(struct queued_call *call, struct call_queue *queue, const struct rpc_bad_fields *bad) {
     if (!bad_fields_answer(bad, call->rpc) && !stage_push(queue->stage, call))
         answer_overloaded(call->rpc);
 }

@@ -30,7 +30,7 @@ struct queued_call {
 void *queued_call_new(void *closure_data, size_t size, ProtobufCClosure closure,
                       bool (*perform)(void *service, void *call, struct err *err));
 /* Refuses the call if fields are bad, or else queues it. The call must not be touched afterwards. */
-void queued_call_enqueue(struct queued_call *call, struct call_queue *queue, const struct bad_fields *bad);
+void queued_call_enqueue(struct queued_call *call, struct call_queue *queue, const struct rpc_bad_fields *bad);
 /* Answers with OK. */
 void queued_call_answer(const struct queued_call *call, const ProtobufCMessage *response);
 

@@ -254,7 +254,8 @@ static bool perform_migrate(void *service, void *queued, struct err *err) {
     bool differs = known && call->partitions && call->partitions != known->partitions;
     if (!known && call->partitions == 0) {
         answer_bad_fields(call->queued.rpc,
-                          &(struct bad_field){"partitions", "must be from 1 to 1000, since this version is new"}, 1);
+                          &(struct rpc_bad_field){"partitions", "must be from 1 to 1000, since this version is new"},
+                          1);
         return true;
     }
     if (!differs && !make_version(topics, call->version, partitions, &differs, err)) {
@@ -383,26 +384,26 @@ static struct topics_call *call_of(ProtobufCClosure closure, void *closure_data,
 }
 
 static void enqueue(Coupon__V1__TopicAdminService_Service *base, struct topics_call *call,
-                    const struct bad_fields *bad) {
+                    const struct rpc_bad_fields *bad) {
     struct topics *topics = (struct topics *)base;
     queued_call_enqueue(&call->queued, topics->queue, bad);
 }
 
-static void check_version(struct bad_fields *bad, int version) {
+static void check_version(struct rpc_bad_fields *bad, int version) {
     bad_fields_check(bad, version >= 1 && version <= VERSION_MAX, "version", "must be from 1 to 1000000");
 }
 
 static void service_list_topics(Coupon__V1__TopicAdminService_Service *base, const Coupon__V1__ListTopicsRequest *input,
                                 Coupon__V1__ListTopicsResponse_Closure closure, void *closure_data) {
     (void)input;
-    enqueue(base, call_of(ANSWER_CLOSURE(closure), closure_data, perform_list), &(struct bad_fields){0});
+    enqueue(base, call_of(ANSWER_CLOSURE(closure), closure_data, perform_list), &(struct rpc_bad_fields){0});
 }
 
 static void service_migrate_topics(Coupon__V1__TopicAdminService_Service *base,
                                    const Coupon__V1__MigrateTopicsRequest *input,
                                    Coupon__V1__MigrateTopicsResponse_Closure closure, void *closure_data) {
     struct topics_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_migrate);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     call->version = input->version;
     call->partitions = input->partitions;
     check_version(&bad, input->version);
@@ -415,14 +416,14 @@ static void service_pause_migration(Coupon__V1__TopicAdminService_Service *base,
                                     const Coupon__V1__PauseMigrationRequest *input,
                                     Coupon__V1__PauseMigrationResponse_Closure closure, void *closure_data) {
     (void)input;
-    enqueue(base, call_of(ANSWER_CLOSURE(closure), closure_data, perform_pause), &(struct bad_fields){0});
+    enqueue(base, call_of(ANSWER_CLOSURE(closure), closure_data, perform_pause), &(struct rpc_bad_fields){0});
 }
 
 static void service_delete_topics(Coupon__V1__TopicAdminService_Service *base,
                                   const Coupon__V1__DeleteTopicsRequest *input,
                                   Coupon__V1__DeleteTopicsResponse_Closure closure, void *closure_data) {
     struct topics_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_delete);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     call->version = input->version;
     check_version(&bad, input->version);
     enqueue(base, call, &bad);
@@ -432,7 +433,7 @@ static void service_retire_coupon_topics(Coupon__V1__TopicAdminService_Service *
                                          const Coupon__V1__RetireCouponTopicsRequest *input,
                                          Coupon__V1__RetireCouponTopicsResponse_Closure closure, void *closure_data) {
     struct topics_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_retire);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     call->coupon_id = input->coupon_id;
     bad_fields_check(&bad, input->coupon_id > 0, "coupon_id", "must be positive");
     enqueue(base, call, &bad);

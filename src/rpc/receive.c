@@ -31,12 +31,12 @@ void call_arm(struct server_poller *poller, const struct method *method) {
 
 /* --- requests --- */
 
-static void refuse_bad_fields(struct rpc_call *call, const struct bad_fields *bad) {
+static void refuse_bad_fields(struct rpc_call *call, const struct rpc_bad_fields *bad) {
     const struct rpc_server_options *options = &call->server->options;
     if (options->on_bad_fields)
-        options->on_bad_fields(options->on_bad_fields_arg, call, bad->names, bad->problems, bad->n);
+        options->on_bad_fields(options->on_bad_fields_arg, call, bad);
     /* Changes nothing where that has ended the call. */
-    call_refuse(call, RPC_INVALID_ARGUMENT, "%s %s", bad->names[0], bad->problems[0]);
+    call_refuse(call, RPC_INVALID_ARGUMENT, "%s %s", bad->list[0].field, bad->list[0].problem);
 }
 
 /* What the next message may have at most, by the limits of server, method and call. */
@@ -61,7 +61,7 @@ static ProtobufCMessage *take_message(struct rpc_call *call, struct arena *arena
     call->is_large |= call->is_compressed || grpc_byte_buffer_length(incoming) > LARGE_MESSAGE_BYTES;
     const uint8_t *bytes;
     size_t len, max = message_bytes_max(call);
-    struct bad_fields bad;
+    struct rpc_bad_fields bad;
     ProtobufCMessage *message = NULL;
     enum message_bytes_result result = message_bytes(incoming, max, arena, &bytes, &len);
     if (result == MESSAGE_TOO_LARGE) {

@@ -54,9 +54,16 @@
 struct rpc_server;
 struct rpc_call;
 
-/* The most fields that one refusal names. The bridge finds no more than these, so code that passes them on needs no more
- * room. */
+/* The fields of a request that make it invalid. One refusal names at most RPC_BAD_FIELDS_MAX of them. */
 #define RPC_BAD_FIELDS_MAX 16
+struct rpc_bad_field {
+    const char *field;   /* a path such as "coupon.name" or "tags[1]" */
+    const char *problem; /* such as "is not valid UTF-8" */
+};
+struct rpc_bad_fields {
+    struct rpc_bad_field list[RPC_BAD_FIELDS_MAX];
+    size_t n;
+};
 
 /* What one caller may do; 0: no limit. */
 struct rpc_caller_limits {
@@ -91,11 +98,9 @@ struct rpc_server_options {
      * call whose deadline passed may count as CANCELLED: its client cancels it in the same moment. */
     void (*on_call_end)(void *arg, const char *service, const char *method, int code, int64_t us);
     void *on_call_end_arg;
-    /* Turns the names of a message's bad string fields into the status of the refusal; may be NULL (a plain
-     * INVALID_ARGUMENT). `fields[i]` is a path such as "coupon.name", `problems[i]` says what is wrong with it. Calls
-     * rpc_call_fail itself. */
-    void (*on_bad_fields)(void *arg, struct rpc_call *call, const char *const *fields, const char *const *problems,
-                          size_t n);
+    /* Fails a call whose message has bad string fields: calls rpc_call_fail. NULL: the bridge fails the call with
+     * INVALID_ARGUMENT and names the first field. `bad` is valid until the function returns. */
+    void (*on_bad_fields)(void *arg, struct rpc_call *call, const struct rpc_bad_fields *bad);
     void *on_bad_fields_arg;
     /* Whether the call may be made, before anything of its request is looked at; may be NULL (all may). False: it has
      * failed the call (a plain PERMISSION_DENIED follows otherwise). "" for a method that does not exist. */

@@ -21,7 +21,7 @@ struct frame {
 
 struct walk {
     struct arena *arena;
-    struct bad_fields *bad;
+    struct rpc_bad_fields *bad;
 };
 
 static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *ret) {
@@ -152,8 +152,7 @@ static void add_bad(struct walk *walk, const struct frame *frame, const char *pr
         return;
     struct strbuf path = {0};
     add_path(frame, &path);
-    walk->bad->names[walk->bad->n] = arena_strdup(walk->arena, path.data);
-    walk->bad->problems[walk->bad->n++] = problem;
+    walk->bad->list[walk->bad->n++] = (struct rpc_bad_field){arena_strdup(walk->arena, path.data), problem};
     strbuf_deinit(&path);
 }
 
@@ -183,7 +182,7 @@ static bool walk_message(struct walk *walk, struct frame *frame, const uint8_t *
 }
 
 bool message_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len, struct arena *arena,
-                   struct bad_fields *ret) {
+                   struct rpc_bad_fields *ret) {
     struct walk walk = {.arena = arena, .bad = ret};
     struct frame frame = {.descriptor = descriptor, .start = bytes};
     ret->n = 0;

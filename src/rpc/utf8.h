@@ -9,15 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct bad_fields {
-    size_t n;
-    const char *names[RPC_BAD_FIELDS_MAX];
-    const char *problems[RPC_BAD_FIELDS_MAX];
-};
-
 /* Walks the wire format of a message and fills *ret with its string fields that have a NUL or are not UTF-8; their
  * names are in `arena`. False when it is malformed, or nested deeper than protobuf's own limit. */
 bool message_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len, struct arena *arena,
-                   struct bad_fields *ret);
+                   struct rpc_bad_fields *ret);
 /* Whether these are valid UTF-8 without NUL; *ret_has_nul says which of the two is wrong. */
 bool utf8_check(const uint8_t *bytes, size_t len, bool *ret_has_nul);

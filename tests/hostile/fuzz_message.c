@@ -83,7 +83,7 @@ static void check_packed(const ProtobufCMessage *message, struct arena *arena) {
     size_t size = protobuf_c_message_get_packed_size(message);
     uint8_t *packed = arena_alloc(arena, size + 1);
     must(protobuf_c_message_pack(message, packed) == size);
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     must(message_check(message->descriptor, packed, size, arena, &bad) && bad.n == 0);
     must(message_unpack(message->descriptor, arena, packed, size) != NULL);
 }
@@ -106,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t len = 0;
     if (message_bytes(buffer, BYTES_MAX, &arena, &bytes, &len) == MESSAGE_OK) {
         must(len <= BYTES_MAX);
-        struct bad_fields bad = {0};
+        struct rpc_bad_fields bad = {0};
         bool is_well_formed = message_check(descriptor, bytes, len, &arena, &bad);
         must(bad.n <= RPC_BAD_FIELDS_MAX);
         /* Events are decoded without a check. */

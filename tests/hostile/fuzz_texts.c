@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file of its own: the bridge and the flow both have a struct bad_fields. */
+/* Texts from clients that the services read: the token of a page, and a traceparent. */
 #include <stdlib.h>
 
 #include "api/page.h"
@@ -7,7 +7,7 @@
 #include "model/event.h"
 
 void fuzz_page(int32_t page_size, const char *page_token) {
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     int32_t size = 0;
     int64_t after = 0;
     page_read(&bad, page_size, page_token, &size, &after);

@@ -97,7 +97,7 @@ Test(answer, a_coupon_without_times_has_none_in_its_message) {
 /* --- refusals, as a client gets them --- */
 
 Test(answer, bad_fields_are_collected_up_to_as_many_as_the_bridge_names) {
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     for (int i = 0; i < 2 * RPC_BAD_FIELDS_MAX; i++)
         bad_fields_check(&bad, i % 2 == 0, "field", "problem");
     cr_assert_eq(bad.n, RPC_BAD_FIELDS_MAX);

@@ -5,7 +5,7 @@
 
 /* The bad field's name, or NULL. */
 static const char *read_page(int32_t page_size, const char *token, int32_t *ret_size, int64_t *ret_after) {
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     page_read(&bad, page_size, token, ret_size, ret_after);
     cr_assert_leq(bad.n, 1);
     return bad.n ? bad.list[0].field : NULL;
@@ -51,7 +51,7 @@ Test(page, a_token_that_no_page_gave_is_a_bad_field) {
 }
 
 Test(page, size_and_token_are_both_named_when_both_are_bad) {
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     int32_t size;
     int64_t after;
     page_read(&bad, -1, "x", &size, &after);

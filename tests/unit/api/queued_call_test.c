@@ -15,9 +15,9 @@ struct echo_service {
     struct pg *pg;
     struct arena arena;
     bool may_repeat;
-    const struct bad_field *bad; /* of every call; NULL: none */
-    int fails;                   /* the first calls to perform fail, */
-    enum err_code failure;       /* with this */
+    const struct rpc_bad_field *bad; /* of every call; NULL: none */
+    int fails;                       /* the first calls to perform fail, */
+    enum err_code failure;           /* with this */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
@@ -60,7 +60,7 @@ static void on_cancel(void *arg) {
 static void echo(Toy__V1__Toy_Service *toy, const Toy__V1__Note *input, Toy__V1__Note_Closure closure,
                  void *closure_data) {
     (void)toy;
-    struct bad_fields bad = {0};
+    struct rpc_bad_fields bad = {0};
     struct echo_call *call = queued_call_new(closure_data, sizeof *call, ANSWER_CLOSURE(closure), perform);
     call->input = input;
     call->base.may_repeat = service->may_repeat;
@@ -139,7 +139,7 @@ Test(queued_call, a_call_is_performed_with_a_connection_to_postgres) {
 }
 
 Test(queued_call, a_call_with_bad_fields_is_refused_and_not_performed) {
-    static const struct bad_field bad = {"name", "must not be empty"};
+    static const struct rpc_bad_field bad = {"name", "must not be empty"};
     service->bad = &bad;
     start(NULL, 10);
     struct toy_call *call = toy_call_run(service->toy, TOY_ECHO, "hello", 0);

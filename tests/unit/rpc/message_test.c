@@ -70,15 +70,15 @@ Test(utf8, a_nul_is_found_wherever_it_stands) {
 static const char *check(const char *bytes, size_t len) {
     static char text[2000];
     struct arena arena;
-    struct bad_fields bad;
+    struct rpc_bad_fields bad;
     arena_init(&arena, 1000);
     text[0] = '\0';
     if (!message_check(&toy__v1__note__descriptor, (const uint8_t *)bytes, len, &arena, &bad))
         strcpy(text, "malformed");
     else
         for (size_t i = 0; i < bad.n; i++)
-            snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s %s", i ? "\n" : "", bad.names[i],
-                     bad.problems[i]);
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s %s", i ? "\n" : "", bad.list[i].field,
+                     bad.list[i].problem);
     arena_deinit(&arena);
     return text;
 }
@@ -201,11 +201,10 @@ Test(request, what_cannot_be_decoded_is_an_internal_error_that_names_the_type) {
     toy_free(toy);
 }
 
-static void on_bad_fields(void *arg, struct rpc_call *call, const char *const *fields, const char *const *problems,
-                          size_t n) {
+static void on_bad_fields(void *arg, struct rpc_call *call, const struct rpc_bad_fields *bad) {
     char text[200];
-    snprintf(text, sizeof text, "%s %zu %s, %s; %s, %s", (const char *)arg, n, fields[0], problems[0], fields[1],
-             problems[1]);
+    snprintf(text, sizeof text, "%s %zu %s, %s; %s, %s", (const char *)arg, bad->n, bad->list[0].field,
+             bad->list[0].problem, bad->list[1].field, bad->list[1].problem);
     rpc_call_fail(call, &(struct rpc_status){.code = RPC_INVALID_ARGUMENT, .message = text});
 }
 
