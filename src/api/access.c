@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "api/answer.h"
+#include "api/services.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -25,30 +26,11 @@
 #define TOKEN_MAX_BYTES 4096
 #define BEARER          "bearer "
 
-enum role { ROLE_CALLER = 1, ROLE_ADMIN = 2, ROLE_OBSERVER = 4 };
-#define ROLE_ANY (ROLE_CALLER | ROLE_ADMIN | ROLE_OBSERVER)
-
-/* Which roles may call which method. The first matching line counts; a method without a matching line is denied. An
- * administrator needs the role of a caller to request coupons. */
-static const struct permission {
-    const char *service, *method; /* NULL: all of its methods */
-    unsigned roles;
-} permissions[] = {
-    {"coupon.v1.CouponService", "RequestPublish", ROLE_CALLER},
-    {"coupon.v1.CouponService", NULL, ROLE_ANY},
-    {"coupon.v1.CouponAdminService", "GetCoupon", ROLE_ADMIN | ROLE_OBSERVER},
-    {"coupon.v1.CouponAdminService", "ListCoupons", ROLE_ADMIN | ROLE_OBSERVER},
-    {"coupon.v1.CouponAdminService", NULL, ROLE_ADMIN},
-    {"coupon.v1.TopicAdminService", "ListTopics", ROLE_ADMIN | ROLE_OBSERVER},
-    {"coupon.v1.TopicAdminService", NULL, ROLE_ADMIN},
-    {"coupon.v1.DeadLetterAdminService", "ListDeadLetters", ROLE_ADMIN | ROLE_OBSERVER},
-    {"coupon.v1.DeadLetterAdminService", "GetDeadLetter", ROLE_ADMIN | ROLE_OBSERVER},
-    {"coupon.v1.DeadLetterAdminService", NULL, ROLE_ADMIN},
-    {"coupon.v1.IntegrityService", NULL, ROLE_ADMIN | ROLE_OBSERVER},
-    {"grpc.reflection.v1.ServerReflection", NULL, ROLE_ANY},
-    {"grpc.reflection.v1alpha.ServerReflection", NULL, ROLE_ANY},
+/* The bridge's services. Any role may ask for reflection, and health checks need no credentials. */
+static const char *const reflection_services[] = {
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
 };
-/* Health checks need no credentials. */
 #define PUBLIC_SERVICE "grpc.health.v1.Health"
 
 struct token {
@@ -323,12 +305,10 @@ static void read_names(const struct access *access, struct rpc_call *call, struc
 /* --- the caller's permissions --- */
 
 static unsigned roles_for(const char *service, const char *method) {
-    for (size_t i = 0; i < sizeof permissions / sizeof permissions[0]; i++) {
-        const struct permission *each = &permissions[i];
-        if (strcmp(each->service, service) == 0 && (!each->method || strcmp(each->method, method) == 0))
-            return each->roles;
-    }
-    return 0;
+    for (size_t i = 0; i < sizeof reflection_services / sizeof reflection_services[0]; i++)
+        if (strcmp(reflection_services[i], service) == 0)
+            return ROLE_ANY;
+    return api_roles_of(service, method);
 }
 
 bool access_allow(void *arg, struct rpc_call *call, const char *service, const char *method) {

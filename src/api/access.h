@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Access control. A caller proves its identity by a bearer token or a client certificate. Each identity has roles,
- * and one table (access.c) says which roles may call which method. If no role is configured, every caller may call
+ * and the table of methods (api/methods.h) says which roles may call which method. If no role is configured, every caller may call
  * every method; couponsd then listens on loopback only, unless a setting says otherwise. If a role is configured,
  * unknown callers may only ask for health.
  *

@@ -26,7 +26,7 @@
 /* Far above any campaign, and small enough that no sum of quantities overflows. */
 #define QUANTITY_MAX INT64_C(1000000000000)
 
-struct admin {
+struct coupon_admin_service {
     Coupon__V1__CouponAdminService_Service base; /* first: the stubs hand back a pointer to it */
     int lanes;
     int coupon_partitions; /* of a coupon's own topics; 0: coupons have none */
@@ -53,8 +53,8 @@ struct admin_call {
 /* --- answering --- */
 
 /* Reads the flags from Redis. If Redis fails, derives them from the rows. */
-static void read_availability(struct admin *admin, const struct coupon_detail *details, size_t n, int64_t now_us,
-                              bool *ret_available) {
+static void read_availability(struct coupon_admin_service *admin, const struct coupon_detail *details, size_t n,
+                              int64_t now_us, bool *ret_available) {
     struct flag *flags = ARENA_ARRAY(&admin->arena, struct flag, n);
     for (size_t i = 0; i < n; i++)
         flags[i] = (struct flag){.coupon_id = details[i].row.id};
@@ -67,8 +67,8 @@ static void read_availability(struct admin *admin, const struct coupon_detail *d
 }
 
 /* The responses with one coupon are alike but for their names: base, then coupon. */
-static void answer_coupon(struct admin *admin, struct admin_call *call, const struct coupon_detail *detail,
-                          int64_t now_us) {
+static void answer_coupon(struct coupon_admin_service *admin, struct admin_call *call,
+                          const struct coupon_detail *detail, int64_t now_us) {
     bool available;
     struct coupon_message message;
     read_availability(admin, detail, 1, now_us, &available);
@@ -79,7 +79,7 @@ static void answer_coupon(struct admin *admin, struct admin_call *call, const st
     queued_call_answer(&call->queued, &response.base);
 }
 
-static bool answer_outcome(struct admin *admin, struct admin_call *call, enum coupon_outcome outcome,
+static bool answer_outcome(struct coupon_admin_service *admin, struct admin_call *call, enum coupon_outcome outcome,
                            const struct coupon_detail *detail, int64_t now_us) {
     switch (outcome) {
     case COUPON_OK:
@@ -109,7 +109,7 @@ static bool answer_outcome(struct admin *admin, struct admin_call *call, enum co
 
 /* Writes the flag of a committed change to Redis and the coupon memory. If Redis is unavailable, the reconciler
  * writes it later. */
-static void spread(struct admin *admin, const struct coupon_detail *detail, int64_t now_us) {
+static void spread(struct coupon_admin_service *admin, const struct coupon_detail *detail, int64_t now_us) {
     struct flag flag = flag_of(&detail->row, now_us);
     struct err err;
     FAULT_POINT("admin", "before_flag_write");
@@ -122,7 +122,7 @@ static void spread(struct admin *admin, const struct coupon_detail *detail, int6
 
 /* --- the work, on the stage's thread --- */
 
-static bool finish_change(struct admin *admin, struct admin_call *call, enum coupon_outcome outcome,
+static bool finish_change(struct coupon_admin_service *admin, struct admin_call *call, enum coupon_outcome outcome,
                           const struct coupon_detail *detail, struct err *err) {
     int64_t now_us = 0;
     if (outcome == COUPON_OK) {
@@ -133,7 +133,7 @@ static bool finish_change(struct admin *admin, struct admin_call *call, enum cou
     return answer_outcome(admin, call, outcome, detail, now_us);
 }
 
-static void create_topics(struct admin *admin, int64_t coupon_id) {
+static void create_topics(struct coupon_admin_service *admin, int64_t coupon_id) {
     char names[STREAMS][KAFKA_TOPIC_MAX];
     const char *pointers[STREAMS];
     struct err err;
@@ -148,7 +148,7 @@ static void create_topics(struct admin *admin, int64_t coupon_id) {
 }
 
 static bool perform_create(void *service, void *queued, struct err *err) {
-    struct admin *admin = service;
+    struct coupon_admin_service *admin = service;
     struct admin_call *call = queued;
     struct coupon_detail detail = call->detail; /* a repeat starts from what was asked for */
     enum coupon_outcome outcome = coupon_create(admin->pg, &admin->arena, admin->lanes, call->request_id, &detail, err);
@@ -158,7 +158,7 @@ static bool perform_create(void *service, void *queued, struct err *err) {
 }
 
 static bool perform_set_status(void *service, void *queued, struct err *err) {
-    struct admin *admin = service;
+    struct coupon_admin_service *admin = service;
     struct admin_call *call = queued;
     struct coupon_detail detail = {.row.id = call->coupon_id};
     enum coupon_outcome outcome = coupon_set_status(admin->pg, &admin->arena, admin->lanes, call->status, &detail, err);
@@ -166,7 +166,7 @@ static bool perform_set_status(void *service, void *queued, struct err *err) {
 }
 
 static bool perform_add(void *service, void *queued, struct err *err) {
-    struct admin *admin = service;
+    struct coupon_admin_service *admin = service;
     struct admin_call *call = queued;
     struct coupon_detail detail;
     const struct coupon_addition addition = {call->coupon_id, call->quantity, call->request_id};
@@ -175,7 +175,7 @@ static bool perform_add(void *service, void *queued, struct err *err) {
 }
 
 static bool perform_get(void *service, void *queued, struct err *err) {
-    struct admin *admin = service;
+    struct coupon_admin_service *admin = service;
     struct admin_call *call = queued;
     struct coupon_detail detail;
     int64_t now_us;
@@ -186,7 +186,7 @@ static bool perform_get(void *service, void *queued, struct err *err) {
 }
 
 static bool perform_list(void *service, void *queued, struct err *err) {
-    struct admin *admin = service;
+    struct coupon_admin_service *admin = service;
     struct admin_call *call = queued;
     size_t max = (size_t)call->page_size;
     int64_t now_us;
@@ -231,13 +231,13 @@ static struct admin_call *call_of(ProtobufCClosure closure, void *closure_data,
     return call;
 }
 
-static void enqueue(struct admin *admin, struct admin_call *call, const struct rpc_bad_fields *bad) {
+static void enqueue(struct coupon_admin_service *admin, struct admin_call *call, const struct rpc_bad_fields *bad) {
     call->queued.may_repeat = may_repeat(call);
     queued_call_enqueue(&call->queued, admin->queue, bad);
 }
 
-static struct admin *admin_of(Coupon__V1__CouponAdminService_Service *base) {
-    return (struct admin *)base;
+static struct coupon_admin_service *admin_of(Coupon__V1__CouponAdminService_Service *base) {
+    return (struct coupon_admin_service *)base;
 }
 
 static void read_time(struct rpc_bad_fields *bad, const Google__Protobuf__Timestamp *time, const char *field,
@@ -287,7 +287,7 @@ static void create_coupon(Coupon__V1__CouponAdminService_Service *base, const Co
     enqueue(admin_of(base), call, &bad);
 }
 
-static void enqueue_by_id(struct admin *admin, struct admin_call *call, int64_t coupon_id) {
+static void enqueue_by_id(struct coupon_admin_service *admin, struct admin_call *call, int64_t coupon_id) {
     struct rpc_bad_fields bad = {0};
     call->coupon_id = coupon_id;
     bad_fields_check(&bad, coupon_id > 0, "coupon_id", "must be positive");
@@ -302,7 +302,7 @@ static void get_coupon(Coupon__V1__CouponAdminService_Service *base, const Coupo
         input->coupon_id);
 }
 
-static void set_status(struct admin *admin, ProtobufCClosure closure, void *closure_data,
+static void set_status(struct coupon_admin_service *admin, ProtobufCClosure closure, void *closure_data,
                        const ProtobufCMessageDescriptor *response, int64_t coupon_id, enum coupon_status status) {
     struct admin_call *call = call_of(closure, closure_data, response, perform_set_status);
     call->status = status;
@@ -353,7 +353,7 @@ static void list_coupons(Coupon__V1__CouponAdminService_Service *base, const Cou
 bool coupon_admin_service_start(struct context *context, ProtobufCService **ret_service, struct err *err) {
     static const Coupon__V1__CouponAdminService_Service base = COUPON__V1__COUPON_ADMIN_SERVICE__INIT();
     const struct config *config = context->config;
-    struct admin *admin = memory_new(1, sizeof *admin);
+    struct coupon_admin_service *admin = memory_new(1, sizeof *admin);
     admin->base = base;
     admin->base.create_coupon = create_coupon;
     admin->base.get_coupon = get_coupon;
@@ -388,7 +388,7 @@ bool coupon_admin_service_start(struct context *context, ProtobufCService **ret_
 }
 
 void coupon_admin_service_stop(ProtobufCService *service) {
-    struct admin *admin = (struct admin *)service;
+    struct coupon_admin_service *admin = (struct coupon_admin_service *)service;
     if (!admin)
         return;
     call_queue_stop(admin->queue);

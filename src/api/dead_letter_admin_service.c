@@ -22,7 +22,7 @@
 #define REPLAY_MAX 1000
 #define DETAIL_MAX 200
 
-struct dead_letter_admin {
+struct dead_letter_admin_service {
     Coupon__V1__DeadLetterAdminService_Service base; /* first: the stubs hand back a pointer to it */
     const struct kafka_options *kafka;
     int lanes;
@@ -84,7 +84,7 @@ static bool keep(replay_t *replay, const char *why) {
 }
 
 /* Marks it, and sends the event unless it is NULL. */
-static bool settle(struct dead_letter_admin *admin, const struct outbox_event *event, replay_t *replay,
+static bool settle(struct dead_letter_admin_service *admin, const struct outbox_event *event, replay_t *replay,
                    struct err *err) {
     struct dead_letter_replay done = {.id = replay->id, .event = event};
     if (!dead_letters_replay(admin->pg, &admin->arena, admin->lanes, &done, err))
@@ -100,7 +100,7 @@ static bool settle(struct dead_letter_admin *admin, const struct outbox_event *e
 }
 
 /* What issue would say of it now. */
-static bool judge(struct dead_letter_admin *admin, const struct event *event, struct request_status *ret_row,
+static bool judge(struct dead_letter_admin_service *admin, const struct event *event, struct request_status *ret_row,
                   struct issue_answer *ret_answer, struct err *err) {
     struct coupon coupon = {.id = event->coupon_id};
     const size_t coupon_of = 0;
@@ -121,8 +121,8 @@ static bool judge(struct dead_letter_admin *admin, const struct event *event, st
     return true;
 }
 
-static bool replay_requested(struct dead_letter_admin *admin, const struct dead_letter *letter, replay_t *replay,
-                             struct err *err) {
+static bool replay_requested(struct dead_letter_admin_service *admin, const struct dead_letter *letter,
+                             replay_t *replay, struct err *err) {
     struct event event;
     struct request_status row;
     struct issue_answer answer;
@@ -143,8 +143,8 @@ static bool replay_requested(struct dead_letter_admin *admin, const struct dead_
     return settle(admin, answer.verdict == ISSUE_DUPLICATE ? NULL : &again, replay, err);
 }
 
-static bool replay_published(struct dead_letter_admin *admin, const struct dead_letter *letter, replay_t *replay,
-                             struct err *err) {
+static bool replay_published(struct dead_letter_admin_service *admin, const struct dead_letter *letter,
+                             replay_t *replay, struct err *err) {
     struct event event;
     struct coupon coupon;
     int64_t now_us;
@@ -159,7 +159,7 @@ static bool replay_published(struct dead_letter_admin *admin, const struct dead_
     return settle(admin, NULL, replay, err);
 }
 
-static bool replay_one(struct dead_letter_admin *admin, replay_t *replay, struct err *err) {
+static bool replay_one(struct dead_letter_admin_service *admin, replay_t *replay, struct err *err) {
     struct dead_letter letter;
     enum stream stream;
     int version;
@@ -185,7 +185,7 @@ static bool replay_one(struct dead_letter_admin *admin, replay_t *replay, struct
 /* --- the calls, on the stage's thread --- */
 
 static bool perform_list(void *service, void *queued, struct err *err) {
-    struct dead_letter_admin *admin = service;
+    struct dead_letter_admin_service *admin = service;
     struct letters_call *call = queued;
     size_t max = (size_t)call->page_size;
     /* One more than asked for tells whether there is another page. */
@@ -212,7 +212,7 @@ static bool perform_list(void *service, void *queued, struct err *err) {
 }
 
 static bool perform_get(void *service, void *queued, struct err *err) {
-    struct dead_letter_admin *admin = service;
+    struct dead_letter_admin_service *admin = service;
     struct letters_call *call = queued;
     struct dead_letter letter;
     struct letter_message message;
@@ -231,7 +231,7 @@ static bool perform_get(void *service, void *queued, struct err *err) {
 }
 
 static bool perform_replay(void *service, void *queued, struct err *err) {
-    struct dead_letter_admin *admin = service;
+    struct dead_letter_admin_service *admin = service;
     struct letters_call *call = queued;
     /* One more than are replayed now tells where to go on. */
     struct dead_letter_ids ids = {
@@ -265,7 +265,7 @@ static bool perform_replay(void *service, void *queued, struct err *err) {
 }
 
 static bool perform_drop(void *service, void *queued, struct err *err) {
-    struct dead_letter_admin *admin = service;
+    struct dead_letter_admin_service *admin = service;
     struct letters_call *call = queued;
     Coupon__V1__DropDeadLettersResponse response = COUPON__V1__DROP_DEAD_LETTERS_RESPONSE__INIT;
     if (!dead_letters_drop(admin->pg, &admin->arena, call->first_id, call->last_id, &response.dropped, err))
@@ -287,7 +287,7 @@ static struct letters_call *call_of(ProtobufCClosure closure, void *closure_data
 
 static void enqueue(Coupon__V1__DeadLetterAdminService_Service *base, struct letters_call *call,
                     const struct rpc_bad_fields *bad) {
-    struct dead_letter_admin *admin = (struct dead_letter_admin *)base;
+    struct dead_letter_admin_service *admin = (struct dead_letter_admin_service *)base;
     queued_call_enqueue(&call->queued, admin->queue, bad);
 }
 
@@ -342,7 +342,7 @@ static void service_drop_dead_letters(Coupon__V1__DeadLetterAdminService_Service
 bool dead_letter_admin_service_start(struct context *context, ProtobufCService **ret_service, struct err *err) {
     static const Coupon__V1__DeadLetterAdminService_Service base =
         COUPON__V1__DEAD_LETTER_ADMIN_SERVICE__INIT(service_);
-    struct dead_letter_admin *admin = memory_new(1, sizeof *admin);
+    struct dead_letter_admin_service *admin = memory_new(1, sizeof *admin);
     admin->base = base;
     admin->kafka = &context->kafka;
     admin->lanes = (int)context->config->flow_lanes;
@@ -365,7 +365,7 @@ bool dead_letter_admin_service_start(struct context *context, ProtobufCService *
 }
 
 void dead_letter_admin_service_stop(ProtobufCService *service) {
-    struct dead_letter_admin *admin = (struct dead_letter_admin *)service;
+    struct dead_letter_admin_service *admin = (struct dead_letter_admin_service *)service;
     if (!admin)
         return;
     call_queue_stop(admin->queue);

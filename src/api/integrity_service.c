@@ -27,7 +27,7 @@
 #define FLAG_TRIES   25
 #define FLAG_WAIT_US (100 * US_PER_MS)
 
-struct verify {
+struct integrity_service {
     Coupon__V1__IntegrityService_Service base; /* first: the stubs hand back a pointer to it */
     const struct kafka_options *kafka;
     struct kafka_admin *kafka_admin;
@@ -43,7 +43,7 @@ struct verify {
 
 struct verify_call {
     struct queued_call queued; /* first: the queue hands back a pointer to it */
-    struct verify *verify;
+    struct integrity_service *verify;
     int64_t coupon_id;
     bool without_topics;
     int topics_timeout_ms;
@@ -51,7 +51,7 @@ struct verify_call {
 
 /* --- Postgres --- */
 
-static void check_rows(const struct verify *verify, const struct integrity *has, struct checks *checks) {
+static void check_rows(const struct integrity_service *verify, const struct integrity *has, struct checks *checks) {
     int64_t decided = has->ranged + has->rejections, waiting = has->ledger_rows - decided;
     int64_t oldest_ms = has->oldest_waiting_us == INT64_MIN ? 0 : (has->now_us - has->oldest_waiting_us) / US_PER_MS;
     checks_tell(checks, "ledger", has->last_ticket == has->ledger_rows && has->first_ticket == (has->ledger_rows > 0),
@@ -95,7 +95,7 @@ static void on_unsent(void *arg, int64_t ticket) {
 /* Says what waits in the outbox, and leaves in `wanted` what must be in the topic by now. */
 static bool check_outbox(const struct verify_call *call, const struct integrity *has, enum stream stream,
                          struct tickets *wanted, struct checks *checks, struct err *err) {
-    struct verify *verify = call->verify;
+    struct integrity_service *verify = call->verify;
     const char *name = stream == STREAM_REQUESTED ? "outbox requested" : "outbox published";
     struct unsent unsent = {.wanted = wanted};
     struct unsent_events events = {
@@ -112,7 +112,7 @@ static bool check_outbox(const struct verify_call *call, const struct integrity 
 }
 
 /* All that one snapshot tells; wanted[] is what has to be in the topics. */
-static bool check_postgres(struct verify *verify, const struct verify_call *call, struct integrity *has,
+static bool check_postgres(struct integrity_service *verify, const struct verify_call *call, struct integrity *has,
                            struct tickets wanted[static STREAMS], struct checks *checks, struct err *err) {
     struct ticket_range *ranges;
     size_t n;
@@ -138,7 +138,8 @@ static const char *flag_text(enum flag_value value) {
     return value == FLAG_MISSING ? "missing" : value == FLAG_TRUE ? "true" : "false";
 }
 
-static bool check_flag(struct verify *verify, const struct verify_call *call, struct checks *checks, struct err *err) {
+static bool check_flag(struct integrity_service *verify, const struct verify_call *call, struct checks *checks,
+                       struct err *err) {
     struct coupon coupon = {.id = call->coupon_id};
     struct flag have = {.coupon_id = call->coupon_id}, should;
     struct err problem;
@@ -168,7 +169,7 @@ static bool is_over(void *arg) {
     return atomic_load(&call->verify->stopping) || rpc_call_is_cancelled(call->queued.rpc);
 }
 
-static bool check_topics(struct verify *verify, struct verify_call *call, const struct integrity *has,
+static bool check_topics(struct integrity_service *verify, struct verify_call *call, const struct integrity *has,
                          struct tickets wanted[static STREAMS], struct checks *checks, struct err *err) {
     int64_t give_up_us = clock_mono_us() + call->topics_timeout_ms * (int64_t)US_PER_MS;
     for (int stream = 0; stream < STREAMS; stream++) {
@@ -195,7 +196,7 @@ static bool check_topics(struct verify *verify, struct verify_call *call, const 
 }
 
 static bool perform(void *service, void *queued, struct err *err) {
-    struct verify *verify = service;
+    struct integrity_service *verify = service;
     struct verify_call *call = queued;
     struct checks checks = {.arena = &verify->arena};
     struct tickets wanted[STREAMS];
@@ -219,7 +220,7 @@ static bool perform(void *service, void *queued, struct err *err) {
 static void service_verify_coupon(Coupon__V1__IntegrityService_Service *base,
                                   const Coupon__V1__VerifyCouponRequest *input,
                                   Coupon__V1__VerifyCouponResponse_Closure closure, void *closure_data) {
-    struct verify *verify = (struct verify *)base;
+    struct integrity_service *verify = (struct integrity_service *)base;
     struct verify_call *call = queued_call_new(closure_data, sizeof *call, ANSWER_CLOSURE(closure), perform);
     struct rpc_bad_fields bad = {0};
     call->queued.coupon_id = input->coupon_id;
@@ -238,7 +239,7 @@ static void service_verify_coupon(Coupon__V1__IntegrityService_Service *base,
 bool integrity_service_start(struct context *context, ProtobufCService **ret_service, struct err *err) {
     static const Coupon__V1__IntegrityService_Service base = COUPON__V1__INTEGRITY_SERVICE__INIT(service_);
     const struct config *config = context->config;
-    struct verify *verify = memory_new(1, sizeof *verify);
+    struct integrity_service *verify = memory_new(1, sizeof *verify);
     verify->base = base;
     verify->kafka = &context->kafka;
     verify->kafka_admin = context->kafka_admin;
@@ -264,7 +265,7 @@ bool integrity_service_start(struct context *context, ProtobufCService **ret_ser
 }
 
 void integrity_service_stop(ProtobufCService *service) {
-    struct verify *verify = (struct verify *)service;
+    struct integrity_service *verify = (struct integrity_service *)service;
     if (!verify)
         return;
     atomic_store(&verify->stopping, true);

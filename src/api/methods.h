@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Our services, and which of their methods stream: what protobuf-c's descriptors leave out, for server and client
- * alike. */
+/* The table of services and methods, for server and client. It adds what protobuf-c's descriptors leave out: whether a
+ * method streams, and the roles that may call it.
+ *
+ *   METHOD(name, shape, roles)   `roles` are those of api/services.h, which only the server reads
+ *
+ * A method without roles does not compile, and one without a row can't be served. */
 #pragma once
 
 #include "coupon/v1/coupon_admin_service.pb-c.h"
@@ -10,41 +14,56 @@
 #include "coupon/v1/topic_admin_service.pb-c.h"
 #include "rpc/rpc.h"
 
-static const struct rpc_method coupon_service_methods[] __attribute__((unused)) = {
-    {"RequestPublish", RPC_UNARY},
-    {"GetStatus", RPC_UNARY},
-    {"WatchStatus", RPC_SERVER_STREAM},
-    {"ListUserCoupons", RPC_UNARY},
-};
+/* An administrator needs the role of a caller too to request coupons. */
+#define COUPON_SERVICE_TABLE(METHOD)                                                                                   \
+    METHOD("RequestPublish", RPC_UNARY, ROLE_CALLER)                                                                   \
+    METHOD("GetStatus", RPC_UNARY, ROLE_ANY)                                                                           \
+    METHOD("WatchStatus", RPC_SERVER_STREAM, ROLE_ANY)                                                                 \
+    METHOD("ListUserCoupons", RPC_UNARY, ROLE_ANY)
+
+#define COUPON_ADMIN_SERVICE_TABLE(METHOD)                                                                             \
+    METHOD("CreateCoupon", RPC_UNARY, ROLE_ADMIN)                                                                      \
+    METHOD("GetCoupon", RPC_UNARY, ROLE_ADMIN | ROLE_OBSERVER)                                                         \
+    METHOD("ListCoupons", RPC_UNARY, ROLE_ADMIN | ROLE_OBSERVER)                                                       \
+    METHOD("PauseCoupon", RPC_UNARY, ROLE_ADMIN)                                                                       \
+    METHOD("ResumeCoupon", RPC_UNARY, ROLE_ADMIN)                                                                      \
+    METHOD("CloseCoupon", RPC_UNARY, ROLE_ADMIN)                                                                       \
+    METHOD("AddQuantity", RPC_UNARY, ROLE_ADMIN)
+
+#define TOPIC_ADMIN_SERVICE_TABLE(METHOD)                                                                              \
+    METHOD("ListTopics", RPC_UNARY, ROLE_ADMIN | ROLE_OBSERVER)                                                        \
+    METHOD("MigrateTopics", RPC_UNARY, ROLE_ADMIN)                                                                     \
+    METHOD("PauseMigration", RPC_UNARY, ROLE_ADMIN)                                                                    \
+    METHOD("DeleteTopics", RPC_UNARY, ROLE_ADMIN)                                                                      \
+    METHOD("RetireCouponTopics", RPC_UNARY, ROLE_ADMIN)
+
+#define DEAD_LETTER_ADMIN_SERVICE_TABLE(METHOD)                                                                        \
+    METHOD("ListDeadLetters", RPC_UNARY, ROLE_ADMIN | ROLE_OBSERVER)                                                   \
+    METHOD("GetDeadLetter", RPC_UNARY, ROLE_ADMIN | ROLE_OBSERVER)                                                     \
+    METHOD("ReplayDeadLetters", RPC_UNARY, ROLE_ADMIN)                                                                 \
+    METHOD("DropDeadLetters", RPC_UNARY, ROLE_ADMIN)
+
+#define INTEGRITY_SERVICE_TABLE(METHOD)       METHOD("VerifyCoupon", RPC_UNARY, ROLE_ADMIN | ROLE_OBSERVER)
+
+#define COUPON_RPC_METHOD(name, shape, roles) {name, shape},
+static const struct rpc_method coupon_service_methods[]
+    __attribute__((unused)) = {COUPON_SERVICE_TABLE(COUPON_RPC_METHOD)};
 #define COUPON_SERVICE_METHODS (sizeof coupon_service_methods / sizeof coupon_service_methods[0])
-
-static const struct rpc_method coupon_admin_service_methods[] __attribute__((unused)) = {
-    {"CreateCoupon", RPC_UNARY}, {"GetCoupon", RPC_UNARY},   {"ListCoupons", RPC_UNARY}, {"PauseCoupon", RPC_UNARY},
-    {"ResumeCoupon", RPC_UNARY}, {"CloseCoupon", RPC_UNARY}, {"AddQuantity", RPC_UNARY},
-};
+static const struct rpc_method coupon_admin_service_methods[]
+    __attribute__((unused)) = {COUPON_ADMIN_SERVICE_TABLE(COUPON_RPC_METHOD)};
 #define COUPON_ADMIN_SERVICE_METHODS (sizeof coupon_admin_service_methods / sizeof coupon_admin_service_methods[0])
-
-static const struct rpc_method topic_admin_service_methods[] __attribute__((unused)) = {
-    {"ListTopics", RPC_UNARY},   {"MigrateTopics", RPC_UNARY},      {"PauseMigration", RPC_UNARY},
-    {"DeleteTopics", RPC_UNARY}, {"RetireCouponTopics", RPC_UNARY},
-};
+static const struct rpc_method topic_admin_service_methods[]
+    __attribute__((unused)) = {TOPIC_ADMIN_SERVICE_TABLE(COUPON_RPC_METHOD)};
 #define TOPIC_ADMIN_SERVICE_METHODS (sizeof topic_admin_service_methods / sizeof topic_admin_service_methods[0])
-
-static const struct rpc_method dead_letter_admin_service_methods[] __attribute__((unused)) = {
-    {"ListDeadLetters", RPC_UNARY},
-    {"GetDeadLetter", RPC_UNARY},
-    {"ReplayDeadLetters", RPC_UNARY},
-    {"DropDeadLetters", RPC_UNARY},
-};
+static const struct rpc_method dead_letter_admin_service_methods[]
+    __attribute__((unused)) = {DEAD_LETTER_ADMIN_SERVICE_TABLE(COUPON_RPC_METHOD)};
 #define DEAD_LETTER_ADMIN_SERVICE_METHODS                                                                              \
     (sizeof dead_letter_admin_service_methods / sizeof dead_letter_admin_service_methods[0])
-
-static const struct rpc_method integrity_service_methods[] __attribute__((unused)) = {
-    {"VerifyCoupon", RPC_UNARY},
-};
+static const struct rpc_method integrity_service_methods[]
+    __attribute__((unused)) = {INTEGRITY_SERVICE_TABLE(COUPON_RPC_METHOD)};
 #define INTEGRITY_SERVICE_METHODS (sizeof integrity_service_methods / sizeof integrity_service_methods[0])
 
-/* All of them, by number. */
+/* The services, by number. */
 enum coupon_service_number {
     COUPON_SERVICE,
     COUPON_ADMIN_SERVICE,
@@ -68,7 +87,7 @@ static const struct coupon_service_methods {
     [INTEGRITY_SERVICE] = {&coupon__v1__integrity_service__descriptor, integrity_service_methods,
                            INTEGRITY_SERVICE_METHODS},
 };
-/* The methods of all of them. */
+/* The number of methods of all services. */
 #define COUPON_METHODS                                                                                                 \
     (COUPON_SERVICE_METHODS + COUPON_ADMIN_SERVICE_METHODS + TOPIC_ADMIN_SERVICE_METHODS +                             \
      DEAD_LETTER_ADMIN_SERVICE_METHODS + INTEGRITY_SERVICE_METHODS)

@@ -20,7 +20,7 @@
 #define VERSION_MAX    1000000
 #define PARTITIONS_MAX 1000 /* as kafka.partitions has it */
 
-struct topics {
+struct topic_admin_service {
     Coupon__V1__TopicAdminService_Service base; /* first: the stubs hand back a pointer to it */
     const struct kafka_options *kafka;
     struct kafka_admin *admin;
@@ -39,8 +39,8 @@ struct topics_call {
 /* --- what topics look like --- */
 
 /* Messages that the stream's consumers have not passed. */
-static bool lag_of(struct topics *topics, enum stream stream, const char *name, int partitions, int64_t *ret_lag,
-                   struct err *err) {
+static bool lag_of(struct topic_admin_service *topics, enum stream stream, const char *name, int partitions,
+                   int64_t *ret_lag, struct err *err) {
     *ret_lag = 0;
     if (partitions == 0)
         return true;
@@ -69,7 +69,8 @@ static const struct topic_version *find_version(const struct topic_version *vers
 
 /* Finds out whether the coupon's topics are finished: the coupon is closed, all its tickets are decided, and its
  * events are relayed. *ret_why is the obstacle, or NULL. */
-static bool coupon_is_done(struct topics *topics, int64_t coupon_id, const char **ret_why, struct err *err) {
+static bool coupon_is_done(struct topic_admin_service *topics, int64_t coupon_id, const char **ret_why,
+                           struct err *err) {
     struct coupon_detail coupon;
     int64_t waiting = 0;
     enum coupon_outcome outcome = coupon_get(topics->pg, &topics->arena, coupon_id, &coupon, err);
@@ -90,8 +91,8 @@ static bool coupon_is_done(struct topics *topics, int64_t coupon_id, const char 
 typedef Coupon__V1__Topic__State state_t;
 #define STATE(name) COUPON__V1__TOPIC__STATE__STATE_##name
 
-static bool describe(struct topics *topics, const struct kafka_topic *topic, const struct topic_version *version,
-                     int target, Coupon__V1__Topic *ret, struct err *err) {
+static bool describe(struct topic_admin_service *topics, const struct kafka_topic *topic,
+                     const struct topic_version *version, int target, Coupon__V1__Topic *ret, struct err *err) {
     coupon__v1__topic__init(ret);
     ret->name = (char *)(uintptr_t)topic->name; /* not written through */
     ret->stream = topic->stream == STREAM_REQUESTED ? COUPON__V1__TOPIC__STREAM__STREAM_REQUESTED
@@ -140,7 +141,7 @@ static int by_stream_version_coupon(const void *a, const void *b) {
 }
 
 /* Those that Kafka has, and those that it should have. In the arena. */
-static bool list_topics(struct topics *topics, const struct topic_version *versions, size_t n_versions,
+static bool list_topics(struct topic_admin_service *topics, const struct topic_version *versions, size_t n_versions,
                         struct kafka_topic **ret_topics, size_t *ret_n, struct err *err) {
     struct kafka_topic *listed;
     size_t n;
@@ -164,7 +165,7 @@ static bool list_topics(struct topics *topics, const struct topic_version *versi
     return true;
 }
 
-static bool read_migration(struct topics *topics, Coupon__V1__Migration *ret, struct err *err) {
+static bool read_migration(struct topic_admin_service *topics, Coupon__V1__Migration *ret, struct err *err) {
     struct topic_target target;
     if (!topics_target(topics->pg, &target, err))
         return false;
@@ -184,7 +185,7 @@ static bool refuse(struct topics_call *call, enum reason reason, const char *mes
 }
 
 static bool perform_list(void *service, void *queued, struct err *err) {
-    struct topics *topics = service;
+    struct topic_admin_service *topics = service;
     struct topics_call *call = queued;
     struct topic_version versions[TOPIC_VERSIONS_MAX];
     struct kafka_topic *listed;
@@ -210,7 +211,7 @@ static bool perform_list(void *service, void *queued, struct err *err) {
 }
 
 /* Both responses that hold a migration are alike but for their names. */
-static bool answer_migration(struct topics *topics, struct topics_call *call,
+static bool answer_migration(struct topic_admin_service *topics, struct topics_call *call,
                              const ProtobufCMessageDescriptor *descriptor, struct err *err) {
     Coupon__V1__Migration migration;
     if (!read_migration(topics, &migration, err))
@@ -223,7 +224,8 @@ static bool answer_migration(struct topics *topics, struct topics_call *call,
 }
 
 /* The new version's topics, with exactly these partitions. *ret_differs: one that exists has another number. */
-static bool make_version(struct topics *topics, int version, int partitions, bool *ret_differs, struct err *err) {
+static bool make_version(struct topic_admin_service *topics, int version, int partitions, bool *ret_differs,
+                         struct err *err) {
     *ret_differs = false;
     for (int stream = 0; stream < STREAMS; stream++) {
         char name[KAFKA_TOPIC_MAX];
@@ -242,7 +244,7 @@ static bool make_version(struct topics *topics, int version, int partitions, boo
 }
 
 static bool perform_migrate(void *service, void *queued, struct err *err) {
-    struct topics *topics = service;
+    struct topic_admin_service *topics = service;
     struct topics_call *call = queued;
     struct topic_version versions[TOPIC_VERSIONS_MAX];
     size_t n;
@@ -277,7 +279,7 @@ static bool perform_migrate(void *service, void *queued, struct err *err) {
 }
 
 static bool perform_pause(void *service, void *queued, struct err *err) {
-    struct topics *topics = service;
+    struct topic_admin_service *topics = service;
     struct topics_call *call = queued;
     if (!topics_set_paused(topics->pg, true, err))
         return false;
@@ -293,7 +295,8 @@ struct doomed {
     int64_t lag;
 };
 
-static bool find_doomed(struct topics *topics, int version, int64_t coupon_id, struct doomed *ret, struct err *err) {
+static bool find_doomed(struct topic_admin_service *topics, int version, int64_t coupon_id, struct doomed *ret,
+                        struct err *err) {
     *ret = (struct doomed){0};
     for (int stream = 0; stream < STREAMS; stream++) {
         char *name = ret->names[ret->n];
@@ -313,8 +316,8 @@ static bool find_doomed(struct topics *topics, int version, int64_t coupon_id, s
 }
 
 /* Both responses that list names are alike but for their names. `version`: 0 for a coupon's own topics. */
-static bool destroy(struct topics *topics, struct topics_call *call, const struct doomed *doomed, int version,
-                    const ProtobufCMessageDescriptor *descriptor, struct err *err) {
+static bool destroy(struct topic_admin_service *topics, struct topics_call *call, const struct doomed *doomed,
+                    int version, const ProtobufCMessageDescriptor *descriptor, struct err *err) {
     if (!kafka_topic_delete(topics->admin, doomed->pointers, doomed->n, TIMEOUT_MS, err) ||
         !topics_forget(topics->pg, doomed->pointers, doomed->n, version, err))
         return false;
@@ -338,7 +341,7 @@ static bool refuse_lag(struct topics_call *call, const struct doomed *doomed) {
 }
 
 static bool perform_delete(void *service, void *queued, struct err *err) {
-    struct topics *topics = service;
+    struct topic_admin_service *topics = service;
     struct topics_call *call = queued;
     struct topic_version versions[TOPIC_VERSIONS_MAX];
     struct topic_target target;
@@ -361,7 +364,7 @@ static bool perform_delete(void *service, void *queued, struct err *err) {
 }
 
 static bool perform_retire(void *service, void *queued, struct err *err) {
-    struct topics *topics = service;
+    struct topic_admin_service *topics = service;
     struct topics_call *call = queued;
     struct doomed doomed;
     const char *why;
@@ -385,7 +388,7 @@ static struct topics_call *call_of(ProtobufCClosure closure, void *closure_data,
 
 static void enqueue(Coupon__V1__TopicAdminService_Service *base, struct topics_call *call,
                     const struct rpc_bad_fields *bad) {
-    struct topics *topics = (struct topics *)base;
+    struct topic_admin_service *topics = (struct topic_admin_service *)base;
     queued_call_enqueue(&call->queued, topics->queue, bad);
 }
 
@@ -443,7 +446,7 @@ static void service_retire_coupon_topics(Coupon__V1__TopicAdminService_Service *
 
 bool topic_admin_service_start(struct context *context, ProtobufCService **ret_service, struct err *err) {
     static const Coupon__V1__TopicAdminService_Service base = COUPON__V1__TOPIC_ADMIN_SERVICE__INIT(service_);
-    struct topics *topics = memory_new(1, sizeof *topics);
+    struct topic_admin_service *topics = memory_new(1, sizeof *topics);
     topics->base = base;
     topics->kafka = &context->kafka;
     topics->admin = context->kafka_admin;
@@ -466,7 +469,7 @@ bool topic_admin_service_start(struct context *context, ProtobufCService **ret_s
 }
 
 void topic_admin_service_stop(ProtobufCService *service) {
-    struct topics *topics = (struct topics *)service;
+    struct topic_admin_service *topics = (struct topic_admin_service *)service;
     if (!topics)
         return;
     call_queue_stop(topics->queue);

@@ -125,11 +125,6 @@ static bool assign_int(int64_t *ret, const struct setting *setting, const char *
     return true;
 }
 
-static char *copy_of(const char *text) {
-    char *copy = memory_copy(text);
-    return copy;
-}
-
 static bool assign(struct config *config, const struct setting *setting, const char *value, const char *where,
                    struct err *err) {
     void *field = field_of(config, setting);
@@ -156,9 +151,8 @@ static bool assign(struct config *config, const struct setting *setting, const c
     }
     if (!is_valid_string(setting, value))
         return refuse_value(setting, value, where, "is not valid", err);
-    char *copy = copy_of(value);
     free(*(char **)field);
-    *(char **)field = copy;
+    *(char **)field = memory_copy(value);
     return true;
 }
 
@@ -203,12 +197,12 @@ static void keep_property(struct config *config, const char *name, const char *v
         property++;
     if (property < end) {
         free(property->value);
-        property->value = copy_of(value);
+        property->value = memory_copy(value);
         return;
     }
     size_t n = config->n_kafka_properties + 1;
     config->kafka_properties = memory_resize(config->kafka_properties, n, sizeof *config->kafka_properties);
-    config->kafka_properties[n - 1] = (struct property){copy_of(name), copy_of(value)};
+    config->kafka_properties[n - 1] = (struct property){memory_copy(name), memory_copy(value)};
     config->n_kafka_properties = n;
 }
 

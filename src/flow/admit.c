@@ -212,15 +212,15 @@ static bool admit_batch(struct worker *worker, struct batch *batch, bool *began,
 }
 
 static void end_accepted(struct request *request, int64_t ticket, int64_t accept_us) {
-    request_end(request, &(struct request_status){
-                             .coupon_id = request->coupon_id,
-                             .user_id = request->user_id,
-                             .found = true,
-                             .request_id = request->request_id,
-                             .ticket = ticket,
-                             .accept_us = accept_us,
-                             .issue_us = NOT_ISSUED,
-                         });
+    request_answer(request, &(struct request_status){
+                                .coupon_id = request->coupon_id,
+                                .user_id = request->user_id,
+                                .found = true,
+                                .request_id = request->request_id,
+                                .ticket = ticket,
+                                .accept_us = accept_us,
+                                .issue_us = NOT_ISSUED,
+                            });
 }
 
 static void answer_batch(struct worker *worker, struct batch *batch) {

@@ -18,7 +18,7 @@ static void end(struct request *request, struct outcome outcome) {
     request->answer(request, &outcome);
 }
 
-void request_end(struct request *request, const struct request_status *status) {
+void request_answer(struct request *request, const struct request_status *status) {
     end(request, (struct outcome){.kind = OUTCOME_STATUS, .statuses = status, .n = 1});
 }
 
@@ -55,10 +55,6 @@ bool request_is_dropped(struct request *request) {
         return false;
     end(request, (struct outcome){.kind = OUTCOME_DROPPED});
     return true;
-}
-
-void request_tell(struct request *request, const struct request_status *status) {
-    end(request, (struct outcome){.kind = OUTCOME_STATUS, .statuses = status, .n = 1});
 }
 
 /* --- how long a request may wait --- */

@@ -4,7 +4,7 @@
  * api/coupon_service.c decodes and validates a call, makes it a request, and hands it to a step. A request lives in
  * its call's memory and belongs to one step at a time. That step either pushes it on or ends it, exactly once, with
  * one of the functions below. After that nobody may touch the request. (A watched request is the exception: see
- * request_tell.) The steps decide on the outcome; the request's `answer` function turns it into messages and errors. */
+ * request_answer.) The steps decide on the outcome; the request's `answer` function turns it into messages and errors. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -57,8 +57,8 @@ struct request {
 
 /* --- ending a request; any thread --- */
 
-/* Ends the request with a status. */
-void request_end(struct request *request, const struct request_status *status);
+/* Answers with a status, which ends the request. A REQUEST_WATCH_STATUS goes on until the status is final. */
+void request_answer(struct request *request, const struct request_status *status);
 void request_end_page(struct request *request, const struct request_status *statuses, size_t n, bool more);
 void request_end_already_requested(struct request *request, const struct request_status *status);
 void request_end_not_found(struct request *request);
@@ -68,10 +68,6 @@ void request_refuse_overloaded(struct request *request);
 void request_refuse_stopping(struct request *request);
 /* Ends the request if its client no longer waits. Returns true if it did. */
 bool request_is_dropped(struct request *request);
-
-/* Sends a status to the client of a REQUEST_WATCH_STATUS. A final status ends the request; after any other status
- * the request goes on. */
-void request_tell(struct request *request, const struct request_status *status);
 
 /* --- how long a request may wait for a backend; monotonic microseconds --- */
 

@@ -23,7 +23,7 @@ static void end_publish(struct request *request, const struct request_status *st
     bool is_own = request->tried_ticket && status->ticket == request->tried_ticket &&
                   status->accept_us == request->tried_us && strcmp(status->request_id, request->request_id) == 0;
     if (status->found && (is_own || request_id_is_repeat(status->request_id, request->request_id)))
-        request_end(request, status);
+        request_answer(request, status);
     else if (status->found)
         request_end_already_requested(request, status);
     else if (request->refusal != REFUSAL_NONE)
@@ -34,7 +34,7 @@ static void end_publish(struct request *request, const struct request_status *st
 
 static void end_status(struct request *request, const struct request_status *status, bool coupon_exists) {
     if (status->found)
-        request_end(request, status);
+        request_answer(request, status);
     else if (coupon_exists)
         request_end_not_found(request);
     else

@@ -100,12 +100,12 @@ static bool tell(struct watched *watched, const struct request_status *status, b
         return true;
     }
     if (request_status_is_final(status)) {
-        request_tell(request, status);
+        request_answer(request, status);
         return true;
     }
     if (watched->told == TOLD_NOTHING) {
         watched->told = TOLD_ACCEPTED;
-        request_tell(request, status);
+        request_answer(request, status);
     }
     return false;
 }

@@ -5,11 +5,13 @@ import socket
 import struct
 import threading
 
+from tests.harness.forward import copy
+
 COMMIT_DONE = b"C\x00\x00\x00\x0bCOMMIT\x00"
 
 
 class CommitCutter:
-    """Cuts the first connection that commits after it has sent `number` as a bigint. `has_cut` is set then."""
+    """Cuts the first connection that commits after it has sent `number` as a bigint, and then sets `has_cut`."""
 
     def __init__(self, host, port, number):
         self.postgres = (host, port)
@@ -30,28 +32,14 @@ class CommitCutter:
             threading.Thread(target=self.reply, args=(server, client, armed), daemon=True).start()
 
     def send(self, client, server, armed):
-        self.copy(client, server, lambda data: armed.set() if self.needle in data else None)
+        copy(client, server, lambda data: armed.set() if self.needle in data else None)
 
     def reply(self, server, client, armed):
         def look(data):
             if armed.is_set() and COMMIT_DONE in data and not self.has_cut.is_set():
                 self.has_cut.set()
                 raise OSError("cut")
-        self.copy(server, client, look)
-
-    @staticmethod
-    def copy(source, target, look):
-        try:
-            while data := source.recv(65536):
-                look(data)
-                target.sendall(data)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        copy(server, client, look)
 
     def close(self):
         self.listener.close()

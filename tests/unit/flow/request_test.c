@@ -22,7 +22,7 @@ static struct request request_new(void) {
 Test(request, a_status_ends_it_and_is_handed_on) {
     struct request request = request_new();
     const struct request_status status = {.ticket = 3};
-    request_end(&request, &status);
+    request_answer(&request, &status);
     cr_assert_eq(answers, 1);
     cr_assert_eq(got.kind, OUTCOME_STATUS);
     cr_assert_eq(got.statuses, &status);

@@ -4,28 +4,21 @@
 #include <criterion/criterion.h>
 
 #include "base/murmur2.h"
-#include "wire.h"
+#include "wire_fixture.h"
 
 #define LANES 8
 #define READ  "from unnest($1::bigint[]) with ordinality i(id, n)" /* of the statement that reads coupons */
 
-static struct arena arena;
-static struct wire *wire;
-static struct pg *pg;
 static struct coupon_cache *cache;
 
 static void set_up(void) {
-    arena_init(&arena, 4096);
-    wire = wire_new();
-    pg = wire_pg(wire);
+    wire_set_up();
     cache = coupon_cache_new(LANES);
 }
 
 static void tear_down(void) {
     coupon_cache_free(cache);
-    pg_free(pg);
-    wire_free(wire);
-    arena_deinit(&arena);
+    wire_tear_down();
 }
 
 TestSuite(coupon_cache, .init = set_up, .fini = tear_down);

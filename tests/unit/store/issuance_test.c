@@ -5,27 +5,11 @@
 #include <string.h>
 
 #include "base/murmur2.h"
-#include "wire.h"
+#include "wire_fixture.h"
 
 #define LANES 4
 
-static struct arena arena;
-static struct wire *wire;
-static struct pg *pg;
-
-static void set_up(void) {
-    arena_init(&arena, 4096);
-    wire = wire_new();
-    pg = wire_pg(wire);
-}
-
-static void tear_down(void) {
-    pg_free(pg);
-    wire_free(wire);
-    arena_deinit(&arena);
-}
-
-TestSuite(issuance, .init = set_up, .fini = tear_down);
+TestSuite(issuance, .init = wire_set_up, .fini = wire_tear_down);
 
 static void write_batch(struct issuance_batch *batch, const struct issuance_rows *rows) {
     struct outbox_batch outbox;

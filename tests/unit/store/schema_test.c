@@ -5,25 +5,9 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "wire.h"
+#include "wire_fixture.h"
 
-static struct arena arena;
-static struct wire *wire;
-static struct pg *pg;
-
-static void set_up(void) {
-    arena_init(&arena, 4096);
-    wire = wire_new();
-    pg = wire_pg(wire);
-}
-
-static void tear_down(void) {
-    pg_free(pg);
-    wire_free(wire);
-    arena_deinit(&arena);
-}
-
-TestSuite(schema, .init = set_up, .fini = tear_down);
+TestSuite(schema, .init = wire_set_up, .fini = wire_tear_down);
 
 /* What Postgres answers to statements with this text from now on: one number. */
 static void say(const char *text, int64_t number) {
