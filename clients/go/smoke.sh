@@ -27,17 +27,10 @@ build() {
   export GOFLAGS='-mod=readonly -buildvcs=false' CGO_ENABLED=0
   go build -o "$build/" tool # protoc's plugins, as go.mod has them
 
-  # The contract names no Go package; this module's place for it is told here.
-  local file files=() package="$module/gen/coupon/v1;couponv1" options=()
-  for file in "$root"/proto/coupon/v1/*.proto; do
-    file=${file#"$root/proto/"}
-    files+=("$file")
-    options+=("--go_opt=M$file=$package" "--go-grpc_opt=M$file=$package")
-  done
   rm -rf gen
   mkdir gen
   PATH=$build:$PATH protoc -I "$root/proto" --go_out=gen --go_opt="module=$module/gen" \
-    --go-grpc_out=gen --go-grpc_opt="module=$module/gen" "${options[@]}" "${files[@]}"
+    --go-grpc_out=gen --go-grpc_opt="module=$module/gen" "$root"/proto/coupon/v1/*.proto
 
   go vet ./...
   go test ./...

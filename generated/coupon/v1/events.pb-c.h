@@ -26,18 +26,27 @@ typedef struct Coupon__V1__Published Coupon__V1__Published;
 /* --- messages --- */
 
 /*
- * On outside.coupon.publish.requested.v1: a ticket was given.
+ * The event on outside.coupon.publish.requested.v1: a ticket was given.
  */
 struct  Coupon__V1__PublishRequested
 {
   ProtobufCMessage base;
   int64_t coupon_id;
   int64_t user_id;
+  /*
+   * As the request had it; empty where it had none.
+   */
   char *request_id;
+  /*
+   * The place in the coupon's queue: 1, 2, 3, ... without gaps.
+   */
   int64_t ticket;
+  /*
+   * When the ticket was given, by the clock of Postgres, in microseconds.
+   */
   Google__Protobuf__Timestamp *accept_time;
   /*
-   * The request's trace context (W3C), where it carried one; as in the header of that name.
+   * The request's W3C trace context, if it had one. The Kafka header traceparent has the same value.
    */
   char *traceparent;
 };
@@ -47,16 +56,28 @@ struct  Coupon__V1__PublishRequested
 
 
 /*
- * On inside.coupon.published.v1: a ticket was issued.
+ * The event on inside.coupon.published.v1: a coupon was issued.
  */
 struct  Coupon__V1__Published
 {
   ProtobufCMessage base;
   int64_t coupon_id;
   int64_t user_id;
+  /*
+   * As the request had it; empty where it had none.
+   */
   char *request_id;
+  /*
+   * The place in the coupon's queue.
+   */
   int64_t ticket;
+  /*
+   * When the ticket was given, by the clock of Postgres, in microseconds.
+   */
   Google__Protobuf__Timestamp *accept_time;
+  /*
+   * When the coupon was issued, by the clock of Postgres, in microseconds.
+   */
   Google__Protobuf__Timestamp *issue_time;
 };
 #define COUPON__V1__PUBLISHED__INIT \

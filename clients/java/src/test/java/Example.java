@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import coupon.v1.CouponServiceGrpc;
 import coupon.v1.CouponServiceGrpc.CouponServiceBlockingStub;
-import coupon.v1.CouponServiceOuterClass.RequestPublishRequest;
+import coupon.v1.RequestPublishRequest;
 import couponsd.Couponsd;
 import couponsd.Errors;
 import io.grpc.StatusRuntimeException;
