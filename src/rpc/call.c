@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A call's life, its answers, and sending them; see call.h for vocabulary and rules.
  *
- * Sending. What the service says is put into the call (messages into `writes`, the end into `ended` and the status
- * fields), then call_pump, on the poller's thread, makes the next batch of it unless one is on its way, whose op pumps
- * again. So a unary answer is one batch (headers, message, status), a refusal is one batch (headers, status:
- * trailers-only on the wire), and the last message of a stream shares its batch with the status where they come
- * together. */
+ * Sending. An answer is put into the call: messages into `writes`, the end into `life` and the status fields. Then
+ * call_pump, on the poller's thread, makes the next batch of it, unless a batch is on its way; the op of that batch
+ * pumps again. So
+ *
+ * - a unary answer is one batch: headers, message, status;
+ * - a refusal is one batch: headers, status (trailers-only on the wire);
+ * - the last message of a stream shares a batch with the status if both are there in time. */
 #include "rpc/call.h"
 
 #include <stdarg.h>
@@ -16,12 +18,13 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-/* A decoded request and a stage's state, for requests of some hundred bytes. With the block's own 32 it is what malloc
- * gives for 1 KiB. */
+/* Room for a decoded request of some hundred bytes and a stage's state. With the block's own 32 bytes, malloc is asked
+ * for 1 KiB. */
 #define ARENA_BLOCK_BYTES 992
 #define IDLE_CALLS_MAX    4096 /* kept per poller; about 2 KiB each */
 #define REFUSAL_TEXT_MAX  400  /* bytes, in call_refuse */
-/* A client whose deadline passes cancels the call in the same moment as our core does: either may come first. */
+/* When a deadline passes, the client cancels the call at the same moment as our core does, and either may be first. A
+ * call that is cancelled so shortly before its deadline counts as DEADLINE_EXCEEDED. */
 #define DEADLINE_SLACK_US 10000
 
 static op_fn on_sent;
@@ -87,10 +90,10 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     return call;
 }
 
-/* Gives back what the call holds, then the call to the pool. The caller's thread may be any. */
+/* Frees what the call holds, and puts it into the pool. Any thread. */
 static void call_recycle(struct rpc_call *call) {
     struct server_poller *poller = call->poller;
-    if (call->watch == WATCH_LATER) /* the core would not take its answer */
+    if (call->watch == WATCH_LATER) /* the core refused the batch with its answer */
         call_unlist(call);
     if (call->caller)
         callers_leave(call->server->callers, call->caller);
@@ -122,10 +125,10 @@ static void call_recycle(struct rpc_call *call) {
         call_free(call);
 }
 
-/* The server may be freed as soon as the last call is gone while it stops: nothing of it may be touched afterwards. */
+/* Once the server is stopping, it may be freed as soon as its last call is gone. Nothing may touch it afterwards. */
 static void count_gone(struct rpc_server *server) {
     if (!atomic_load(&server->stopping)) {
-        atomic_fetch_sub(&server->in_flight, 1); /* rpc_server_stop looks again soon, should it have begun just now */
+        atomic_fetch_sub(&server->in_flight, 1); /* if rpc_server_stop has just begun, its next tick sees this */
         return;
     }
     pthread_mutex_lock(&server->lock);
@@ -168,7 +171,7 @@ bool call_start(struct rpc_call *call, const grpc_op *ops, size_t n, struct op *
     if (grpc_call_start_batch(core, ops, n, op_arm(op, fn), NULL) == GRPC_CALL_OK)
         return true;
     grpc_call_cancel(core, NULL);
-    atomic_fetch_sub_explicit(&call->refs, 1, memory_order_relaxed); /* whoever calls this has another */
+    atomic_fetch_sub_explicit(&call->refs, 1, memory_order_relaxed); /* the caller has another */
     return false;
 }
 
@@ -182,7 +185,7 @@ static void drop_writes(struct rpc_call *call) {
 
 static grpc_op headers_op(struct rpc_call *call) {
     grpc_op op = {.op = GRPC_OP_SEND_INITIAL_METADATA};
-    /* A level, not an algorithm: the core then takes one that the client accepts, or none. */
+    /* A level rather than an algorithm: the core then takes an algorithm that the client accepts, or none. */
     if (call->compression != RPC_COMPRESSION_NONE) {
         op.data.send_initial_metadata.maybe_compression_level.is_set = 1;
         op.data.send_initial_metadata.maybe_compression_level.level =
@@ -211,7 +214,7 @@ static grpc_op close_op(struct rpc_call *call) {
 void call_pump(struct rpc_call *call) {
     if (call->sent == SENT_BROKEN || atomic_load_explicit(&call->cancelled, memory_order_relaxed)) {
         drop_writes(call);
-        call_watch_now(call); /* who ends it meanwhile is told by nothing else */
+        call_watch_now(call); /* no status goes out that could bring the close with it */
         return;
     }
     bool message = call->writes.count > 0;
@@ -244,9 +247,9 @@ void call_pump(struct rpc_call *call) {
 
 static void closed(struct rpc_call *call);
 
-/* --- what the core says of it --- */
+/* --- events of the core --- */
 
-/* A failed send is normal: the client went away, and the close batch says so. */
+/* A failed send is normal: the client has left, and the close batch reports that. */
 static void on_sent(struct op *op, bool ok) {
     struct rpc_call *call = OWNER_OF(op, struct rpc_call, send_op);
     pthread_mutex_lock(&call->lock);
@@ -258,7 +261,7 @@ static void on_sent(struct op *op, bool ok) {
     }
     if (!ok) {
         call->sent = SENT_BROKEN;
-        atomic_store(&call->cancelled, true); /* for who writes on and on; the close batch will tell the rest */
+        atomic_store(&call->cancelled, true); /* stops a service that writes in a loop; the close batch follows */
     }
     bool closes = call->watch == WATCH_WITH_STATUS;
     call_pump(call);
@@ -301,7 +304,7 @@ static void leave_own_streams(struct rpc_call *call) {
     pthread_mutex_unlock(&server->lock);
 }
 
-/* Runs the service's cancel function unless the call has ended, or none is set. True if it ran. */
+/* Runs the service's cancel function if one is set and the call has not ended. Returns whether it ran. */
 static bool run_on_cancel(struct rpc_call *call) {
     pthread_mutex_lock(&call->lock);
     void (*fn)(void *arg) = call->life == CALL_ENDED ? NULL : call->on_cancel;
@@ -313,7 +316,7 @@ static bool run_on_cancel(struct rpc_call *call) {
     return fn != NULL;
 }
 
-/* The core is through with the call: its status is out, or it was cancelled, whatever the service says now. */
+/* The core is done with the call: its status is out, or it was cancelled, whatever the service answers now. */
 static void closed(struct rpc_call *call) {
     const struct rpc_server_options *options = &call->server->options;
     int64_t now_us = clock_mono_us();
@@ -347,7 +350,6 @@ void call_watch(struct rpc_call *call) {
     call_start(call, &op, 1, &call->close_op, on_closed);
 }
 
-/* For rpc_server_stop: the own services' streams end as if their client had cancelled them, but are told why. */
 void call_close_own_streams(struct rpc_server *server) {
     pthread_mutex_lock(&server->lock);
     server->own_closed = true;
@@ -369,8 +371,8 @@ void call_close_own_streams(struct rpc_server *server) {
 
 /* --- answers --- */
 
-/* Ends the call: with `message`, which it then owns, or without. What the status needs is in `text` and `details`,
- * owned by the call from now on. The second end of a call changes nothing. */
+/* Ends the call, with a last message or without. The call takes over `text`, `details` and `message`. The second end of
+ * a call does nothing but free them. */
 static void call_end(struct rpc_call *call, int code, grpc_slice text, const grpc_slice *details,
                      grpc_byte_buffer *message) {
     pthread_mutex_lock(&call->lock);
@@ -400,7 +402,7 @@ static void call_end(struct rpc_call *call, int code, grpc_slice text, const grp
     rpc_call_unref(call); /* the service's */
 }
 
-/* `message` is NULL when there is nobody to read it. */
+/* Takes over `message`; NULL: the call was cancelled, and nobody reads it. */
 static void call_write(struct rpc_call *call, grpc_byte_buffer *message) {
     pthread_mutex_lock(&call->lock);
     bool take = message && call->life != CALL_ENDED && call->sent != SENT_BROKEN, is_to_wake = false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a service asks of its call, and what it sets on it; any thread, unless rpc/server.h says otherwise. Its answers
- * are in call.c. */
+/* What a service reads of its call and sets on it: functions of rpc/server.h, which says where not every thread may
+ * call them. Its answers are in call.c. */
 #include <inttypes.h>
 #include <stdio.h>
 

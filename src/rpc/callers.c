@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What each caller may still do: a token bucket for the rate, and a count of its calls in flight.
  *
- * A table of fixed size, so that memory is bounded whatever addresses clients come from: a caller has its place in one
- * set of eight, where it takes that of somebody who has been idle for long enough to be forgotten (his bucket is full
- * again). Where all eight are busy, it shares the last one's: two callers are then held to one's limit. Any thread. */
+ * The table has a fixed size, so memory is bounded whatever addresses clients come from. A caller has its place in one
+ * set of eight. There it takes the place of a caller that has been idle until its bucket was full again. If all eight
+ * are busy, it shares the last place: the two callers then share one limit. Any thread. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -15,7 +15,7 @@
 #define SET_PLACES 8
 
 struct caller {
-    uint64_t key; /* 0: nobody */
+    uint64_t key; /* 0: the place is free */
     double tokens;
     int64_t filled_us;
     int64_t in_flight;
@@ -43,7 +43,7 @@ void callers_free(struct callers *callers) {
     free(callers);
 }
 
-/* A bucket holds what may be called in one second. */
+/* A bucket holds the tokens of one second, and at least one token. */
 static double capacity_of(const struct rpc_caller_limits *limits) {
     return limits->per_second > 1 ? limits->per_second : 1;
 }

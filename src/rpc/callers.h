@@ -7,9 +7,10 @@
 
 struct caller;
 struct callers;
-/* NULL where there is no limit. */
+/* NULL if neither limit is set. */
 struct callers *callers_new(const struct rpc_caller_limits *limits);
 void callers_free(struct callers *callers);
-/* NULL: it is one too many. Else it counts until callers_leave. */
+/* Counts a call for the caller `key`. NULL: the call exceeds a limit. Otherwise it counts as in flight until
+ * callers_leave. */
 struct caller *callers_enter(struct callers *callers, uint64_t key, int64_t now_us);
 void callers_leave(struct callers *callers, struct caller *caller);

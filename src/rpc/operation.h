@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What client.c (calls) and channel.c (channels, their pollers and their stubs' services) share.
+/* Structures shared by client.c (calls) and channel.c (channels, their pollers, the services for stubs).
  *
- *   operation   a call in the core: what the caller's rpc_client_call has behind it; pooled. client.c has its rules */
+ *   operation   a call in the core, behind the caller's rpc_client_call; pooled. client.c explains its rules */
 #pragma once
 
 #include <grpc/grpc.h>
@@ -30,14 +30,14 @@ struct client_poller {
 
 struct client_method {
     const ProtobufCMethodDescriptor *descriptor;
-    bool is_known; /* in the table of shapes */
+    bool is_known; /* the table of methods has it */
     bool takes_one, gives_one;
     char *path; /* must live as long as the channel */
     void *registered;
 };
 
 struct client_service {
-    ProtobufCService base; /* first: what the stubs get */
+    ProtobufCService base; /* first: stubs get a pointer to it */
     struct rpc_channel *channel;
     struct client_service *next;
     struct client_method *methods;
@@ -66,27 +66,27 @@ struct operation {
     grpc_metadata_array headers, trailers;
     grpc_byte_buffer *incoming;
     size_t received_bytes;
-    bool is_compressed; /* the message being delivered */
+    bool is_compressed; /* the current message came compressed */
 
-    /* guarded by the call's lock but for unary calls */
+    /* guarded by the call's lock, except for unary calls */
     int outstanding;
     struct metadata metadata;
     struct writes writes;
-    struct write outgoing; /* of the batch on its way */
+    struct write outgoing; /* the message of the batch on its way */
     bool metadata_sent, sending, close_wanted, close_sent;
-    bool broken;         /* a send failed: no more of them */
-    bool reading_held;   /* by the caller */
-    bool receive_paused; /* no receive is on its way, and one is due */
+    bool broken;         /* a send failed: nothing more is sent */
+    bool reading_held;   /* the caller has paused reading */
+    bool receive_paused; /* a receive is due, but reading is paused */
 
     grpc_status_code code;
     grpc_slice text;
-    bool is_failed; /* by us, whatever the core says: own_code and own_text tell how */
+    bool is_failed; /* the bridge failed the call: own_code and own_text replace the core's status */
     int own_code;
     char own_text[OPERATION_TEXT_MAX];
     struct arena arena;
 };
 
-/* The `invoke` of a channel's services. client.c */
+/* The `invoke` function of a channel's services. In client.c. */
 void client_invoke(ProtobufCService *service, unsigned index, const ProtobufCMessage *input, ProtobufCClosure closure,
                    void *closure_data);
 void operation_free(struct operation *operation);

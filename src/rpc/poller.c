@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A completion queue and its thread. The thread ends when the queue was shut down and everything started on it has come
- * back, so no op is ever lost and none runs after poller_drain. */
+/* A completion queue and its thread. The thread ends when the queue has been shut down and everything started on it has
+ * come back. So no op is lost, and none runs after poller_drain. */
 #include <string.h>
 
 #include "edge/edge.h"
 #include "rpc/poller.h"
 
-/* Events that are worked on before what has been answered goes out, should there be no end of them. */
+/* The most events in a batch. Answers go out at the end of a batch, however many events still wait. */
 #define EVENTS_AT_ONCE 256
-/* Of them, before other work has its turn. */
+/* Events between two turns of other work. */
 #define EVENTS_PER_TURN 32
 
 static gpr_timespec time_in(int ms) {
@@ -48,7 +48,7 @@ static void set_waiting(struct poller *poller, bool is_waiting) {
     pthread_mutex_unlock(&poller->lock);
 }
 
-/* Waits for an event, or for work, which shows as a time-out. */
+/* Waits for an event. A time-out means that other work may be due. */
 static grpc_event wait_for_event(struct poller *poller) {
     set_waiting(poller, true);
     int ms = poller->tick ? poller->tick(poller) : -1;
@@ -64,8 +64,8 @@ static void work_on_event(const grpc_event *event) {
     atomic_load_explicit(&op->fn, memory_order_acquire)(op, event->success != 0);
 }
 
-/* Works on this event and on what else there is without waiting, as one batch. Events and other work take turns:
- * neither waits for the other to end. False: there will be no more. */
+/* Works on this event and on all that is ready without waiting, as one batch. Events and other work take turns, so that
+ * neither waits for the other to end. False: the queue has been shut down, and is empty. */
 static bool work_on(struct poller *poller, grpc_event event) {
     edge_batch_begin();
     for (int i = 1; event.type != GRPC_QUEUE_SHUTDOWN; i++) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A poller: a completion queue of the core and the one thread that takes events from it.
  *
- *   op   what a completion queue hands back: a function, embedded in the object that it is about
+ *   op   the tag of an event: a function to run, embedded in the object that the event is about
  *
- * The core's queues order memory between threads, but by means that a race detector cannot see. So op_arm stores an
- * op's function again with release order just before the op is given to the core, and the poller loads it with acquire
- * order when it comes back. */
+ * The core's queues order memory between threads in a way that ThreadSanitizer cannot see. So op_arm stores an op's
+ * function with release order just before the op is given to the core, and the poller loads it with acquire order when
+ * the event comes back. */
 #pragma once
 
 #include <grpc/grpc.h>
@@ -25,35 +25,35 @@ struct op {
     _Atomic(op_fn *) fn;
 };
 
-/* Makes everything written before visible to fn. Returns the op, as a tag. */
+/* Makes all earlier writes visible to fn. Returns the op, for use as a tag. */
 static inline void *op_arm(struct op *op, op_fn *fn) {
     atomic_store_explicit(&op->fn, fn, memory_order_release);
     return op;
 }
 
 struct poller {
-    /* What there is to do besides events; both may be NULL. `work` does what there is, and returns whether there was
-     * any. `tick` comes before waiting, and returns for how many ms at most: 0 where there is work, -1 for ever. */
+    /* Work besides events; both may be NULL. `work` does some of it and returns whether there was any. `tick` runs
+     * before each wait and returns the longest wait in ms: 0 where work is left, -1 for no limit. */
     bool (*work)(struct poller *poller);
     int (*tick)(struct poller *poller);
     grpc_completion_queue *queue;
     pthread_t thread;
     bool running;
     struct op wake_op;
-    grpc_channel *alarm;  /* leads nowhere: that it does not change until now is an event at once */
+    grpc_channel *alarm;  /* never connects; a watch of its state that ends now is an event at once */
     pthread_mutex_t lock; /* guards what follows */
-    bool is_waiting;      /* or about to: there may be work that it has not seen */
+    bool is_waiting;      /* it waits, or is about to wait, and may not have seen the newest work */
     bool is_waking;       /* an event that ends the wait is on its way */
 };
 
-/* Zeroed but for `work` and `tick`. */
+/* The caller sets `work` and `tick`, and zeroes the rest. */
 void poller_init(struct poller *poller);
 bool poller_start(struct poller *poller, struct err *err);
-/* There is work for it. Any thread; the poller must stay until this returns. */
+/* Ends the poller's wait, because there is work. Any thread; the caller keeps the poller alive until this returns. */
 void poller_wake(struct poller *poller);
-/* Whether this thread is its. */
+/* Whether the calling thread is the poller's. */
 bool poller_is_here(const struct poller *poller);
-/* Nothing may be started on the queue from now on. Returns when what was started has been handed to its op; without a
- * running thread the caller's is used. */
+/* Shuts the queue down, and returns when every operation started on it has run its op. Nothing may be started on the
+ * queue any more. Without a running thread, the ops run on the calling thread. */
 void poller_drain(struct poller *poller);
 void poller_deinit(struct poller *poller); /* after poller_drain */

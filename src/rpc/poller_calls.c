@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a poller does for its calls between events: it sends what other threads have given to them, and begins to watch
- * the calls that take long. Both are lists of the poller. The poller's lock guards them; it is taken inside of a call's. */
+/* What a poller does for its calls between events: it sends what other threads have given to them, and starts to watch
+ * calls that take long. The poller has a list for each. Its lock guards both lists, and is taken inside of a call's. */
 #include "base/clock.h"
 #include "rpc/call.h"
 
 /* A unary call without an answer is watched after this time. Until then its cancellation goes unnoticed. */
 #define WATCH_AFTER_MS 50
-/* How many sends for other threads come before the next events. */
+/* Calls that are pumped for other threads before the next events. */
 #define PUMPS_PER_TURN 128
 
 /* --- sending for other threads --- */
 
-/* The pollers to wake at the end of this thread's batch. Each is named by a call, whose reference keeps the poller
- * alive. */
+/* The pollers to wake when this thread's batch ends. Each is named by one of its calls, whose reference keeps the
+ * poller alive. */
 #define TO_WAKE_MAX 16
 static _Thread_local struct {
-    int depth; /* of rpc_batch_begin */
+    int depth; /* nested rpc_batch_begin */
     int n;
     struct rpc_call *calls[TO_WAKE_MAX];
 } batch;
@@ -98,7 +98,7 @@ bool call_pump_some(struct poller *base) {
 
 void call_watch_later(struct rpc_call *call) {
     struct server_poller *poller = call->poller;
-    call->watch = WATCH_LATER; /* nobody else has the call yet */
+    call->watch = WATCH_LATER; /* without the call's lock: no other thread knows the call yet */
     pthread_mutex_lock(&poller->lock);
     call->younger = NULL;
     call->older = poller->youngest;
@@ -122,7 +122,8 @@ void call_watch_now(struct rpc_call *call) {
     call_watch(call);
 }
 
-/* The oldest unwatched call, with a reference, if it began before `before_us`. */
+/* The oldest unwatched call, with a reference, if it began before `before_us`; else NULL. *ret_wait_us: how long until
+ * the oldest one did, in us; -1 if there is none. */
 static struct rpc_call *take_slow(struct server_poller *poller, int64_t before_us, int64_t *ret_wait_us) {
     pthread_mutex_lock(&poller->lock);
     struct rpc_call *call = poller->oldest;
@@ -144,7 +145,7 @@ int call_tick(struct poller *base) {
     int64_t wait_us, now_us = clock_mono_us();
     while ((call = take_slow(poller, now_us - WATCH_AFTER_MS * US_PER_MS, &wait_us))) {
         pthread_mutex_lock(&call->lock);
-        call_watch_now(call); /* unless it has just been answered, and is off the list */
+        call_watch_now(call); /* does nothing if the call was answered meanwhile */
         pthread_mutex_unlock(&call->lock);
         rpc_call_unref(call);
     }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Accepting calls and handing their requests to the services; see call.h for vocabulary and rules.
+/* Accepts calls and hands their requests to the services; see call.h for vocabulary and rules.
  *
- * Everything here runs on the poller's thread of the call (arming the first ones: on the thread that starts the server,
- * before there are pollers). */
+ * Everything here runs on the call's poller thread, with two exceptions: the thread that starts the server arms the
+ * first calls, before there are pollers, and any thread may call call_resume_receiving. */
 #include "rpc/call.h"
 
 #include "base/clock.h"
 
-/* A bidi stream whose client sends without reading what it gets: no more is received until it has. */
+/* Receiving pauses while this many messages wait for the client to read them, and goes on at half of it. */
 #define PENDING_WRITES_MAX 16
-#define METHOD_TEXT_MAX    200  /* bytes of an unknown method's name that are told */
-#define HEADER_OVERHEAD    32   /* HTTP/2's, of each header */
-#define RETRY_MS           1000 /* unless the service says it */
+#define METHOD_TEXT_MAX    200  /* bytes of an unknown method's name in the refusal */
+#define HEADER_OVERHEAD    32   /* bytes that HTTP/2 counts for each header besides its key and value */
+#define RETRY_MS           1000 /* in a refusal for overload, unless on_overload ends the call */
 
 static op_fn on_accepted;
 
@@ -35,11 +35,11 @@ static void refuse_bad_fields(struct rpc_call *call, const struct rpc_bad_fields
     const struct rpc_server_options *options = &call->server->options;
     if (options->on_bad_fields)
         options->on_bad_fields(options->on_bad_fields_arg, call, bad);
-    /* Changes nothing where that has ended the call. */
+    /* does nothing if on_bad_fields has ended the call */
     call_refuse(call, RPC_INVALID_ARGUMENT, "%s %s", bad->list[0].field, bad->list[0].problem);
 }
 
-/* What the next message may have at most, by the limits of server, method and call. */
+/* The most bytes that the next message may have, by the limits of server, method and call. */
 static size_t message_bytes_max(const struct rpc_call *call) {
     const struct rpc_limits *limits = &call->method->limits;
     size_t max = call->server->options.max_message_bytes;
@@ -52,7 +52,7 @@ static size_t message_bytes_max(const struct rpc_call *call) {
     return max;
 }
 
-/* NULL: the call was refused. */
+/* Decompresses, checks and decodes the message that has come. NULL: the call was refused. */
 static ProtobufCMessage *take_message(struct rpc_call *call, struct arena *arena) {
     const ProtobufCMessageDescriptor *descriptor = call->method->descriptor->input;
     grpc_byte_buffer *incoming = call->incoming;
@@ -65,7 +65,8 @@ static ProtobufCMessage *take_message(struct rpc_call *call, struct arena *arena
     ProtobufCMessage *message = NULL;
     enum message_bytes_result result = message_bytes(incoming, max, arena, &bytes, &len);
     if (result == MESSAGE_TOO_LARGE) {
-        call_refuse(call, RPC_RESOURCE_EXHAUSTED, "the request is larger than the %zu bytes that are left to it", max);
+        call_refuse(call, RPC_RESOURCE_EXHAUSTED,
+                    "the request is larger than the %zu bytes that its call may still send", max);
     } else if (result == MESSAGE_BROKEN) {
         call_refuse(call, RPC_INTERNAL, "cannot decompress the request");
     } else {
@@ -126,8 +127,8 @@ static void half_close(struct rpc_call *call) {
         rpc_call_finish(call);
 }
 
-/* A client or bidi stream's next message, or none: the client sent its last, or the call is going down (then the close
- * batch tells). */
+/* The next message of a client or bidi stream. No message: the client has half-closed, or the call is about to be
+ * closed, which the close batch reports. */
 static void on_received(struct op *op, bool ok) {
     struct rpc_call *call = OWNER_OF(op, struct rpc_call, receive_op);
     if (call->incoming && !call_has_ended(call)) {
@@ -142,7 +143,7 @@ static void on_received(struct op *op, bool ok) {
 
 /* --- accepting --- */
 
-/* INT64_MAX for none. The core's monotonic clock is the one of clock_mono_us. */
+/* In the time of clock_mono_us, whose clock is the core's monotonic one; INT64_MAX for none. */
 static int64_t deadline_to_us(gpr_timespec deadline) {
     deadline = gpr_convert_clock_type(deadline, GPR_CLOCK_MONOTONIC);
     if (deadline.tv_sec >= INT64_MAX / US_PER_S)
@@ -150,7 +151,8 @@ static int64_t deadline_to_us(gpr_timespec deadline) {
     return deadline.tv_sec * US_PER_S + deadline.tv_nsec / 1000;
 }
 
-/* False when the server stops and the call was refused. */
+/* Puts a stream of an own service on the list for call_close_own_streams. False: the server is stopping, and the call
+ * was refused. */
 static bool join_own_streams(struct rpc_call *call) {
     if (!call->is_own || call->method->shape == RPC_UNARY)
         return true;
@@ -177,7 +179,7 @@ static void refuse_unknown(struct rpc_call *call) {
                 (const char *)GRPC_SLICE_START_PTR(call->details.method));
 }
 
-/* Tells the service of a client or bidi stream, before there is a message. */
+/* Calls the service of a client or bidi stream with NULL, before there is a message. */
 static void begin_stream(struct rpc_call *call) {
     ProtobufCService *impl = call->method->service->impl;
     impl->invoke(impl, call->method->index, NULL, call_respond, call);
@@ -193,15 +195,14 @@ static void refuse_overload(struct rpc_call *call) {
     call_refuse(call, RPC_RESOURCE_EXHAUSTED, "too many calls at a time: try again later");
 }
 
-/* Calls of the services and those of what comes with the bridge don't take each other's room: health is asked for when
- * it matters. */
+/* Own services have a limit of the same size for themselves, so that health checks are answered under overload. */
 static bool is_one_too_many(const struct rpc_call *call) {
     struct rpc_server *server = call->server;
     int64_t max = server->options.max_in_flight, own = atomic_load(&server->own_in_flight);
     return max > 0 && (call->is_own ? own : atomic_load(&server->in_flight) - own) > max;
 }
 
-/* The core does not look at it until the client has acknowledged its settings, and at each frame by itself. */
+/* The core checks metadata only after the client has acknowledged its settings, and then each frame by itself. */
 static bool has_too_much_metadata(const struct rpc_call *call) {
     size_t bytes = 0;
     for (size_t i = 0; i < call->metadata.count; i++)
@@ -210,7 +211,7 @@ static bool has_too_much_metadata(const struct rpc_call *call) {
     return bytes > call->server->options.max_metadata_bytes;
 }
 
-/* Whether the call may go on; it has been refused otherwise. */
+/* False: the call was refused. */
 static bool let_in(struct rpc_call *call) {
     struct rpc_server *server = call->server;
     const struct rpc_server_options *options = &server->options;
@@ -246,7 +247,7 @@ static void refuse_late(struct rpc_call *call) {
 }
 
 static void receive(struct rpc_call *call) {
-    /* Own services answer at once, and say themselves that the server stops. */
+    /* Own services answer at once, and report the stop themselves. */
     if (atomic_load(&call->server->draining) && !call->is_own) {
         refuse_late(call);
         return;
@@ -261,18 +262,18 @@ static void receive(struct rpc_call *call) {
         begin_stream(call);
     else if (call->incoming)
         dispatch(call, &call->arena);
-    else /* the client half-closed without a request, or the core found it too large and has answered that itself */
+    else /* the client half-closed without a request, or the core has refused it as too large */
         call_refuse(call, RPC_INTERNAL, "no request came");
 }
 
 static void on_accepted(struct op *op, bool ok) {
     struct rpc_call *call = OWNER_OF(op, struct rpc_call, accept_op);
-    if (!ok) { /* the server is shutting down */
+    if (!ok) { /* the core is shutting down */
         call_abandon(call);
         return;
     }
     struct rpc_server *server = call->server;
-    /* First: from now on the queue and the server stay. */
+    /* First of all: a call in flight keeps the queue and the server alive. */
     atomic_fetch_add(&server->in_flight, 1);
     call->is_own = call->method && call->method->service->own;
     if (call->is_own)
@@ -282,7 +283,7 @@ static void on_accepted(struct op *op, bool ok) {
     call->life = CALL_ACCEPTED;
     call->start_us = clock_mono_us();
     call->deadline_us = deadline_to_us(call->method ? call->deadline : call->details.deadline);
-    rpc_call_ref(call); /* an answer, however soon, does not end it here */
+    rpc_call_ref(call); /* keeps the call here even if the service answers at once */
     if (!call->method || call->method->shape == RPC_UNARY)
         call_watch_later(call);
     else

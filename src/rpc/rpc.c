@@ -28,22 +28,22 @@ void rpc_status_deinit(struct rpc_status *status) {
     *status = (struct rpc_status){0};
 }
 
-/* What the core logs as errors is mostly what any client can provoke, in a format of its own: statuses and struct err
- * tell the same. What remains is why it is about to abort. */
+/* The core logs as errors mostly events that any client can cause; statuses and struct err report them, too. We print
+ * failed assertions alone, since an abort follows them. */
 static void log_assertions(gpr_log_func_args *args) {
     if (strstr(args->message, "assertion failed"))
         fprintf(stderr, "gRPC core: %s:%d: %s\n", args->file, args->line, args->message);
 }
 
-/* Debian builds Abseil with its search for deadlocks, which keeps a graph of all locks of all threads under a lock of
- * its own: an eighth of what the core costs. It is C++, so it is called by its name in the library, which holds
- * Abseil's version; where there is no such function, nothing is searched for either. */
+/* Debian builds Abseil with deadlock detection, which keeps a graph of all locks under one global lock and takes an
+ * eighth of the core's CPU time. We switch it off. The function is C++, so we look it up by its mangled name, which
+ * contains Abseil's version. With another version the lookup finds nothing, and detection stays as it was built. */
 #define SEARCH_NAME "_ZN4absl7debian329SetMutexDeadlockDetectionModeENS0_15OnDeadlockCycleE"
 extern void set_deadlock_search(int mode) __asm__(SEARCH_NAME) __attribute__((weak));
 
 static void stop_searching_for_deadlocks(void) {
     enum { ON_DEADLOCK_IGNORE = 0 };
-    void (*set_mode)(int) = set_deadlock_search; /* there, where it is linked in */
+    void (*set_mode)(int) = set_deadlock_search; /* not NULL where the core is linked statically */
     void *found = set_mode ? NULL : dlsym(RTLD_DEFAULT, SEARCH_NAME);
     if (found)
         memcpy(&set_mode, &found, sizeof set_mode);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What server and client of the bridge share: status codes, shapes, metadata.
+/* Status codes, shapes, metadata and TLS files: shared by the bridge's server and client.
  *
  * The bridge carries protobuf-c services over the gRPC C core. It knows no coupon.
  *   call     one RPC in flight
@@ -13,7 +13,7 @@
 
 #include "base/rpc_code.h"
 
-/* "OK", "NOT_FOUND", …; "UNKNOWN" for anything that is not one. */
+/* The name of a status code, such as "NOT_FOUND"; "UNKNOWN" for a number that is not a code. A literal. */
 const char *rpc_code_name(int code);
 
 struct rpc_status {
@@ -27,25 +27,25 @@ struct rpc_status {
 /* How messages are compressed on the wire; the numbers are the core's. */
 enum rpc_compression { RPC_COMPRESSION_NONE = 0, RPC_COMPRESSION_DEFLATE = 1, RPC_COMPRESSION_GZIP = 2 };
 
-/* One header or trailer. The key is lower-case and does not begin with "grpc-". The value of one that ends in "-bin"
- * may be any bytes, any other is printable ASCII. */
+/* One header or trailer. The key is lower-case and does not begin with "grpc-". If it ends in "-bin", the value may be
+ * any bytes; otherwise the value is printable ASCII. */
 struct rpc_metadatum {
     const char *key;
     const void *value;
     size_t len;
 };
 
-/* PEM files. A certificate is one chain, its own first. */
+/* Paths of PEM files. `certificate` holds a chain: first the certificate of `key`, then its issuers. */
 struct rpc_tls {
     const char *certificate, *key;
-    /* The authorities to believe. Server: those of clients' certificates; NULL: none is asked for. Client: NULL is the
-     * system's. */
+    /* Trusted authorities. A server checks clients' certificates against them; NULL: it asks for no certificate. A
+     * client checks the server's; NULL: it trusts the system's authorities. */
     const char *ca;
-    /* Server with `ca`: clients without a certificate are let in too, without a name. */
+    /* A server with `ca` also accepts clients without a certificate. They have no name. */
     bool client_may_be_unknown;
 };
 
-/* protobuf-c's descriptors do not say which side streams: this table does. Checked against the descriptor set. */
+/* A method with its shape, which protobuf-c's descriptors lack. The server checks it against the descriptor set. */
 enum rpc_shape { RPC_UNARY, RPC_SERVER_STREAM, RPC_CLIENT_STREAM, RPC_BIDI_STREAM };
 struct rpc_method {
     const char *name; /* as in the .proto, e.g. "GetStatus" */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The server's life: options, services, binding, stopping. Calls are call.c's and receive.c's.
+/* The server's life: options, services, binding, stopping. call.c and receive.c handle its calls.
  *
- * new, add, start, stop and free are for one thread at a time; `lock` guards what the pollers' threads tell stop. */
+ * One thread at a time calls new, add, start, stop and free. `lock` guards what the pollers' threads report to stop. */
 #include <grpc/grpc_security.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -15,15 +15,16 @@
 #include "rpc/listen.h"
 #include "rpc/self_test.h"
 
-/* Against clients that connect and say nothing; the core's own default is two minutes. */
+/* How long a client may take to finish the handshake. The core's default is two minutes. */
 #define HANDSHAKE_TIMEOUT_MS 10000
-/* For the calls on a connection that has reached its age; then they are cut, and clients try again elsewhere. */
+/* How long the calls of a connection that has reached its age may still take. Then they are cut off, and clients try
+ * again on another one. */
 #define CONNECTION_AGE_GRACE_MS 60000
-/* How often stop looks at `hurry`, which nobody signals. */
+/* How often stop reads `hurry`, a change of which signals nothing. */
 #define STOP_TICK_MS 10
-/* With no call left, how long the last answers have for their way before the connections are cut. */
+/* After the last call, how long its answer may travel before the connections are cut. */
 #define LINGER_MS 100
-/* What the core's threads may need to cut them. */
+/* How long the core's threads may need to cut them. */
 #define CUT_MS 10
 
 static const struct rpc_server_options defaults = {
@@ -51,7 +52,7 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
     pthread_cond_init(&server->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     core_init();
-    server->options.tls = NULL; /* not ours; server->tls is */
+    server->options.tls = NULL; /* server->tls has a copy */
     server->callers = callers_new(&options->caller_limits);
     if (options->tls &&
         !tls_server_new(options->tls, options->on_tls_reload, options->on_tls_reload_arg, &server->tls, err)) {
@@ -71,9 +72,10 @@ bool server_add(struct rpc_server *server, ProtobufCService *impl, const struct 
     struct service **last = &server->services;
     for (; *last; last = &(*last)->next)
         if (strcmp((*last)->impl->descriptor->name, impl->descriptor->name) == 0)
-            return err_set(err, ERR_CONFLICT, BACKEND_NONE, "%s was added before", impl->descriptor->name);
+            return err_set(err, ERR_CONFLICT, BACKEND_NONE, "%s was added already", impl->descriptor->name);
     if (server->core)
-        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s comes after the start", impl->descriptor->name);
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s must be added before the server starts",
+                       impl->descriptor->name);
     struct service *service;
     if (!service_new(impl, methods, n_methods, &server->descriptors, &service, err))
         return false;
@@ -119,7 +121,7 @@ static grpc_server *create_core(const struct rpc_server_options *options) {
     add_arg(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int64_t)options->max_message_bytes);
     add_arg(&args, GRPC_ARG_MAX_METADATA_SIZE, (int64_t)options->max_metadata_bytes);
     add_arg(&args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS);
-    /* The core's own rule counts no offence against who comes back; frames.c has one. */
+    /* The core's own limit on pings forgets a client that reconnects. edge/frames.c and edge/addresses.c do not. */
     add_arg(&args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
     if (options->max_concurrent_streams > 0)
         add_arg(&args, GRPC_ARG_MAX_CONCURRENT_STREAMS, options->max_concurrent_streams);
@@ -127,13 +129,13 @@ static grpc_server *create_core(const struct rpc_server_options *options) {
         add_arg(&args, GRPC_ARG_MAX_CONNECTION_AGE_MS, options->max_connection_age_ms);
         add_arg(&args, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, CONNECTION_AGE_GRACE_MS);
     }
-    /* A second server on the same port is an error, not a partner. */
+    /* A second server on the same port has to fail rather than share it. */
     add_arg(&args, GRPC_ARG_ALLOW_REUSEPORT, 0);
-    /* The core unpacks a whole message before it looks at its size: a few kilobytes could become gigabytes. message.c
-     * does it within bounds. */
+    /* The core decompresses a whole message before it checks the size: a few kilobytes may become gigabytes. message.c
+     * decompresses within the limits. */
     add_arg(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, COMPRESSIONS);
     add_arg(&args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
-    /* Bookkeeping per call that nobody reads. */
+    /* Statistics of each call, which nobody reads. */
     add_arg(&args, GRPC_ARG_ENABLE_CHANNELZ, 0);
     return grpc_server_create(&args, NULL);
 }
@@ -179,8 +181,8 @@ static void create_pollers(struct rpc_server *server) {
     }
 }
 
-/* One accept per method and queue: the next is armed before a call is worked on, and more at a time measured no faster.
- */
+/* One accept per method and queue: on_accepted arms the next before it works on a call. Several at a time measured no
+ * faster. */
 static void arm_all(struct rpc_server *server) {
     for (int p = 0; p < server->options.pollers; p++) {
         for (struct service *service = server->services; service; service = service->next)
@@ -197,7 +199,7 @@ static bool start_pollers(struct rpc_server *server, struct err *err) {
     return true;
 }
 
-/* The core is there, and is shut down. */
+/* The core exists and has been told to shut down. */
 static void destroy_core(struct rpc_server *server) {
     for (int i = 0; i < server->options.pollers; i++)
         poller_drain(&server->pollers[i].base);
@@ -260,12 +262,15 @@ int64_t rpc_connections_cut(enum edge_abuse abuse) {
 
 /* --- stop --- */
 
-/* Why not simply tell the core to shut down: from that moment on it ends each call that it has not handed out yet with
- * CANCELLED (seen with 1.51.1), and clients go on calling until they have read its GOAWAY. So while calls in flight are
- * finished, those that come are accepted as ever, and refused; then the connections are cut, which clients see as
- * UNAVAILABLE; and when nobody is left to be told, the core is shut down.
+/* Once the core is told to shut down, it ends each call that it has not handed out yet with CANCELLED (seen with
+ * 1.51.1), and clients go on calling until they have read its GOAWAY. So stopping takes three steps:
  *
- * grpc_server_cancel_all_calls, which cuts, is documented for servers that are shut down; it does the same before. */
+ * - While calls in flight finish, new calls are accepted and refused.
+ * - The connections are cut, which clients see as UNAVAILABLE.
+ * - When no client is left to be told, the core is shut down.
+ *
+ * grpc_server_cancel_all_calls cuts the connections. It is documented for servers that are shut down; it does the same
+ * before. */
 
 static void on_shut_down(struct op *op, bool ok) {
     (void)ok;
@@ -276,18 +281,18 @@ static void on_shut_down(struct op *op, bool ok) {
     pthread_mutex_unlock(&server->lock);
 }
 
-/* Lock held. Returns when something has changed, or a tick has passed. */
+/* Waits for a signal of `changed`, for one tick at most. Lock held. */
 static void wait_tick(struct rpc_server *server) {
     struct timespec until = clock_mono_timespec(clock_mono_us() + STOP_TICK_MS * US_PER_MS);
     pthread_cond_timedwait(&server->changed, &server->lock, &until);
 }
 
-/* Calls are gone, and so are the connections. Lock held. */
+/* No call is in flight, and the core has shut down. Lock held. */
 static bool is_quiet(const struct rpc_server *server) {
     return server->is_shut_down && atomic_load(&server->in_flight) == 0;
 }
 
-/* Until each call that was accepted has been answered. */
+/* Waits until each accepted call has been answered, for grace_ms at most. */
 static void wait_for_grace(struct rpc_server *server, int64_t grace_ms, const atomic_bool *hurry) {
     int64_t until_us = clock_mono_us() + grace_ms * US_PER_MS;
     pthread_mutex_lock(&server->lock);
@@ -297,7 +302,7 @@ static void wait_for_grace(struct rpc_server *server, int64_t grace_ms, const at
     pthread_mutex_unlock(&server->lock);
 }
 
-/* Closes the door first, so that no connection is set up behind the cut. */
+/* Closes the door first, so that no client connects after the cut. */
 static void cut(struct rpc_server *server, int64_t linger_ms) {
     edge_close(port_of(server));
     clock_sleep_us(linger_ms * US_PER_MS);

@@ -21,22 +21,22 @@
  * also run for a client that has cancelled, so it does not prove that every message has arrived.
  *
  * Flow control. Messages written to a stream wait in memory until the client reads. A service that writes without end
- * stops when rpc_call_pending_writes reaches the number it wants to keep, goes on in rpc_call_on_drained, and stops for
- * good once rpc_call_is_cancelled. The bridge stops receiving after each message while rpc_call_pause_reading holds, and
- * while 16 writes wait. The core then holds the client back.
+ * stops when rpc_call_pending_writes reaches the number it wants to keep, goes on in the function set by
+ * rpc_call_on_drained, and stops for good when rpc_call_is_cancelled returns true. The bridge receives no further message
+ * after rpc_call_pause_reading, or while 16 written messages wait. The core then holds the client back.
  *
  * Ownership. `input` is valid until the answer has ended the call (unary, server stream), or until the function returns
  * (client and bidi streams). The response stays the service's: it is serialized before closure returns. A call lives
- * until it was answered and the core has let go of it. Code that uses a call after the answer (such as a cancel function
- * that races with an answer) holds a reference (rpc_call_ref).
+ * until it has been answered and the core is done with it. Code that uses a call after the answer (such as a cancel
+ * function that races with an answer) holds a reference (rpc_call_ref).
  *
- * Every call must be answered, a cancelled one too; otherwise rpc_server_stop waits for it forever. A client stream that
- * waits for more messages does it from rpc_call_on_cancel. An answer to a cancelled call is dropped without harm. A
- * second answer is a defect of the service, and is ignored.
+ * Every call must be answered, a cancelled one too; otherwise rpc_server_stop waits for it forever. A service that waits
+ * for a client's next message answers in the function set by rpc_call_on_cancel. An answer to a cancelled call is dropped
+ * without harm. A second answer is a defect of the service, and is ignored.
  *
  * The bridge refuses a request before any service sees it:
  *
- *   - with INVALID_ARGUMENT, naming the fields, where a string has NUL or invalid UTF-8;
+ *   - with INVALID_ARGUMENT where a string field has NUL or invalid UTF-8;
  *   - with INTERNAL where it cannot be decoded;
  *   - with RESOURCE_EXHAUSTED where it is too large. Sizes count after decompression (gzip and deflate). */
 #pragma once
@@ -65,63 +65,69 @@ struct rpc_bad_fields {
     size_t n;
 };
 
-/* What one caller may do; 0: no limit. */
+/* The limits of one caller; 0: no limit. */
 struct rpc_caller_limits {
-    double per_second; /* calls begun; a pause is made up for by no more than a second's worth at once */
+    double per_second; /* calls begun per second; a burst has at most one second's calls */
     int64_t in_flight;
 };
 
 struct rpc_server_options {
     const char *listen;            /* "127.0.0.1:50051", "[::1]:0"; port 0 picks a free one */
-    int pollers;                   /* threads, each with a completion queue of its own */
-    size_t max_message_bytes;      /* of a request; a larger one is RESOURCE_EXHAUSTED */
-    int max_concurrent_streams;    /* per connection */
-    size_t max_metadata_bytes;     /* per call */
+    int pollers;                   /* threads, each with a completion queue of its own; 0: 1 */
+    size_t max_message_bytes;      /* of a request; a larger one is RESOURCE_EXHAUSTED; 0: 4 MiB */
+    int max_concurrent_streams;    /* per connection; 0: no limit */
+    size_t max_metadata_bytes;     /* per call; 0: 8 KiB */
     int64_t max_connection_age_ms; /* 0: no limit */
-    /* Of the process; more are closed when they come. 0: as many as its file descriptors allow, less some that are
-     * kept for other ends (see guard.c). Counted by descriptors, so it is not exact. */
+    /* Connections of the process at a time; more are closed as they come. 0: as many as the limit of open files allows,
+     * less a reserve for other uses. The number of a descriptor stands for the count, so this is not exact
+     * (edge/door.c). */
     int max_connections;
-    int64_t max_in_flight; /* calls at a time, health and reflection apart; 0: no limit. More are refused as overload */
-    /* A caller is whom `allow` says (rpc_call_set_caller), else the client's address without its port. */
+    int64_t max_in_flight; /* calls at a time; health and reflection have as many of their own; 0: no limit */
+    /* A caller is the number that `allow` sets by rpc_call_set_caller, else the client's address without its port. */
     struct rpc_caller_limits caller_limits;
-    /* NULL: plain text. rpc_server_start reads the files and refuses what does not fit together; they are read again
-     * for new connections within a second of a change. */
+    /* NULL: plain text. rpc_server_start reads the files, and fails if they do not fit together. A changed file is used
+     * for new connections within a second. */
     const struct rpc_tls *tls;
-    /* Changed files are used from now on, or can't be (*err says why) and the older stay; may be NULL. A thread of the
-     * core's. */
+    /* Runs after the files have changed; may be NULL. `err` is NULL: new connections use them. Otherwise it says why
+     * they cannot be used, and the former ones stay in use. Runs on a thread of the core. */
     void (*on_tls_reload)(void *arg, const struct err *err);
     void *on_tls_reload_arg;
-    const unsigned char *descriptor_set; /* a serialized FileDescriptorSet with every served service; must outlive */
+    /* A serialized FileDescriptorSet with every served service. It must outlive the server. */
+    const unsigned char *descriptor_set;
     size_t descriptor_set_size;
-    /* Called once per ended call on a poller thread, for metrics and logs; may be NULL. `service` is the full name,
-     * `method` the short one; both "" for a call to a method that does not exist. `us`: from accept to the status. A
-     * call whose deadline passed may count as CANCELLED: its client cancels it in the same moment. */
+    /* Runs once per ended call on a poller thread, for metrics and logs; may be NULL. `service` is the full name,
+     * `method` the short one; both are "" for a method that does not exist. `us`: microseconds from accepting the call
+     * to its end. A call whose deadline passed may count as CANCELLED, because its client cancels it at the same
+     * moment. */
     void (*on_call_end)(void *arg, const char *service, const char *method, int code, int64_t us);
     void *on_call_end_arg;
-    /* Fails a call whose message has bad string fields: calls rpc_call_fail. NULL: the bridge fails the call with
-     * INVALID_ARGUMENT and names the first field. `bad` is valid until the function returns. */
+    /* Fails a call whose message has bad string fields; may be NULL. If it does not fail the call, the bridge does,
+     * with INVALID_ARGUMENT and the first field. `bad` is valid until the function returns. */
     void (*on_bad_fields)(void *arg, struct rpc_call *call, const struct rpc_bad_fields *bad);
     void *on_bad_fields_arg;
-    /* Whether the call may be made, before anything of its request is looked at; may be NULL (all may). False: it has
-     * failed the call (a plain PERMISSION_DENIED follows otherwise). "" for a method that does not exist. */
+    /* Decides whether a call may be made, before its request is decoded; NULL: every call may. Where it returns false
+     * it may have failed the call; if not, the bridge does, with PERMISSION_DENIED. Both names are "" for a method that
+     * does not exist. */
     bool (*allow)(void *arg, struct rpc_call *call, const char *service, const char *method);
     void *allow_arg;
-    /* Fails a call that is one too many, of all or of its caller; may be NULL (a plain RESOURCE_EXHAUSTED with
-     * grpc-retry-pushback-ms). */
+    /* Fails a call beyond max_in_flight or caller_limits; may be NULL. If it does not fail the call, the bridge does,
+     * with RESOURCE_EXHAUSTED and grpc-retry-pushback-ms. */
     void (*on_overload)(void *arg, struct rpc_call *call);
     void *on_overload_arg;
-    /* Fails a call that comes while the server stops; may be NULL (a plain UNAVAILABLE). */
+    /* Fails a call that comes while the server stops; may be NULL. If it does not fail the call, the bridge does, with
+     * UNAVAILABLE. */
     void (*on_stopping)(void *arg, struct rpc_call *call);
     void *on_stopping_arg;
 };
 
-/* Copies the options' strings. grpc_init is called within; never fork after it. */
+/* Copies `listen` and `tls`. Calls grpc_init: the process must not fork afterwards. */
 bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server, struct err *err);
-/* Before rpc_server_start. `impl` and `methods` must outlive the server. Fails where a method is missing from
- * `methods`, or the descriptor set lacks the service or says another shape. */
+/* Before rpc_server_start. `impl` and `methods` must outlive the server. Fails if the service was added already, if
+ * `methods` lacks a method, or if the descriptor set lacks the service or gives a method another shape. */
 bool rpc_server_add(struct rpc_server *server, ProtobufCService *impl, const struct rpc_method *methods,
                     size_t n_methods, struct err *err);
-/* What a method takes, below the server's max_message_bytes; 0: no limit of its own. More is RESOURCE_EXHAUSTED. */
+/* Limits of one method, below the server's max_message_bytes; 0: no limit of its own. A larger request is
+ * RESOURCE_EXHAUSTED. */
 struct rpc_limits {
     size_t message_bytes; /* of one message */
     size_t call_bytes;    /* of all messages of a client or bidi stream */
@@ -133,14 +139,15 @@ bool rpc_server_limit(struct rpc_server *server, const char *service, const char
 bool rpc_server_start(struct rpc_server *server, struct err *err);
 /* "127.0.0.1:50051" with the port bound; valid after start, until free. */
 const char *rpc_server_address(const struct rpc_server *server);
-/* What an operator should know of how this program was built: the text for a warning, a literal, or NULL.
- * rpc_missing_edge: what the server lacks without the edge (edge/edge.h). rpc_untested_core: why the version of gRPC that
- * is in use deserves attention. Any thread. */
+/* Warnings for the operator about this program: a literal, or NULL where there is nothing to warn of. Any thread.
+ *
+ *   rpc_missing_edge    what the server lacks without the edge (edge/edge.h)
+ *   rpc_untested_core   the bridge was not tested with this version of gRPC
+ *   rpc_untested_edge   the self-test of the edge had no result; after rpc_server_start */
 const char *rpc_missing_edge(void);
 const char *rpc_untested_core(void);
-/* After rpc_server_start: why the start's self-test of the edge has no verdict; NULL where it has one. */
 const char *rpc_untested_edge(void);
-/* The version of the core in use, as it names itself. */
+/* The version of the core in use, by the core's own numbers: "29.0.0" is gRPC 1.51.1. */
 const char *rpc_core_version(void);
 /* Calls in flight now. */
 int64_t rpc_server_in_flight(const struct rpc_server *server);
@@ -148,86 +155,88 @@ int64_t rpc_server_in_flight(const struct rpc_server *server);
 int64_t rpc_connections_refused(void);
 /* Connections cut off since the process began. */
 int64_t rpc_connections_cut(enum edge_abuse abuse);
-/* Refuses new calls, waits up to grace_ms for those in flight, cuts the connections, which cancels the rest, waits
- * until each was answered by its service, joins the pollers. `hurry` (may be NULL): the grace period ends early once
- * *hurry is true. */
+/* Refuses new calls, waits up to grace_ms for the calls in flight, closes the connections, which cancels the remaining
+ * calls, waits until the services have answered these, and joins the pollers. The grace period ends early once *hurry
+ * is true; `hurry` may be NULL. */
 void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const atomic_bool *hurry);
-/* After stop, or of a server that never started. NULL is fine. */
+/* After rpc_server_stop, or for a server that never started. NULL is fine. */
 void rpc_server_free(struct rpc_server *server);
 
 /* --- a call, as its service sees it; any thread unless said otherwise --- */
 
-/* The call behind the closure_data that a service function was given; it is the call itself. */
+/* The call behind the closure_data of a service function. */
 struct rpc_call *rpc_call_of(void *closure_data);
 /* Ends the call with an error. Copies what it needs of *status. */
 void rpc_call_fail(struct rpc_call *call, const struct rpc_status *status);
 /* Ends a stream with OK after the messages written so far. */
 void rpc_call_finish(struct rpc_call *call);
-/* True once the client cancelled, went away, or its deadline passed. */
+/* True once the client has cancelled or left, or the deadline has passed. */
 bool rpc_call_is_cancelled(const struct rpc_call *call);
-/* clock_mono_us() time; INT64_MAX when the client set none. */
+/* In microseconds, in the time of clock_mono_us(); INT64_MAX: the client has set none. */
 int64_t rpc_call_deadline_us(const struct rpc_call *call);
-/* `fn(arg)` will be called once, on a poller thread, if the call is cancelled before it is answered; at once, on this
- * thread, if it already was. One function per call, set from the service function. */
+/* `fn(arg)` runs once if the call is cancelled before it is answered: on a poller thread, or at once, on this thread,
+ * if the call was cancelled already. One function per call; set it from the service function. */
 void rpc_call_on_cancel(struct rpc_call *call, void (*fn)(void *arg), void *arg);
-/* Client and bidi streams; see above. Set from the service function. */
+/* `fn(arg)` runs on the poller's thread when the client of a client or bidi stream has sent its last message; see
+ * above. Set it from the service function. */
 void rpc_call_on_half_close(struct rpc_call *call, void (*fn)(void *arg), void *arg);
-/* Messages handed to the closure and not yet taken by the core: a stream that grows faster than its reader. */
+/* Messages handed to the closure and not yet taken by the core. The number grows while the client does not read. */
 size_t rpc_call_pending_writes(const struct rpc_call *call);
-/* `fn(arg)` is called on the poller's thread each time the core has taken all messages (or the headers, where these
- * were sent alone) of a stream that has not ended. One function per call; set it before the first write. */
+/* `fn(arg)` runs on the poller's thread each time that the core has taken all messages of a stream that has not ended,
+ * or its headers where these were sent alone. One function per call; set it before the first write. */
 void rpc_call_on_drained(struct rpc_call *call, void (*fn)(void *arg), void *arg);
-/* No more messages are received after the current one, until resumed. The client's end and cancelling are told as ever,
- * the former once what came before it was read. */
+/* The bridge receives no message after the current one until reading is resumed. Cancelling is reported as ever, and
+ * the client's half-close after the messages before it. */
 void rpc_call_pause_reading(struct rpc_call *call);
 void rpc_call_resume_reading(struct rpc_call *call);
-/* Copied. False once they are out (headers go with the first message, or the end), or where the core would not send it
- * (struct rpc_metadatum says what may be sent). */
+/* Copies the datum. False: too late (the headers go with the first message or the end, the trailers with the end), or
+ * the core does not allow it (see struct rpc_metadatum). */
 bool rpc_call_add_header(struct rpc_call *call, const struct rpc_metadatum *header);
 bool rpc_call_add_trailer(struct rpc_call *call, const struct rpc_metadatum *trailer);
 /* Sends the headers now. */
 void rpc_call_send_headers(struct rpc_call *call);
-/* How messages from now on are sent, where the client takes it. Which algorithm is settled when the headers go out;
- * afterwards it can be switched off and on for each message. */
+/* Compresses messages from now on, if the client accepts that. The algorithm is fixed when the headers go out;
+ * afterwards compression may be switched off and on between messages. */
 void rpc_call_set_compression(struct rpc_call *call, enum rpc_compression compression);
 /* Whether the current message came compressed. From the service function. */
 bool rpc_call_is_compressed(const struct rpc_call *call);
-/* The service's own, NULL at first; from the service function and what runs on the poller's thread. */
+/* A pointer for the service, NULL at first. On the poller's thread only. */
 void *rpc_call_state(const struct rpc_call *call);
 void rpc_call_set_state(struct rpc_call *call, void *state);
-/* A value of the request's metadata, first one of that lower-case key, binary where the key ends in -bin; NULL if
- * absent. Valid as long as the call; not NUL-terminated. */
+/* The first value of a lower-case key in the request's metadata, as bytes where the key ends in -bin; NULL if absent.
+ * Not NUL-terminated; *ret_len is in bytes. Valid as long as the call. */
 const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size_t *ret_len);
-/* Where the client is, as the core puts it: "ipv4:127.0.0.1:5000". From the service function, or `allow`. Valid as long
- * as the call. */
+/* The client's address as the core writes it: "ipv4:127.0.0.1:5000". From the service function, or `allow`. Valid as
+ * long as the call. */
 const char *rpc_call_peer(struct rpc_call *call);
-/* Alternative name number `index` of the client's certificate, which was verified: DNS name, URI, address; NULL: there
- * are no more. From the service function, or `allow`. Valid as long as the call. */
+/* Alternative name number `index`, from 0, of the client's verified certificate: a DNS name, URI or address; NULL after
+ * the last one. From the service function, or `allow`. Valid as long as the call. */
 const char *rpc_call_peer_name(struct rpc_call *call, size_t index);
-/* From `allow`: whom the caller's limits count the call for (any number but 0). */
+/* From `allow`: the caller whose limits the call counts for; any number but 0. */
 void rpc_call_set_caller(struct rpc_call *call, uint64_t caller);
-/* From `allow`, for the service function: whom the call is made for, in the service's terms. 0, unless set. */
+/* From `allow`, for the service function: the one for whom the call is made, in the service's terms. 0 unless set. */
 void rpc_call_set_subject(struct rpc_call *call, int64_t subject);
 int64_t rpc_call_subject(const struct rpc_call *call);
-/* Before the call is failed: how long clients that retry by themselves are to wait (grpc-retry-pushback-ms). */
+/* Before the call is failed: how many ms a client waits that retries by itself (grpc-retry-pushback-ms). */
 void rpc_call_retry_after(struct rpc_call *call, int64_t ms);
-/* Memory that lives as long as the call, e.g. for a stage's state. Only from the service function. Zeroed. */
+/* Zeroed memory that lives as long as the call. From the service function only. */
 void *rpc_call_alloc(struct rpc_call *call, size_t size);
+/* Keeps the call alive until rpc_call_unref. */
 void rpc_call_ref(struct rpc_call *call);
 void rpc_call_unref(struct rpc_call *call);
 
-/* Answers given between these two go out together: each poller is woken once, at the end. For code that answers many calls
- * one after the other; it must not wait for anything in between. Pairs may be nested. Both on the same thread. */
+/* Answers given between these two go out together: rpc_batch_end wakes each poller once. For code that answers many
+ * calls one after the other without waiting in between. Both on the same thread; pairs may be nested. */
 void rpc_batch_begin(void);
 void rpc_batch_end(void);
 
 /* --- services that come with the bridge; before rpc_server_start --- */
 
-/* grpc.health.v1.Health with Check and Watch. Owned by the server. "" is NOT_SERVING until set. */
+/* grpc.health.v1.Health with Check and Watch. The server owns it. "" is NOT_SERVING until set. */
 struct rpc_health;
 struct rpc_health *rpc_health_add(struct rpc_server *server, struct err *err);
-/* Any thread. `service` "" is the server as a whole. A service never set is NOT_FOUND (Check), SERVICE_UNKNOWN (Watch).
- */
+/* Sets a status; "" is the server as a whole. A service never set is NOT_FOUND for Check and SERVICE_UNKNOWN for Watch.
+ * Any thread. */
 void rpc_health_set(struct rpc_health *health, const char *service, bool serving);
 /* grpc.reflection.v1 and v1alpha over the descriptor set; lists the services added to the server. */
 bool rpc_reflection_add(struct rpc_server *server, struct err *err);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The server's inner structures: shared by the server's life (server.c), its calls (call.h), and the services that come
- * with the bridge (health.c, reflection.c). Not for users of the bridge.
+/* The server's internal structures, shared by server.c (the server's life), call.h (its calls), health.c and
+ * reflection.c (the services that come with the bridge). Not for users of the bridge.
  *
  *   own   of a service that comes with the bridge: health, reflection
  *
- * Fields without a lock or an atomic type are fixed from rpc_server_start to rpc_server_stop. A call's lock is taken
- * before a poller's lock. */
+ * Fields without a lock or an atomic type are fixed from rpc_server_start to rpc_server_stop. A thread takes a call's
+ * lock before a poller's lock. */
 #pragma once
 
 #include <grpc/grpc.h>
@@ -29,34 +29,37 @@ struct server_poller {
     struct poller base;
     struct rpc_server *server;
     pthread_mutex_t lock;  /* guards what follows */
-    struct rpc_call *idle; /* not in use */
+    struct rpc_call *idle; /* the pool */
     size_t n_idle;
-    struct rpc_call *oldest, *youngest;       /* unwatched */
-    struct rpc_call *first_pump, **last_pump; /* have something to send that other threads have given them */
+    struct rpc_call *oldest, *youngest;       /* unwatched calls */
+    struct rpc_call *first_pump, **last_pump; /* calls that other threads have given something to send */
 };
 
 struct rpc_server {
-    struct rpc_server_options options; /* its listen and descriptor_set are not ours */
+    struct rpc_server_options
+        options; /* its `listen` and `tls` are not used: `listen` and `tls` below are the server's copies */
     char *listen, *address;
-    grpc_server *core; /* from start to stop */
+    grpc_server *core; /* NULL before start and after stop */
     struct descriptors descriptors;
     struct service *services;
     struct server_poller *pollers;
     struct tls_server *tls;
     struct callers *callers;
     struct op shutdown_op;
-    atomic_bool draining; /* calls that come from now on are refused */
-    atomic_bool stopping; /* none is waited for any more */
+    atomic_bool draining; /* new calls are refused */
+    atomic_bool stopping; /* no more calls are armed */
     _Atomic int64_t in_flight;
     _Atomic int64_t own_in_flight;
-    _Atomic int64_t refused; /* of those in flight: they came too late */
+    _Atomic int64_t refused; /* of in_flight: calls that came while draining */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
     bool is_shut_down;
     bool own_closed;
-    struct rpc_call *own_streams; /* calls of own streaming methods that are to be ended by rpc_server_stop */
+    struct rpc_call *own_streams; /* open streams of own services, for rpc_server_stop to end */
 };
 
+/* As rpc_server_add. `own`: set for a service that comes with the bridge. The server frees own->object, but not where
+ * this fails. */
 bool server_add(struct rpc_server *server, ProtobufCService *impl, const struct rpc_method *methods, size_t n_methods,
                 const struct bridge_service *own, struct err *err);
