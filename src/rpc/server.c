@@ -227,7 +227,7 @@ bool rpc_server_start(struct rpc_server *server, struct err *err) {
         .max_metadata_bytes = server->options.max_metadata_bytes,
         .max_message_bytes = server->options.max_message_bytes,
     });
-    if (!self_test(server->options.tls != NULL, err))
+    if (!self_test(server->tls != NULL, err))
         return false;
     server->core = create_core(&server->options);
     create_pollers(server);

@@ -13,6 +13,7 @@
 #include "edge/edge.h"
 #include "rpc/core.h"
 #include "rpc/self_test.h"
+#include "rpc/server.h"
 
 #if BYPASSED_NUMBER == 0
 /* What the edge has not accepted is no client to it. */
@@ -68,3 +69,16 @@ Test(bypass, the_self_test_finds_the_function_that_the_core_does_not_call, .time
         cr_expect(self_test(false, &err), "without TLS it is not missed: %s", err.text);
     core_deinit();
 }
+
+#if BYPASSED_NUMBER >= 3
+/* The certificate need not exist: the self-test comes before the files are read. */
+Test(bypass, a_server_with_tls_tests_the_functions_of_tls_before_it_serves, .timeout = 60) {
+    const struct rpc_tls tls = {.certificate = "/nowhere", .key = "/nowhere"};
+    struct rpc_server *server;
+    struct err err;
+    cr_assert(rpc_server_new(&(struct rpc_server_options){.listen = "127.0.0.1:0", .tls = &tls}, &server, &err));
+    cr_assert_not(rpc_server_start(server, &err));
+    cr_expect_not_null(strstr(err.text, " does not call its " MISSING ". "), "%s", err.text);
+    rpc_server_free(server);
+}
+#endif
