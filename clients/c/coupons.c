@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The client, on the bridge's client side; see coupons.h. */
+/* The client library, on the client side of the bridge (rpc/client.h); see coupons.h. */
 #include "coupons.h"
 
 #include <stdio.h>
@@ -58,7 +58,7 @@ ProtobufCService *coupons_service(struct coupons_client *client, const ProtobufC
 
 static void random_bytes(void *ret_bytes, size_t n) {
     if (getrandom(ret_bytes, n, 0) != (ssize_t)n)
-        abort(); /* up to 256 bytes always come whole */
+        abort(); /* a defect: getrandom() always fills up to 256 bytes */
 }
 
 void coupons_request_id(char ret_id[static COUPONS_REQUEST_ID_SIZE]) {
@@ -76,7 +76,8 @@ static void fail(struct coupons_failure *ret_failure, int code, const char *mess
     coupons_failure_init(ret_failure, &(struct rpc_status){.code = code, .message = message});
 }
 
-/* Calls what the request's type stands for. Messages go to on_message while this waits. */
+/* Calls the method that takes requests of this type, and waits until the call ends. `on_message` receives the responses
+ * meanwhile. */
 static bool call(struct coupons_client *client, const ProtobufCMessage *request, int64_t timeout_ms,
                  void (*on_message)(const ProtobufCMessage *message, void *arg), void *arg,
                  struct coupons_failure *ret_failure) {
@@ -98,17 +99,15 @@ static bool call(struct coupons_client *client, const ProtobufCMessage *request,
     return false;
 }
 
-/* The message lives until the callback returns: take a copy the way the wire does. */
+/* Keeps a copy, since the message is valid only until the callback returns. protobuf-c has no function that copies. */
 static void keep_copy(const ProtobufCMessage *message, void *arg) {
     ProtobufCMessage **ret = arg;
     size_t size = protobuf_c_message_get_packed_size(message);
     uint8_t *bytes = memory_new(size + 1, 1);
     protobuf_c_message_pack(message, bytes);
-    coupons_free(*ret); /* the last one of a stream is kept */
-    *ret = protobuf_c_message_unpack(message->descriptor, NULL, size, bytes);
+    coupons_free(*ret); /* if there are several, the last one is kept */
+    *ret = memory_must(protobuf_c_message_unpack(message->descriptor, NULL, size, bytes));
     free(bytes);
-    if (!*ret)
-        abort();
 }
 
 void *coupons_call_once(struct coupons_client *client, const ProtobufCMessage *request, int64_t timeout_ms,
@@ -131,7 +130,8 @@ static bool is_retriable(int code) {
     return code == RPC_UNAVAILABLE || code == RPC_RESOURCE_EXHAUSTED;
 }
 
-/* What the server asks for; and as a crowd that is sent away together must not come back together, a random part. */
+/* Returns the delay that the server asks for, plus a random part: clients that were refused at the same time should not
+ * all return at the same time. */
 static int64_t delay_before_retry(const struct coupons_failure *failure, int64_t backoff_ms) {
     uint32_t random;
     random_bytes(&random, sizeof random);
@@ -145,8 +145,8 @@ static void sleep_until(int64_t mono_us) {
         clock_sleep_us(left_us);
 }
 
-/* Returns a shallow copy of the request that refers to `request_id`, to be freed with free(); NULL if the request has an
- * id, or its type has none. */
+/* Returns a shallow copy of the request with `request_id`, which the caller frees with free(). Returns NULL if the
+ * request has an id already, or if its type has no such field. */
 static ProtobufCMessage *copy_with_request_id(const ProtobufCMessage *request, char *request_id) {
     const ProtobufCMessageDescriptor *type = request->descriptor;
     if (type != &coupon__v1__request_publish_request__descriptor &&

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client of couponsd for C programs: calls that wait, retries, and what a refusal says.
+/* A client of couponsd for C programs: blocking calls, retries, and decoded errors.
  *
  *   struct coupons_client *client;
  *   struct err err;
@@ -9,9 +9,10 @@
  *   struct coupons_failure failure;
  *   Coupon__V1__RequestPublishResponse *answer = coupons_call(client, &request.base, NULL, &failure);
  *
- * Which method is meant, the type of the request says: each has one of its own. The messages are protobuf-c's
- * (coupon/v1/…pb-c.h). All of it may be used from any thread, and one client by many at once; calls that must not
- * block are in rpc/client.h, on what coupons_service returns. Where memory is missing, the program is aborted. */
+ * The type of the request selects the method, since each method has a request type of its own. Messages are protobuf-c
+ * structs (coupon/v1/…pb-c.h). All functions may be called from any thread, and threads may share a client. For calls
+ * that do not block, pass the service that coupons_service returns to the functions of rpc/client.h. The library aborts
+ * the program when memory runs out. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -27,78 +28,81 @@
 #include "coupon/v1/topic_admin_service.pb-c.h"
 #include "rpc/client.h"
 
-/* --- a refusal --- */
+/* --- errors --- */
 
 struct coupons_pair {
     char *name, *text;
 };
 
-/* How a call failed: its status with google.rpc.Status taken apart. */
+/* How a call failed: its status, and the decoded google.rpc.Status in its details. */
 struct coupons_failure {
     int code; /* enum rpc_code */
     char *message;
-    char *reason;                  /* of ErrorInfo, e.g. "SOLD_OUT"; "" where the server said none */
+    char *reason;                  /* of ErrorInfo, e.g. "SOLD_OUT"; "" if the server sent none */
     struct coupons_pair *metadata; /* of ErrorInfo, e.g. coupon_id = 7 */
     size_t n_metadata;
-    struct coupons_pair *fields; /* of BadRequest: field and what is wrong with it */
+    struct coupons_pair *fields; /* of BadRequest: a field, and what is wrong with it */
     size_t n_fields;
-    int64_t retry_after_ms; /* of RetryInfo; -1: none */
+    int64_t retry_after_ms; /* of RetryInfo, in milliseconds; -1 if the server sent none */
 };
 
-/* Always fills *failure, also from no or broken details. */
+/* Fills *failure, even if the details of the status are missing or cannot be decoded. Free it with
+ * coupons_failure_deinit. */
 void coupons_failure_init(struct coupons_failure *failure, const struct rpc_status *status);
 void coupons_failure_deinit(struct coupons_failure *failure);
-/* NULL where the metadata has none. */
+/* Returns the value of ErrorInfo's metadata with this name, or NULL if there is none. */
 const char *coupons_failure_metadata(const struct coupons_failure *failure, const char *name);
-/* The reason, or else the name of the code. */
+/* Returns the reason, or the name of the code if there is no reason. */
 const char *coupons_failure_name(const struct coupons_failure *failure);
 
 /* --- the client --- */
 
 struct coupons_client;
 
-/* `target`: HOST:PORT, or any gRPC target; without TLS. Does not connect yet. */
+/* Creates a client without TLS. `target` is HOST:PORT, or any gRPC target. The first call connects. */
 bool coupons_client_new(const char *target, struct coupons_client **ret_client, struct err *err);
-/* The same with options: TLS, a token, limits; NULL for none. Fails where files of certificates can't be used. */
+/* The same with options: TLS, a token, limits. `options` may be NULL. Fails if a certificate file cannot be used. */
 bool coupons_client_open(const char *target, const struct rpc_channel_options *options,
                          struct coupons_client **ret_client, struct err *err);
-/* Calls that are under way end with CANCELLED. NULL is fine. */
+/* Ends calls in flight with CANCELLED. `client` may be NULL. */
 void coupons_client_free(struct coupons_client *client);
 struct rpc_channel *coupons_channel(struct coupons_client *client);
-/* The stub's service, owned by the client; NULL for a descriptor that is none of coupon.v1's. */
+/* Returns the stub of a service, which the client owns, or NULL if the descriptor is not from coupon.v1. */
 ProtobufCService *coupons_service(struct coupons_client *client, const ProtobufCServiceDescriptor *descriptor);
 
 #define COUPONS_REQUEST_ID_SIZE 37
-/* A new request_id (a random UUID): one for each thing that is asked for, the same on each try. */
+/* Writes a new request_id, a random UUID. Use one id for each request, and the same id for each try of that request. */
 void coupons_request_id(char ret_id[static COUPONS_REQUEST_ID_SIZE]);
 
 struct coupons_retry {
     int64_t timeout_ms; /* for all tries together; 0: COUPONS_TIMEOUT_MS */
-    /* Told of each new try, `delay_ms` before it begins; may be NULL. */
+    /* Called after a failed try, `delay_ms` before the next one; may be NULL. */
     void (*on_retry)(const struct coupons_failure *failure, int64_t delay_ms, void *arg);
     void *arg;
 };
 #define COUPONS_TIMEOUT_MS 30000
 
-/* Calls a unary method until it succeeds, is refused, or the time is over. Returns the response, to be freed with
- * coupons_free; NULL where it failed, *ret_failure is then to be coupons_failure_deinit'ed.
+/* Calls a unary method until it succeeds, is refused, or the time is over. `retry` may be NULL. Returns the response,
+ * which the caller frees with coupons_free. Returns NULL if the call failed; the caller then frees *ret_failure with
+ * coupons_failure_deinit.
  *
- * UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for in RetryInfo and a random part of
- * a time that doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked; the
- * request_id makes couponsd do it once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id, all
- * tries send a copy with one random id, and *request stays as it is. Set an id yourself to repeat the call later. */
+ * UNAVAILABLE and RESOURCE_EXHAUSTED are retried. The delay is what the server asks for in RetryInfo, plus a random
+ * part of a backoff that doubles from 50 ms to 2 s. After UNAVAILABLE, the server may have executed the request;
+ * because of the request_id, couponsd executes it once. If RequestPublish, CreateCoupon or AddQuantity has an empty
+ * request_id, all tries send a copy with one random id, and *request stays as it is. Set an id yourself to repeat the
+ * call later. */
 void *coupons_call(struct coupons_client *client, const ProtobufCMessage *request, const struct coupons_retry *retry,
                    struct coupons_failure *ret_failure);
 /* The same in a single try of at most timeout_ms (0: no limit). */
 void *coupons_call_once(struct coupons_client *client, const ProtobufCMessage *request, int64_t timeout_ms,
                         struct coupons_failure *ret_failure);
-/* Frees a response. NULL is fine. */
+/* Frees a response, which may be NULL. */
 void coupons_free(void *response);
 
-/* Reads a request's state whenever it changes, until it will not change any more (true), or the stream breaks or
- * timeout_ms (0: no limit) are over (false, *ret_failure is filled). `on_status` runs on a thread of the client while
- * this waits, and the status is valid until it returns. A stream that broke may be opened again: it begins with the
- * state as it is then. */
+/* Passes the state of a request to `on_status` whenever it changes. Returns true once the state is final. Returns false
+ * and fills *ret_failure if the stream breaks or timeout_ms is over (0: no limit). `on_status` runs on a thread of the
+ * client while this function waits; the status is valid until it returns. After a broken stream, call again: the new
+ * stream begins with the current state. */
 bool coupons_watch(struct coupons_client *client, const Coupon__V1__WatchStatusRequest *request, int64_t timeout_ms,
                    void (*on_status)(const Coupon__V1__PublishStatus *status, void *arg), void *arg,
                    struct coupons_failure *ret_failure);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* example HOST:PORT COUPON USER: asks for a coupon in a user's name.
+/* example HOST:PORT COUPON USER: requests a coupon for a user.
  *
  *   cc example.c $(pkg-config --cflags --libs couponsd-client) -o example */
 #include <coupons.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Taking google.rpc.Status apart; see coupons.h. */
+/* Decodes the details of an error, google.rpc.Status; see coupons.h. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,17 +9,15 @@
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
 
-#define DELAY_S_MAX 86400 /* longer ones are taken for nonsense */
+#define DELAY_S_MAX 86400 /* longer delays are ignored as nonsense */
 #define NS_PER_MS   1000000
 
 static char *copy(const char *text) {
-    char *copied = memory_copy(text ? text : "");
-    return copied;
+    return memory_copy(text ? text : "");
 }
 
 static struct coupons_pair *pairs_new(size_t n) {
-    struct coupons_pair *pairs = memory_new(n + 1, sizeof *pairs);
-    return pairs;
+    return memory_new(n + 1, sizeof(struct coupons_pair));
 }
 
 static void pairs_free(struct coupons_pair *pairs, size_t n) {

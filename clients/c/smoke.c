@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* smoke HOST:PORT: the installed library, tried on a couponsd that is started once "calling" is printed. Its last line
- * says in JSON what it has seen; exit code 1 and a line on stderr where something is not as it should be. */
+/* smoke HOST:PORT: tests the installed library against a couponsd. Start couponsd after this program has printed
+ * "calling". The last line of stdout is a JSON object with the results. On a failure, the exit code is 1 and stderr
+ * explains it. */
 #include <coupons.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -21,7 +22,7 @@ static void check(bool ok, const char *expected, const char *got) {
     if (ok)
         return;
     fprintf(stderr, "expected %s, got %s\n", expected, got);
-    _Exit(1); /* other threads may be at work */
+    _Exit(1); /* not exit(): other threads may be running */
 }
 
 static void count_retry(const struct coupons_failure *failure, int64_t delay_ms, void *arg) {
@@ -38,7 +39,7 @@ static void count_retry(const struct coupons_failure *failure, int64_t delay_ms,
 
 static const struct coupons_retry retry = {.timeout_ms = TIMEOUT_MS, .on_retry = count_retry};
 
-/* The response; there is none where a refusal is expected. */
+/* Returns the response. A refusal ends the program. */
 static void *call(struct coupons_client *client, const ProtobufCMessage *request) {
     struct coupons_failure failure;
     void *response = coupons_call(client, request, &retry, &failure);
@@ -118,7 +119,7 @@ static void expect_issued(struct coupons_client *client, int64_t coupon_id) {
     struct seen seen = {0};
     struct coupons_failure failure;
     if (!coupons_watch(client, &request, TIMEOUT_MS, on_status, &seen, &failure))
-        check(false, "a stream that ends by itself", coupons_failure_name(&failure));
+        check(false, "a stream that the server ends", coupons_failure_name(&failure));
     check(seen.n > 0 && seen.state == COUPON__V1__PUBLISH_STATUS__STATE__STATE_ISSUED && seen.ticket == 1,
           "a stream that ends with ISSUED, ticket 1", "another end");
 }
@@ -130,7 +131,7 @@ static void expect_held(struct coupons_client *client, int64_t coupon_id) {
     bool is_held = false;
     for (size_t i = 0; i < held->n_user_coupons; i++)
         is_held |= held->user_coupons[i]->coupon_id == coupon_id && held->user_coupons[i]->ticket == 1;
-    check(is_held, "the coupon among those held", "others");
+    check(is_held, "the coupon in the user's list", "only others");
     coupons_free(held);
 }
 
@@ -153,13 +154,14 @@ static void *request_some(void *arg) {
         Coupon__V1__RequestPublishResponse *response = call(burst->client, &request.base);
         int64_t ticket = response->status->ticket;
         check(ticket >= 1 && ticket <= BURST && !atomic_exchange(&burst->has_ticket[ticket], true),
-              "each ticket from 1 on once", "another ticket, or one twice");
+              "each ticket from 1 on once", "another ticket, or a ticket twice");
         coupons_free(response);
     }
     return NULL;
 }
 
-/* Bursts until one is answered OVERLOADED; each request is accepted in the end, with a ticket of its own. */
+/* Sends bursts until a try is answered OVERLOADED. In the end, each request must be accepted with a ticket of its
+ * own. */
 static void overload(struct coupons_client *client) {
     for (int i = 0; i < BURSTS_MAX && !atomic_load(&overloaded_retries); i++) {
         struct burst burst = {.client = client, .coupon_id = create(client, 2L * BURST), .next_user = 1};
@@ -188,7 +190,7 @@ int main(int argc, char **argv) {
     check((first->status->state == COUPON__V1__PUBLISH_STATUS__STATE__STATE_ACCEPTED ||
            first->status->state == COUPON__V1__PUBLISH_STATUS__STATE__STATE_ISSUED) &&
               first->status->ticket == 1,
-          "accepted with ticket 1", "another state or ticket");
+          "the state accepted and ticket 1", "another state or ticket");
     check(again->status->ticket == 1 && again->status->accept_time->nanos == first->status->accept_time->nanos,
           "the first answer again", "another");
     coupons_free(first);

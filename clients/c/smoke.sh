@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The C client as it is installed, tried on a couponsd that is started meanwhile (tests/clients).
+# Builds, installs and tests the C client; tests/clients runs it against a couponsd.
 #
-#   smoke.sh build            the library, installed below $CLIENT_BUILD_DIR, and programs built against that by pkg-config
-#   smoke.sh run HOST:PORT    smoke.c says what it does
+#   smoke.sh build            installs the library below $CLIENT_BUILD_DIR, builds programs against it with pkg-config
+#   smoke.sh run HOST:PORT    runs smoke.c, which explains itself
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -17,11 +17,12 @@ build() {
   source "$root/tools/servers/packages.sh"
   need "${build_packages[@]}"
   cmake -S "$root" -B "$build/build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr >/dev/null
-  cmake --build "$build/build" --target couponsd-client
+  cmake --build "$build/build" --target couponsd_client_shared
   rm -rf "$build/prefix"
   cmake --install "$build/build" --component client --prefix "$build/prefix" >/dev/null
 
-  # Whatever is built here finds the library where it is now, by what pkg-config says about where it was put.
+  # pkg-config answers for the prefix below $build, where the library is, and the programs look for it there at run
+  # time.
   local pc pkg_config flags libdir program
   pc=$(find "$build/prefix" -name couponsd-client.pc)
   export PKG_CONFIG_PATH=${pc%/*}
@@ -37,7 +38,7 @@ build() {
 case ${1-} in
 build) build ;;
 run)
-  [[ -x $build/smoke ]] || die "there is no $build/smoke; make it with: clients/c/smoke.sh build"
+  [[ -x $build/smoke ]] || die "$build/smoke does not exist; build it with: clients/c/smoke.sh build"
   exec "$build/smoke" "${2:?usage: smoke.sh run HOST:PORT}"
   ;;
 *) die "usage: smoke.sh build | run HOST:PORT" ;;

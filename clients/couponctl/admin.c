@@ -7,20 +7,20 @@
 #include "output.h"
 
 const struct option_spec create_options[] = {
-    {"quantity", "N", "how many may be issued in all; needed"},
-    {"id", "ID", "the coupon's id; the server chooses one unless given"},
-    {"name", "TEXT", "what people call it"},
+    {"quantity", "N", "number of coupons that may be issued; required"},
+    {"id", "ID", "id of the coupon (default: the server chooses one)"},
+    {"name", "TEXT", "name of the coupon"},
     {"discount-rate", "R", "percent off the price, 0 to 100; for information only"},
-    {"open", "TIME", "refuse requests before it, e.g. 2026-01-31T12:00:00Z"},
-    {"expire", "TIME", "refuse requests from then on"},
+    {"open", "TIME", "refuse requests before this time, e.g. 2026-01-31T12:00:00Z"},
+    {"expire", "TIME", "refuse requests from this time on"},
     {"paused", NULL, "create it paused"},
-    {"request-id", "ID", "makes a retry safe: the same id gives the same coupon"},
+    {"request-id", "ID", "makes a retry safe: the same id creates one coupon"},
     {0},
 };
 
 const struct option_spec list_options[] = {
-    {"page-size", "N", "how many to ask for at a time, at most 1000"},
-    {"limit", "N", "stop after so many"},
+    {"page-size", "N", "coupons per call, at most 1000"},
+    {"limit", "N", "stop after N coupons"},
     {0},
 };
 
@@ -29,7 +29,8 @@ const struct option_spec add_options[] = {
     {0},
 };
 
-/* Connects, calls, prints the coupon in the response: of all responses that hold one it is the only field. */
+/* Calls the first server and prints the coupon in the response. The coupon is the only field of all these responses, so
+ * one type serves for all. */
 static int call_for_coupon(struct ctl *ctl, const ProtobufCMessage *request, const char *request_id) {
     struct remote remote;
     if (!remote_init(&remote, ctl, ctl->servers.targets[0]))
@@ -53,9 +54,10 @@ _Static_assert(COUPON_AT(CreateCouponResponse) == COUPON_AT(GetCouponResponse) &
                    COUPON_AT(ResumeCouponResponse) == COUPON_AT(GetCouponResponse) &&
                    COUPON_AT(CloseCouponResponse) == COUPON_AT(GetCouponResponse) &&
                    COUPON_AT(AddQuantityResponse) == COUPON_AT(GetCouponResponse),
-               "call_for_coupon reads them all as one");
+               "call_for_coupon reads all responses as GetCouponResponse");
 
-/* --request-id, or a random one, so that what failed without an answer can be repeated. protobuf-c wants char *. */
+/* Returns --request-id or a random id, so that the user can repeat a call that got no answer. protobuf-c needs char
+ * *. */
 static char *request_id_of(const struct args *args, char room[static COUPONS_REQUEST_ID_SIZE]) {
     const char *given = args_text(args, "request-id");
     if (given)
@@ -67,7 +69,7 @@ static char *request_id_of(const struct args *args, char room[static COUPONS_REQ
 int verb_create(struct ctl *ctl) {
     const struct args *args = ctl->args;
     if (!args_flag(args, "quantity"))
-        return args_refuse(args, "create needs --quantity N: how many coupons may be issued");
+        return args_refuse(args, "create needs --quantity N, the number of coupons that may be issued");
     int64_t open_us = 0, expire_us = 0;
     Coupon__V1__Coupon coupon = COUPON__V1__COUPON__INIT;
     if (!args_int(args, "quantity", INT64_MIN, INT64_MAX, &coupon.quantity) ||
@@ -91,7 +93,7 @@ int verb_create(struct ctl *ctl) {
     return call_for_coupon(ctl, &request.base, request.request_id);
 }
 
-/* Of the requests that hold a coupon id and nothing else. */
+/* Calls the method of a request type whose only field is a coupon id. */
 static int call_with_id(struct ctl *ctl, const ProtobufCMessageDescriptor *descriptor) {
     Coupon__V1__GetCouponRequest request;
     protobuf_c_message_init(descriptor, &request);
@@ -103,7 +105,7 @@ static int call_with_id(struct ctl *ctl, const ProtobufCMessageDescriptor *descr
 _Static_assert(sizeof(Coupon__V1__GetCouponRequest) == sizeof(Coupon__V1__PauseCouponRequest) &&
                    sizeof(Coupon__V1__GetCouponRequest) == sizeof(Coupon__V1__ResumeCouponRequest) &&
                    sizeof(Coupon__V1__GetCouponRequest) == sizeof(Coupon__V1__CloseCouponRequest),
-               "call_with_id makes them all as one");
+               "call_with_id fills all requests as GetCouponRequest");
 
 int verb_get(struct ctl *ctl) {
     return call_with_id(ctl, &coupon__v1__get_coupon_request__descriptor);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading the command line, and printing its help; see args.h. */
+/* Reads the command line and prints help; see args.h. */
 #include "args.h"
 
 #include <errno.h>
@@ -47,7 +47,7 @@ static bool is_option(const char *arg) {
     return arg[0] == '-' && arg[1] != '\0' && !(arg[1] >= '0' && arg[1] <= '9');
 }
 
-/* argv[*at] is an option; moves *at to its last word. */
+/* Reads the option at argv[*at], and moves *at to the last word of the option. */
 static bool take_option(struct args *args, int argc, char **argv, int *at) {
     const char *word = argv[*at];
     const char *name = word + (word[1] == '-' ? 2 : 1);
@@ -95,7 +95,7 @@ static bool take_operand(struct args *args, const char *word, const struct verb 
 
 bool args_parse(struct args *args, int argc, char **argv, const struct verb *verbs, size_t n_verbs) {
     *args = (struct args){.given = memory_new((size_t)argc + 1, sizeof *args->given)};
-    /* First of all, so that complaints about the rest already come as JSON. */
+    /* --json comes first, so that errors in the other arguments are printed as JSON too. */
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
         args->json |= strcmp(argv[i], "--json") == 0;
     bool only_operands = false;
@@ -215,7 +215,7 @@ void help_print_verb(const struct verb *verb) {
 }
 
 void help_print(const struct verb *verbs, size_t n_verbs) {
-    puts("couponctl: asks couponsd for coupons, runs campaigns, measures\n\n"
+    puts("couponctl: the command line of couponsd\n\n"
          "usage: couponctl [--server HOST:PORT] [--json] [--timeout MS] VERB ...\n\nVerbs:");
     for (size_t i = 0; i < n_verbs; i++) {
         char left[64];
@@ -224,9 +224,12 @@ void help_print(const struct verb *verbs, size_t n_verbs) {
     }
     puts("\nOptions of every verb, before or after it:");
     print_options(global_options);
-    puts("\ncouponctl help VERB tells the options of one.\n\n"
-         "Exit codes: 0 done; 1 refused by the service; 2 wrong usage; 3 no answer (unreachable, unavailable, too "
-         "late);\n"
-         "            4 bench: not everything accepted was issued in time, or the answers contradict each other;\n"
-         "              verify: something does not hold");
+    puts("\ncouponctl help VERB lists the options of a verb.\n\n"
+         "Exit codes:\n"
+         "  0   success\n"
+         "  1   couponsd refused the call; dead-letters replay: a letter was kept; verify: a check was skipped\n"
+         "  2   wrong usage\n"
+         "  3   no answer: the server is unreachable or unavailable, or the time limit is over\n"
+         "  4   bench: accepted requests were not issued in time, answers contradict each other, or a signal came;\n"
+         "      verify: a check does not hold");
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command line: options and operands of a verb, from tables that the help is printed from too.
+/* The command line. The tables of options and verbs drive both the parser and the help.
  *
- *   option    --name VALUE, --name=VALUE, or a flag --name; global ones before or after the verb
- *   operand   what is no option, e.g. a coupon id; negative numbers are operands, "--" makes the rest operands
+ *   option    --name VALUE, --name=VALUE, or a flag --name; global options may stand before the verb
+ *   operand   any other word, e.g. a coupon id; negative numbers are operands, and so is everything after "--"
  *
- * All functions that can refuse print what is wrong and how to mend it, and return false. */
+ * A function that returns false has printed the error and how to correct it. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +16,7 @@ struct given;
 
 struct option_spec {
     const char *name;
-    const char *value; /* what it takes, e.g. "MS"; NULL for a flag */
+    const char *value; /* name of its value, e.g. "MS"; NULL for a flag */
     const char *text;
 };
 
@@ -24,7 +24,7 @@ struct verb {
     const char *name;
     const char *operands; /* e.g. "COUPON USER" */
     size_t n_operands, n_operands_optional;
-    const struct option_spec *options; /* ends with a zeroed one; may be NULL */
+    const struct option_spec *options; /* ends with a zeroed entry; may be NULL */
     int (*run)(struct ctl *ctl);       /* returns the exit code */
     const char *text;
 };
@@ -37,7 +37,7 @@ struct args {
     size_t n_operands;
     struct given *given;
     size_t n_given;
-    bool json; /* how to complain */
+    bool json; /* print errors as JSON */
 };
 
 extern const struct option_spec global_options[];
@@ -45,18 +45,18 @@ extern const struct option_spec global_options[];
 bool args_parse(struct args *args, int argc, char **argv, const struct verb *verbs, size_t n_verbs);
 void args_deinit(struct args *args);
 
-/* The last value given; NULL where there is none. A flag's is "". */
+/* Returns the last value of an option, or NULL if the option was not given. The value of a flag is "". */
 const char *args_text(const struct args *args, const char *name);
-/* The n-th value given for an option that may be repeated; NULL behind the last. */
+/* Returns the n-th value (from 0) of an option that may be repeated, or NULL if there are fewer. */
 const char *args_text_at(const struct args *args, const char *name, size_t n);
 bool args_flag(const struct args *args, const char *name);
-/* These leave *ret as it is where the option was not given. */
+/* These leave *ret unchanged if the option was not given. */
 bool args_int(const struct args *args, const char *name, int64_t min, int64_t max, int64_t *ret);
 bool args_double(const struct args *args, const char *name, double *ret);
 bool args_time(const struct args *args, const char *name, int64_t *ret_wall_us);
 bool args_operand_int(const struct args *args, size_t n, const char *what, int64_t *ret);
 
-/* "couponctl: …" on stderr, or an error object on stdout with --json. Returns the exit code of wrong usage. */
+/* Prints an error: text on stderr, or with --json an object on stdout. Returns EXIT_USAGE. */
 int args_refuse(const struct args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 void help_print(const struct verb *verbs, size_t n_verbs);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bench verb: many users ask for coupons, as fast as answers come or by a timetable; see bench.h for the parts. */
+/* The verb bench: reads the options, finds or creates the coupons, runs the parts one after the other, and judges the
+ * result; see bench.h for the parts. */
 #include "bench.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,62 +14,34 @@
 #include "status.h"
 
 #define QUANTITY_DEFAULT    10000
-#define USERS_PER_TICKET    3 /* most are refused, as in any campaign worth measuring */
+#define USERS_PER_TICKET    3 /* two of three users are refused, as in a real campaign */
 #define CONCURRENCY_DEFAULT 256
 #define CONCURRENCY_MAX     100000
 #define CONNECTIONS_MAX     1024
 #define COUPONS_MAX         100000
 #define REQUESTS_MAX        (INT64_C(1) << 40)
-#define BITS_MAX            (INT64_C(1) << 28) /* of one coupon's tickets: 32 MiB */
+#define BITS_MAX            (INT64_C(1) << 28) /* of the tickets of one coupon: 32 MiB */
 #define LOG_BUFFER_BYTES    (1 << 20)
 
 const struct option_spec bench_options[] = {
-    {"coupon", "ID", "a coupon that is there; else it creates its own:"},
-    {"coupons", "K", "so many (1)"},
-    {"quantity", "N", "of so many each (10000)"},
-    {"users", "N", "requests per coupon, each of another user (3 x quantity)"},
-    {"first-user", "N", "the first one's id (1)"},
+    {"coupon", "ID", "use this coupon (default: create new ones)"},
+    {"coupons", "K", "number of coupons to create (1)"},
+    {"quantity", "N", "quantity of each (10000)"},
+    {"users", "N", "requests per coupon, each by another user (3 x quantity)"},
+    {"first-user", "N", "id of the first user (1)"},
     {"concurrency", "C", "calls in flight (256)"},
     {"connections", "K", "to each server (1)"},
-    {"rate", "R", "requests per second by a timetable; latency then counts from it"},
-    {"repeat", "P", "percent of requests sent a second time, same request_id"},
-    {"retry", NULL, "send again, to the next server, what got no answer or OVERLOADED"},
-    {"retry-for", "MS", "for so long (30000)"},
-    {"no-wait", NULL, "do not wait until all is issued"},
-    {"log", "FILE", "a line per answer: coupon user request_id outcome ticket latency_us"},
-    {"run", "NAME", "first part of the request ids; random unless given"},
+    {"rate", "R", "requests per second by a timetable; latency counts from it"},
+    {"repeat", "P", "percent of requests to send a second time, with the same request_id"},
+    {"retry", NULL, "after no answer or OVERLOADED, send again, to the next server"},
+    {"retry-for", "MS", "time limit of retries (30000); implies --retry"},
+    {"no-wait", NULL, "do not wait until all accepted requests are issued"},
+    {"log", "FILE", "write a line per answer: coupon user request_id outcome ticket latency_us"},
+    {"run", "NAME", "first part of the request ids (default: random)"},
     {0},
 };
 
-void bench_contradict(struct bench *bench, const char *format, ...) {
-    if (bench->result.contradictions++ > 0)
-        return;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(bench->result.contradiction, sizeof bench->result.contradiction, format, args);
-    va_end(args);
-}
-
-/* --- signals --- */
-
-static sigset_t stop_signals(void) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    return set;
-}
-
-bool bench_tick(struct bench *bench, int64_t ms) {
-    sigset_t set = stop_signals();
-    struct timespec pause = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
-    if (sigtimedwait(&set, NULL, &pause) < 0)
-        return false;
-    bench->result.is_interrupted = true;
-    return true;
-}
-
-/* --- what it is told --- */
+/* --- settings --- */
 
 static bool read_settings(struct bench *bench, int64_t *ret_connections) {
     const struct args *args = bench->ctl->args;
@@ -90,7 +61,7 @@ static bool read_settings(struct bench *bench, int64_t *ret_connections) {
     bench->no_wait = args_flag(args, "no-wait");
     const char *run = args_text(args, "run");
     if (run && (strlen(run) > RUN_LEN_MAX || *run == '\0' || strpbrk(run, " \t\n\"\\"))) {
-        args_refuse(args, "--run: give 1 to %d bytes without blanks, quotes and backslashes", RUN_LEN_MAX);
+        args_refuse(args, "--run: give 1 to %d bytes without spaces, quotes and backslashes", RUN_LEN_MAX);
         return false;
     }
     char uuid[COUPONS_REQUEST_ID_SIZE];
@@ -119,7 +90,7 @@ static bool close_log(struct bench *bench) {
     ok = fclose(bench->log) == 0 && ok;
     bench->log = NULL;
     if (!ok)
-        failure_print_text(bench->ctl->json, "LOG", "--log: not everything could be written: is the disk full?");
+        failure_print_text(bench->ctl->json, "LOG", "--log: could not write the whole file: is the disk full?");
     return ok;
 }
 
@@ -151,10 +122,10 @@ static void coupon_init(struct bench_coupon *coupon, const Coupon__V1__Coupon *i
                                     .issued = is->issued};
 }
 
-/* Calls for one coupon. Waits for nothing: with no server to talk to there is nothing to measure. */
+/* Gets or creates a coupon. Does not retry: without a server there is nothing to measure. */
 static bool coupon_from(struct bench *bench, const ProtobufCMessage *request, struct bench_coupon *coupon,
                         int *ret_exit_code) {
-    /* CreateCouponResponse has the same shape, as admin.c asserts. */
+    /* CreateCouponResponse has the same layout, as admin.c asserts. */
     Coupon__V1__GetCouponResponse *response = ctl_call(bench->ctl, &bench->watchers[0], request, NULL, ret_exit_code);
     if (!response)
         return false;
@@ -194,7 +165,7 @@ static bool find_coupons(struct bench *bench, int *ret_exit_code) {
         !args_int(args, "coupons", 1, COUPONS_MAX, &n) || !args_int(args, "quantity", INT64_MIN, INT64_MAX, &quantity))
         return false;
     if (args_flag(args, "coupon") && (args_flag(args, "coupons") || args_flag(args, "quantity"))) {
-        args_refuse(args, "--coupon names one that is there: leave out --coupons and --quantity");
+        args_refuse(args, "--coupon names an existing coupon: leave out --coupons and --quantity");
         return false;
     }
     bench->n_coupons = (size_t)n;
@@ -203,7 +174,7 @@ static bool find_coupons(struct bench *bench, int *ret_exit_code) {
                                      : create_coupons(bench, quantity, ret_exit_code);
 }
 
-/* How many requests, and room to tick off the tickets that may come. */
+/* Calculates the number of requests, and allocates a bit for each ticket that may come. */
 static bool plan(struct bench *bench) {
     if (bench->users == 0)
         bench->users = bench->coupons[0].quantity <= REQUESTS_MAX / USERS_PER_TICKET
@@ -217,7 +188,7 @@ static bool plan(struct bench *bench) {
     for (size_t i = 0; i < bench->n_coupons; i++) {
         struct bench_coupon *coupon = &bench->coupons[i];
         int64_t bits = coupon->quantity - coupon->accepted_before;
-        /* Others may take tickets too, and quantities grow: what lies beyond goes unchecked. */
+        /* Other clients may take tickets too, and quantities may grow. Tickets beyond these bits are not checked. */
         bits = bits > bench->users * 4 ? bench->users * 4 : bits;
         coupon->n_bits = bits > BITS_MAX ? BITS_MAX : bits > 0 ? bits : 0;
         coupon->tickets = memory_new((size_t)coupon->n_bits / 64 + 1, sizeof *coupon->tickets);
@@ -227,7 +198,7 @@ static bool plan(struct bench *bench) {
 
 /* --- the end --- */
 
-/* True when no answer at all came from the service. */
+/* True if no server answered any call. */
 static bool was_silent(const struct bench_result *result) {
     for (size_t i = 0; i < result->n_outcomes; i++) {
         const char *name = result->outcomes[i].name;
@@ -251,17 +222,17 @@ static int judge(const struct bench *bench) {
         return EXIT_INCONSISTENT;
     }
     if (result->is_interrupted) {
-        fputs("couponctl: interrupted: what is above is of the requests sent until then\n", stderr);
+        fputs("couponctl: interrupted: the results above are those of the requests sent so far\n", stderr);
         return EXIT_INCONSISTENT;
     }
     if (was_silent(result)) {
-        fputs("couponctl: no answer came from the service: is couponsd still running?\n", stderr);
+        fputs("couponctl: couponsd answered no call: is it still running?\n", stderr);
         return EXIT_UNREACHABLE;
     }
     if (!bench->no_wait && !result->is_drained) {
         fprintf(stderr,
-                "couponctl: not drained: 60 s after the load %" PRId64 " of %" PRId64
-                " accepted were issued; couponsd's log and its consumer's lag tell why\n",
+                "couponctl: not drained: 60 s after the load, %" PRId64 " of %" PRId64
+                " accepted requests were issued; the log of couponsd and couponsd_issue_lag_messages show why\n",
                 issued, accepted);
         return EXIT_INCONSISTENT;
     }
@@ -290,9 +261,7 @@ int verb_bench(struct ctl *ctl) {
     bench->concurrency = CONCURRENCY_DEFAULT;
     bench->retry_for_ms = RETRY_FOR_MS_DEFAULT;
     pthread_mutex_init(&bench->lock, NULL);
-    /* Before any thread starts, so that all of them leave the signals to bench_tick. */
-    sigset_t set = stop_signals();
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    bench_block_signals();
 
     int exit_code = EXIT_USAGE;
     int64_t connections = 1;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Issuing, as seen from outside: GetCoupon until issued == accepted, then GetStatus of some of those who were accepted.
+/* Observes issuing from outside: calls GetCoupon until issued == accepted, and then GetStatus for a sample of accepted
+ * requests.
  *
- * Threads: the watch has one of its own while the load runs, and it alone then looks at the coupons' counters; after it
- * was stopped the main thread goes on with them. The load writes other members of theirs. */
+ * Threads: while the load runs, only the watch thread uses the counters of the coupons; after it has stopped, only the
+ * main thread does. The load uses other members of the coupons. */
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -18,11 +19,11 @@
 #define LOOK_EVERY_MS    20
 #define LOOK_TIMEOUT_MS  2000
 #define DRAIN_TIMEOUT_US (60 * US_PER_S)
-#define WAVE_SIZE        100 /* samples asked for at once: fewer than any queue of the server holds */
+#define WAVE_SIZE        100 /* calls in flight for samples: any queue of the server is longer */
 
-/* --- looking at coupons --- */
+/* --- counters of the coupons --- */
 
-/* False: no answer; the next look goes to another server. */
+/* Asks for the counters of a coupon. On false there was no answer, and the next call goes to another server. */
 static bool look(struct bench *bench, struct bench_coupon *coupon) {
     Coupon__V1__GetCouponRequest request = COUPON__V1__GET_COUPON_REQUEST__INIT;
     request.coupon_id = coupon->id;
@@ -53,8 +54,8 @@ struct issue_watch {
     pthread_t thread;
 };
 
-/* One look at a time, in turns: what is measured should not be disturbed. Those that can't change any more are left
- * out, and with them the thread may well have nothing to do. */
+/* The watch thread. It makes one call at a time, for one coupon after the other, so as not to disturb the measurement.
+ * It skips coupons that are completely issued. */
 static void *watch(void *arg) {
     struct issue_watch *watch = arg;
     struct bench *bench = watch->bench;
@@ -74,7 +75,7 @@ struct issue_watch *issue_watch_start(struct bench *bench) {
     struct issue_watch *new = memory_new(1, sizeof *new);
     new->bench = bench;
     if (pthread_create(&new->thread, NULL, watch, new) != 0)
-        abort();
+        abort(); /* as when memory runs out */
     return new;
 }
 
@@ -88,7 +89,7 @@ void issue_watch_stop(struct issue_watch *watch) {
 
 /* --- after the load --- */
 
-/* What was accepted counts from the answers too: a counter that lags must not pass for a drained coupon. */
+/* Compares with the answers too: a counter that lags behind must not make a coupon look drained. */
 static bool is_drained(const struct bench_coupon *coupon) {
     return coupon->issued == coupon->accepted && coupon->accepted >= coupon->accepted_before + coupon->given;
 }
@@ -120,7 +121,7 @@ void bench_drain(struct bench *bench) {
             coupon->is_drained = is_seen && is_drained(coupon);
             left += !coupon->is_drained;
             if (!is_seen)
-                break; /* nobody answers: pause, and mind the time */
+                break; /* no answer: wait, and check the deadline */
         }
         progress_show(&progress, bench, "drain");
         if (left > 0)
@@ -141,7 +142,7 @@ struct wave {
 };
 
 struct question {
-    struct rpc_client_call call; /* first: what the closure gets */
+    struct rpc_client_call call; /* first, so that on_done can cast it to the question */
     struct wave *wave;
     int64_t took_us; /* -1: not issued, or no answer */
 };

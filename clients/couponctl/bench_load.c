@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The load: `concurrency` slots, each with a call in flight, refilled from the completion callbacks (closed loop) or by
- * a pacer that keeps to a timetable (open loop, --rate).
+/* The load: `concurrency` slots, each with a call in flight. In a closed loop, the callback at the end of a call starts
+ * the next one. In an open loop (--rate), a pacer thread starts calls by a timetable.
  *
- * Threads: a slot belongs to whoever sends from it, then to its call, then to the callback of its completion, which
- * runs on a poller of its remote. The main thread ticks: it sends again what waits for a retry. The bench's lock guards
- * the result; the load's lock guards its lists. The latter is taken inside neither the former nor callbacks of others.
- */
+ * Threads: a slot belongs to the thread that sends from it, then to its call, and then to the callback at the end of
+ * the call, which runs on a poller of its remote. The main thread sends requests again that wait for a retry.
+ * bench.lock guards the result, and load.lock guards the lists of slots. No thread holds both at once. */
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -20,21 +19,21 @@
 #include "status.h"
 
 #define TICK_MS         5
-#define CANCEL_AFTER_US US_PER_S /* after a signal: what has no answer by then is given up */
+#define CANCEL_AFTER_US US_PER_S /* after a signal: then calls without an answer are cancelled */
 
 struct slot {
-    struct rpc_client_call call; /* first: what the closure gets; its inputs are set once */
+    struct rpc_client_call call; /* first, so that on_done can cast it to the slot; its inputs are set once */
     struct load *load;
-    struct slot *next; /* of the idle or the waiting */
+    struct slot *next; /* in the list of idle or of waiting slots */
     struct bench_coupon *coupon;
     int64_t index, user_id;
     char request_id[RUN_LEN_MAX + 48];
     size_t remote;
-    int64_t begin_us; /* intended */
+    int64_t begin_us; /* when it was sent, or by the timetable should have been sent */
     int64_t retry_until_us, due_us;
     int attempt;
     bool is_repeat, is_accepted, has_mismatch;
-    int64_t accepted_ticket; /* of the request's first OK */
+    int64_t accepted_ticket; /* in the first answer OK to the request */
     /* the answer to the last attempt */
     Coupon__V1__PublishStatus__State state;
     Coupon__V1__RejectReason reject_reason;
@@ -48,10 +47,10 @@ struct load {
     struct slot *slots;
     int64_t total;
     _Atomic int64_t next_index;
-    _Atomic int64_t active; /* slots with something to do; in an open loop the pacer counts as one */
+    _Atomic int64_t active; /* slots with work; in an open loop the pacer counts as one more */
     atomic_bool stopping;
-    _Atomic int64_t last_word_us; /* when the service itself last answered anything */
-    pthread_mutex_t lock;         /* guards what follows */
+    _Atomic int64_t last_word_us; /* time of the last answer that a server gave */
+    pthread_mutex_t lock;         /* guards the members below */
     pthread_cond_t has_idle;
     struct slot *idle, *waiting;
 };
@@ -106,7 +105,7 @@ static void begin_request(struct slot *slot, int64_t index, int64_t begin_us) {
     send_first_attempt(slot, begin_us);
 }
 
-/* The slot is free for the next request. */
+/* Uses a free slot for the next request, or puts it on the list of idle slots. */
 static void go_on(struct slot *slot) {
     struct load *load = slot->load;
     if (load->bench->rate > 0) {
@@ -138,7 +137,7 @@ static void count_outcome(struct bench_result *result, const char *name) {
     result->outcomes[i].n++;
 }
 
-/* A uniform sample of all that were accepted: the n-th comes in with probability size / n (Vitter's algorithm R). */
+/* Keeps a uniform sample of the accepted requests: the n-th enters with probability size / n (Vitter's algorithm R). */
 static void take_sample(struct bench_result *result, const struct slot *slot) {
     uint64_t x = (uint64_t)slot->index + 0x9E3779B97F4A7C15u; /* splitmix64 */
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -178,14 +177,14 @@ static void count_ticket(struct bench *bench, struct slot *slot, int64_t now_us)
 
 static void check_repeat(struct bench *bench, const struct slot *slot) {
     bench->result.repeats++;
-    bool no_word = code_is_retriable(slot->code) || slot->code == RPC_CANCELLED;
-    if (!slot->is_accepted || no_word || (slot->code == RPC_OK && slot->ticket == slot->accepted_ticket))
+    bool no_answer = code_is_retriable(slot->code) || slot->code == RPC_CANCELLED;
+    if (!slot->is_accepted || no_answer || (slot->code == RPC_OK && slot->ticket == slot->accepted_ticket))
         return;
     bench_contradict(bench, "request_id %s was answered ticket %" PRId64 " first, then %s with ticket %" PRId64,
                      slot->request_id, slot->accepted_ticket, slot->outcome, slot->ticket);
 }
 
-/* Takes down what the slot holds as the request's answer. */
+/* Counts the answer in the slot. */
 static void record(struct slot *slot) {
     struct bench *bench = slot->load->bench;
     struct bench_result *result = &bench->result;
@@ -209,7 +208,7 @@ static void record(struct slot *slot) {
     pthread_mutex_unlock(&bench->lock);
 }
 
-/* About `percent` of the requests, the same in every run. */
+/* True for about `percent` of the requests, the same ones in every run. */
 static bool is_repeated(int64_t index, int64_t percent) {
     return (int64_t)(((uint64_t)index * 0x9E3779B97F4A7C15u >> 32) % 100) < percent;
 }
@@ -234,8 +233,8 @@ static void wait_for_retry(struct slot *slot, int64_t delay_ms) {
     pthread_mutex_unlock(&load->lock);
 }
 
-/* Whether another attempt may help. When all servers have been gone for longer than anything is retried, the requests
- * to come need not find that out one by one. */
+/* True if another attempt may succeed. Once no server has answered for the whole time limit of retries, later requests
+ * are not retried at all, so that the load ends soon. */
 static bool may_retry(const struct slot *slot, int code) {
     const struct bench *bench = slot->load->bench;
     int64_t now_us = clock_mono_us();
@@ -243,7 +242,8 @@ static bool may_retry(const struct slot *slot, int code) {
            now_us < atomic_load(&slot->load->last_word_us) + bench->retry_for_ms * US_PER_MS;
 }
 
-/* Leaves the outcome in the slot. Returns the delay before another attempt, or -1 for none. */
+/* Stores the outcome in the slot. Returns the delay before another attempt in milliseconds, or -1 for no other
+ * attempt. */
 static int64_t read_failure(struct slot *slot, const struct rpc_status *status) {
     struct coupons_failure failure;
     coupons_failure_init(&failure, status);
@@ -277,7 +277,8 @@ static void on_done(struct rpc_client_call *call, const struct rpc_status *statu
 
 /* --- the main thread --- */
 
-/* Sends what is due; when stopping, takes the failures of all that wait as their answers. */
+/* Sends the requests whose delay is over. When stopping, counts the failures of all waiting requests as their
+ * answers. */
 static void serve_waiting(struct load *load) {
     bool stopping = atomic_load(&load->stopping);
     int64_t now_us = clock_mono_us();
@@ -315,7 +316,7 @@ static struct slot *take_idle(struct load *load) {
     return slot;
 }
 
-/* The open loop's timetable. Late is late: latency counts from when a request should have been sent. */
+/* The pacer thread: starts requests by the timetable. Latency counts from the time at which the request was due. */
 static void *pace(void *arg) {
     struct load *load = arg;
     int64_t begin_us = load->bench->result.begin_us;
@@ -388,7 +389,7 @@ void bench_load(struct bench *bench) {
     if (has_pacer) {
         atomic_store(&load.active, 1);
         if (pthread_create(&pacer, NULL, pace, &load) != 0)
-            abort();
+            abort(); /* as when memory runs out */
     } else {
         atomic_store(&load.active, bench->concurrency);
         for (int64_t i = 0; i < bench->concurrency; i++)

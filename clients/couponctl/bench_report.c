@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What bench says: progress on stderr, the result on stdout. */
+/* Output of bench: progress on stderr, the result on stdout. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,8 +44,8 @@ void progress_end(struct progress *progress) {
 /* --- the result --- */
 
 struct rates {
-    double answer_s, accept_s, issue_s; /* from the first request to the last of its kind */
-    int64_t issued;                     /* newly */
+    double answer_s, accept_s, issue_s; /* seconds from the first request to the last event of each kind */
+    int64_t issued;                     /* during this run */
 };
 
 static double seconds_until(const struct bench *bench, int64_t until_us) {
@@ -92,7 +92,7 @@ static void report_json(const struct bench *bench) {
     strbuf_puts(&out, "{");
     add_json_rate(&out, "accepted", result->accepted, rates.accept_s);
     if (bench->no_wait)
-        strbuf_puts(&out, "\"issued\":null,\"issued_per_s\":null,"); /* nobody looked */
+        strbuf_puts(&out, "\"issued\":null,\"issued_per_s\":null,"); /* not observed */
     else
         add_json_rate(&out, "issued", rates.issued, rates.issue_s);
     strbuf_printf(&out, "\"seconds\":%.6f,\"answers_per_s\":%.1f,\"coupons\":[", rates.answer_s,
@@ -158,9 +158,9 @@ static void print_outcomes(const struct bench_result *result) {
     if (result->retries > 0)
         printf("  %-20s %10" PRId64 "\n", "(attempts retried)", result->retries);
     if (result->repeats > 0)
-        printf("  %-20s %10" PRId64 "\n", "(of them repeats)", result->repeats);
+        printf("  %-20s %10" PRId64 "\n", "(answers to repeats)", result->repeats);
     if (result->known > 0)
-        printf("  %-20s %10" PRId64 "\n", "(accepted before)", result->known);
+        printf("  %-20s %10" PRId64 "\n", "(accepted earlier)", result->known);
 }
 
 static void report_people(const struct bench *bench) {
@@ -181,12 +181,12 @@ static void report_people(const struct bench *bench) {
     printf("\n%-22s %9s %9s %9s %9s %9s\n", "milliseconds", "p50", "p90", "p99", "p99.9", "max");
     print_latency(bench->rate > 0 ? "answer, from timetable" : "answer", &result->answer_us);
     if (result->served_us.count > 0 && result->refused_us.count > 0) {
-        print_latency("  where it was yes", &result->served_us);
-        print_latency("  where it was no", &result->refused_us);
+        print_latency("  answered OK", &result->served_us);
+        print_latency("  refused", &result->refused_us);
     }
     print_latency("accepted to issued (*)", &result->issued_us);
     if (result->issued_us.count > 0)
-        printf("(*) issue_time - accept_time as the server stamps them, sample of %" PRId64 "\n",
+        printf("(*) issue_time - accept_time, both set by the server; a sample of %" PRId64 "\n",
                result->issued_us.count);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the verbs of couponctl share: exit codes, the settings of a run, and the list of verbs. */
+/* Shared by the verbs of couponctl: exit codes, the settings of a run, and the list of verbs. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,13 +19,13 @@ enum exit_code {
 struct ctl {
     const struct args *args;
     bool json;
-    int64_t timeout_ms; /* of one call; 0 where --timeout was not given and the verb has a better idea */
+    int64_t timeout_ms; /* of one call; 0: none. Verbs with another default look whether --timeout was given */
     struct servers servers;
 };
 
-#define TIMEOUT_MS_DEFAULT   10000 /* longer than any healthy answer, short enough for a person to wait */
-#define PAGE_SIZE_MAX        1000  /* of the service */
-#define RETRY_FOR_MS_DEFAULT 30000 /* a server that was killed is back by then */
+#define TIMEOUT_MS_DEFAULT   10000 /* longer than any healthy answer takes, and short enough for a person to wait */
+#define PAGE_SIZE_MAX        1000  /* the limit of the service */
+#define RETRY_FOR_MS_DEFAULT 30000 /* long enough for a killed server to restart */
 
 int verb_create(struct ctl *ctl);
 int verb_get(struct ctl *ctl);

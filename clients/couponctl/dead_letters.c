@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verb dead-letters: what DeadLetterAdminService offers. Its first operand says which of these:
+/* The verb dead-letters, on DeadLetterAdminService. Its first operand is the action:
  *
- *   list (or nothing)   show ID   replay ID   drop ID
+ *   list (the default)   show ID   replay ID   drop ID
  *
- * The last two also take a range of ids, FIRST-LAST. */
+ * replay and drop also take a range of ids, FIRST-LAST. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,29 +14,29 @@
 #include "output.h"
 
 const struct option_spec dead_letters_options[] = {
-    {"coupon", "ID", "list: those of this coupon"},
-    {"page-size", "N", "list: how many to ask for at a time, at most 1000"},
-    {"limit", "N", "list: stop after so many"},
+    {"coupon", "ID", "list: only those of this coupon"},
+    {"page-size", "N", "list: dead letters per call, at most 1000"},
+    {"limit", "N", "list: stop after N dead letters"},
     {0},
 };
 
-/* Digits up to *ret_end. */
+/* Reads a positive number; *ret_end is the end of its digits. */
 static bool read_id(const char *text, char **ret_end, int64_t *ret_id) {
     errno = 0;
     *ret_id = strtoll(text, ret_end, 10);
     return *ret_end != text && *text >= '0' && *text <= '9' && !errno && *ret_id > 0;
 }
 
-/* "7" or "7-12". */
+/* Reads the second operand, "7" or "7-12". */
 static bool read_range(const struct args *args, int64_t *ret_first, int64_t *ret_last) {
-    const char *text = args->n_operands > 1 ? args->operands[1] : "nothing";
+    const char *text = args->n_operands > 1 ? args->operands[1] : "";
     char *end;
     bool ok = read_id(text, &end, ret_first);
     *ret_last = *ret_first;
     if (ok && *end == '-')
         ok = read_id(end + 1, &end, ret_last);
     if (!ok || *end || *ret_last < *ret_first) {
-        args_refuse(args, "%s is no id, and no range of them like 7-12", text);
+        args_refuse(args, "dead-letters %s needs an id, or a range of ids such as 7-12", args->operands[0]);
         return false;
     }
     return true;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verb of grpc.health.v1: health, for scripts and for the health checks of containers. */
+/* The verb health, on grpc.health.v1: for scripts, and for the health checks of containers. */
 #include <stdio.h>
 
 #include "ctl.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "status.h"
 
-#define TIMEOUT_MS_HEALTH 2000 /* a server that takes longer to say that it is well is not */
+#define TIMEOUT_MS_HEALTH 2000 /* a server that needs longer for this answer is not healthy */
 
 enum { CHECK, WATCH };
 static const struct rpc_method methods[] = {[CHECK] = {"Check", RPC_UNARY}, [WATCH] = {"Watch", RPC_SERVER_STREAM}};
@@ -25,13 +25,13 @@ static const char *status_name(Grpc__Health__V1__HealthCheckResponse__ServingSta
     return value ? value->name : "UNKNOWN";
 }
 
-/* On the channel's poller, while the verb waits. */
+/* Runs on a poller of the channel while the verb waits. */
 static void keep_status(const ProtobufCMessage *message, void *arg) {
     Grpc__Health__V1__HealthCheckResponse__ServingStatus *status = arg;
     *status = ((const Grpc__Health__V1__HealthCheckResponse *)message)->status;
 }
 
-/* No exit code but 0 and 1: others are reserved to whoever runs it as a container's health check. */
+/* The exit code is 0 or 1 for any outcome of the call: Docker reserves the others in a health check. */
 int verb_health(struct ctl *ctl) {
     const Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     struct remote remote;

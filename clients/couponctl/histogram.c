@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Buckets by leading bits; see histogram.h. */
+/* The bucket of a value is given by its leading bits; see histogram.h. */
 #include "histogram.h"
 
 #include <stddef.h>
@@ -15,7 +15,7 @@ static size_t bucket_of(int64_t value) {
     return (size_t)(SUB + (shift - 1) * HALF + (int)(value >> shift) - HALF);
 }
 
-/* The greatest value that falls into it. */
+/* Returns the greatest value of the bucket. */
 static int64_t bucket_top(size_t bucket) {
     if (bucket < SUB)
         return (int64_t)bucket;

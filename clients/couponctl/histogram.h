@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Durations by magnitude: constant memory, quantiles within 2 percent, the greatest exactly.
+/* A histogram in constant memory. Quantiles are exact to 2 percent, the maximum is exact.
  *
- * Values below 128 have a bucket each; above, each power of two is split into 64. Not for two threads at once. */
+ * Each value below 128 has its own bucket. Above, each power of two is split into 64 buckets. Not thread-safe. */
 #pragma once
 
 #include <stdint.h>
@@ -14,6 +14,6 @@ struct histogram {
     int64_t buckets[HISTOGRAM_BUCKETS];
 };
 
-void histogram_add(struct histogram *histogram, int64_t value); /* below 0 counts as 0 */
-/* The value that `share` (0 to 1) of all are not above; 0 where there are none. */
+void histogram_add(struct histogram *histogram, int64_t value); /* a negative value counts as 0 */
+/* Returns the quantile for `share` (0 to 1), rounded up to the top of its bucket; 0 if the histogram is empty. */
 int64_t histogram_quantile(const struct histogram *histogram, double share);

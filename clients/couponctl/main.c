@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* couponctl: the verbs, and what holds for all of them. */
+/* couponctl: the table of verbs, the options of every verb, and main(). */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,17 +8,17 @@
 #include "ctl.h"
 
 const struct option_spec global_options[] = {
-    {"server", "HOST:PORT", "couponsd; COUPONCTL_SERVER in the environment, else 127.0.0.1:50051"},
-    {"tls", NULL, "connect by TLS, and believe the system's authorities"},
-    {"ca", "FILE", "connect by TLS, and believe the authorities in this PEM file"},
-    {"cert", "FILE", "show this certificate (PEM), with --key"},
-    {"key", "FILE", "its private key (PEM)"},
-    {"server-name", "NAME", "what the server's certificate is for, where that is not HOST"},
-    {"token-file", "FILE", "show the bearer token in it; else COUPONCTL_TOKEN in the environment"},
-    {"json", NULL, "one JSON object per line, errors too"},
-    {"timeout", "MS", "of a call (10000; health: 2000; watch: none; 0: none)"},
-    {"help", NULL, "print this, and exit"},
-    {"version", NULL, "print the version, and exit"},
+    {"server", "HOST:PORT", "address of couponsd (default: $COUPONCTL_SERVER, else 127.0.0.1:50051)"},
+    {"tls", NULL, "use TLS, and trust the system's certificate authorities"},
+    {"ca", "FILE", "use TLS, and trust the certificate authorities in this PEM file"},
+    {"cert", "FILE", "present this client certificate (PEM); needs --key"},
+    {"key", "FILE", "private key of the client certificate (PEM)"},
+    {"server-name", "NAME", "name in the server's certificate, if it is not HOST"},
+    {"token-file", "FILE", "file with a bearer token (default: the token in $COUPONCTL_TOKEN)"},
+    {"json", NULL, "print one JSON object per line, errors too"},
+    {"timeout", "MS", "time limit of a call (10000; health: 2000; verify: 65000; watch: none); 0: none"},
+    {"help", NULL, "print this help and exit"},
+    {"version", NULL, "print the version and exit"},
     {0},
 };
 
@@ -28,38 +28,39 @@ static const struct verb verbs[] = {
     {"create", "", 0, 0, create_options, verb_create, "create a coupon"},
     {"get", "ID", 1, 0, NULL, verb_get, "show a coupon"},
     {"list", "", 0, 0, list_options, verb_list, "list all coupons by id"},
-    {"pause", "ID", 1, 0, NULL, verb_pause, "stop giving tickets for now; those given are honoured"},
-    {"resume", "ID", 1, 0, NULL, verb_resume, "give tickets again"},
-    {"close", "ID", 1, 0, NULL, verb_close, "stop giving tickets for good; those given are honoured"},
+    {"pause", "ID", 1, 0, NULL, verb_pause, "stop giving out tickets; accepted requests are still issued"},
+    {"resume", "ID", 1, 0, NULL, verb_resume, "give out tickets again"},
+    {"close", "ID", 1, 0, NULL, verb_close, "stop giving out tickets for good; accepted requests are still issued"},
     {"add", "ID N", 2, 0, add_options, verb_add, "raise the quantity by N"},
-    {"request", "COUPON USER", 2, 0, request_options, verb_request, "ask for a coupon in a user's name"},
-    {"status", "COUPON USER", 2, 0, NULL, verb_status, "tell where a request stands"},
+    {"request", "COUPON USER", 2, 0, request_options, verb_request, "request a coupon for a user"},
+    {"status", "COUPON USER", 2, 0, NULL, verb_status, "show the state of a request"},
     {"watch", "COUPON USER", 2, 0, NULL, verb_watch, "print each change of a request until it is final"},
-    {"coupons", "USER", 1, 0, list_options, verb_coupons, "list what a user holds"},
-    {"health", "", 0, 0, NULL, verb_health, "ask whether couponsd serves: exit code 0 if it does, 1 if not"},
+    {"coupons", "USER", 1, 0, list_options, verb_coupons, "list the coupons that a user holds"},
+    {"health", "", 0, 0, NULL, verb_health, "check whether couponsd serves: exit code 0 if it does, 1 if not"},
     {"bench", "", 0, 0, bench_options, verb_bench,
-     "measure: many users ask at once, until all that was accepted is issued\n\n"
-     "Several servers (--server repeated, or with commas) take turns. Without --rate a new call starts when one ends.\n"
-     "SIGINT and SIGTERM end the load early; what is known then is printed, and the exit code is 4."},
+     "measure: many users request coupons at once, until all accepted requests are issued\n\n"
+     "With several servers (--server repeated, or separated by commas), calls go to each in turn. Without --rate,\n"
+     "a new call starts when another one ends. SIGINT and SIGTERM end the load early: bench then prints the results\n"
+     "so far, and the exit code is 4."},
     {"topics", "[ACTION] [WHICH]", 0, 2, topics_options, verb_topics,
-     "see to the topics in Kafka\n\n"
-     "  topics list                               all of them, whether they are in use, what is unread\n"
-     "  topics migrate --to v2 --partitions 16    publish to another version, lane by lane; back again with --to v1\n"
-     "  topics pause                              leave lanes where they are; migrate continues\n"
-     "  topics delete v1                          delete a version that is drained\n"
-     "  topics retire COUPON                      delete the own topics of a closed coupon that is drained"},
+     "manage the topics in Kafka\n\n"
+     "  topics list                               show all topics: state, partitions, lanes, unread messages\n"
+     "  topics migrate --to v2 --partitions 16    publish to another version, lane by lane; --to v1 goes back\n"
+     "  topics pause                              pause a migration; topics migrate continues it\n"
+     "  topics delete v1                          delete the topics of a version that is drained\n"
+     "  topics retire COUPON                      delete the own topics of a coupon that is closed and drained"},
     {"dead-letters", "[ACTION] [WHICH]", 0, 2, dead_letters_options, verb_dead_letters,
-     "see to events that were put aside\n\n"
-     "  dead-letters list                         all of them: where each stands in Kafka, and why it was put aside\n"
-     "  dead-letters show ID                      one of them, with its key and value\n"
-     "  dead-letters replay ID                    judge it anew, and send it again if it can be issued; ID-ID: "
-     "several\n"
-     "  dead-letters drop ID                      forget it; ID-ID: several\n\n"
-     "Replaying is safe, also twice. Its exit code is 1 where one of them stays."},
+     "handle events that were put aside\n\n"
+     "  dead-letters list                         show all dead letters: their places in Kafka, and the reasons\n"
+     "  dead-letters show ID                      show a dead letter with its key and value\n"
+     "  dead-letters replay ID                    decide again, and send the event again if it can be issued\n"
+     "  dead-letters drop ID                      delete a dead letter\n\n"
+     "replay and drop also take a range of ids, such as 7-12. Replaying is safe, also twice. If replay keeps\n"
+     "a letter, the exit code is 1."},
     {"verify", "COUPON", 1, 0, verify_options, verb_verify,
-     "check one coupon from the ledger to the topics, and tell what was checked\n\n"
-     "The exit code is 0 if all of it holds, 4 if something does not, 1 if something could not be told."},
-    {"help", "[VERB]", 0, 1, NULL, verb_help, "tell the verbs, or the options of one"},
+     "check a coupon from the ledger to the topics, and print each check\n\n"
+     "The exit code is 0 if all checks hold, 4 if one does not hold, and 1 if one was skipped."},
+    {"help", "[VERB]", 0, 1, NULL, verb_help, "list the verbs, or the options of a verb"},
 };
 #define VERBS (sizeof verbs / sizeof verbs[0])
 
@@ -91,9 +92,9 @@ static int run(const struct args *args) {
         return EXIT_OK;
     }
     if (!args->verb)
-        return args_refuse(args, "what shall it do? See couponctl help");
+        return args_refuse(args, "no verb given: see couponctl help");
     if (args->n_operands < args->verb->n_operands)
-        return args_refuse(args, "%s needs more: couponctl %s %s", args->verb->name, args->verb->name,
+        return args_refuse(args, "%s needs more arguments: couponctl %s %s", args->verb->name, args->verb->name,
                            args->verb->operands);
     if (!args_int(args, "timeout", 0, INT64_MAX / US_PER_MS / 2, &ctl.timeout_ms))
         return EXIT_USAGE;
@@ -105,12 +106,12 @@ static int run(const struct args *args) {
 }
 
 int main(int argc, char **argv) {
-    signal(SIGPIPE, SIG_IGN); /* a closed stdout is noticed below */
+    signal(SIGPIPE, SIG_IGN); /* so that writing to a closed stdout fails, which is checked below */
     struct args args;
     int exit_code = args_parse(&args, argc, argv, verbs, VERBS) ? run(&args) : EXIT_USAGE;
     args_deinit(&args);
     if ((fflush(stdout) != 0 || ferror(stdout)) && exit_code == EXIT_OK) {
-        fputs("couponctl: not all of the answer could be printed\n", stderr);
+        fputs("couponctl: could not write the whole answer to stdout\n", stderr);
         exit_code = EXIT_REFUSED;
     }
     return exit_code;

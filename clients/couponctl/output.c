@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Printing what the service answers; see output.h. */
+/* Prints what the service answers; see output.h. */
 #include "output.h"
 
 #include <stdlib.h>
@@ -33,7 +33,7 @@ static const char *coupon_status_name(Coupon__V1__Coupon__Status status) {
 int64_t timestamp_us(const Google__Protobuf__Timestamp *time) {
     int64_t whole;
     if (__builtin_mul_overflow(time->seconds, (int64_t)US_PER_S, &whole) || whole > INT64_MAX - US_PER_S)
-        return INT64_MAX; /* printed as the last time there is */
+        return INT64_MAX; /* printed as the latest time that an int64_t can hold */
     return whole + time->nanos / 1000;
 }
 
@@ -81,7 +81,7 @@ static void add_time(struct strbuf *out, const char *name, const Google__Protobu
         add_text(out, name, time_text(time, room));
 }
 
-/* The shortest text that reads back as the same number. */
+/* Adds the shortest text that reads back as the same number. */
 static void add_double(struct strbuf *out, const char *name, double value) {
     char text[40];
     for (int digits = 1; digits <= 17; digits++) {
@@ -90,12 +90,12 @@ static void add_double(struct strbuf *out, const char *name, double value) {
         if (back >= value && back <= value)
             break;
     }
-    bool is_finite = value - value >= 0; /* JSON knows no others */
+    bool is_finite = value - value >= 0; /* JSON has no infinities and no NaN */
     strbuf_printf(out, "\"%s\":%s,", name, is_finite ? text : "null");
 }
 
 static void print_object(struct strbuf *members) {
-    members->data[members->len - 1] = '}'; /* the last comma */
+    members->data[members->len - 1] = '}'; /* instead of the last comma */
     printf("{%s\n", members->data);
     fflush(stdout);
     strbuf_deinit(members);
@@ -237,7 +237,7 @@ void print_topic(const Coupon__V1__Topic *topic, bool json) {
     }
     char grown[60] = "";
     if (is_grown(topic))
-        snprintf(grown, sizeof grown, "  (was created with %d partitions)", topic->created_partitions);
+        snprintf(grown, sizeof grown, "  (created with %d partitions)", topic->created_partitions);
     strbuf_printf(&out, TOPIC_ROW, topic_state_name(topic->state), topic->partitions, topic->lanes,
                   (long long)topic->lag, topic->name, grown);
     print_line(&out);
@@ -254,7 +254,7 @@ void print_migration(const Coupon__V1__Migration *migration, bool json) {
         return;
     }
     strbuf_printf(&out, "%d of %d lanes publish to v%d%s\n", migration->lanes_moved, migration->lanes,
-                  migration->target_version, migration->paused ? "; paused: topics migrate continues" : "");
+                  migration->target_version, migration->paused ? "; paused: topics migrate continues it" : "");
     print_line(&out);
 }
 
@@ -336,7 +336,7 @@ void print_dead_letter_whole(const Coupon__V1__DeadLetter *letter, bool json) {
         time_text(letter->replay_time, replayed));
     add_hex(&out, &letter->key);
     strbuf_printf(&out, "\nvalue       %lld bytes%s\n", (long long)letter->value_size,
-                  letter->value_size > (int64_t)letter->value.len ? ", of which these were kept" : "");
+                  letter->value_size > (int64_t)letter->value.len ? ", of which couponsd kept these" : "");
     add_hex(&out, &letter->value);
     strbuf_puts(&out, "\n");
     print_line(&out);

@@ -7,9 +7,9 @@
 #include "status.h"
 
 const struct option_spec request_options[] = {
-    {"request-id", "ID", "the same on every retry of one request; couponctl makes one up unless it is given"},
-    {"retry", NULL, "send again, to the next server, while there is no answer"},
-    {"retry-for", "MS", "how long to retry (30000); implies --retry"},
+    {"request-id", "ID", "same id on every retry of one request (default: a random id)"},
+    {"retry", NULL, "if no answer comes, send the request again, to the next server"},
+    {"retry-for", "MS", "time limit of retries (30000); implies --retry"},
     {0},
 };
 
@@ -24,8 +24,8 @@ static void show_status(const Coupon__V1__PublishStatus *status, bool json) {
 
 /* --- request --- */
 
-/* One attempt, over a connection of its own: one that failed would wait before it tries to connect again. Returns the
- * exit code, or -1 where it failed but another attempt may help. */
+/* Makes one attempt, over a new connection: a connection that failed would wait before it connects again. Returns the
+ * exit code, or -1 if the attempt failed and another one may succeed. */
 static int attempt(struct ctl *ctl, const char *target, const Coupon__V1__RequestPublishRequest *request,
                    bool may_retry, int n) {
     struct remote remote;
@@ -58,7 +58,7 @@ int verb_request(struct ctl *ctl) {
     char room[COUPONS_REQUEST_ID_SIZE];
     coupons_request_id(room);
     const char *given = args_text(ctl->args, "request-id");
-    request.request_id = given ? (char *)(uintptr_t)given : room; /* protobuf-c wants char * */
+    request.request_id = given ? (char *)(uintptr_t)given : room; /* protobuf-c needs char * */
 
     bool retry = args_flag(ctl->args, "retry") || args_flag(ctl->args, "retry-for");
     int64_t end_us = clock_mono_us() + retry_for_ms * US_PER_MS;
@@ -89,7 +89,7 @@ int verb_status(struct ctl *ctl) {
     return exit_code;
 }
 
-/* On the channel's poller, while the verb waits. */
+/* Runs on a poller of the channel while the verb waits. */
 static void on_status(const Coupon__V1__PublishStatus *status, void *arg) {
     const struct ctl *ctl = arg;
     show_status(status, ctl->json);
@@ -103,7 +103,7 @@ int verb_watch(struct ctl *ctl) {
     if (!remote_init(&remote, ctl, ctl->servers.targets[0]))
         return EXIT_UNREACHABLE;
     int exit_code = EXIT_OK;
-    /* It takes as long as it takes, unless the user says otherwise. */
+    /* A request may stay unissued for any time, so the default is no limit. */
     int64_t timeout_ms = args_flag(ctl->args, "timeout") ? ctl->timeout_ms : 0;
     struct coupons_failure failure;
     if (!coupons_watch(remote.client, &request, timeout_ms, on_status, ctl, &failure))

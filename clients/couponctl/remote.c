@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connections and blocking calls; see remote.h. */
+/* Servers, connections and blocking calls; see remote.h. */
 #include "remote.h"
 
 #include <stdio.h>
@@ -27,7 +27,7 @@ static void servers_add(struct servers *servers, const char *list) {
     }
 }
 
-/* The first line of the file. */
+/* Reads the first line of the file. */
 static bool read_token(struct servers *servers, const struct args *args, const char *path) {
     FILE *file = fopen(path, "re");
     size_t capacity = 0;
@@ -35,7 +35,7 @@ static bool read_token(struct servers *servers, const struct args *args, const c
     if (file)
         fclose(file);
     if (!ok) {
-        args_refuse(args, "--token-file: %s can't be read, or is empty", path);
+        args_refuse(args, "--token-file: cannot read %s, or it is empty", path);
         return false;
     }
     servers->token[strcspn(servers->token, "\r\n")] = '\0';
@@ -50,8 +50,10 @@ static bool read_credentials(struct servers *servers, const struct args *args) {
         servers->options.tls = tls;
     servers->options.server_name = args_text(args, "server-name");
     const char *path = args_text(args, "token-file"), *token = getenv("COUPONCTL_TOKEN");
-    if (path ? !read_token(servers, args, path) : token && !(servers->token = strdup(token)))
+    if (path && !read_token(servers, args, path))
         return false;
+    if (!path && token)
+        servers->token = memory_copy(token);
     servers->options.token = servers->token;
     return true;
 }
@@ -117,7 +119,7 @@ int ctl_run_action(struct ctl *ctl, const struct ctl_action *actions, size_t n, 
         remote_deinit(&remote);
         return exit_code;
     }
-    return args_refuse(ctl->args, "%s can %s, not %s", ctl->args->verb->name, names, name);
+    return args_refuse(ctl->args, "%s has no action \"%s\": its actions are %s", ctl->args->verb->name, name, names);
 }
 
 int ctl_fail(struct ctl *ctl, struct remote *remote, struct coupons_failure *failure, const char *request_id) {

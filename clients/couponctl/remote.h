@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The servers: where they are, and calls that are waited for. */
+/* The servers: addresses, credentials, connections, and blocking calls. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,13 +14,13 @@ struct ctl;
 struct servers {
     char **targets;
     size_t n;
-    struct rpc_channel_options options; /* how to connect to them */
+    struct rpc_channel_options options; /* points to tls and token */
     struct rpc_tls tls;
     char *token;
 };
 
-/* From --server (repeated, or with commas), COUPONCTL_SERVER, or the default; and how to connect
- * to them. Says what is wrong where it returns false. */
+/* Reads the addresses from --server (repeated, or separated by commas), COUPONCTL_SERVER, or the default, and reads the
+ * credentials. On false, the error was printed. `args` must outlive `servers`. */
 bool servers_init(struct servers *servers, const struct args *args);
 void servers_deinit(struct servers *servers);
 
@@ -30,19 +30,21 @@ struct remote {
     struct coupons_client *client;
 };
 
-/* Does not connect yet. Says what is wrong where it returns false. */
+/* Prepares a connection; the first call connects. On false, the error was printed. */
 bool remote_init(struct remote *remote, const struct ctl *ctl, const char *target);
 void remote_deinit(struct remote *remote);
 
-/* For verbs of one call to the first server: prints a failure and then returns NULL, with *ret_exit_code set. */
+/* Makes one call and returns the response, which the caller frees with coupons_free. On a failure, prints it, sets
+ * *ret_exit_code and returns NULL. `request_id` may be NULL. */
 void *ctl_call(struct ctl *ctl, struct remote *remote, const ProtobufCMessage *request, const char *request_id,
                int *ret_exit_code);
-/* For verbs whose first operand says what to do with the first server; the first action where there is none. `names`:
- * all of them, for who gives another. Returns the exit code. */
+/* An action of a verb whose first operand names the action, such as "topics list". */
 struct ctl_action {
     const char *name;
     int (*run)(struct ctl *ctl, struct remote *remote);
 };
+/* Runs the action that the first operand names (the first action if there is no operand) on the first server, and
+ * returns the exit code. `names` lists the actions for the error text. */
 int ctl_run_action(struct ctl *ctl, const struct ctl_action *actions, size_t n, const char *names);
-/* Prints a failure of the server's, deinits it, and returns the exit code that it stands for. */
+/* Prints a failed call, frees *failure, and returns the exit code. */
 int ctl_fail(struct ctl *ctl, struct remote *remote, struct coupons_failure *failure, const char *request_id);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Saying clearly how a call failed; see status.h. Any thread. */
+/* Prints how a call failed; see status.h. All functions may run on any thread. */
 #include "status.h"
 
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "model/reason.h"
 #include "output.h"
 
-#define RETRY_MS_MAX   200 /* whoever kills servers wants to see soon that they are back */
+#define RETRY_MS_MAX   200 /* short, so that a restarted server gets requests soon */
 #define RETRY_MS_FIRST 10
 
 int failure_exit_code(const struct coupons_failure *failure) {
@@ -31,14 +31,14 @@ int64_t failure_retry_ms(const struct coupons_failure *failure, int attempt) {
     return ms < RETRY_MS_MAX ? ms : RETRY_MS_MAX;
 }
 
-/* --- saying it --- */
+/* --- output --- */
 
-/* What a person can do about it: by reason, or by code where couponsd gave no reason. */
+/* Returns advice for a person, or NULL: by the reason, or by the code if couponsd gave no reason. */
 static const char *hint_for(const struct coupons_failure *failure) {
     static const char *const by_code[RPC_CODES] = {
-        [RPC_UNAVAILABLE] = "is couponsd running there? --server HOST:PORT or COUPONCTL_SERVER says where",
+        [RPC_UNAVAILABLE] = "is couponsd running there? --server HOST:PORT or COUPONCTL_SERVER sets the address",
         [RPC_DEADLINE_EXCEEDED] = "--timeout MS waits longer",
-        [RPC_UNIMPLEMENTED] = "is it couponsd that listens there, and of this version?",
+        [RPC_UNIMPLEMENTED] = "is the server couponsd, and of this version?",
     };
     enum reason reason = reason_named(failure->reason);
     if (reason != REASON_NONE)
@@ -46,17 +46,17 @@ static const char *hint_for(const struct coupons_failure *failure) {
     return !*failure->reason && failure->code >= 0 && failure->code < RPC_CODES ? by_code[failure->code] : NULL;
 }
 
-/* Whether a request may have been accepted although the call failed. */
+/* True if the request may have been accepted although the call failed. */
 static bool is_unknown(const struct coupons_failure *failure) {
     return code_is_retriable(failure->code) || failure->code == RPC_CANCELLED || failure->code == RPC_UNKNOWN ||
            failure->code == RPC_INTERNAL;
 }
 
-/* The server's text lists the fields, as do the lines that follow. */
+/* The text of the server repeats the bad fields, which are printed below it. */
 static const char *message_of(const struct coupons_failure *failure) {
     if (failure->n_fields > 0)
-        return "the server refuses these fields:";
-    return *failure->message ? failure->message : "the server gave no text";
+        return "the server refused these fields:";
+    return *failure->message ? failure->message : "the server sent no message";
 }
 
 static void print_people(const struct coupons_failure *failure, const char *server, const char *request_id) {
@@ -77,7 +77,8 @@ static void print_people(const struct coupons_failure *failure, const char *serv
     if (hint)
         strbuf_printf(&out, "  %s\n", hint);
     if (request_id && is_unknown(failure))
-        strbuf_printf(&out, "  it may have been accepted: repeat it with --request-id %s\n", request_id);
+        strbuf_printf(&out, "  the request may have been accepted: to find out, repeat it with --request-id %s\n",
+                      request_id);
     print_safely(stderr, out.data);
     strbuf_deinit(&out);
 }
@@ -115,7 +116,7 @@ static void print_json(const struct coupons_failure *failure, const char *reques
 }
 
 void failure_print(const struct coupons_failure *failure, bool json, const char *server, const char *request_id) {
-    fflush(stdout); /* what was printed before comes before */
+    fflush(stdout); /* keeps the order of stdout and stderr */
     if (json)
         print_json(failure, request_id);
     else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verb topics: what TopicAdminService offers. Its first operand says which of these:
+/* The verb topics, on TopicAdminService. Its first operand is the action:
  *
- *   list (or nothing)   migrate --to VERSION   pause   delete VERSION   retire COUPON */
+ *   list (the default)   migrate --to VERSION   pause   delete VERSION   retire COUPON */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,23 +11,27 @@
 #include "ctl.h"
 #include "output.h"
 
-/* How often a migration that is waited for is looked at. */
+/* Interval between two looks at a migration, while topics migrate waits for it. */
 #define LOOK_EVERY_US (200 * US_PER_MS)
 
 const struct option_spec topics_options[] = {
-    {"to", "VERSION", "migrate: the version that lanes shall publish to, e.g. v2"},
-    {"partitions", "N", "migrate: of the version's topics, if it is new"},
-    {"no-wait", NULL, "migrate: do not wait until all lanes are there"},
+    {"to", "VERSION", "migrate: version to which the lanes publish afterwards, e.g. v2"},
+    {"partitions", "N", "migrate: partitions of each topic of a new version"},
+    {"no-wait", NULL, "migrate: do not wait until all lanes have moved"},
     {0},
 };
 
-/* "v2" or "2". */
+/* Reads "v2" or "2". `text` may be NULL. */
 static bool read_version(const struct args *args, const char *text, int32_t *ret) {
     char *end;
     const char *digits = text && *text == 'v' ? text + 1 : text;
     long value = digits ? strtol(digits, &end, 10) : 0;
-    if (!digits || end == digits || *end || value < 1 || value > INT32_MAX) {
-        args_refuse(args, "%s is no version: write v1, v2, …", text ? text : "nothing");
+    if (!digits) {
+        args_refuse(args, "topics %s needs a version, e.g. v2", args->operands[0]);
+        return false;
+    }
+    if (end == digits || *end || value < 1 || value > INT32_MAX) {
+        args_refuse(args, "\"%s\" is not a version: give v1, v2, …", text);
         return false;
     }
     *ret = (int32_t)value;
@@ -53,7 +57,7 @@ static bool is_there(const Coupon__V1__Migration *migration) {
     return migration->lanes_moved == migration->lanes;
 }
 
-/* A line for each step, until all lanes are there or somebody pauses or changes it. */
+/* Prints a line for each step, until all lanes have moved, or until the migration is paused or gets another target. */
 static int follow(struct ctl *ctl, struct remote *remote, int32_t version, int32_t last_moved) {
     Coupon__V1__ListTopicsRequest request = COUPON__V1__LIST_TOPICS_REQUEST__INIT;
     for (;;) {
@@ -72,7 +76,7 @@ static int follow(struct ctl *ctl, struct remote *remote, int32_t version, int32
         if (done && !changed)
             return EXIT_OK;
         if (changed)
-            return EXIT_REFUSED; /* paused, or sent elsewhere, by somebody else */
+            return EXIT_REFUSED; /* somebody else paused it, or set another target */
         clock_sleep_us(LOOK_EVERY_US);
     }
 }
@@ -124,7 +128,7 @@ static int delete_version(struct ctl *ctl, struct remote *remote) {
 static int retire(struct ctl *ctl, struct remote *remote) {
     Coupon__V1__RetireCouponTopicsRequest request = COUPON__V1__RETIRE_COUPON_TOPICS_REQUEST__INIT;
     if (ctl->args->n_operands < 2)
-        return args_refuse(ctl->args, "topics retire needs a coupon's id");
+        return args_refuse(ctl->args, "topics retire needs the id of a coupon");
     if (!args_operand_int(ctl->args, 1, "COUPON", &request.coupon_id))
         return EXIT_USAGE;
     int exit_code = EXIT_OK;

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verb verify: what IntegrityService says of one coupon. */
+/* The verb verify, on IntegrityService. */
 #include "coupon/v1/integrity_service.pb-c.h"
 #include "ctl.h"
 #include "output.h"
 
 #define TOPICS_TIMEOUT_MS_DEFAULT 5000
-/* What the rest may take: Postgres reads all rows of the coupon. */
+/* Time limit of all other checks. Postgres reads all rows of the coupon. */
 #define REST_MS 60000
 
 const struct option_spec verify_options[] = {
-    {"no-topics", NULL, "leave the topics in Kafka unread"},
-    {"topics-timeout", "MS", "for how long they may be read (5000)"},
+    {"no-topics", NULL, "do not read the topics in Kafka"},
+    {"topics-timeout", "MS", "time limit of reading the topics (5000)"},
     {0},
 };
 
-/* Prints each check. The worst of them gives the exit code. */
+/* Prints each check. The worst result decides the exit code. */
 static int print_all(const struct ctl *ctl, const Coupon__V1__VerifyCouponResponse *response) {
     int exit_code = EXIT_OK;
     for (size_t i = 0; i < response->n_checks; i++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Asks for coupon 7 as user 42, on a couponsd at its usual address. Run it with: go run .
+// Requests coupon 7 for user 42 from the couponsd at 127.0.0.1:50051. Run it with: go run .
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 	response, err := coupons.Retry(context.Background(), client.RequestPublish,
 		&couponv1.RequestPublishRequest{CouponId: 7, UserId: 42, RequestId: "a1"})
 	if coupons.Reason(err) == coupons.ReasonSoldOut {
-		log.Fatal("all are gone")
+		log.Fatal("sold out")
 	} else if err != nil {
 		log.Fatal(err)
 	}

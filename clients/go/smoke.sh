@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The Go client, tried on a couponsd that is started meanwhile (tests/clients).
+# Builds and tests the Go client; tests/clients runs it against a couponsd.
 #
 #   smoke.sh build            generates the stubs into gen/, tests the package, builds into $CLIENT_BUILD_DIR
-#   smoke.sh run HOST:PORT    smoke/main.go says what it does
+#   smoke.sh run HOST:PORT    runs smoke/main.go, which explains itself
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -23,9 +23,9 @@ build() {
   mkdir -p "$build"
   build=$(cd "$build" && pwd)
   cd "$here"
-  # go.mod and go.sum are not to be changed on the way, and a tree without git is fine.
+  # readonly: the build does not change go.mod and go.sum. buildvcs: it also works in a tree without git.
   export GOFLAGS='-mod=readonly -buildvcs=false' CGO_ENABLED=0
-  go build -o "$build/" tool # protoc's plugins, as go.mod has them
+  go build -o "$build/" tool # protoc's plugins, at the versions in go.mod
 
   rm -rf gen
   mkdir gen
@@ -41,7 +41,7 @@ build() {
 case ${1-} in
 build) build ;;
 run)
-  [[ -x $build/smoke ]] || die "there is no $build/smoke; make it with: clients/go/smoke.sh build"
+  [[ -x $build/smoke ]] || die "$build/smoke does not exist; build it with: clients/go/smoke.sh build"
   exec "$build/smoke" "${2:?usage: smoke.sh run HOST:PORT}"
   ;;
 *) die "usage: smoke.sh build | run HOST:PORT" ;;

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The Java client, tried on a couponsd that is started meanwhile (tests/clients).
+# Builds and tests the Java client; tests/clients runs it against a couponsd.
 #
-#   smoke.sh build            stubs, package, example and smoke program, and the jars they need, in $CLIENT_BUILD_DIR
-#   smoke.sh run HOST:PORT    src/test/java/Smoke.java says what it does
+#   smoke.sh build            builds stubs, package, example and smoke program with their jars into $CLIENT_BUILD_DIR
+#   smoke.sh run HOST:PORT    runs src/test/java/Smoke.java, which explains itself
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -15,12 +15,12 @@ die() { printf 'clients/java/smoke.sh: %s\n' "$*" >&2; exit 1; }
 build() {
   # shellcheck source=tools/servers/packages.sh
   source "$root/tools/servers/packages.sh"
-  # A JDK or a Maven from elsewhere is fine.
+  # A JDK or a Maven that is not Debian's is fine.
   command -v javac >/dev/null || need openjdk-17-jdk-headless
   command -v mvn >/dev/null || need maven
   mkdir -p "$build"
   build=$(cd "$build" && pwd)
-  # Jars and classes of an older pom.xml would stay beside the new ones, and be loaded.
+  # Otherwise Java would also load jars and classes that an older pom.xml left there.
   if ! cmp -s "$here/pom.xml" "$build/pom.xml"; then
     rm -rf "${build:?}/lib" "$build/classes" "$build/test-classes"
   fi

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// example.mjs HOST:PORT COUPON USER: asks for a coupon in a user's name.
+// example.mjs HOST:PORT COUPON USER: requests a coupon for a user.
 
 import { connect, reason, requestId, retry } from "couponsd";
 import { CouponServiceClient } from "couponsd/coupon/v1/coupon_service";

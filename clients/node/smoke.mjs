@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// smoke.mjs HOST:PORT: the client, tried on a couponsd that is started once "calling" is printed. Its last line says in
-// JSON what it has seen; exit code 1 and a line on stderr where something is not as it should be.
+// smoke.mjs HOST:PORT: tests the client against a couponsd. Start couponsd after this program has printed "calling".
+// The last line of stdout is a JSON object with the results. On a failure, the exit code is 1 and stderr explains it.
 
 import { randomInt } from "node:crypto";
 import { inspect, isDeepStrictEqual } from "node:util";
@@ -43,7 +43,7 @@ async function refusal(call) {
 
 /** @param {CouponAdminServiceClient} admin @param {bigint} quantity */
 async function create(admin, quantity) {
-  // randomInt's range ends at 2^48; any id up to 2^53 will do.
+  // The range of randomInt ends at 2^48.
   const id = BigInt(randomInt(1, 2 ** 48 - 1));
   const request = CreateCouponRequest.create({ coupon: { id, name: "smoke", quantity }, requestId: requestId() });
   const { coupon } = await retry(admin, admin.createCoupon, request, retrying);
@@ -51,7 +51,7 @@ async function create(admin, quantity) {
   return id;
 }
 
-/** A call without a requestId sends one random id on each try: the server adds once, though an answer is lost.
+/** A call without a requestId sends the same random id on each try, so a lost response does not make it count twice.
  * @param {CouponAdminServiceClient} admin @param {CouponServiceClient} coupons */
 async function expectIdsFilledIn(admin, coupons) {
   const couponId = await create(admin, 2n);
@@ -64,8 +64,8 @@ async function expectIdsFilledIn(admin, coupons) {
   /** @type {import("couponsd").UnaryMethod<AddQuantityRequest, import("couponsd/coupon/v1/coupon_admin_service").AddQuantityResponse>} */
   const addAndLoseTheFirstAnswer = (request, metadata, options, callback) => {
     ids.push(request.requestId);
-    const lost = ids.length > 1 ? null : Object.assign(new Error("the answer is lost"),
-      { code: codes.UNAVAILABLE, details: "the answer is lost", metadata: new Metadata() });
+    const lost = ids.length > 1 ? null : Object.assign(new Error("the response was lost"),
+      { code: codes.UNAVAILABLE, details: "the response was lost", metadata: new Metadata() });
     return admin.addQuantity(request, metadata, options, (error, response) => callback(error ?? lost, response));
   };
   const more = AddQuantityRequest.create({ couponId, quantity: 3n });
@@ -74,7 +74,7 @@ async function expectIdsFilledIn(admin, coupons) {
     "3 added once in two tries", { coupon, ids, more });
 }
 
-/** Bursts until one is answered OVERLOADED; each request is accepted in the end, with a ticket of its own.
+/** Sends bursts until a try is answered OVERLOADED. In the end, each request must be accepted with its own ticket.
  * @param {CouponAdminServiceClient} admin @param {CouponServiceClient} coupons */
 async function overload(admin, coupons) {
   const users = Array.from({ length: BURST }, (_, index) => BigInt(index + 1));
@@ -117,7 +117,7 @@ async function smoke(admin, coupons) {
   const { userCoupons } = await retry(
     coupons, coupons.listUserCoupons, ListUserCouponsRequest.create({ userId: 1n }), retrying);
   check(userCoupons.some((each) => each.couponId === couponId && each.ticket === 1n),
-    "the coupon among those held", userCoupons);
+    "the coupon in the user's list", userCoupons);
 
   await expectIdsFilledIn(admin, coupons);
   await overload(admin, coupons);

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The Node.js client, tried on a couponsd that is started meanwhile (tests/clients).
+# Builds and tests the Node.js client; tests/clients runs it against a couponsd.
 #
-#   smoke.sh build            the package couponsd, with its stubs and what it depends on, in $CLIENT_BUILD_DIR
-#   smoke.sh run HOST:PORT    smoke.mjs says what it does
+#   smoke.sh build            builds the package couponsd with its stubs and dependencies in $CLIENT_BUILD_DIR
+#   smoke.sh run HOST:PORT    runs smoke.mjs, which explains itself
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -15,7 +15,7 @@ die() { printf 'clients/node/smoke.sh: %s\n' "$*" >&2; exit 1; }
 build() {
   # shellcheck source=tools/servers/packages.sh
   source "$root/tools/servers/packages.sh"
-  # A Node.js from elsewhere brings its own npm, which Debian's does not go with.
+  # A Node.js that is not Debian's has its own npm; Debian's npm does not work with it.
   type node npm >/dev/null 2>&1 || need nodejs npm
   node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' ||
     die "Node.js 18 or later is needed, and $(command -v node) is $(node --version)"
@@ -23,18 +23,18 @@ build() {
   mkdir -p "$build"
   build=$(cd "$build" && pwd)
 
-  # Node.js looks for packages beside the program and above it, so that the sources go where node_modules is.
+  # The sources go to the folder of node_modules, since Node.js looks for packages in the program's folder and above.
   if ! cmp -s "$here/package-lock.json" "$build/installed.json"; then
     rm -f "$build/installed.json"
     cp "$here/package.json" "$here/package-lock.json" "$build/"
-    # Nothing that is needed is made by a package's own script.
+    # --ignore-scripts: no package here needs its install script.
     (cd "$build" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error)
     cp "$here/package-lock.json" "$build/installed.json"
   fi
   rm -rf "$build/couponsd" "$build/stubs" "$build/dist"
   mkdir "$build/stubs"
   cp -R "$here/package.json" "$here/tsconfig.json" "$here/couponsd" "$here"/*.mjs "$build/"
-  # What they import is made too. importSuffix: Node.js wants an ES module's whole name.
+  # ts-proto also generates imported files. importSuffix: Node.js needs the whole file name of an ES module.
   (cd "$root/proto" && protoc -I. --plugin="$build/node_modules/.bin/protoc-gen-ts_proto" \
     --ts_proto_out="$build/stubs" \
     --ts_proto_opt=outputServices=grpc-js,forceLong=bigint,env=node,importSuffix=.js,esModuleInterop=true \

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""example.py HOST:PORT COUPON USER: asks for a coupon in a user's name."""
+"""example.py HOST:PORT COUPON USER: requests a coupon for a user."""
 
 import sys
 

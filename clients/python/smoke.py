@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""smoke.py HOST:PORT: the client, tried on a couponsd that is started once "calling" is printed. Its last line says in
-JSON what it has seen; exit code 1 and a line on stderr where something is not as it should be."""
+"""smoke.py HOST:PORT: tests the client against a couponsd. Start couponsd after this program has printed "calling". The
+last line of stdout is a JSON object with the results. On a failure, the exit code is 1 and stderr explains it."""
 
 import json
 import random
@@ -50,7 +50,7 @@ def create(admin, quantity):
 
 
 class Lost(grpc.RpcError):
-    """The error of a call whose answer is lost on the way."""
+    """The error of a call whose response was lost on the way."""
 
     def code(self):
         return grpc.StatusCode.UNAVAILABLE
@@ -60,7 +60,8 @@ class Lost(grpc.RpcError):
 
 
 def expect_ids_filled_in(admin, coupons):
-    """A call without a request_id sends one random id on each try: the server adds once, though an answer is lost."""
+    """A call without a request_id sends the same random id on each try, so a lost response does not make it count
+    twice."""
     coupon = create(admin, 2)
     publish = messages.RequestPublishRequest(coupon_id=coupon, user_id=1)
     sent = call(coupons.RequestPublish, publish).status.request_id
@@ -82,7 +83,8 @@ def expect_ids_filled_in(admin, coupons):
 
 
 def overload(admin, coupons):
-    """Bursts until one is answered OVERLOADED; each request is accepted in the end, with a ticket of its own."""
+    """Sends bursts until a try is answered OVERLOADED. In the end, each request must be accepted with its own
+    ticket."""
     for _ in range(BURSTS_MAX):
         coupon = create(admin, 1000)
         requests = [messages.RequestPublishRequest(coupon_id=coupon, user_id=user, request_id=f"burst {user}")
@@ -122,7 +124,8 @@ def main(target):
         check(changes and changes[-1].status.state == state.STATE_ISSUED and changes[-1].status.ticket == 1,
               "a stream that ends with ISSUED", changes)
         held = call(coupons.ListUserCoupons, messages.ListUserCouponsRequest(user_id=1)).user_coupons
-        check(any(each.coupon_id == coupon and each.ticket == 1 for each in held), "the coupon among those held", held)
+        check(any(each.coupon_id == coupon and each.ticket == 1 for each in held), "the coupon in the user's list",
+        held)
 
         expect_ids_filled_in(admin, coupons)
         overload(admin, coupons)

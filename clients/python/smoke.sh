@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The Python client, tried on a couponsd that is started meanwhile (tests/clients).
+# Builds and tests the Python client; tests/clients runs it against a couponsd.
 #
-#   smoke.sh build            a virtual environment with the stubs and the package, in $CLIENT_BUILD_DIR
-#   smoke.sh run HOST:PORT    smoke.py says what it does
+#   smoke.sh build            makes a virtual environment and the stubs in $CLIENT_BUILD_DIR
+#   smoke.sh run HOST:PORT    runs smoke.py, which explains itself
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -15,7 +15,7 @@ die() { printf 'clients/python/smoke.sh: %s\n' "$*" >&2; exit 1; }
 build() {
   # shellcheck source=tools/servers/packages.sh
   source "$root/tools/servers/packages.sh"
-  # A python3 from elsewhere brings its own venv.
+  # A python3 that is not Debian's has its own venv module.
   python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
   mkdir -p "$build"
   if ! cmp -s "$here/requirements.txt" "$build/requirements.txt"; then
@@ -24,7 +24,7 @@ build() {
     "$build/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
     cp "$here/requirements.txt" "$build/requirements.txt"
   fi
-  # google.rpc comes with googleapis-common-protos; made again from here it would be registered twice.
+  # google.rpc comes with googleapis-common-protos. Generating it here as well would register its messages twice.
   rm -rf "$build/stubs"
   mkdir "$build/stubs"
   (cd "$root/proto" && "$build/venv/bin/python" -m grpc_tools.protoc -I. --python_out="$build/stubs" \
@@ -35,7 +35,7 @@ build() {
 case ${1-} in
 build) build ;;
 run)
-  [[ -d $build/stubs ]] || die "there are no stubs in $build; make them with: clients/python/smoke.sh build"
+  [[ -d $build/stubs ]] || die "$build has no stubs; generate them with: clients/python/smoke.sh build"
   export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$build/stubs
   exec "$build/venv/bin/python" "$here/smoke.py" "${2:?usage: smoke.sh run HOST:PORT}"
   ;;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package coupons is what a Go client of couponsd needs beside the generated stubs: a connection that finds a server
-// soon after it has started, retries, and the reason of a refusal.
+// Package coupons adds to the generated stubs what a Go client of couponsd needs: a connection that reaches a server
+// soon after it has started, retries, and the reasons of refusals.
 package coupons
 
 import (
@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc/backoff"
 )
 
-// NewClient is [grpc.NewClient] with a shorter reconnect backoff. While a channel waits to connect again, calls fail at
-// once; with gRPC's default they would for up to two minutes after the server is back.
+// NewClient is [grpc.NewClient] with a shorter reconnect backoff. While a channel waits before it reconnects, its calls
+// fail at once. With gRPC's default backoff, that lasts up to two minutes after the server is back.
 func NewClient(target string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 	reconnect := grpc.WithConnectParams(grpc.ConnectParams{
 		Backoff: backoff.Config{

@@ -12,7 +12,8 @@ import (
 // Domain is the domain of the reasons that couponsd gives.
 const Domain = "coupon.v1"
 
-// What a failed call can say. These are the reasons of the contract; a server may know more.
+// Reasons of refused calls. The enum coupon.v1.ErrorReason has all of them, those of the administrative methods
+// included.
 const (
 	ReasonSoldOut            = "SOLD_OUT"
 	ReasonNotOpen            = "NOT_OPEN"
@@ -28,8 +29,8 @@ const (
 	ReasonPermission         = "PERMISSION"
 )
 
-// Info returns the google.rpc.ErrorInfo that couponsd sent with err, or nil where err carries none, as when no server
-// was reached. Its metadata tells more, such as the ticket of ALREADY_REQUESTED.
+// Info returns the google.rpc.ErrorInfo that couponsd sent with err, or nil if err has none, for example because no
+// server was reached. Its metadata has details, such as the ticket of ALREADY_REQUESTED.
 func Info(err error) *errdetails.ErrorInfo {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.Domain == Domain {
@@ -39,12 +40,12 @@ func Info(err error) *errdetails.ErrorInfo {
 	return nil
 }
 
-// Reason returns why couponsd refused, such as [ReasonSoldOut], or "" where err carries no reason of couponsd's.
+// Reason returns why couponsd refused the call, such as [ReasonSoldOut], or "" if err has no reason from couponsd.
 func Reason(err error) string {
 	return Info(err).GetReason()
 }
 
-// RetryDelay returns how long the server asks to be left alone before the next try: 0 where it does not ask.
+// RetryDelay returns the delay that the server asks for before the next try, or 0 if it asks for none.
 func RetryDelay(err error) time.Duration {
 	for _, detail := range status.Convert(err).Details() {
 		if retry, ok := detail.(*errdetails.RetryInfo); ok {

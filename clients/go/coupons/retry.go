@@ -21,17 +21,17 @@ const (
 	maxBackoff      = 2 * time.Second
 )
 
-// Retry calls a unary method of a stub until it succeeds, fails for good, or the deadline of ctx has come (30 s from
-// now where ctx has none):
+// Retry calls a unary method of a stub until it succeeds, fails for good, or reaches the deadline of ctx (30 s from now
+// if ctx has none):
 //
 //	response, err := coupons.Retry(ctx, client.RequestPublish, &couponv1.RequestPublishRequest{...})
 //
-// UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for ([RetryDelay]) and a random part
-// of a time that doubles from 50 ms to 2 s. Everything else is an answer. What is returned is the last error.
+// UNAVAILABLE and RESOURCE_EXHAUSTED are retried. The delay is what the server asks for ([RetryDelay]), plus a random
+// part of a backoff that doubles from 50 ms to 2 s. Every other error is an answer. Retry returns the last error.
 //
-// UNAVAILABLE does not say whether the server has done what was asked. Every try sends the same request, and the
-// request_id in it makes couponsd do it once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id,
-// all tries send a copy with one random id, and *request stays as it is. Set an id yourself to repeat the call later.
+// After UNAVAILABLE, the server may have executed the request. All tries send the same request, and because of its
+// request_id couponsd executes it once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id, all
+// tries send a copy with one random id, and *request stays as it is. Set an id yourself to repeat the call later.
 func Retry[Request, Response any](
 	ctx context.Context,
 	method func(context.Context, *Request, ...grpc.CallOption) (*Response, error),
@@ -50,7 +50,7 @@ func Retry[Request, Response any](
 		if err == nil || !retriable(err) {
 			return response, err
 		}
-		// A crowd that is sent away together must not come back together: the random part comes on top.
+		// The random part keeps clients that were refused at the same time from returning at the same time.
 		wait := RetryDelay(err) + rand.N(backoff)
 		if time.Until(deadline) <= wait {
 			return nil, err
@@ -68,7 +68,8 @@ func retriable(err error) bool {
 	return code == codes.Unavailable || code == codes.ResourceExhausted
 }
 
-// withRequestID returns the request, or a copy with a random request_id where couponsd needs one and it is empty.
+// withRequestID returns the request itself, or a copy with a random request_id if its type has that field and it is
+// empty.
 func withRequestID[Request any](request *Request) *Request {
 	message, ok := any(request).(proto.Message)
 	if !ok {

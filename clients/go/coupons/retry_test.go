@@ -19,7 +19,7 @@ import (
 type request struct{ id string }
 type response struct{ ticket int }
 
-// server answers each try with the next of its errors, and then well.
+// server answers each try with its next error, and with success when there are no more.
 type server struct {
 	errors []error
 	tries  []time.Time
@@ -52,7 +52,7 @@ func repeat(err error, n int) []error {
 	return errors
 }
 
-func TestWhatMayPassIsTriedAgainWithTheSameRequest(t *testing.T) {
+func TestUnavailableAndResourceExhaustedAreRetriedWithTheSameRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{errors: []error{failure(t, codes.Unavailable), failure(t, codes.ResourceExhausted)}}
 		sent := &request{id: "r"}
@@ -68,7 +68,7 @@ func TestWhatMayPassIsTriedAgainWithTheSameRequest(t *testing.T) {
 	})
 }
 
-func TestAnAnswerIsNotTriedAgain(t *testing.T) {
+func TestAnAnswerIsNotRetried(t *testing.T) {
 	for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
 		if code == codes.Unavailable || code == codes.ResourceExhausted {
 			continue
@@ -80,7 +80,7 @@ func TestAnAnswerIsNotTriedAgain(t *testing.T) {
 	}
 }
 
-func TestWaitsGrowToTheirCap(t *testing.T) {
+func TestDelaysGrowToTheirLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{errors: repeat(failure(t, codes.Unavailable), 10)}
 		if _, err := Retry(t.Context(), s.call, &request{}); err != nil {

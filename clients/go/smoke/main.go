@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Smoke takes the Go client through what couponsd promises: smoke HOST:PORT. couponsd is to be started, with a short
-// queue (flow.queue_size), when the line "calling" is printed. The last line of stdout is one of JSON that tells what
-// was seen; where a promise was not kept, the exit code is 1 and stderr says which.
+// smoke HOST:PORT tests the Go client against a couponsd. Start couponsd, with a short queue (flow.queue_size), after
+// this program has printed "calling". The last line of stdout is a JSON object with the results. On a failure, the exit
+// code is 1 and stderr explains it.
 package main
 
 import (
@@ -46,7 +46,7 @@ func main() {
 	}
 	line, err := json.Marshal(seen)
 	if err != nil {
-		panic(err) // strings and numbers
+		panic(err) // a defect: the summary has strings and numbers only
 	}
 	fmt.Println(string(line))
 }
@@ -67,7 +67,7 @@ type client struct {
 }
 
 func smoke(address string) (*summary, error) {
-	ctx := context.Background() // calls have the deadline of coupons.Retry
+	ctx := context.Background() // coupons.Retry sets a deadline
 	retries := &retries{pending: map[any]failure{}}
 	conn, err := coupons.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(retries.watch))
@@ -83,8 +83,8 @@ func smoke(address string) (*summary, error) {
 		return nil, err
 	}
 	if retries.count().unavailable == 0 {
-		return nil, errors.New("expected the first call to be retried on UNAVAILABLE, but it came through at once: " +
-			"the server must be started after the line calling")
+		return nil, errors.New("expected the first call to be retried after UNAVAILABLE, but it succeeded at once: " +
+			"start the server after the line calling")
 	}
 	ticket, reasons, err := c.publish(ctx, coupon)
 	if err != nil {
@@ -116,9 +116,9 @@ func smoke(address string) (*summary, error) {
 	}, nil
 }
 
-// create makes a coupon with a random id.
+// create creates a coupon with a random id.
 func (c *client) create(ctx context.Context, quantity int64) (int64, error) {
-	// Below 2^53, so that languages whose numbers are doubles can read it.
+	// Ids below 2^53 are exact even where numbers are doubles.
 	random, err := rand.Int(rand.Reader, big.NewInt(1<<53-1))
 	if err != nil {
 		return 0, err
@@ -143,7 +143,8 @@ func (c *client) request(ctx context.Context, coupon, user int64, id string) (*c
 	return response.GetStatus(), err
 }
 
-// publish gives the one coupon to user 1, and to nobody else; returns the ticket, and why the others were refused.
+// publish requests the only coupon for user 1, repeats the request, and expects other requests to be refused. It
+// returns the ticket, and the reasons of the refusals.
 func (c *client) publish(ctx context.Context, coupon int64) (ticket int64, reasons []string, err error) {
 	requestID := rand.Text()
 	for _, try := range []string{"RequestPublish", "RequestPublish again with the same request_id"} {
@@ -175,7 +176,7 @@ func (c *client) publish(ctx context.Context, coupon int64) (ticket int64, reaso
 	return ticket, reasons, nil
 }
 
-// expect says what is wrong with err, if anything.
+// expect returns an error if err has another code, reason or metadata.
 func expect(err error, code codes.Code, reason, key, value string) error {
 	info := coupons.Info(err)
 	if status.Code(err) != code || info.GetReason() != reason || info.GetMetadata()[key] != value {
@@ -185,7 +186,7 @@ func expect(err error, code codes.Code, reason, key, value string) error {
 	return nil
 }
 
-// watch follows user 1 to the end of the stream.
+// watch follows the request of user 1 to the end of the stream.
 func (c *client) watch(ctx context.Context, coupon int64) error {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
@@ -210,8 +211,8 @@ func (c *client) watch(ctx context.Context, coupon int64) error {
 	return nil
 }
 
-// list expects user 1 to hold the coupon. Coupons of earlier runs on the same server come first where their ids are
-// lower.
+// list expects user 1 to hold the coupon. It may be on any page, since earlier runs on the same server left coupons
+// too.
 func (c *client) list(ctx context.Context, coupon int64) error {
 	request := &couponv1.ListUserCouponsRequest{UserId: 1}
 	for {
@@ -231,8 +232,8 @@ func (c *client) list(ctx context.Context, coupon int64) error {
 	}
 }
 
-// fillIn calls without a request_id: one random id is sent on each try, so that the server adds once though an answer
-// is lost.
+// fillIn calls without a request_id. Retry sends the same random id on each try, so a lost response does not make the
+// call count twice.
 func (c *client) fillIn(ctx context.Context) error {
 	coupon, err := c.create(ctx, 2)
 	if err != nil {
@@ -249,7 +250,7 @@ func (c *client) fillIn(ctx context.Context) error {
 		ids = append(ids, try.GetRequestId())
 		response, err := c.admin.AddQuantity(ctx, try, options...)
 		if err == nil && len(ids) == 1 {
-			return nil, status.Error(codes.Unavailable, "the answer is lost")
+			return nil, status.Error(codes.Unavailable, "the response was lost")
 		}
 		return response, err
 	}, request)
@@ -260,7 +261,7 @@ func (c *client) fillIn(ctx context.Context) error {
 	return nil
 }
 
-// overload sends crowds until the server has sent somebody away, which must not be noticed but for the time it takes.
+// overload sends bursts until a try is answered OVERLOADED. Retry must hide that from the caller.
 func (c *client) overload(ctx context.Context) error {
 	for range maxBursts {
 		coupon, err := c.create(ctx, burstOf)
@@ -274,11 +275,11 @@ func (c *client) overload(ctx context.Context) error {
 			return count.early
 		}
 	}
-	return fmt.Errorf("expected an OVERLOADED with a retry_delay among %d bursts of %d requests, got none: "+
+	return fmt.Errorf("expected OVERLOADED with a retry_delay in %d bursts of %d requests, got none: "+
 		"is flow.queue_size small?", maxBursts, burstSize)
 }
 
-// burst is many users at once, each of whom must get a ticket of their own.
+// burst sends requests of many users at once. Each user must get a different ticket.
 func (c *client) burst(ctx context.Context, coupon int64) error {
 	var all sync.WaitGroup
 	tickets, failures := make([]int64, burstSize), make([]error, burstSize)
@@ -305,10 +306,11 @@ func (c *client) burst(ctx context.Context, coupon int64) error {
 	return nil
 }
 
-// retries sees each try of each call, from below the retry helper, and so can tell what that really does.
+// retries is an interceptor below coupons.Retry. It sees each try, and counts the retries and those that came too
+// early.
 type retries struct {
 	mutex   sync.Mutex
-	pending map[any]failure // by request: how its last try failed
+	pending map[any]failure // by request: the failure of its last try
 	counts  counts
 }
 
@@ -321,7 +323,7 @@ type failure struct {
 
 type counts struct {
 	unavailable, overloaded int
-	early                   error // the first try that came before the server wanted it
+	early                   error // the first try that came before RetryInfo allows it
 }
 
 func (r *retries) count() counts {
@@ -349,7 +351,7 @@ func (r *retries) begin(request any) {
 	delete(r.pending, request)
 	switch {
 	case now.Before(last.notBefore) && r.counts.early == nil:
-		r.counts.early = fmt.Errorf("expected a retry after %v (RetryInfo) at the earliest, got one %v too early",
+		r.counts.early = fmt.Errorf("expected a retry after %v (RetryInfo) or later, got one %v too early",
 			last.delay, last.notBefore.Sub(now))
 	case last.code == codes.Unavailable:
 		r.counts.unavailable++

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the details of an error say: google.rpc.ErrorInfo and google.rpc.RetryInfo in grpc-status-details-bin.
+// Decodes the details of an error: google.rpc.ErrorInfo and google.rpc.RetryInfo in grpc-status-details-bin.
 
 import type { ServiceError } from "@grpc/grpc-js";
 
@@ -8,7 +8,7 @@ import { Status } from "../stubs/google/rpc/status.js";
 
 export const DOMAIN = "coupon.v1";
 
-/** Why couponsd refused, e.g. reason SOLD_OUT with metadata { coupon_id: "7" }. */
+/** Why couponsd refused a call, e.g. reason SOLD_OUT with metadata { coupon_id: "7" }. */
 export interface Info {
   reason: string;
   metadata: Record<string, string>;
@@ -20,29 +20,29 @@ interface Kind<Detail> {
 }
 
 function detail<Detail>(error: unknown, kind: Kind<Detail>): Detail | undefined {
-  // What is caught is unknown, and errors from elsewhere have no metadata.
+  // A caught value may be anything, and errors that are not from gRPC have no metadata.
   const [bytes] = (error as Partial<ServiceError> | undefined)?.metadata?.get("grpc-status-details-bin") ?? [];
   if (!(bytes instanceof Uint8Array)) return undefined;
   try {
     const found = Status.decode(bytes).details.find(({ typeUrl }) => typeUrl.endsWith(`/${kind.$type}`));
     return found && kind.decode(found.value);
   } catch {
-    return undefined; // somebody else's details, a proxy's say
+    return undefined; // details of another origin, such as a proxy
   }
 }
 
-/** The reason and its metadata; undefined if the error does not come from couponsd. */
+/** Returns the reason and its metadata, or undefined if the error does not come from couponsd. */
 export function info(error: unknown): Info | undefined {
   const found = detail(error, ErrorInfo);
   return found?.domain === DOMAIN ? { reason: found.reason, metadata: found.metadata } : undefined;
 }
 
-/** The reason alone; undefined where there is none. */
+/** Returns the reason, or undefined if there is none. */
 export function reason(error: unknown): string | undefined {
   return info(error)?.reason;
 }
 
-/** Milliseconds that couponsd asks to wait before the next try; 0 if it does not ask. */
+/** Returns the delay in milliseconds that couponsd asks for before the next try; 0 if it asks for none. */
 export function retryDelayMs(error: unknown): number {
   const delay = detail(error, RetryInfo)?.retryDelay;
   return delay ? Number(delay.seconds) * 1e3 + delay.nanos / 1e6 : 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A client of couponsd: stubs of coupon.v1 (made from proto/ by smoke.sh), and what a caller needs besides.
+// A client of couponsd. It adds connections, retries and reasons to the stubs of coupon.v1, which smoke.sh generates.
 //
 //   import { connect, requestId, retry } from "couponsd";
 //   import { CouponServiceClient } from "couponsd/coupon/v1/coupon_service";
@@ -8,7 +8,7 @@
 //   const request = { couponId: 7n, userId: 42n, requestId: requestId() };
 //   console.log(await retry(coupons, coupons.requestPublish, request));
 //
-// Numbers of 64 bits are BigInt: an id may be greater than what a Number holds exactly.
+// 64-bit numbers are BigInt, since a Number cannot hold every id exactly.
 
 export { DOMAIN, info, reason, retryDelayMs, type Info } from "./errors.js";
 export { connect, requestId, retry, type RetryOptions, type UnaryMethod } from "./retrying.js";

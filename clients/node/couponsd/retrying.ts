@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calls that are tried again until they succeed or are refused for good.
+// Retries calls until they succeed or are refused for good.
 
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -19,37 +19,37 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.enable_retries": 0,
 };
 
-/** A method of a stub that takes one message and answers one. */
+/** A method of a stub that takes one message and returns one. */
 export type UnaryMethod<Request, Response> = (
   request: Request, metadata: Metadata, options: Partial<CallOptions>,
   callback: (error: ServiceError | null, response: Response) => void) => ClientUnaryCall;
 
 export interface RetryOptions {
-  /** For all tries together; 30 s unless told otherwise. */
+  /** For all tries together, in milliseconds; 30 s by default. */
   timeoutMs?: number;
-  /** Is told of each new try. */
+  /** Called before each delay, with the error of the last try. */
   onRetry?: (error: ServiceError, delayMs: number) => void;
 }
 
-/** A stub in plain text. It looks for a lost server every second, so that one that is back is found soon, and leaves
- * retries to retry(), which alone honours RetryInfo. Stubs of one target share a connection. */
+/** Returns a stub without TLS. It tries to reach a lost server at least once a second, and leaves retries to retry(),
+ * since the retries of gRPC ignore RetryInfo. Stubs with the same target share a connection. */
 export function connect<Stub extends Client>(
   Service: new (target: string, credentials: ChannelCredentials, options: ChannelOptions) => Stub, target: string,
 ): Stub {
   return new Service(target, credentials.createInsecure(), CHANNEL_OPTIONS);
 }
 
-/** One for each thing that is asked for; the same on each try. */
+/** Returns a new random id. Use one id for each request, and the same id for each try of that request. */
 export function requestId(): string {
   return randomUUID();
 }
 
 /** Calls a unary method of a stub until it succeeds, is refused, or the time is over; throws the last error.
  *
- * UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for and a random part of a time that
- * doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked; the requestId makes
- * couponsd do it once. If RequestPublish, CreateCoupon or AddQuantity has an empty requestId, all tries send a copy with
- * one random id, and `request` stays as it is. Set an id yourself to repeat the call later. */
+ * UNAVAILABLE and RESOURCE_EXHAUSTED are retried. The delay is what the server asks for, plus a random part of a
+ * backoff that doubles from 50 ms to 2 s. After UNAVAILABLE, the server may have executed the request; because of the
+ * requestId, couponsd executes it once. If RequestPublish, CreateCoupon or AddQuantity has an empty requestId, all
+ * tries send a copy with one random id, and `request` stays as it is. Set an id yourself to repeat the call later. */
 export async function retry<Request, Response>(
   stub: Client, method: UnaryMethod<Request, Response>, request: Request,
   { timeoutMs = 30_000, onRetry }: RetryOptions = {},
@@ -60,7 +60,7 @@ export async function retry<Request, Response>(
     try {
       return await once(stub, method, sent, end - performance.now());
     } catch (error) {
-      // A crowd that is sent away together must not come back together: the random part comes on top.
+      // The random part keeps clients that were refused at the same time from returning at the same time.
       const delayMs = retryDelayMs(error) + Math.random() * backoffMs;
       if (!isRetriable(error) || performance.now() + delayMs >= end) throw error;
       onRetry?.(error, delayMs);
@@ -69,7 +69,7 @@ export async function retry<Request, Response>(
   }
 }
 
-/** Only the requests that need an id have a field requestId. */
+/** Returns the request itself, or a copy with a random id if it has an empty field requestId. */
 function withRequestId<Request>(request: Request): Request {
   const empty = typeof request === "object" && request !== null && "requestId" in request && !request.requestId;
   return empty ? { ...request, requestId: requestId() } : request;

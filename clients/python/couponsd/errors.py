@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the details of an error say: google.rpc.ErrorInfo and google.rpc.RetryInfo in grpc-status-details-bin."""
+"""Decodes the details of an error: google.rpc.ErrorInfo and google.rpc.RetryInfo in grpc-status-details-bin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Detail = TypeVar("Detail", bound=Message)
 
 
 class Info(NamedTuple):
-    """Why couponsd refused, e.g. reason SOLD_OUT with metadata {"coupon_id": "7"}."""
+    """Why couponsd refused a call, e.g. reason SOLD_OUT with metadata {"coupon_id": "7"}."""
 
     reason: str
     metadata: dict[str, str]
@@ -25,25 +25,25 @@ class Info(NamedTuple):
 def _detail(error: grpc.RpcError, kind: type[Detail]) -> Detail | None:
     try:
         status = rpc_status.from_call(error)
-    except (DecodeError, ValueError):  # somebody else's details, a proxy's say
+    except (DecodeError, ValueError):  # details of another origin, such as a proxy
         return None
     found = kind()
     return next((found for detail in (status.details if status else ()) if detail.Unpack(found)), None)
 
 
 def info(error: grpc.RpcError) -> Info | None:
-    """The reason and its metadata, or None if the error does not come from couponsd."""
+    """Returns the reason and its metadata, or None if the error does not come from couponsd."""
     found = _detail(error, error_details_pb2.ErrorInfo)
     return Info(found.reason, dict(found.metadata)) if found and found.domain == DOMAIN else None
 
 
 def reason(error: grpc.RpcError) -> str:
-    """The reason alone, "" where there is none."""
+    """Returns the reason, or "" if there is none."""
     found = info(error)
     return found.reason if found else ""
 
 
 def retry_delay(error: grpc.RpcError) -> float:
-    """Seconds that couponsd asks to wait before the next try; 0 if it does not ask."""
+    """Returns the delay in seconds that couponsd asks for before the next try; 0 if it asks for none."""
     found = _detail(error, error_details_pb2.RetryInfo)
     return found.retry_delay.ToTimedelta().total_seconds() if found else 0.0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls that are tried again until they succeed or are refused for good."""
+"""Retries calls until they succeed or are refused for good."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Response = TypeVar("Response")
 
 
 def connect(target: str) -> grpc.Channel:
-    """A channel in plain text. It looks for a lost server every second, so that one that is back is found soon, and
-    leaves retries to retry(), which alone honours RetryInfo."""
+    """Returns a channel without TLS. It tries to reach a lost server at least once a second, and leaves retries to
+    retry(), since the retries of gRPC ignore RetryInfo."""
     return grpc.insecure_channel(target, options=[
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
@@ -33,19 +33,20 @@ def connect(target: str) -> grpc.Channel:
 
 
 def request_id() -> str:
-    """One for each thing that is asked for; the same on each try."""
+    """Returns a new random id. Use one id for each request, and the same id for each try of that request."""
     return str(uuid.uuid4())
 
 
 def retry(method: Callable[..., Response], request: Request, *, timeout: float = 30.0,
           on_retry: Callable[[grpc.RpcError, float], None] | None = None) -> Response:
-    """Calls a unary method of a stub until it succeeds, is refused, or `timeout` seconds are over; raises the last error.
+    """Calls a unary method of a stub until it succeeds, is refused, or `timeout` seconds are over. Raises the last
+    error.
 
-    UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for and a random part of a time that
-    doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked; the request_id makes
-    couponsd do it once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id, all tries send a copy
-    with one random id, and `request` stays as it is. Set an id yourself to repeat the call later.
-    `on_retry(error, delay_s)` is told of each new try.
+    UNAVAILABLE and RESOURCE_EXHAUSTED are retried. The delay is what the server asks for, plus a random part of a
+    backoff that doubles from 50 ms to 2 s. After UNAVAILABLE, the server may have executed the request; because of the
+    request_id, couponsd executes it once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id, all
+    tries send a copy with one random id, and `request` stays as it is. Set an id yourself to repeat the call later.
+    `on_retry(error, delay_s)` is called before each delay.
     """
     request = _with_request_id(request)
     deadline = time.monotonic() + timeout
@@ -54,7 +55,7 @@ def retry(method: Callable[..., Response], request: Request, *, timeout: float =
         try:
             return method(request, timeout=max(deadline - time.monotonic(), 0.001))
         except grpc.RpcError as error:
-            # A crowd that is sent away together must not come back together: the random part comes on top.
+            # The random part keeps clients that were refused at the same time from returning at the same time.
             delay = retry_delay(error) + random.uniform(0, backoff)
             if error.code() not in RETRIABLE or time.monotonic() + delay >= deadline:
                 raise

@@ -6,7 +6,7 @@ import couponsd.Couponsd;
 import couponsd.Errors;
 import io.grpc.StatusRuntimeException;
 
-/** Example HOST:PORT COUPON USER: asks for a coupon in a user's name. */
+/** Example HOST:PORT COUPON USER: requests a coupon for a user. */
 public class Example {
     public static void main(String[] args) {
         var channel = Couponsd.connect(args[0]);

@@ -33,8 +33,8 @@ import java.util.function.BiFunction;
 import java.util.stream.LongStream;
 
 /**
- * Smoke HOST:PORT: the client, tried on a couponsd that is started once "calling" is printed. Its last line says in
- * JSON what it has seen; exit code 1 and a line on stderr where something is not as it should be.
+ * Smoke HOST:PORT: tests the client against a couponsd. Start couponsd after this program has printed "calling". The
+ * last line of stdout is a JSON object with the results. On a failure, the exit code is 1 and stderr explains it.
  */
 public class Smoke {
     private static final int BURST = 500;
@@ -69,8 +69,8 @@ public class Smoke {
     }
 
     /**
-     * A call that nobody is to hear. The JVM loads gRPC for half a second or more at the first one; a server that is
-     * started meanwhile would be up before anything had to be tried again.
+     * Makes a call that no server answers. The first call of a JVM takes half a second or more, since it loads gRPC.
+     * Without this one, the server could be up before the first real call, and that call would not have to be retried.
      */
     private void warmUp() {
         Status.Code code = Status.Code.OK;
@@ -84,7 +84,7 @@ public class Smoke {
 
     private String run() throws Exception {
         long coupon = create(1);
-        check(unavailable.get() > 0, "a first call that is tried again", "an answer at once");
+        check(unavailable.get() > 0, "a retry of the first call", "an answer at once");
 
         PublishStatus first = publish(coupon, 1, "first");
         check((first.getState() == State.STATE_ACCEPTED || first.getState() == State.STATE_ISSUED)
@@ -106,7 +106,7 @@ public class Smoke {
         var held = call(coupons, CouponServiceBlockingStub::listUserCoupons,
                 ListUserCouponsRequest.newBuilder().setUserId(1).build()).getUserCouponsList();
         check(held.stream().anyMatch(each -> each.getCouponId() == coupon && each.getTicket() == 1),
-                "coupon " + coupon + " among those held", held);
+                "coupon " + coupon + " in the user's list", held);
 
         expectIdsFilledIn();
         overload();
@@ -115,7 +115,7 @@ public class Smoke {
                 coupon, first.getTicket(), other.reason(), late.reason(), unavailable.get(), overloaded.get());
     }
 
-    /** Follows user 1 to the end of the stream, which the server brings about. */
+    /** Follows the request of user 1 until the server ends the stream. */
     private void watch(long coupon) {
         var changes = new ArrayList<PublishStatus>();
         coupons.withDeadlineAfter(TIMEOUT.toSeconds(), TimeUnit.SECONDS)
@@ -126,7 +126,8 @@ public class Smoke {
                 "a stream that ends with ISSUED", changes);
     }
 
-    /** A call without a request_id sends one random id on each try: the server adds once, though an answer is lost. */
+    /** A call without a request_id sends the same random id on each try, so a lost response does not make it count
+     * twice. */
     private void expectIdsFilledIn() {
         long coupon = create(2);
         PublishStatus status = publish(coupon, 1, "");
@@ -138,7 +139,7 @@ public class Smoke {
             ids.add(sent.getRequestId());
             var response = bounded.addQuantity(sent);
             if (ids.size() == 1) {
-                throw Status.UNAVAILABLE.withDescription("the answer is lost").asRuntimeException();
+                throw Status.UNAVAILABLE.withDescription("the response was lost").asRuntimeException();
             }
             return response;
         }, request).getCoupon().getQuantity();
@@ -146,7 +147,8 @@ public class Smoke {
                 quantity + " with ids " + ids);
     }
 
-    /** Bursts until one is answered OVERLOADED; each request is accepted in the end, with a ticket of its own. */
+    /** Sends bursts until a try is answered OVERLOADED. In the end, each request must be accepted with its own
+     * ticket. */
     private void overload() throws Exception {
         var pool = Executors.newFixedThreadPool(BURST);
         try {
@@ -174,7 +176,7 @@ public class Smoke {
     }
 
     private long create(long quantity) {
-        // Below 2^53, so that languages whose numbers are doubles can read it.
+        // Ids below 2^53 are exact even where numbers are doubles.
         long id = ThreadLocalRandom.current().nextLong(1, 1L << 53);
         var coupon = Coupon.newBuilder().setId(id).setName("smoke").setQuantity(quantity);
         return call(admin, CouponAdminServiceBlockingStub::createCoupon, CreateCouponRequest.newBuilder()
@@ -197,12 +199,12 @@ public class Smoke {
         throw new IllegalStateException("expected a refusal, got " + line(accepted));
     }
 
-    /** Retries as a user would, and sees to it that no try comes before the server wants it. */
+    /** Retries as a user would, and checks that no try comes before RetryInfo allows it. */
     private <S extends AbstractStub<S>, Q, R> R call(S stub, BiFunction<S, Q, R> method, Q request) {
         long[] notBefore = {System.nanoTime()};
         return Couponsd.retry(stub, (bounded, same) -> {
             long early = notBefore[0] - System.nanoTime();
-            check(early <= 0, "a wait as long as RetryInfo asks for", "a try " + early + " ns before");
+            check(early <= 0, "a delay as long as RetryInfo asks for", "a try " + early + " ns too early");
             return method.apply(bounded, same);
         }, request, TIMEOUT, (error, delay) -> {
             notBefore[0] = System.nanoTime() + Errors.retryDelay(error).toNanos();
@@ -222,7 +224,7 @@ public class Smoke {
         }
     }
 
-    /** Messages print themselves on many lines. */
+    /** Joins the lines of a message's text into one. */
     private static String line(Object said) {
         return said.toString().strip().replaceAll("\\s+", " ");
     }

@@ -20,8 +20,8 @@ import java.util.function.BiConsumer;
 import java.util.function.BiFunction;
 
 /**
- * What a client of couponsd needs beside the stubs of coupon.v1: a channel that finds a server soon after it has
- * started, and calls that are tried again until they succeed or are refused for good.
+ * Adds to the stubs of coupon.v1 what a client of couponsd needs: a channel that reaches a server soon after it has
+ * started, and calls that are retried until they succeed or are refused for good.
  *
  * <pre>{@code
  * var channel = Couponsd.connect("127.0.0.1:50051");
@@ -31,7 +31,7 @@ import java.util.function.BiFunction;
  * var status = Couponsd.retry(coupons, CouponServiceBlockingStub::requestPublish, request).getStatus();
  * }</pre>
  *
- * <p>All of it may be used by many threads at once.
+ * <p>All methods may be called from any thread.
  */
 public final class Couponsd {
     public static final Duration DEFAULT_TIMEOUT = Duration.ofSeconds(30);
@@ -47,8 +47,8 @@ public final class Couponsd {
     private Couponsd() {}
 
     /**
-     * A channel in plain text. It looks for a lost server every second, and leaves retries to {@link #retry}, which
-     * alone honours RetryInfo.
+     * Returns a channel without TLS. It tries to reach a lost server every second, and leaves retries to
+     * {@link #retry}, since the retries of gRPC ignore RetryInfo.
      */
     public static ManagedChannel connect(String target) {
         ManagedChannel channel = ManagedChannelBuilder.forTarget(target).usePlaintext().disableRetry().build();
@@ -57,13 +57,13 @@ public final class Couponsd {
     }
 
     /**
-     * gRPC's own reconnect backoff grows to two minutes, no setting bounds it, and meanwhile calls fail at once; so it
-     * is cut short. An idle channel is left alone: it connects at its next call.
+     * Ends gRPC's reconnect backoff every second. The backoff grows to two minutes, no setting bounds it, and calls
+     * fail at once while it lasts. An idle channel is left alone: its next call connects.
      */
     private static void keepReconnecting(ManagedChannel channel) {
         ConnectivityState state = channel.getState(false);
         if (state == ConnectivityState.TRANSIENT_FAILURE) {
-            // The state may stay the same over many attempts, so that waiting for it to change would end this.
+            // A timer, since the state may stay the same over many attempts, and then nothing would notify us.
             CompletableFuture.delayedExecutor(RECONNECT_MS, TimeUnit.MILLISECONDS).execute(() -> {
                 channel.resetConnectBackoff();
                 keepReconnecting(channel);
@@ -73,12 +73,12 @@ public final class Couponsd {
         }
     }
 
-    /** One for each thing that is asked for; the same on each try. */
+    /** Returns a new random id. Use one id for each request, and the same id for each try of that request. */
     public static String requestId() {
         return UUID.randomUUID().toString();
     }
 
-    /** {@link #retry(AbstractStub, BiFunction, Object, Duration, BiConsumer)} for up to {@link #DEFAULT_TIMEOUT}. */
+    /** Calls {@link #retry(AbstractStub, BiFunction, Object, Duration, BiConsumer)} with {@link #DEFAULT_TIMEOUT}. */
     public static <S extends AbstractStub<S>, Q, R> R retry(S stub, BiFunction<S, Q, R> method, Q request) {
         return retry(stub, method, request, DEFAULT_TIMEOUT, (error, delay) -> {});
     }
@@ -86,13 +86,13 @@ public final class Couponsd {
     /**
      * Calls a unary method of a blocking stub until it succeeds, is refused, or the time is over.
      *
-     * <p>UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, after what the server asks for and a random part of a time
-     * that doubles from 50 ms to 2 s. UNAVAILABLE does not say whether the server has done what was asked; the
-     * request_id makes couponsd do it once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id, all
-     * tries send a copy with one random id. Set an id yourself to repeat the call later.
+     * <p>UNAVAILABLE and RESOURCE_EXHAUSTED are retried. The delay is what the server asks for, plus a random part of a
+     * backoff that doubles from 50 ms to 2 s. After UNAVAILABLE, the server may have executed the request; because of
+     * the request_id, couponsd executes it once. If RequestPublish, CreateCoupon or AddQuantity has an empty
+     * request_id, all tries send a copy with one random id. Set an id yourself to repeat the call later.
      *
      * @param timeout for all tries together
-     * @param onRetry is told of each new try: the error before it, and the delay
+     * @param onRetry called before each delay, with the error of the last try and the delay
      * @throws StatusRuntimeException the last error; CANCELLED if the thread is interrupted
      */
     public static <S extends AbstractStub<S>, Q, R> R retry(
@@ -109,7 +109,7 @@ public final class Couponsd {
             try {
                 return method.apply(bounded, sent);
             } catch (StatusRuntimeException error) {
-                // A crowd that is sent away together must not come back together: the random part comes on top.
+                // The random part keeps clients that were refused at the same time from returning at the same time.
                 Duration jitter = Duration.ofNanos(ThreadLocalRandom.current().nextLong(backoff.toNanos()));
                 Duration delay = Errors.retryDelay(error).plus(jitter);
                 Duration left = Duration.ofNanos(deadline.timeRemaining(TimeUnit.NANOSECONDS));

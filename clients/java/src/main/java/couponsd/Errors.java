@@ -10,24 +10,24 @@ import io.grpc.protobuf.StatusProto;
 import java.time.Duration;
 import java.util.Optional;
 
-/** What the details of an error say: google.rpc.ErrorInfo and google.rpc.RetryInfo in grpc-status-details-bin. */
+/** Decodes the details of an error: google.rpc.ErrorInfo and google.rpc.RetryInfo in grpc-status-details-bin. */
 public final class Errors {
     /** The domain of the reasons that couponsd gives. */
     public static final String DOMAIN = "coupon.v1";
 
     private Errors() {}
 
-    /** Why couponsd refused, e.g. reason SOLD_OUT with metadata coupon_id; empty if couponsd did not make the error. */
+    /** Returns the reason and its metadata, e.g. SOLD_OUT with coupon_id; empty if the error is not from couponsd. */
     public static Optional<ErrorInfo> info(Throwable error) {
         return detail(error, ErrorInfo.class).filter(info -> info.getDomain().equals(DOMAIN));
     }
 
-    /** The reason alone, "" where there is none. */
+    /** Returns the reason, or "" if there is none. */
     public static String reason(Throwable error) {
         return info(error).map(ErrorInfo::getReason).orElse("");
     }
 
-    /** How long couponsd asks to wait before the next try; zero if it does not ask. */
+    /** Returns the delay that couponsd asks for before the next try; zero if it asks for none. */
     public static Duration retryDelay(Throwable error) {
         return detail(error, RetryInfo.class)
                 .map(RetryInfo::getRetryDelay)
@@ -47,7 +47,7 @@ public final class Errors {
                 }
             }
         } catch (IllegalArgumentException | InvalidProtocolBufferException notOurs) {
-            // Somebody else's details, a proxy's say, that cannot be read: as good as none.
+            // Details of another origin, such as a proxy. The error then has none from couponsd.
         }
         return Optional.empty();
     }
