@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls for programs that simply wait for them. */
+/* rpc_client_call_wait: a call that blocks its caller. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
-
 #include "rpc/client.h"
 
 struct waiting {
-    struct rpc_client_call call; /* first: what the closure gets */
+    struct rpc_client_call call; /* first: the closure gets a pointer to it */
     struct rpc_reader reader;
     struct rpc_status status; /* owned */
     pthread_mutex_t lock;     /* guards is_done */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Channels: connecting, pollers, and the services that stubs are called with. Calls are client.c's. */
+/* Channels: connecting, pollers, and the services for stubs. client.c has the calls. */
 #include <grpc/compression.h>
 #include <grpc/grpc_security.h>
 #include <limits.h>
@@ -7,14 +7,13 @@
 #include <string.h>
 
 #include "base/memory.h"
-
 #include "base/strbuf.h"
 #include "rpc/core.h"
 #include "rpc/method.h"
 #include "rpc/operation.h"
 #include "rpc/tls.h"
 
-#define MESSAGE_BYTES_MAX (4 << 20) /* unless the options say otherwise; as the core */
+#define MESSAGE_BYTES_MAX (4 << 20) /* the default, and the core's */
 
 static void add_arg(grpc_channel_args *args, const char *key, int value) {
     grpc_arg arg = {.type = GRPC_ARG_INTEGER, .key = (char *)key};
@@ -33,15 +32,15 @@ static grpc_channel *create_core(const char *target, const struct rpc_channel_op
         room[args.num_args++] = name;
     }
     add_arg(&args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1); /* a connection per channel */
-    add_arg(&args, GRPC_ARG_ENABLE_RETRIES, 0);            /* whoever calls knows whether to try again */
+    add_arg(&args, GRPC_ARG_ENABLE_RETRIES, 0);            /* only the caller knows whether that is safe */
     add_arg(&args, GRPC_ARG_ENABLE_CHANNELZ, 0);
-    /* As on the server: message.c unpacks within bounds. */
+    /* As on the server, message.c decompresses within the limits. */
     add_arg(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, COMPRESSIONS);
     add_arg(&args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
-    /* A server that comes back is found again within a second; the core's own default grows to two minutes. */
+    /* A channel finds a restarted server within a second; the core's own backoff grows to two minutes. */
     add_arg(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
     add_arg(&args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-    /* The target is where to connect to, whatever the environment says. */
+    /* A proxy named in the environment is not used. */
     add_arg(&args, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     grpc_channel_credentials *credentials =
         options->tls ? tls_client_credentials(options->tls, err) : grpc_insecure_credentials_create();
@@ -54,8 +53,6 @@ static grpc_channel *create_core(const char *target, const struct rpc_channel_op
 
 static bool start_pollers(struct rpc_channel *channel, unsigned n, struct err *err) {
     channel->pollers = memory_new(n, sizeof *channel->pollers);
-    if (!channel->pollers)
-        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "out of memory");
     while (channel->n_pollers < n) {
         struct client_poller *poller = &channel->pollers[channel->n_pollers++];
         pthread_mutex_init(&poller->lock, NULL);

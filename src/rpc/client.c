@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client's calls; channel.c has what they are made on, operation.h the vocabulary.
+/* A client's calls. channel.c has the channels, operation.h the vocabulary.
  *
- * An operation belongs to one poller of its channel (they take turns), on whose thread all its ops run. What other
- * threads may touch as well (sending, reading that was paused, cancelling) is guarded by the call's lock: its
- * `operation` is the operation itself, or BUSY while somebody works on it, or NULL before the call and from its end on.
- * It is held for a few instructions and a start of a batch, never while foreign code runs. A poller's `lock` guards its
- * list of operations in flight and its pool.
+ * An operation belongs to one poller of its channel; calls take the pollers in turn. All ops of an operation run on its
+ * poller's thread. The call's lock guards what other threads may touch as well: sending, paused reading, cancelling.
+ * That lock is the call's field `operation`: it points to the operation, or is BUSY while a thread holds the lock, or
+ * is NULL before the call and from its end on. A thread holds it for a few instructions and the start of a batch, never
+ * while foreign code runs. A poller's `lock` guards its list of operations in flight and its pool.
  *
- * A unary call is one batch, and needs no lock. All others are several: the status; what is received, message by
- * message, the first with the headers unless somebody wants to hear of these; and what is sent (pump), as on the
- * server. `outstanding` counts the batches not yet back; at zero the call has ended. */
+ * A unary call is one batch, and takes the lock only at its end. Other calls have several batches: the status; each
+ * message received, the first one together with the headers unless on_headers is set; and what is sent (pump), as on
+ * the server. `outstanding` counts the batches that are not back yet. At zero the call has ended. */
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include "base/memory.h"
-
 #include "rpc/operation.h"
 
 #define ARENA_BLOCK_BYTES   2048
@@ -118,14 +117,14 @@ __attribute__((format(printf, 3, 4))) static void operation_fail(struct operatio
 
 static void operation_start(struct operation *operation, const grpc_op *ops, size_t n, struct op *op, op_fn *fn) {
     grpc_call *core = operation->core;
-    grpc_call_start_batch(core, ops, n, op_arm(op, fn), NULL); /* fails for defects of ours only */
+    grpc_call_start_batch(core, ops, n, op_arm(op, fn), NULL); /* fails only by a defect of the bridge */
 }
 
 /* --- the call's lock --- */
 
 #define BUSY ((void *)-1)
 
-/* NULL: the call has not begun, or is over; there is nothing to unlock. */
+/* NULL: the call has not begun or is over, and nothing is locked. */
 static struct operation *call_lock(struct rpc_client_call *call) {
     for (;;) {
         void *is = __atomic_load_n(&call->operation, __ATOMIC_RELAXED);
@@ -145,7 +144,7 @@ static void call_unlock(struct rpc_client_call *call, struct operation *operatio
 
 /* --- the end --- */
 
-/* The call's `operation` is NULL for good: nobody else works on it. */
+/* The call's `operation` is NULL by now, so no other thread works on the call. */
 static void operation_end(struct operation *operation) {
     struct rpc_status status = {.code = operation->own_code, .message = operation->own_text};
     if (!operation->is_failed) {
@@ -157,14 +156,14 @@ static void operation_end(struct operation *operation) {
         status.message = text;
         status.details = metadata_find(&operation->trailers, DETAILS_KEY, &status.details_len);
     }
-    operation->call->done(operation->call, &status); /* the call is its owner's again */
+    operation->call->done(operation->call, &status); /* from here on the call is its owner's */
     operation_release(operation);
 }
 
 static bool fail_message(struct operation *operation, enum message_bytes_result result) {
     const char *name = operation->method->descriptor->output->name;
     if (result == MESSAGE_TOO_LARGE)
-        operation_fail(operation, RPC_RESOURCE_EXHAUSTED, "the response %s is larger than is left to it", name);
+        operation_fail(operation, RPC_RESOURCE_EXHAUSTED, "the response %s is larger than its limit", name);
     else
         operation_fail(operation, RPC_INTERNAL, "cannot decode the response as %s", name);
     return false;
@@ -176,7 +175,8 @@ static size_t message_bytes_max(const struct operation *operation) {
     return all && left < max ? left : max;
 }
 
-/* Hands the message in `incoming` to the closure. False: it can't be decoded, and the operation has failed. */
+/* Decodes the message in `incoming` and hands it to the closure. False: it is too large or can't be decoded, and the
+ * operation has failed. */
 static bool deliver(struct operation *operation) {
     const ProtobufCMessageDescriptor *descriptor = operation->method->descriptor->output;
     operation->is_compressed = message_is_compressed(operation->incoming);
@@ -201,7 +201,7 @@ static bool deliver(struct operation *operation) {
     return ok;
 }
 
-/* Of a call with one response: it comes with OK or not at all. */
+/* Ends a call with one response, which must be there if the code is OK. */
 static void end_with_response(struct operation *operation) {
     if (operation->incoming && operation->code == GRPC_STATUS_OK)
         deliver(operation);
@@ -210,7 +210,7 @@ static void end_with_response(struct operation *operation) {
     operation_end(operation);
 }
 
-/* A batch is back. True: it was the last one, and the call has ended. */
+/* Counts a batch that is back. True: it was the last one, and the call has ended. */
 static bool leave(struct operation *operation) {
     bool is_last = --operation->outstanding == 0;
     call_unlock(operation->call, is_last ? NULL : operation);
@@ -257,7 +257,7 @@ static void pump(struct operation *operation) {
     operation_start(operation, ops, n, &operation->send_op, on_sent);
 }
 
-/* A failed send is normal: the call has ended, and the status tells how. */
+/* A failed send is normal: the call has ended, and its status says how. */
 static void on_sent(struct op *op, bool ok) {
     struct operation *operation = OWNER_OF(op, struct operation, send_op);
     struct rpc_client_call *call = operation->call;
@@ -292,13 +292,14 @@ static void receive_next(struct operation *operation) {
         start_receive(operation);
 }
 
-/* Of a unary call: everything. Of a stream: the next message, or none. Of one that could not begin: nothing. */
+/* The whole of a unary call; or the next message of a stream, or its end; or the empty batch of a call that could not
+ * begin. */
 static void on_step(struct op *op, bool ok) {
     (void)ok;
     struct operation *operation = OWNER_OF(op, struct operation, step_op);
     const struct client_method *method = operation->method;
     if (method->takes_one && method->gives_one && !operation->is_failed) {
-        call_lock(operation->call); /* waits for somebody who is just cancelling it */
+        call_lock(operation->call); /* waits for a thread that is cancelling the call */
         call_unlock(operation->call, NULL);
         end_with_response(operation);
         return;
@@ -350,7 +351,7 @@ static grpc_op receive_message(struct operation *operation) {
     return op;
 }
 
-/* One batch. The call may be over, and its owner's, as soon as that has been started. */
+/* Starts the one batch of a unary call. From then on the call may be over, and its owner's again. */
 static void start_unary(struct operation *operation, const ProtobufCMessage *input) {
     struct rpc_client_call *call = operation->call;
     operation->outgoing = (struct write){message_pack(input), call->compression != RPC_COMPRESSION_NONE};
@@ -368,7 +369,8 @@ static void start_unary(struct operation *operation, const ProtobufCMessage *inp
     operation_start(operation, ops, 6, &operation->step_op, on_step);
 }
 
-/* Everything comes back on the poller's thread, which waits for the lock until all has been started. */
+/* Starts the batches of a stream. Their ops run on the poller's thread, which waits for the lock until all have
+ * started. */
 static void start_stream(struct operation *operation, const ProtobufCMessage *input) {
     struct rpc_client_call *call = operation->call;
     grpc_op ops[2] = {receive_status(operation)};
@@ -387,7 +389,7 @@ static void start_stream(struct operation *operation, const ProtobufCMessage *in
     call_unlock(call, operation);
 }
 
-/* Ends by an empty batch: `done` must not run within the caller's own call. */
+/* Ends the call by an empty batch, because `done` must not run within the function that begins the call. */
 static void start_failed(struct operation *operation) {
     operation->outstanding = 1;
     operation_start(operation, NULL, 0, &operation->step_op, on_step);
@@ -434,9 +436,9 @@ void client_invoke(ProtobufCService *base, unsigned index, const ProtobufCMessag
     __atomic_store_n(&call->operation, BUSY, __ATOMIC_RELAXED);
     take_metadata(operation);
     if (!method->is_known)
-        operation_fail(operation, RPC_UNIMPLEMENTED, "this client does not know the shape of %s", method->path);
+        operation_fail(operation, RPC_UNIMPLEMENTED, "the client's table of methods lacks %s", method->path);
     if (!input && method->takes_one)
-        operation_fail(operation, RPC_INTERNAL, "%s takes a request", method->path);
+        operation_fail(operation, RPC_INTERNAL, "%s needs a request", method->path);
     if (operation->is_failed)
         start_failed(operation);
     else if (method->takes_one && method->gives_one)
@@ -450,7 +452,7 @@ void rpc_client_call_open(ProtobufCService *service, unsigned index, ProtobufCCl
     client_invoke(service, index, NULL, closure, call);
 }
 
-/* --- what the caller asks and sets --- */
+/* --- functions for the caller --- */
 
 bool rpc_client_call_write(struct rpc_client_call *call, const ProtobufCMessage *message) {
     struct operation *operation = call_lock(call);

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looks things up in a FileDescriptorSet. Read-only once initialized, so for any thread.
+/* Finds files and services in a FileDescriptorSet.
  *
- * The set is read twice over: as messages, to know what a file defines, and as the bytes of each file, because
- * reflection has to serve a file as its compiler wrote it (protobuf-c would drop nothing, but may order fields
- * otherwise). Lookups are linear: there are a dozen files, and nobody asks often. */
+ * The set is parsed twice: as messages, for what a file defines, and as the bytes of each file. Reflection has to serve
+ * a file as its compiler wrote it, and protobuf-c may order fields differently. Lookups are linear: there are a dozen
+ * files and few requests. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "rpc/descriptors.h"
 
 #define FILE_TAG 0x0a /* FileDescriptorSet.file, length-prefixed: the only field it has */
 
-/* Reads one file's entry and moves *at behind it. */
+/* Reads one file's entry and moves *at past it. */
 static bool read_entry(const uint8_t **at, const uint8_t *end, struct descriptor_file *ret) {
     if (*(*at)++ != FILE_TAG)
         return false;
@@ -39,16 +40,14 @@ bool descriptors_init(struct descriptors *descriptors, const unsigned char *set,
     const uint8_t *at = set, *end = set + size;
     while (at < end) {
         struct descriptor_file file = {0};
-        bool ok = read_entry(&at, end, &file);
-        struct descriptor_file *files = ok ? realloc(descriptors->files, (descriptors->n + 1) * sizeof *files) : NULL;
-        if (!files) {
+        if (!read_entry(&at, end, &file)) {
             if (file.proto)
                 google__protobuf__file_descriptor_proto__free_unpacked(file.proto, NULL);
             descriptors_deinit(descriptors);
             return err_set(err, ERR_INVALID, BACKEND_NONE, "the descriptor set is damaged at byte %zu",
                            (size_t)(at - set));
         }
-        descriptors->files = files;
+        descriptors->files = memory_resize(descriptors->files, descriptors->n + 1, sizeof *descriptors->files);
         descriptors->files[descriptors->n++] = file;
     }
     return true;
@@ -68,7 +67,7 @@ int descriptors_file_named(const struct descriptors *descriptors, const char *na
     return -1;
 }
 
-/* What is left of the dotted `path` behind its first part `name`: "" when that is all of it, NULL when it starts
+/* The rest of the dotted `path` after its first part `name`: "" if that is all of it, NULL if the path starts
  * otherwise. */
 static const char *behind(const char *path, const char *name) {
     if (!path || !name || !*name)
@@ -133,7 +132,7 @@ static bool service_has(const Google__Protobuf__ServiceDescriptorProto *service,
     return *rest == '\0';
 }
 
-/* `symbol` without the file's package; NULL when it is in another. */
+/* `symbol` without the file's package; NULL: it is in another one. */
 static const char *within_package(const Google__Protobuf__FileDescriptorProto *file, const char *symbol) {
     return file->package && *file->package ? behind(symbol, file->package) : symbol;
 }

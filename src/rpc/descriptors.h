@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A serialized FileDescriptorSet, searchable. Immutable between init and deinit; then any thread may read. */
+/* A FileDescriptorSet, searchable. Any thread may read it between init and deinit. */
 #pragma once
 
 #include "base/err.h"
@@ -19,12 +19,14 @@ struct descriptors {
     size_t n;
 };
 
-/* `set` must outlive it; NULL is an empty one. */
+/* Parses a serialized set, which must outlive `descriptors`. NULL: an empty set. */
 bool descriptors_init(struct descriptors *descriptors, const unsigned char *set, size_t size, struct err *err);
 void descriptors_deinit(struct descriptors *descriptors);
-/* -1 where there is none. */
+/* The index of the file of that name; -1 if there is none. */
 int descriptors_file_named(const struct descriptors *descriptors, const char *name);
-/* The file that defines a service, method, message, field, oneof, enum, enum value or extension, by its full name. */
+/* The index of the file that defines a service, method, message, field, oneof, enum, enum value or extension, by its
+ * full name; -1 if there is none. */
 int descriptors_file_defining(const struct descriptors *descriptors, const char *symbol);
+/* The service of that full name; NULL if there is none. */
 const Google__Protobuf__ServiceDescriptorProto *descriptors_service(const struct descriptors *descriptors,
                                                                     const char *name);

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* grpc.health.v1.Health: Check answers what was set last, Watch sends it at once and then each change.
+/* grpc.health.v1.Health: Check answers with the status that was set last. Watch sends it at once, and then each change.
  *
- * `lock` guards everything, and is held while watchers are written to (which takes their calls' locks, never the other
- * way round), so that each of them sees the changes in order. A watcher lives in its call's memory; it is in the list
- * from Watch until its call is cancelled or the server stops, and who takes it out ends the call. */
+ * `lock` guards everything. It is held while watchers are written to, so that each of them sees the changes in order. A
+ * call's lock is taken inside of it, never the other way round. A watcher lives in its call's memory. It is listed from
+ * Watch until its call is cancelled or the server stops. The thread that takes it off the list ends the call. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
-
 #include "grpc/health/v1/health.pb-c.h"
 #include "rpc/call.h"
 
@@ -35,7 +34,7 @@ struct watcher {
 };
 
 struct rpc_health {
-    Grpc__Health__V1__Health_Service service; /* first: what the service functions get */
+    Grpc__Health__V1__Health_Service service; /* first: service functions get a pointer to it */
     pthread_mutex_t lock;
     struct watched *services;
     struct watcher *watchers;
@@ -69,7 +68,7 @@ static void tell(const struct watcher *watcher, health_status status) {
     watcher->write(&response, watcher->call);
 }
 
-/* True if the watcher was still listed. */
+/* Takes the watcher off the list. False: it was not on it. */
 static bool take_out(struct watcher *watcher) {
     struct rpc_health *health = watcher->health;
     pthread_mutex_lock(&health->lock);
@@ -84,7 +83,7 @@ static bool take_out(struct watcher *watcher) {
     return was_listed;
 }
 
-/* The client has left, and reads no status any more, or the server stops. */
+/* Runs when the client has left and reads no status any more, or when the server stops. */
 static void end_watch(void *arg) {
     struct watcher *watcher = arg;
     if (take_out(watcher))
@@ -109,7 +108,7 @@ static void watch(Grpc__Health__V1__Health_Service *service, const Grpc__Health_
     const struct watched *found = find(health, watcher->service);
     tell(watcher, found ? found->status : UNKNOWN);
     pthread_mutex_unlock(&health->lock);
-    if (!call_on_cancel(call, end_watch, watcher)) /* the server has begun to stop, and ended the call, meanwhile */
+    if (!call_on_cancel(call, end_watch, watcher)) /* meanwhile the server has begun to stop, and has ended the call */
         take_out(watcher);
 }
 

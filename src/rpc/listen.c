@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listen addresses, HOST:PORT. The core says neither why it could not bind one nor where it did. Any thread. */
+/* Listen addresses, HOST:PORT. The core reports neither the port that it has bound nor the reason why it could not. Any
+ * thread. */
 #include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
@@ -7,10 +8,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/strbuf.h"
 #include "rpc/listen.h"
 
-/* The colon before the port; NULL where there is none, or where it is one of an IPv6 address without brackets. */
+/* The colon before the port. NULL: there is none, or it is one of an IPv6 address without brackets. */
 static const char *find_colon(const char *listen) {
     const char *colon = strrchr(listen, ':');
     const char *bracket = strrchr(listen, ']');
@@ -19,7 +21,7 @@ static const char *find_colon(const char *listen) {
     return colon;
 }
 
-/* 0, or the errno of why an address can't be bound. */
+/* Tries to listen at an address: 0, or the errno of the failure. */
 static int try_bind(const struct addrinfo *address) {
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -44,16 +46,16 @@ bool listen_check(const char *address, struct err *err) {
     const char *colon = find_colon(address);
     if (colon && colon != address && colon[1] != '\0')
         return true;
-    return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: is not HOST:PORT (an IPv6 host stands in brackets)", address);
+    return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: is not HOST:PORT (put an IPv6 host in brackets)", address);
 }
 
 bool listen_explain(const char *address, struct err *err) {
     const char *colon = find_colon(address);
     bool brackets = address[0] == '[';
-    char *host = strndup(address + brackets, (size_t)(colon - address) - 2 * (size_t)brackets);
+    char *host = memory_must(strndup(address + brackets, (size_t)(colon - address) - 2 * (size_t)brackets));
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
-    int unresolved = host ? getaddrinfo(host, colon + 1, &hints, &found) : EAI_MEMORY;
+    int unresolved = getaddrinfo(host, colon + 1, &hints, &found);
     free(host);
     if (unresolved)
         return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: cannot resolve: %s", address, gai_strerror(unresolved));

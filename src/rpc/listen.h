@@ -5,9 +5,10 @@
 #include "base/err.h"
 #include <stdbool.h>
 
-/* Whether it is HOST:PORT. The core would take a lone host, and a port of its own choice. */
+/* Checks that `listen` is HOST:PORT. The core would take a host without a port, and choose a port by itself. */
 bool listen_check(const char *listen, struct err *err);
-/* Why the core could not bind `listen` (checked): it does not say, so this tries by itself. Always returns false. */
+/* Tells why the core could not bind `listen` (checked). The core does not say, so this tries to bind it. Always returns
+ * false. */
 bool listen_explain(const char *listen, struct err *err);
-/* `listen` (checked) with the port that was bound; malloc'ed. */
+/* `listen` (checked) with `port` as its port, to be freed. */
 char *listen_address(const char *listen, int port);

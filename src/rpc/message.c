@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* protobuf-c messages to and from the core's byte buffers. Stateless. */
+/* Converts protobuf-c messages to and from the core's byte buffers. Stateless. */
 #include <string.h>
 #include <zlib.h>
 
@@ -24,7 +24,7 @@ static void free_in_arena(void *arena, void *pointer) {
 
 /* --- decompression --- */
 
-/* zlib's names for the formats. */
+/* The parameter windowBits of zlib, which also chooses the format. */
 #define WINDOW_BITS_ZLIB 15
 #define WINDOW_BITS_GZIP (15 + 16)
 
@@ -37,7 +37,7 @@ struct inflated {
     size_t len, capacity, max;
 };
 
-/* The room doubles, up to one byte more than is allowed: that byte tells that there is too much. */
+/* Doubles the room, up to one byte more than is allowed: if that byte is used, there is too much. */
 static void make_room(struct inflated *out, struct arena *arena, z_stream *zlib) {
     size_t capacity = out->capacity * 2 < out->max + 1 ? out->capacity * 2 : out->max + 1;
     uint8_t *grown = arena_alloc(arena, capacity);
@@ -62,7 +62,7 @@ static enum message_bytes_result inflate_slices(const grpc_slice_buffer *slices,
             state = inflate(zlib, Z_NO_FLUSH);
             out->len = out->capacity - zlib->avail_out;
             if (state == Z_BUF_ERROR && zlib->avail_in == 0)
-                state = Z_OK; /* the next slice goes on */
+                state = Z_OK; /* goes on with the next slice */
             else if (state == Z_BUF_ERROR)
                 break;
         }
@@ -72,7 +72,7 @@ static enum message_bytes_result inflate_slices(const grpc_slice_buffer *slices,
     return state == Z_STREAM_END ? MESSAGE_OK : MESSAGE_BROKEN;
 }
 
-/* Unpacks no more than `max` bytes, however many there are: a kilobyte may stand for a megabyte. */
+/* Decompresses no more than `max` bytes: a kilobyte may stand for a megabyte. */
 static enum message_bytes_result decompress(const grpc_byte_buffer *buffer, size_t max, struct arena *arena,
                                             const uint8_t **ret_bytes, size_t *ret_len) {
     const grpc_slice_buffer *slices = &buffer->data.raw.slice_buffer;
@@ -105,7 +105,7 @@ enum message_bytes_result message_bytes(const grpc_byte_buffer *buffer, size_t m
     if (slices->count == 1) {
         *ret_bytes = GRPC_SLICE_START_PTR(slices->slices[0]);
     } else {
-        uint8_t *copy = arena_alloc(arena, slices->length + 1); /* never of no size */
+        uint8_t *copy = arena_alloc(arena, slices->length + 1); /* + 1: never 0 bytes */
         size_t at = 0;
         for (size_t i = 0; i < slices->count; i++) {
             memcpy(copy + at, GRPC_SLICE_START_PTR(slices->slices[i]), GRPC_SLICE_LENGTH(slices->slices[i]));

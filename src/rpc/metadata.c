@@ -5,11 +5,10 @@
 #include <string.h>
 
 #include "base/memory.h"
-
 #include "rpc/metadata.h"
 
 #define RESERVED_PREFIX "grpc-"
-/* How the core's filter is told; it does not go out. */
+/* Names the algorithm to the core's compression filter; it does not go out. */
 #define COMPRESSION_KEY "grpc-internal-encoding-request"
 
 static void append(struct metadata *metadata, grpc_slice key, grpc_slice value) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Headers and trailers, sent and received. A `struct metadata` belongs to one call and is guarded by that call's lock. */
+/* Headers and trailers, sent and received. A call's lock guards its `struct metadata`. */
 #pragma once
 
 #include "rpc/rpc.h"
@@ -7,25 +7,25 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Headers or trailers that are sent; room once made is kept. */
+/* Headers or trailers to be sent. The room is kept for the next call. */
 struct metadata {
     grpc_metadata *items;
     size_t n, capacity;
 };
 
-/* Copies; false where the core would not take it, or where it is reserved. */
+/* Adds a copy. False: the core does not allow the key or the value, or the key is reserved. */
 bool metadata_add(struct metadata *metadata, const struct rpc_metadatum *datum);
-/* Of the core's own, such as grpc-status-details-bin. `key` is static; the value is owned from now on. */
+/* Adds a reserved key, such as grpc-status-details-bin. `key` is static; takes over `value`. */
 void metadata_add_reserved(struct metadata *metadata, const char *key, grpc_slice value);
-/* Messages sent after these headers may be compressed that way. */
+/* Lets messages after these headers be compressed by that algorithm. Adds nothing for RPC_COMPRESSION_NONE. */
 void metadata_add_compression(struct metadata *metadata, enum rpc_compression compression);
 void metadata_clear(struct metadata *metadata);
 void metadata_deinit(struct metadata *metadata);
-/* The first value of that key among those received; NULL where there is none. Not NUL-terminated. */
+/* The first value of a key among those received; NULL if there is none. Not NUL-terminated. */
 const char *metadata_find(const grpc_metadata_array *received, const char *key, size_t *ret_len);
 
 #define DETAILS_KEY "grpc-status-details-bin"
-/* All that this side sends and takes, for the core's channel argument. */
+/* The algorithms that the bridge sends and accepts, as a bitset for the core's channel argument. */
 #define COMPRESSIONS       (1 << GRPC_COMPRESS_NONE | 1 << GRPC_COMPRESS_DEFLATE | 1 << GRPC_COMPRESS_GZIP)
 
 #define RETRY_PUSHBACK_KEY "grpc-retry-pushback-ms"

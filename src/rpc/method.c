@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A served service and its methods: where the stub, the table of shapes and the descriptor set have to agree.
- * Immutable once made. */
+/* A served service and its methods, for which the stub, the table of methods and the descriptor set have to agree. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
-
 #include "base/strbuf.h"
 #include "rpc/method.h"
 

@@ -34,12 +34,12 @@ struct service {
     struct bridge_service bridge;
 };
 
-/* The request comes with the call, as opposed to message by message. */
+/* Whether the client sends exactly one message, which comes with the call. */
 bool shape_takes_one(enum rpc_shape shape);
-/* There is exactly one response, as opposed to a stream of them. */
+/* Whether there is exactly one response. */
 bool shape_gives_one(enum rpc_shape shape);
 
-/* Checks the table of methods against the stub and the descriptors. */
+/* Fails where the table of methods, the stub and the descriptors do not agree. */
 bool service_new(ProtobufCService *impl, const struct rpc_method *methods, size_t n_methods,
                  const struct descriptors *descriptors, struct service **ret_service, struct err *err);
 void service_free(struct service *service);

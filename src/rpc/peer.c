@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The other end of a call: its address, and the names that its certificate proves. On the poller's thread of the call. */
+/* The client of a call: its address, and the names that its certificate proves. On the call's poller thread. */
 #include <grpc/grpc_security_constants.h>
 #include <grpc/support/alloc.h>
 #include <string.h>

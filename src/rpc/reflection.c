@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* grpc.reflection.v1 and v1alpha over the server's descriptor set. Both are the same messages under two names, so one
- * service serves both: the stub of v1, and a copy of its descriptor with v1alpha's name.
+/* grpc.reflection.v1 and v1alpha over the server's descriptor set. Both versions have the same messages, so one service
+ * serves both: the stub of v1, and a copy of its descriptor with v1alpha's name.
  *
- * Each request is answered at once, on the poller's thread, from what is immutable once the server has started. */
+ * Each request is answered at once, on the poller's thread, from data that does not change while the server runs. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
-
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "rpc/call.h"
 
@@ -18,7 +17,7 @@ typedef Grpc__Reflection__V1__ServerReflection_Service reflection_service;
 typedef Grpc__Reflection__V1__ServerReflectionRequest reflection_request;
 typedef Grpc__Reflection__V1__ServerReflectionResponse reflection_response;
 
-/* One version of the service; `base` is first: what the service function gets. */
+/* One version of the service. `base` is first: the service function gets a pointer to it. */
 struct version {
     reflection_service base;
     struct rpc_server *server;
@@ -29,7 +28,7 @@ struct reflection {
     ProtobufCServiceDescriptor v1alpha_descriptor;
 };
 
-/* --- answers; what they point to is in the arrays of the caller, or static --- */
+/* --- answers; they point into the caller's arrays and to literals --- */
 
 static void answer_error(Grpc__Reflection__V1__ErrorResponse *error, int code, const char *text,
                          reflection_response *response) {
@@ -41,7 +40,7 @@ static void answer_error(Grpc__Reflection__V1__ErrorResponse *error, int code, c
 
 static void write_services(const struct rpc_server *server, reflection_response *response,
                            Grpc__Reflection__V1__ServerReflectionResponse_Closure write, void *closure_data) {
-    size_t n = 1; /* never nothing to allocate */
+    size_t n = 0;
     for (const struct service *each = server->services; each; each = each->next)
         n++;
     Grpc__Reflection__V1__ServiceResponse *services = memory_new(n, sizeof *services);
@@ -61,7 +60,7 @@ static void write_services(const struct rpc_server *server, reflection_response 
     free(pointers);
 }
 
-/* Adds a file behind those it imports, each once. A file that is not in the set is left out. */
+/* Adds a file after the files that it imports, each once. Leaves out files that are not in the set. */
 static void add_file(const struct descriptors *descriptors, int index, bool *added, ProtobufCBinaryData *files,
                      size_t *n) {
     if (index < 0 || added[index])
@@ -100,7 +99,7 @@ static void write_error(int code, const char *text, reflection_response *respons
     write(response, closure_data);
 }
 
-/* The client has left, and reads no status any more, or the server stops. */
+/* Runs when the client has left and reads no status any more, or when the server stops. */
 static void end(void *call) {
     call_refuse(call, RPC_UNAVAILABLE, "the server is stopping");
 }
@@ -140,7 +139,7 @@ static void server_reflection_info(reflection_service *service, const reflection
 bool rpc_reflection_add(struct rpc_server *server, struct err *err) {
     static const struct rpc_method methods[] = {{"ServerReflectionInfo", RPC_BIDI_STREAM}};
     struct reflection *reflection = memory_new(1, sizeof *reflection);
-    /* Both services are in one object; the server frees it with the first. */
+    /* Both services are in one object, which the server frees with the first. */
     const struct bridge_service first = {.object = reflection, .free = free}, second = {.object = reflection};
     reflection->v1alpha_descriptor = grpc__reflection__v1__server_reflection__descriptor;
     reflection->v1alpha_descriptor.name = "grpc.reflection.v1alpha.ServerReflection";

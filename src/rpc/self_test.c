@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The self-test of the edge: a server and a client of the bare core connect, and the edge tells which of its functions
+ * the core has called. */
 #include "rpc/self_test.h"
 
 #include <grpc/grpc.h>
@@ -15,7 +17,7 @@
 #include "edge/edge.h"
 #include "rpc/server.h"
 
-/* How long client and server may take to meet, and the server then to have called all that it calls. */
+/* How long client and server may take to connect, and then the server to call every function. */
 #define PATIENCE_MS        5000
 #define SERVER_PATIENCE_MS 5000
 #define STEP_MS            5
@@ -67,7 +69,7 @@ struct meeting {
     grpc_completion_queue *queue;
     grpc_server *server;
     grpc_channel *channel;
-    const char *host; /* where the server listens, as a target has it */
+    const char *host; /* the server's host, as a target names it */
     int port;
 };
 
@@ -111,7 +113,7 @@ static void connect_to(struct meeting *meeting, const struct certificate *certif
     grpc_channel_credentials_release(credentials);
 }
 
-/* Works on both until the client has the server's settings. By then each side has read and sent. */
+/* Runs both until the client has the server's settings. By then each side has read and sent. */
 static bool meet(struct meeting *meeting) {
     gpr_timespec end = after_ms(PATIENCE_MS);
     for (;;) {
@@ -152,7 +154,7 @@ static bool all_passed(int n_functions) {
     return all;
 }
 
-/* The client is content before the server has read what it sent. */
+/* The client is ready before the server has read what the client has sent. */
 static void wait_for_server(const struct meeting *meeting, int n_functions) {
     gpr_timespec end = after_ms(SERVER_PATIENCE_MS);
     while (!all_passed(n_functions) && gpr_time_cmp(gpr_now(GPR_CLOCK_MONOTONIC), end) < 0)
@@ -167,12 +169,11 @@ static bool judge(int n_functions, struct err *err) {
             used += snprintf(missing + used, sizeof missing - (size_t)used, "%s%s", used ? ", " : "",
                              edge_function_name((enum edge_function)i));
     return used == 0 ||
-           err_set(
-               err, ERR_INTERNAL, BACKEND_NONE,
-               "the edge is not in force: gRPC's core does not call its %s. Another library has taken the place, or "
-               "gRPC was linked with -Bsymbolic or with a TLS library of its own. Link gRPC and OpenSSL as this "
-               "system has them, or build with -DEDGE=OFF to serve without the edge's protection",
-               missing);
+           err_set(err, ERR_INTERNAL, BACKEND_NONE,
+                   "the edge is not in force: gRPC's core does not call its %s. Another library defines it as well, or "
+                   "gRPC was linked with -Bsymbolic or with a TLS library of its own. Link gRPC and OpenSSL as this "
+                   "system has them, or build with -DEDGE=OFF to serve without the edge's protection",
+                   missing);
 }
 
 enum verdict { IN_FORCE, NOT_IN_FORCE, UNKNOWN };
@@ -219,7 +220,7 @@ bool self_test(bool with_tls, struct err *err) {
 
 const char *rpc_untested_edge(void) {
     return atomic_load(&is_unknown)
-               ? "the edge's self-test could not connect to a server of its own on loopback, so nobody "
-                 "has checked that gRPC's core calls the edge"
+               ? "the self-test of the edge could not connect on loopback, so it is not known whether gRPC's core "
+                 "calls the edge's functions"
                : NULL;
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The start's self-test of the edge. */
+/* The self-test of the edge, which each server runs at its start. */
 #pragma once
 
 #include <stdbool.h>
 
 #include "base/err.h"
 
-/* Whether the core calls the functions that the edge puts in place (edge/edge.h): accepts, reads and sends through them
- * and, `with_tls`, decrypts and encrypts. A server of the core's on a free loopback port and a client of the core's
- * connect for that, once in a process for each kind; it takes some milliseconds. After core_init. Any thread.
+/* Tests that the core calls the functions that the edge puts in place (edge/edge.h): for accepting, reading, sending
+ * and, `with_tls`, decrypting and encrypting. A server and a client of the core connect on a free loopback port for
+ * that, once in a process for each kind. It takes some milliseconds. After core_init. Any thread.
  *
- * False: a function is not in force, and *err names it. True also in a build without the edge, and where the test has no
- * verdict, since client and server could not meet (no loopback, a TLS policy that refuses the test's certificate):
- * rpc_untested_edge() says so then. */
+ * False: the core does not call a function, which *err names. True also in a build without the edge, and where the test
+ * has no result because client and server could not connect (no loopback, a TLS policy that refuses the test's
+ * certificate). rpc_untested_edge() then says so. */
 bool self_test(bool with_tls, struct err *err);

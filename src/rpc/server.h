@@ -22,17 +22,17 @@
  *
  * Flow control. Messages written to a stream wait in memory until the client reads. A service that writes without end
  * stops when rpc_call_pending_writes reaches the number it wants to keep, goes on in the function set by
- * rpc_call_on_drained, and stops for good when rpc_call_is_cancelled returns true. The bridge receives no further message
- * after rpc_call_pause_reading, or while 16 written messages wait. The core then holds the client back.
+ * rpc_call_on_drained, and stops for good when rpc_call_is_cancelled returns true. The bridge receives no further
+ * message after rpc_call_pause_reading, or while 16 written messages wait. The core then holds the client back.
  *
  * Ownership. `input` is valid until the answer has ended the call (unary, server stream), or until the function returns
  * (client and bidi streams). The response stays the service's: it is serialized before closure returns. A call lives
  * until it has been answered and the core is done with it. Code that uses a call after the answer (such as a cancel
  * function that races with an answer) holds a reference (rpc_call_ref).
  *
- * Every call must be answered, a cancelled one too; otherwise rpc_server_stop waits for it forever. A service that waits
- * for a client's next message answers in the function set by rpc_call_on_cancel. An answer to a cancelled call is dropped
- * without harm. A second answer is a defect of the service, and is ignored.
+ * Every call must be answered, a cancelled one too; otherwise rpc_server_stop waits for it forever. A service that
+ * waits for a client's next message answers in the function set by rpc_call_on_cancel. An answer to a cancelled call is
+ * dropped without harm. A second answer is a defect of the service, and is ignored.
  *
  * The bridge refuses a request before any service sees it:
  *

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Certificates: read from PEM files, checked, and turned into the core's credentials.
  *
- * A server's are looked at anew when a client connects (at most once a second). The core would take any bytes and then
- * fail every handshake, without saying why: so files are checked here first, and those that don't fit together (a
- * certificate renewed a moment before its key) are told of and not used; the older ones stay until they do fit. */
+ * A server looks for changed files when a client connects, at most once a second. The core would take any bytes and
+ * then fail every handshake without a reason, so this file checks them first. Files that do not fit together (a
+ * certificate renewed a moment before its key) are reported and not used; the former ones stay in use until the new
+ * ones fit. */
 #include <errno.h>
 #include <grpc/grpc_security.h>
 #include <openssl/err.h>
@@ -24,7 +25,7 @@
 
 /* --- files --- */
 
-/* The contents as a string, to be freed, or NULL. */
+/* The contents of a file as a string, to be freed; NULL on failure. */
 static char *read_file(const char *path, const char *what, struct err *err) {
     FILE *file = fopen(path, "re");
     if (!file) {
@@ -42,7 +43,7 @@ static char *read_file(const char *path, const char *what, struct err *err) {
     return NULL;
 }
 
-/* PEM's way to ask for a passphrase: there is nobody to ask. */
+/* OpenSSL asks for a passphrase by this function, but there is nobody to ask. */
 static int no_passphrase(char *room, int size, int for_writing, void *arg) {
     (void)room, (void)size, (void)for_writing, (void)arg;
     return 0;
@@ -62,7 +63,7 @@ static EVP_PKEY *first_key(const char *text) {
     return key;
 }
 
-/* What the files held. */
+/* The contents of the files. */
 struct pem {
     char *certificate, *key, *ca;
 };
@@ -112,7 +113,7 @@ static bool pem_read(const struct rpc_tls *tls, struct pem *ret_pem, struct err 
 
 /* --- server --- */
 
-/* Tells whether a file was changed, or another put in its place. */
+/* Differs when a file was changed or replaced. */
 struct stamp {
     dev_t device;
     ino_t inode;
@@ -156,14 +157,14 @@ static bool look_again(struct tls_server *tls) {
     return changed;
 }
 
-/* Where no client is asked for a certificate, the core (1.51.1) wants authorities all the same when it fetches, and
- * aborts without: then they are the server itself, and nobody is measured by them. */
+/* The core (1.51.1) aborts where a fetched configuration has no authorities, even if it asks clients for no
+ * certificate. Then it gets the server's own certificate, against which nothing is checked. */
 static grpc_ssl_server_certificate_config *make_config(const struct pem *pem) {
     const grpc_ssl_pem_key_cert_pair pair = {.private_key = pem->key, .cert_chain = pem->certificate};
     return grpc_ssl_server_certificate_config_create(pem->ca ? pem->ca : pem->certificate, &pair, 1);
 }
 
-/* The core asks before each handshake, on a thread of its own. */
+/* The core calls this before each handshake, on a thread of its own. */
 static grpc_ssl_certificate_config_reload_status fetch_config(void *arg, grpc_ssl_server_certificate_config **config) {
     struct tls_server *tls = arg;
     struct pem pem;
@@ -194,7 +195,7 @@ static char *copy_of(const char *text) {
 bool tls_server_new(const struct rpc_tls *files, void (*on_reload)(void *arg, const struct err *err),
                     void *on_reload_arg, struct tls_server **ret_tls, struct err *err) {
     if (!files->certificate || !files->key)
-        return err_set(err, ERR_INVALID, BACKEND_NONE, "TLS takes a certificate and its key: one of them is missing");
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "TLS needs a certificate and its key: one of them is missing");
     struct tls_server *tls = memory_new(1, sizeof *tls);
     *tls = (struct tls_server){.files = {.certificate = copy_of(files->certificate),
                                          .key = copy_of(files->key),
@@ -209,7 +210,7 @@ bool tls_server_new(const struct rpc_tls *files, void (*on_reload)(void *arg, co
 
 grpc_server_credentials *tls_server_credentials(struct tls_server *tls, struct err *err) {
     struct pem pem;
-    if (!pem_read(&tls->files, &pem, err)) /* the core would not tell why */
+    if (!pem_read(&tls->files, &pem, err)) /* checks only: the core gives no reason */
         return NULL;
     pem_deinit(&pem);
     tls->is_loaded = false;

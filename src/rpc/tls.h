@@ -9,11 +9,11 @@
 #include <stdbool.h>
 
 struct tls_server;
-/* Copies the strings; does not read yet. */
+/* Copies the strings; reads no file yet. */
 bool tls_server_new(const struct rpc_tls *files, void (*on_reload)(void *arg, const struct err *err),
                     void *on_reload_arg, struct tls_server **ret_tls, struct err *err);
-/* Reads the files. NULL when they can't be used. Refers to `tls`. */
+/* Reads the files. NULL: they can't be used. The credentials use `tls`, which must outlive them. */
 grpc_server_credentials *tls_server_credentials(struct tls_server *tls, struct err *err);
 void tls_server_free(struct tls_server *tls);
-/* Reads the files. NULL when they can't be used. */
+/* Reads the files. NULL: they can't be used. */
 grpc_channel_credentials *tls_client_credentials(const struct rpc_tls *files, struct err *err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Finds string fields that are no text, on the wire bytes: protobuf-c does not check UTF-8, and its C strings end at
- * the first NUL, so after unpacking the one is late and the other is lost.
+/* Finds string fields that are not valid text in the bytes of a message: protobuf-c does not check UTF-8, and its C
+ * strings end at the first NUL, so a NUL can't be found after unpacking.
  *
- * The walk follows the descriptors of protobuf-c. It allocates only to name a bad field. Also the guard before
- * protobuf_c_message_unpack, which recurses as deep as a message tells it to. Stateless. */
+ * The walk follows the descriptors of protobuf-c. It allocates only to name a bad field. It also protects
+ * protobuf_c_message_unpack, which recurses as deep as a message is nested. Stateless. */
 #include <string.h>
 
 #include "base/strbuf.h"
@@ -11,7 +11,7 @@
 
 #define DEPTH_MAX 100 /* of nested messages, as in protobuf's own parsers */
 
-/* One message being walked; with those above it, the path of a field. */
+/* One message of the walk. With its parents it gives the path of a field. */
 struct frame {
     const struct frame *parent;
     const ProtobufCMessageDescriptor *descriptor;
@@ -46,7 +46,7 @@ struct wire_field {
     size_t len;
 };
 
-/* Reads a field and moves *at behind it. */
+/* Reads a field and moves *at past it. */
 static bool read_field(const uint8_t **at, const uint8_t *end, struct wire_field *ret) {
     uint64_t tag, number;
     if (!read_varint(at, end, &tag) || tag > UINT32_MAX || tag >> 3 == 0)
@@ -76,8 +76,8 @@ static bool read_field(const uint8_t **at, const uint8_t *end, struct wire_field
     return true;
 }
 
-/* The length of a well-formed sequence that starts with a byte >= 0x80; 0 when it is not well-formed (too long for its
- * value, a surrogate, above U+10FFFF, cut off). */
+/* The length of a well-formed sequence that starts with a byte >= 0x80; 0 where it is not well-formed: longer than its
+ * value needs, a surrogate, above U+10FFFF, or cut off. */
 static size_t utf8_sequence(const uint8_t *at, const uint8_t *end) {
     uint8_t low = 0x80, high = 0xbf; /* what the second byte may be */
     size_t len;
@@ -102,7 +102,7 @@ static size_t utf8_sequence(const uint8_t *at, const uint8_t *end) {
     return len;
 }
 
-/* Eight bytes of ASCII without NUL. */
+/* Whether the next eight bytes are ASCII without NUL. */
 static bool is_plain(const uint8_t *at) {
     uint64_t word;
     memcpy(&word, at, sizeof word);
@@ -126,7 +126,7 @@ bool utf8_check(const uint8_t *bytes, size_t len, bool *ret_has_nul) {
     return true;
 }
 
-/* Which of a repeated field's elements the frame is at. */
+/* The index of the repeated field's element that the frame is at. */
 static unsigned index_of_element(const struct frame *frame) {
     unsigned index = 0;
     const uint8_t *at = frame->start;

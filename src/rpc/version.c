@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How this program was built: with or without the edge, and against which gRPC. */
+/* How this program was built: with or without the edge, and with which gRPC. */
 #include <grpc/grpc.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -8,8 +8,8 @@
 #include "edge/edge.h"
 #include "rpc/server.h"
 
-/* The cores that the bridge and the edge were tested with, as grpc_version_string() names them: the core has numbers of
- * its own. */
+/* The cores that the bridge and the edge were tested with, as grpc_version_string() names them. The core has version
+ * numbers of its own. */
 static const struct core {
     const char *version, *release;
 } tested[] = {
@@ -25,8 +25,7 @@ const char *rpc_untested_core(void) {
         if (strcmp(grpc_version_string(), tested[i].version) == 0)
             return NULL;
     return "the bridge and its edge depend on how gRPC's core reads, accepts and stops, and were tested with gRPC "
-           "1.51.1 "
-           "alone: run the tests (./dev test) with this version";
+           "1.51.1 alone: run the tests (./dev test) with this version";
 }
 
 const char *rpc_core_version(void) {

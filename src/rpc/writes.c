@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages of a stream that wait until the core takes them. The capacity is a power of two. */
+/* A ring of messages that wait until the core takes them. Its capacity is a power of two. */
 #include <stdlib.h>
 
 #include "base/memory.h"
-
 #include "rpc/writes.h"
 
 static struct write *slot(const struct writes *writes, size_t index) {
