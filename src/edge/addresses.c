@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is remembered of the addresses that clients come from:
  *
- * - The offences: how many of its connections were cut off lately. A client that comes back gets less patience, and soon
- *   is not accepted for a while.
- * - How many of its connections wait for their first call, and how many came and went without one. A connection costs the
- *   server more than a call, so an address that only connects has to do it slowly. Connections with calls are not limited.
+ * - Its offences: how many of its connections were cut off lately. A client with offences is cut off sooner, and after
+ *   some more it is not accepted for a while.
+ * - How many of its connections wait for their first call, and how many came and went without one. A connection costs
+ *   the server more than a call, so an address that only connects has to do it slowly. Connections with calls are not
+ *   limited.
  *
- * The table has a fixed size; an address that finds another in its place takes the place over. Any thread. */
+ * The table has a fixed size. Where another address has its place, a new one takes the place over. Any thread. */
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,11 +16,12 @@
 #include "edge/addresses.h"
 
 #define PLACES       1024
-#define FORGET_MS    2000 /* offences are forgotten after this time without another */
+#define FORGET_MS    2000 /* without a new offence, one is forgotten each time this has passed */
 #define REMEMBER_MAX 8    /* the most offences that are remembered */
 
-#define WAITING_MAX  1000
-/* Connections without a call: how many may come and go at once, and then in each second. */
+/* Connections at a time that wait for their first call. */
+#define WAITING_MAX 1000
+/* Connections that end without a call: how many at once, and then in each second. */
 #define WASTED_MAX   500
 #define WASTED_PER_S 100
 
@@ -27,14 +29,14 @@ struct known_address {
     uint64_t key;
     int n_offences, n_waiting;
     int64_t offended_ms;
-    double n_wasted; /* by wasted_ms; they are forgotten */
+    double n_wasted; /* connections that ended without a call, as of wasted_ms; falls with time */
     int64_t wasted_ms;
 };
 
 static struct known_address known[PLACES];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static uint64_t mix(uint64_t x) { /* splitmix64's */
+static uint64_t mix(uint64_t x) { /* the last steps of splitmix64 */
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
     return x ^ (x >> 31);
@@ -52,7 +54,7 @@ uint64_t address_key(const struct sockaddr *address, socklen_t len) {
     return network ? mix(network) : 0;
 }
 
-/* Lock held. NULL where another is in its place, and `take` is false. */
+/* The entry of an address. NULL: another address has the place, and `take` is false. Lock held. */
 static struct known_address *place(uint64_t key, bool take) {
     struct known_address *address = &known[key % PLACES];
     if (address->key != key) {
@@ -112,7 +114,7 @@ bool address_connects(uint64_t key, int64_t now_ms) {
 static void end_waiting(uint64_t key, int64_t now_ms, bool is_wasted) {
     pthread_mutex_lock(&lock);
     struct known_address *address = key ? place(key, false) : NULL;
-    if (address && address->n_waiting > 0) { /* it may have lost its place since */
+    if (address && address->n_waiting > 0) { /* another address may have taken its place meanwhile */
         address->n_waiting--;
         forget_wasted(address, now_ms);
         address->n_wasted += is_wasted;

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* What the edge remembers of clients' addresses. Any thread. See addresses.c. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
-/* The address without its port, of IPv6 the network (/64); 0 where there is none, as with Unix sockets: of those
- * nothing is remembered. */
+/* A key for the address without its port, and for the network (/64) of an IPv6 address. 0 for other addresses, such as
+ * those of Unix sockets: nothing is remembered for key 0. */
 uint64_t address_key(const struct sockaddr *address, socklen_t len);
-/* A connection was cut off. */
+/* A connection of the address was cut off. */
 void address_offends(uint64_t key, int64_t now_ms);
-/* How often that was so lately; forgotten with time. */
+/* How many of its connections were cut off lately. The number falls with time. */
 int address_offences(uint64_t key, int64_t now_ms);
-/* False: it has connected too often without calling. Otherwise one of the other two follows, once. */
+/* A connection has come. False: its address has connected too often without calling. Otherwise one of the next two
+ * functions has to follow, once. */
 bool address_connects(uint64_t key, int64_t now_ms);
-/* On a connection there was a first call. */
+/* The first call has come on such a connection. */
 void address_calls(uint64_t key, int64_t now_ms);
-/* One was closed on which there never was. */
+/* Such a connection was closed without a call. */
 void address_leaves(uint64_t key, int64_t now_ms);

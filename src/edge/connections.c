@@ -7,8 +7,7 @@
  *   closed. With TLS it reads noise from then on, finds that it is not HTTP/2, and closes the connection itself.
  * - cork.c takes what is sent.
  * - The core reads a connection for as long as there is something to read, before it does anything else on that thread.
- *   After READ_AT_ONCE bytes it is told that there is no more, so that other connections get a turn; an event brings it
- *   back.
+ *   After READ_AT_ONCE bytes it gets EAGAIN, so that other connections get a turn. An event brings it back.
  *
  * Any thread; one thread at a time reads a connection. */
 #include "edge/connections.h"
@@ -30,38 +29,40 @@
 #include "edge/frames.h"
 #include "edge/passed.h"
 
-/* The most connections that are guarded: memory is set aside for them. */
+/* Connections whose descriptor is this or more are not guarded. Address space is set aside for the others. */
 #define GUARDED_MAX (1 << 20)
-/* READ_AT_ONCE is in bytes: about 60 calls. The core reads into at most 4 pieces. */
+/* READ_AT_ONCE is in bytes: about 60 calls. PIECES_MAX is in buffers of one read, of which the core has at most 4. */
 #define READ_AT_ONCE (8 << 10)
 #define PIECES_MAX   8
-/* How many times its metadata's size a header block may have: encodings differ, and the core refuses metadata that is
- * too large by itself. */
+/* A header block may have this many times max_metadata_bytes: the size depends on the encoding, and the core itself
+ * refuses metadata that is too large. */
 #define BLOCK_SHARE 4
 
 /* Offences of an address after which its next connections are closed at once. */
 #define OFFENCES_MAX 3
 
-/* A connection is cut off for the bytes of its messages that have come in part: when they are more than
- * UNFINISHED_MESSAGES of the largest messages would have, and more than UNFINISHED_MIN bytes. When all connections together
- * have ALL_TIMES that, a connection is cut off for more than its share. */
+/* Limits on the bytes of messages that have come in part:
+ *
+ * - A connection may have UNFINISHED_MIN bytes, or UNFINISHED_MESSAGES of the largest messages if these are more.
+ * - Once all connections together have ALL_TIMES that, each may have its share of it. */
 #define UNFINISHED_MESSAGES 32
 #define UNFINISHED_MIN      (64 << 20)
 #define ALL_TIMES           2
 
 struct connection {
-    atomic_bool is_client; /* orders the rest between the threads that accept, read and close */
+    /* Set last and cleared last: orders the rest between the threads that accept, read and close. */
+    atomic_bool is_client;
     atomic_bool has_called;
-    uint64_t address;    /* as address_key has it */
-    size_t read_at_once; /* bytes since it was last told that there are no more */
-    unsigned times_told; /* that it is somebody else's turn */
-    int epoll;           /* that watches it; -1: none that is known */
+    uint64_t address;    /* from address_key */
+    size_t read_at_once; /* bytes since the turn began */
+    unsigned times_told; /* EAGAINs at the end of the turn: 0 or 1 */
+    int epoll;           /* the epoll that watches it; -1: none known */
     struct epoll_event event;
     struct frames frames;
     struct cork cork;
 };
 
-/* With TLS. */
+/* The TLS session of a server. */
 struct session {
     uint64_t address;
     struct frames frames;
@@ -69,9 +70,9 @@ struct session {
 
 static atomic_size_t block_max, message_max;
 static atomic_int n_clients;
-static _Atomic int64_t n_unfinished;             /* bytes */
-static _Atomic(struct connection *) connections; /* by descriptor; for good once it is there */
-static atomic_int n_connections;                 /* it has room for */
+static _Atomic int64_t n_unfinished;             /* bytes of messages that have come in part */
+static _Atomic(struct connection *) connections; /* by descriptor; never changes once it is set */
+static atomic_int n_connections;                 /* the length of `connections` */
 static _Atomic int64_t n_cut[EDGE_ABUSES];
 static int tls_index = -1;
 
@@ -92,7 +93,8 @@ static void make_room(int n) {
     pthread_mutex_lock(&lock);
     if (!atomic_load(&connections)) {
         n = n < GUARDED_MAX ? n : GUARDED_MAX;
-        struct connection *all = memory_new((size_t)n, sizeof *all); /* only pages that are used become real */
+        /* The kernel provides only the pages that are used. */
+        struct connection *all = memory_new((size_t)n, sizeof *all);
         atomic_store(&n_connections, n);
         atomic_store(&connections, all);
         tls_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, forget_tls);
@@ -106,8 +108,8 @@ static void raise_to(atomic_size_t *limit, size_t value) {
         ;
 }
 
-void connections_init(int max_connections, size_t max_metadata_bytes, size_t max_message_bytes) {
-    make_room(max_connections);
+void connections_init(int max_fds, size_t max_metadata_bytes, size_t max_message_bytes) {
+    make_room(max_fds);
     raise_to(&block_max, BLOCK_SHARE * max_metadata_bytes);
     raise_to(&message_max, max_message_bytes < UINT32_MAX ? max_message_bytes : UINT32_MAX);
 }
@@ -148,7 +150,7 @@ static enum edge_abuse take(struct frames *frames, uint64_t address, uint8_t *by
     return abuse;
 }
 
-/* The bytes read from the connection had a call in them, perhaps not the first. */
+/* A call has come on the connection, perhaps not the first. */
 static void note_call(struct connection *connection) {
     if (!atomic_load_explicit(&connection->has_called, memory_order_relaxed) &&
         !atomic_exchange(&connection->has_called, true))
@@ -180,7 +182,7 @@ bool connection_accept(int fd, const struct sockaddr *address, socklen_t len) {
 
 /* --- without TLS, or before it --- */
 
-/* The connection that this thread has read last. With TLS, OpenSSL gets the bytes without knowing the connection. */
+/* The connection that this thread has read last. Nothing else tells which connection a TLS session belongs to. */
 static _Thread_local struct connection *last_read;
 
 static bool judge_pieces(struct connection *connection, const struct msghdr *message, size_t len) {
@@ -206,8 +208,8 @@ void connection_watched(int fd, int epoll, const struct epoll_event *event) {
     connection->epoll = epoll;
 }
 
-/* Whether other connections get a turn now; an event then brings the core back. The core has to be told EAGAIN twice:
- * once to be content with what it has read so far, and again, when it comes back, to wait for the event. */
+/* Whether other connections get a turn now; an event then brings the core back. The core has to get EAGAIN twice: first
+ * it makes do with what it has read so far, then it comes back, and the second one makes it wait for the event. */
 static bool ends_turn(struct connection *connection, int fd) {
     if (connection->epoll < 0 || connection->read_at_once < READ_AT_ONCE)
         return false;
@@ -278,7 +280,8 @@ static struct session *session_of(SSL *ssl) {
     if (tls_index < 0 || !SSL_is_server(ssl))
         return NULL;
     struct session *session = SSL_get_ex_data(ssl, tls_index);
-    if (!session && (session = malloc(sizeof *session))) {
+    if (!session) {
+        session = memory_new(1, sizeof *session);
         session->address = last_read ? last_read->address : 0;
         frames_init(&session->frames, address_offences(session->address, clock_mono_us() / US_PER_MS));
         if (!SSL_set_ex_data(ssl, tls_index, session)) {

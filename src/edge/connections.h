@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The clients' connections. Any thread; one at a time reads a connection. See connections.c. */
+/* The clients' connections. Any thread; one thread at a time reads a connection. See connections.c. */
 #pragma once
 
 #include <openssl/ssl.h>
@@ -13,19 +13,19 @@
 
 struct connection;
 
-/* For the whole process. max_fds: the clients' descriptors are below that. Of the sizes the highest holds. */
+/* For the whole process. Clients' descriptors are below max_fds. Of several calls, the highest sizes hold. */
 void connections_init(int max_fds, size_t max_metadata_bytes, size_t max_message_bytes);
-/* Connections cut off, by reason. */
+/* Connections cut off for a reason, since the process began. */
 int64_t connections_cut(enum edge_abuse why);
 
-/* A connection was accepted. False: it is not wanted, and the caller closes it. `address` NULL: nothing is remembered of
+/* A connection was accepted. False: it is refused, and the caller closes it. `address` NULL: nothing is remembered of
  * it. */
 bool connection_accept(int fd, const struct sockaddr *address, socklen_t len);
-/* The client's connection behind a descriptor; NULL where the descriptor is anything else. */
+/* The client's connection with that descriptor; NULL: the descriptor is something else. */
 struct connection *connection_of_client(int fd);
-/* The descriptor is watched from now on. */
+/* An epoll watches the descriptor from now on. */
 void connection_watched(int fd, int epoll, const struct epoll_event *event);
-/* As recvmsg without flags; judges what comes. */
+/* As recvmsg without flags. Judges the bytes, and returns 0 when the client is cut off. */
 ssize_t connection_read(struct connection *connection, int fd, struct msghdr *message);
 /* As sendmsg. */
 ssize_t connection_send(struct connection *connection, int fd, const struct msghdr *message, int flags);
@@ -34,8 +34,8 @@ void connection_push(struct connection *connection, int fd);
 /* The descriptor is about to be closed. */
 void connection_close(struct connection *connection, int fd);
 
-/* Judges the bytes that a server's TLS session has decrypted, and replaces them by noise where the client is cut off. Passes
- * over a client's session. */
+/* Judges the bytes that a server's TLS session has decrypted, and overwrites them when the client is cut off. Ignores
+ * clients' sessions. */
 void session_judge(SSL *ssl, void *bytes, size_t len);
-/* Something was encrypted for the client. */
+/* A server's TLS session encrypts something for the client. Ignores clients' sessions. */
 void session_wrote(SSL *ssl);

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Holds back for a moment what the core sends to clients, so that many answers go out in one piece.
+/* Holds back for a moment what the core sends to clients, so that many answers go out with one system call.
  *
- * The core makes a system call for each answer, since it starts each by itself. The answers of a batch belong together.
- * While any thread is between cork_begin and cork_end, a cork copies what the core sends and reports it as sent. The end
- * of a batch sends all of it with one system call for each connection. Pollers are within a batch for as long as there
- * are events to work on (rpc/poller.c).
+ * The core makes a system call for each answer. The answers of a batch belong together. While any thread is between
+ * cork_begin and cork_end, a cork copies what the core sends and reports it as sent. The end of a batch sends all of it
+ * with one system call for each connection. Pollers are within a batch for as long as there are events to work on
+ * (rpc/poller.c).
  *
  *   cork    what is held back of a connection
  *   listed  the cork is on the list that the end of a batch works off
  *   stuck   the client does not read; pollers try again, and sleep for EDGE_RETRY_MS at most meanwhile
  *
- * A cork holds at most HELD_MAX bytes, and all of them together ALL_HELD_MAX. Beyond that the core is told EAGAIN and
+ * A cork holds at most HELD_MAX bytes, and all of them together ALL_HELD_MAX. Beyond that the core gets EAGAIN and
  * waits for the client as it would without the edge.
  *
- * Any thread. A lock guards each cork; there are LOCKS of them, chosen by descriptor. list_lock is taken inside of it.
- * Whether a batch is open is decided under list_lock, so that the end of a batch sees every cork that was listed because
- * of it. Corks are never freed and keep their descriptor, so a listed one may be closed meanwhile, and even used anew. */
+ * Any thread. A lock guards each cork; there are LOCKS of them, chosen by descriptor. A thread takes list_lock inside
+ * of it. Whether a batch is open is decided under list_lock, so that the end of a batch sees every cork that was listed
+ * because of it. Corks are never freed and keep their descriptor, so a listed one may be closed meanwhile, and even
+ * used anew. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -29,7 +30,7 @@
 #include "edge/cork.h"
 #include "edge/edge.h"
 
-/* Bytes held back of one connection, and of all. A batch of 2,000 answers has about 150,000. */
+/* Bytes held back of one connection, and of all. A batch of 2,000 answers has about 150,000 bytes. */
 #define HELD_MAX     (256 << 10)
 #define ALL_HELD_MAX (64 << 20)
 /* A buffer that has grown beyond this is not kept. */
@@ -42,7 +43,7 @@ static pthread_mutex_t locks[LOCKS];
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 /* First in, first out. Guarded by list_lock, as are `next`, `fd` and `is_listed`. */
 static struct list { struct cork *first, **end; } listed = {.end = &listed.first}, stuck = {.end = &stuck.first};
-static atomic_int n_open; /* batches; one that ends looks at the lists afterwards */
+static atomic_int n_open; /* open batches; a batch that ends subtracts itself, and then looks at the list */
 static atomic_bool any_stuck;
 static _Atomic int64_t n_held;
 
@@ -93,7 +94,7 @@ static void drop(struct cork *cork) {
     }
 }
 
-/* Sends what is held. True: nothing is left, because it is out or because it never will be: then the core finds out by
+/* Sends what is held. True: nothing is left, because it is out or because it can't be sent; the core then finds out by
  * itself that the connection is broken. Cork's lock held. */
 static bool push(struct cork *cork, int fd) {
     size_t sent = 0;
@@ -116,7 +117,7 @@ static bool push(struct cork *cork, int fd) {
     return true;
 }
 
-/* list_lock held. A cork is on one list at a time. */
+/* Puts the cork at the end of a list, unless it is on one already. list_lock held. */
 static void enlist(struct list *list, struct cork *cork, int fd) {
     if (cork->is_listed)
         return;
@@ -128,7 +129,7 @@ static void enlist(struct list *list, struct cork *cork, int fd) {
     atomic_store(&any_stuck, stuck.first != NULL);
 }
 
-/* NULL: there is none. */
+/* Takes the first cork off a list; NULL if the list is empty. */
 static struct cork *take_first(struct list *list, int *ret_fd) {
     pthread_mutex_lock(&list_lock);
     struct cork *cork = list->first;
@@ -143,7 +144,7 @@ static struct cork *take_first(struct list *list, int *ret_fd) {
     return cork;
 }
 
-/* Cork's lock held. False: no batch is open. */
+/* Lists the cork for the end of a batch. False: no batch is open. Cork's lock held. */
 static bool put_on_list(struct cork *cork, int fd) {
     pthread_mutex_lock(&list_lock);
     bool take = cork->is_listed || atomic_load(&n_open) > 0;
@@ -159,7 +160,7 @@ static void put_aside(struct cork *cork, int fd) {
     pthread_mutex_unlock(&list_lock);
 }
 
-/* Holds it back if a batch is open, else sends it. Cork's lock held. */
+/* Holds the message back if a batch is open, else sends it. Cork's lock held. */
 static void hold(struct cork *cork, int fd, const struct msghdr *message, size_t size) {
     append(cork, message, size);
     if (!put_on_list(cork, fd) && !push(cork, fd))
@@ -181,7 +182,7 @@ ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int f
     } else {
         put_aside(cork, fd);
         result = -1;
-        error = EAGAIN; /* the kernel has just said so: there will be an event, and the core will send it again */
+        error = EAGAIN; /* the kernel has just said so, too: an event follows, and the core sends it again */
     }
     pthread_mutex_unlock(lock_of(fd));
     errno = error;

@@ -7,10 +7,10 @@
  *   connections to backends and for files. The kernel gives the lowest free number, so the number shows how many are
  *   open without counting.
  * - The core accepts everything that has connected before it does anything else on that thread. After ACCEPTED_AT_ONCE
- *   connections it is told that there are no more. It learns of the others after its next event, since listeners are
+ *   connections it gets EAGAIN. It learns of the others after its next event, since listeners are
  *   watched by level and not by edge.
  * - While a server stops, its door is closed: new connections are closed at once.
- * - Connections from addresses that connections.c does not want are closed at once.
+ * - Connections that connections.c refuses are closed at once.
  *
  * Any thread. */
 #include "edge/door.h"
@@ -30,19 +30,19 @@
 #include "edge/passed.h"
 #include "edge/system.h"
 
-/* Descriptors that clients do not get: a share of those that the process may have, and never fewer than KEPT_MIN. */
+/* Descriptors that clients do not get: this share of those that the process may have, and never fewer than KEPT_MIN. */
 #define KEPT_SHARE 16
 #define KEPT_MIN   64
 /* What the process has open besides clients when it serves: epoll, pipes, files, connections to backends. */
 #define OWN_FILES 128
-/* How many times, 1 ms each, it waits for a descriptor when all are gone, even the spare one. */
+/* How many times, 1 ms each, door_accept waits for a descriptor while another thread has the spare one. */
 #define SPARE_TRIES      20
 #define ACCEPTED_AT_ONCE 16
-/* More servers in one process are not guarded. */
+/* Further servers in the process are not guarded. */
 #define DOORS_MAX 64
 
-static atomic_int fd_limit = INT_MAX; /* those from here on are not given to clients */
-static atomic_int doors[DOORS_MAX];   /* a server's port; below 0: the door is closed; 0: nobody's */
+static atomic_int fd_limit = INT_MAX; /* clients get descriptors below this */
+static atomic_int doors[DOORS_MAX];   /* a server's port; its negative: the door is closed; 0: free */
 static _Atomic int64_t n_refused;
 
 int door_limit(int max_connections) {
@@ -108,7 +108,7 @@ static enum door door_of(int listener) {
 }
 
 static bool let_in(int listener, int fd, const struct sockaddr *address, socklen_t len) {
-    /* The self-test's connection: no limit holds for it, and nothing is remembered of it. */
+    /* The self-test's connection is under no limit, and nothing is remembered of it. */
     if (passed_is_tested() && port_of(listener) == atomic_load(&passed_port)) {
         passed_note(EDGE_ACCEPT);
         return connection_accept(fd, NULL, 0);
@@ -128,8 +128,8 @@ static void refuse(int fd) {
     system_close(fd);
 }
 
-/* All descriptors may be gone although no client has them. Then a spare one is freed for a moment, so that the connection
- * can be accepted and closed. Left alone, the core would try it again and again. */
+/* All descriptors may be gone although clients do not have them. Then the spare one is closed for a moment, so that the
+ * connection can be accepted and closed. Otherwise the core would try to accept it again and again. */
 static atomic_int spare = -1;
 
 static void keep_spare(void) {
@@ -161,7 +161,7 @@ bool door_is_listener(int fd) {
 }
 
 int door_accept(int listener, struct sockaddr *address, socklen_t *len, int flags) {
-    static _Thread_local int n_at_once; /* since this thread was last told that there are no more */
+    static _Thread_local int n_at_once; /* connections since this thread last returned EAGAIN */
     socklen_t room = len ? *len : 0;
     for (int tries = 0; tries < SPARE_TRIES && n_at_once < ACCEPTED_AT_ONCE; n_at_once++) {
         keep_spare();
@@ -183,6 +183,6 @@ int door_accept(int listener, struct sockaddr *address, socklen_t *len, int flag
         }
     }
     n_at_once = 0;
-    errno = EAGAIN; /* anything else, and the core would give the listener up */
+    errno = EAGAIN; /* after any other error the core would give the listener up */
     return -1;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counts the HTTP/2 frames that a client sends and the messages in them, and finds those that only cost.
+/* Counts the HTTP/2 frames that a client sends and the messages in them, and finds those that only cost the server.
  *
- * gRPC's core (seen with 1.51.1) answers, buffers or parses everything without asking whether it leads anywhere: streams
- * that are reset as soon as they are opened (CVE-2023-44487), header blocks that never end (CVE-2023-33953), SETTINGS
- * and PINGs, empty frames. A client may send each of them now and then. So each has a price, which the connection pays
- * from a purse that fills with time. A connection that has spent all of it is cut off. The purse starts full, and holds
- * enough for a client that cancels all of its calls at once.
+ * gRPC's core (seen with 1.51.1) answers, buffers or parses everything without asking whether it leads anywhere:
+ * streams that are reset as soon as they are opened (CVE-2023-44487), header blocks that never end (CVE-2023-33953),
+ * SETTINGS and PINGs, empty frames. A client may send each of them now and then. So each has a price, which the
+ * connection pays from a purse that fills with time. A connection that has spent all of it is cut off. The purse starts
+ * full, and holds enough for a client that cancels all of its calls at once.
  *
  * The core keeps all bytes of a message until it is complete, and only then finds it too large. So this file reads the
  * length that a message begins with. Where it is too large, the length is changed to one byte more than the limit, and
@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "edge/frames.h"
 
 #define PREFACE_LEN 24 /* "PRI * HTTP/2.0..." */
@@ -42,12 +43,14 @@ enum {
 #define FLAG_ACK         0x1
 #define FLAG_END_HEADERS 0x4
 
-/* What a frame costs, and what is earned. A client that reads a fast stream sends window updates, and some a ping for
- * each message or round trip: so a ping is paid for by what the server sends. A stream that is reset within QUICK_MS of
- * its opening has cost us all and the client nothing: unless less than three of five are, as with clients that hedge,
- * that is an attack. */
+/* What a frame costs, and what a client earns.
+ *
+ * - A client that reads a fast stream sends many window updates, and some clients a ping for each message or round
+ *   trip. So a write of the server pays for a ping.
+ * - A stream that is reset within QUICK_MS of its opening has cost the server a call, and the client nothing. Opening
+ *   streams earns enough to reset three of five at once, as clients that hedge do. More is an attack. */
 #define PRICE_WINDOW_UPDATE 1
-#define PRICE_USELESS       20 /* a reset; priorities, empty data, what the core doesn't know */
+#define PRICE_USELESS       20 /* a late reset; priorities, empty DATA frames, frames that the core does not know */
 #define PRICE_PING          200
 #define PRICE_SETTINGS      100
 #define PRICE_QUICK_RESET   400
@@ -56,18 +59,19 @@ enum {
 #define PURSE_MAX           (10000 * PRICE_USELESS)
 #define FREE_PINGS_MAX      1000
 #define QUICK_MS            100
-/* Opened before the server's settings are acknowledged, until which the core keeps to no limit. Clients of gRPC wait
- * for them. */
+/* Streams opened before the client has acknowledged the server's settings. Until then the core enforces no limit on
+ * streams. Clients of gRPC wait for the settings. */
 #define EARLY_STREAMS_MAX 256
 
 /* Frames of one header block. */
 #define BLOCK_FRAMES_MAX 64
 
-/* Messages of one connection that have come in part. A place may be taken from one of which nothing came for a while:
- * its call has ended early, most likely. Its bytes go on counting, for it may not have. */
+/* Messages of one connection that have come in part. When all places are in use, one is taken from a message of which
+ * nothing has come for UPLOAD_OLD_MS: its call has most likely ended early. Its bytes still count, since it may not
+ * have. */
 #define UPLOADS_MAX   1024
 #define UPLOAD_OLD_MS 10000
-#define PREFIX_LEN    5 /* whether it is compressed, and its length */
+#define PREFIX_LEN    5 /* of a message: whether it is compressed, and its length */
 
 static uint32_t get_u32(const uint8_t *bytes) {
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
@@ -112,9 +116,8 @@ static bool is_free_ping(struct frames *frames) {
     return frames->free_pings > 0 && frames->free_pings-- > 0;
 }
 
-/* Streams are numbered as they are opened, so two numbers tell which are older than QUICK_MS (and less than twice
- * that).
- */
+/* Streams are numbered as they are opened, so two numbers tell which streams are old. A stream becomes old QUICK_MS to
+ * 2 * QUICK_MS after its opening. */
 static void tell_old_streams(struct frames *frames, int64_t now_ms) {
     if (now_ms - frames->window_ms < QUICK_MS)
         return;
@@ -144,7 +147,7 @@ static enum edge_abuse judge_block(struct frames *frames, size_t len, bool is_la
 
 /* --- messages --- */
 
-/* Takes it out of those that wait; an empty one where there is none. */
+/* Takes the message of a stream out of those that wait; an empty one if there is none. */
 static struct upload take_upload(struct frames *frames, uint32_t stream) {
     for (uint32_t i = frames->n_uploads; i-- > 0;) {
         struct upload found = frames->uploads[i];
@@ -160,16 +163,13 @@ static void drop_upload(struct frames *frames, const struct upload *upload) {
     frames->unfinished -= upload->taken;
 }
 
-/* NULL: all are in use. */
+/* A place for a message that waits; NULL: all are in use. */
 static struct upload *place_for_upload(struct frames *frames, uint32_t now_ms) {
     if (frames->n_uploads < frames->uploads_capacity)
         return &frames->uploads[frames->n_uploads++];
     if (frames->uploads_capacity < UPLOADS_MAX) {
         uint32_t capacity = frames->uploads_capacity ? 2 * frames->uploads_capacity : 4;
-        struct upload *uploads = realloc(frames->uploads, capacity * sizeof *uploads);
-        if (!uploads)
-            abort(); /* as arenas do */
-        frames->uploads = uploads;
+        frames->uploads = memory_resize(frames->uploads, capacity, sizeof *frames->uploads);
         frames->uploads_capacity = capacity;
         return &frames->uploads[frames->n_uploads++];
     }
@@ -180,7 +180,8 @@ static struct upload *place_for_upload(struct frames *frames, uint32_t now_ms) {
     return NULL;
 }
 
-/* The prefix is complete, and its last bytes are those before `end`. False: a part of it is already with the core. */
+/* The prefix has become complete; its last bytes, n_here of them, are those before `end`. Changes the length of a
+ * message that is too large. False: the core already has a part of the length that would have to change. */
 static bool shorten(struct upload *upload, uint8_t *end, size_t n_here, size_t message_max) {
     upload->left = get_u32(upload->prefix + 1);
     if (upload->left <= message_max)
@@ -194,7 +195,7 @@ static bool shorten(struct upload *upload, uint8_t *end, size_t n_here, size_t m
     return true;
 }
 
-/* Of what the core keeps of a message, which is no more than it was told to expect. */
+/* Counts the bytes that the core keeps of a message, which are no more than the length that it was told. */
 static void count_taken(struct frames *frames, size_t n, size_t message_max) {
     struct upload *upload = &frames->current;
     size_t room = message_max + 1 > upload->taken ? message_max + 1 - upload->taken : 0;
@@ -296,7 +297,8 @@ static enum edge_abuse judge(struct frames *frames, size_t block_max, int64_t no
     return pay(frames, price, now_ms) ? EDGE_ABUSE_NONE : abuse;
 }
 
-/* The core itself refuses what doesn't begin as HTTP/2 does: TLS comes here as well, still encrypted. */
+/* The core itself refuses connections that do not begin with HTTP/2's preface. With TLS, the encrypted bytes come here
+ * as well. */
 static size_t take_preface(struct frames *frames, const uint8_t *bytes, size_t len) {
     static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     size_t n = len < frames->preface_left ? len : frames->preface_left;

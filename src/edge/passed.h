@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which replaced functions were called for the connections of a self-test. Any thread. */
+/* Notes which replaced functions were called for the connections of a self-test. Any thread. */
 #pragma once
 
 #include <stdatomic.h>

@@ -21,7 +21,7 @@
 
 void replaced_link(void) {}
 
-/* The types of libc's headers differ by qualifiers that C takes seriously, hence names of our own. */
+/* libc declares these functions with types that differ slightly, so they have names of our own in C. */
 int edge_accept4(int listener, struct sockaddr *address, socklen_t *len, int flags) __asm__("accept4");
 int edge_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) __asm__("epoll_ctl");
 ssize_t edge_recvmsg(int fd, struct msghdr *message, int flags) __asm__("recvmsg");
@@ -79,13 +79,13 @@ int edge_close_fd(int fd) {
     return system_close(fd);
 }
 
-/* The function that would have been called without us. */
+/* The original function. */
 static void *next_of(const char *name, _Atomic(void *) *found) {
     void *next = atomic_load_explicit(found, memory_order_relaxed);
     if (!next) {
         next = dlsym(RTLD_NEXT, name);
         if (!next)
-            abort(); /* the program is linked with OpenSSL, so it is there */
+            abort(); /* a defect: the program is linked with OpenSSL */
         atomic_store(found, next);
     }
     return next;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The replaced functions have the names of others, so nothing refers to their file. */
+/* Nothing refers to replaced.c by a name that only this file has, so a linker would leave it out. */
 #pragma once
 
-/* Does nothing. A program that calls it is linked with the replaced functions. */
+/* Does nothing. A call of it makes the linker keep replaced.c. */
 void replaced_link(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the replaced functions do at last: the system calls. ThreadSanitizer has to see accept4 and close, since the kernel
- * reuses a descriptor's number and the sanitizer would take two users of a number for one. */
+/* The system calls behind the replaced functions. ThreadSanitizer has to see accept4 and close: the kernel reuses the
+ * number of a descriptor, and the sanitizer would take two users of a number for one. */
 #pragma once
 
 #include <sys/socket.h>
