@@ -3,11 +3,10 @@
  * decoded or checked, all of an answer is one batch. With --watch it also asks, as the C++ and the bridge's servers do,
  * to be told when a call ends early. */
 #include <grpc/byte_buffer.h>
-#include <grpc/grpc.h>
-#include <grpc/grpc_security.h>
 #include <stdbool.h>
 #include <string.h>
 
+#include "rpc/core.h"
 #include "rpc_echo.h"
 
 #define CALLS 64 /* waiting for clients at a time */

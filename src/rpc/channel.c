@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Channels: connecting, pollers, and the services for stubs. client.c has the calls. */
 #include <grpc/compression.h>
-#include <grpc/grpc_security.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>

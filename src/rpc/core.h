@@ -1,7 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Starts and ends gRPC's core in this process. Any thread. */
+/* Starts and ends gRPC's core in this process, and hides what differs between its versions. Files that use the core's
+ * credentials include this header instead of the core's own. Any thread. */
 #pragma once
+
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#if __has_include(<grpc/credentials.h>)
+#include <grpc/credentials.h> /* newer cores declare the credentials' functions here alone */
+#endif
 
 /* The core counts these. The last core_deinit waits until no thread of the core is left. */
 void core_init(void);
 void core_deinit(void);
+
+/* Newer cores have two limits for metadata. Between the soft and the hard one they refuse calls at random. */
+#ifdef GRPC_ARG_ABSOLUTE_MAX_METADATA_SIZE
+#define CORE_ARG_HARD_METADATA_SIZE GRPC_ARG_ABSOLUTE_MAX_METADATA_SIZE
+#else
+#define CORE_ARG_HARD_METADATA_SIZE "grpc.absolute_max_metadata_size" /* older cores ignore it */
+#endif
+/* Newer cores also refuse calls while too many wait to be requested: some of them from 1,000 on, all from 3,000 on. */
+#define CORE_ARG_PENDING_SOFT "grpc.server.max_pending_requests"
+#define CORE_ARG_PENDING_HARD "grpc.server.max_pending_requests_hard_limit"

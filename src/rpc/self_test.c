@@ -3,8 +3,6 @@
  * the core has called. */
 #include "rpc/self_test.h"
 
-#include <grpc/grpc.h>
-#include <grpc/grpc_security.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -15,6 +13,7 @@
 #include <string.h>
 
 #include "edge/edge.h"
+#include "rpc/core.h"
 #include "rpc/server.h"
 
 /* How long client and server may take to connect, and then the server to call every function. */

@@ -2,7 +2,6 @@
 /* The server's life: options, services, binding, stopping. call.c and receive.c handle its calls.
  *
  * One thread at a time calls new, add, start, stop and free. `lock` guards what the pollers' threads report to stop. */
-#include <grpc/grpc_security.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,6 +119,10 @@ static grpc_server *create_core(const struct rpc_server_options *options) {
     grpc_channel_args args = {.args = room};
     add_arg(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int64_t)options->max_message_bytes);
     add_arg(&args, GRPC_ARG_MAX_METADATA_SIZE, (int64_t)options->max_metadata_bytes);
+    add_arg(&args, CORE_ARG_HARD_METADATA_SIZE, (int64_t)options->max_metadata_bytes);
+    /* max_in_flight refuses calls, with a text of ours. */
+    add_arg(&args, CORE_ARG_PENDING_SOFT, INT_MAX);
+    add_arg(&args, CORE_ARG_PENDING_HARD, INT_MAX);
     add_arg(&args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS);
     /* The core's own limit on pings forgets a client that reconnects. edge/frames.c and edge/addresses.c do not. */
     add_arg(&args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);

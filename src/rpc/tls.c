@@ -6,7 +6,6 @@
  * certificate renewed a moment before its key) are reported and not used; the former ones stay in use until the new
  * ones fit. */
 #include <errno.h>
-#include <grpc/grpc_security.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>

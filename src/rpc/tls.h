@@ -3,9 +3,8 @@
 #pragma once
 
 #include "base/err.h"
+#include "rpc/core.h"
 #include "rpc/rpc.h"
-#include <grpc/grpc.h>
-#include <grpc/grpc_security.h>
 #include <stdbool.h>
 
 struct tls_server;

@@ -3,9 +3,10 @@
 
 #include <criterion/criterion.h>
 #include <grpc/byte_buffer_reader.h>
-#include <grpc/grpc_security.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "rpc/core.h"
 
 #define WAIT_S 20
 
