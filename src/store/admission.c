@@ -17,7 +17,7 @@ static void send_ledger(struct pg *pg, struct arena *arena, const int64_t *coupo
     pg_send(pg, &ledger, &args);
 }
 
-/* After a failure the cache may be wrong. */
+/* A failed transaction may leave wrong coupons in the cache. */
 static bool failed(const struct admission_batch *batch) {
     coupon_cache_forget(batch->cache);
     return false;

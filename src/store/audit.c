@@ -6,7 +6,7 @@ bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct 
         "select count(*), coalesce(max(ticket), 0), "
         " (select coalesce(sum(last_ticket - first_ticket + 1), 0)::bigint from issued where coupon_id = $1)"
         " from publish_request where coupon_id = $1"};
-    /* Of all coupons' rows those of one are few, whatever the statistics say of a table that grows. */
+    /* One coupon has a small share of all rows, even if stale statistics of a growing table suggest a full scan. */
     static const struct pg_statement by_index = {"set local enable_seqscan = off"};
     struct pg_args args = {0};
     pg_arg_int8(&args, arena, coupon_id);

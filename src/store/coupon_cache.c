@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A hash table by coupon id, at most half full; an entry counts as long as its lane's generation is the one it was put
- * in with. */
+/* The cache of coupons; see coupon_cache.h. A hash table by coupon id, at most half full.
+ *
+ *   generation   a lane's counter, which invalidates the lane's entries: an entry is valid while its generation is that
+ *                of its lane */
 #include "store/coupon_cache.h"
 
 #include <stdlib.h>
@@ -11,7 +13,7 @@
 #include "base/pair_set.h"
 #include "store/lookup.h"
 
-/* The table is emptied before it has this many entries. Its slots, twice as many, take 11 MiB. */
+/* The table is emptied before it reaches this number of entries. Its slots, twice as many, take 11 MiB. */
 #define ENTRIES_MAX 65536
 
 struct entry {
@@ -30,8 +32,7 @@ struct coupon_cache {
     struct lane *lanes;
     struct entry *entries;
     size_t mask, count;
-    /* of the batch at hand */
-    size_t n_asked, *asked; /* in the arena: those that were sent to be read */
+    size_t n_asked, *asked; /* indexes of the current batch's coupons that a sent statement reads; in the arena */
 };
 
 struct coupon_cache *coupon_cache_new(int lanes) {
@@ -81,7 +82,7 @@ static void make_room(struct coupon_cache *cache) {
 void coupon_cache_forget(struct coupon_cache *cache) {
     for (int i = 0; cache && i < cache->n_lanes; i++) {
         cache->lanes[i].generation++;
-        cache->lanes[i].last_id = -1; /* no head has that */
+        cache->lanes[i].last_id = -1; /* differs from every head's id */
     }
 }
 
@@ -121,7 +122,7 @@ int coupon_cache_send_read(struct coupon_cache *cache, struct pg *pg, struct are
     return n_asked > 0 || !cache;
 }
 
-/* Forgets the lanes that someone else has touched. True: there are some. */
+/* Forgets the lanes that another worker or an administrator has changed. Returns true if there are any. */
 static bool notice_others(struct coupon_cache *cache, const struct outbox_heads *heads) {
     bool any = false;
     for (size_t i = 0; i < heads->n; i++) {

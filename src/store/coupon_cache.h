@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A worker's memory of coupons between its batches: it need not read each of them each time.
+/* A worker's cache of coupons between its batches, which saves it from reading each coupon in each batch.
  *
- *   stamp   of a lane, in a stream: its head's last id and epoch, as the worker left them with its last commit. Any
- *           other worker that admits or issues a coupon of the lane moves the last id, or the epoch where it appends
- *           nothing; any other change of a coupon raises the epoch. So an unchanged stamp, read under the lane's lock,
- *           proves that all rows remembered of the lane are as they were
+ *   stamp   the last id and the epoch of a lane's head, as the worker's last commit left them
  *
- * A worker relies only on columns that the lane's lock of its stream guards: admit on what is accepted, issue on what
- * is issued and rejected. One thread. */
+ * A worker that admits or issues a coupon raises the lane's last id, or the epoch if it appends nothing. Every other
+ * change of a coupon raises the epoch too. So if the stamp, read under the lane's lock, is unchanged, all cached rows
+ * of the lane are current.
+ *
+ * A worker relies only on the columns that the lane's lock of its stream guards: admit on `accepted`, issue on `issued`
+ * and `rejected`. One thread. */
 #pragma once
 
 #include "model/coupon.h"
@@ -18,8 +19,8 @@ struct coupon_cache;
 struct coupon_cache *coupon_cache_new(int lanes);
 void coupon_cache_free(struct coupon_cache *cache); /* NULL is fine */
 
-/* Sends a statement that reads the coupons that are not remembered; goes after outbox_send_lock. `cache` NULL: reads
- * all. Returns how many statements were sent: 0 or 1. */
+/* Sends a statement that reads the coupons that are not cached. Call it after outbox_send_lock. If `cache` is NULL, the
+ * statement reads all coupons. Returns the number of statements sent: 0 or 1. */
 int coupon_cache_send_read(struct coupon_cache *cache, struct pg *pg, struct arena *arena, struct coupon *coupons,
                            size_t n);
 
@@ -29,14 +30,14 @@ struct locked_coupons {
     struct coupon *rows;
     size_t n;
 };
-/* Fills all rows, once the heads were read. `result`: of the statement, if one was sent. Makes another round trip where
- * someone else has touched a lane. `cache` NULL is fine here and below. */
+/* Fills all rows. Call it after the heads were read. `result` is that of the statement, if one was sent. Makes another
+ * round trip if a stamp has changed. `cache` may be NULL here and below. */
 bool coupon_cache_read(struct coupon_cache *cache, struct pg *pg, struct arena *arena, const PGresult *result,
                        const struct locked_coupons *coupons, struct err *err);
-/* After the commit: remembers the rows and the heads as they are now. */
+/* Caches the rows and the stamps. Call it after the commit. */
 void coupon_cache_keep(struct coupon_cache *cache, const struct locked_coupons *coupons);
-/* Ends a transaction that has written nothing, and remembers what it read. False: the rollback failed, and everything
- * is forgotten. */
+/* Rolls back a transaction that has written nothing, and caches the rows that it read. Returns false if the rollback
+ * failed; the cache is then empty. */
 bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const struct locked_coupons *coupons);
-/* Forgets everything, since a transaction has failed, or may have. */
+/* Empties the cache. Call it if a transaction has failed, or may have failed. */
 void coupon_cache_forget(struct coupon_cache *cache);

@@ -79,7 +79,7 @@ bool coupon_now(struct pg *pg, int64_t *ret_now_us, struct err *err) {
     return true;
 }
 
-/* --- changes: each runs inside begin … commit --- */
+/* --- changes, each in a transaction --- */
 
 static bool begin(struct pg *pg, struct arena *arena, int lanes, int64_t id, struct err *err) {
     static const struct pg_statement lock = {"select pg_advisory_xact_lock($1)"};
@@ -88,7 +88,7 @@ static bool begin(struct pg *pg, struct arena *arena, int lanes, int64_t id, str
     return run(pg, &pg_begin, NULL, NULL, err) && run(pg, &lock, &args, NULL, err);
 }
 
-/* Commits what ended well and rolls back the rest. */
+/* Commits if the outcome is COUPON_OK, and rolls back otherwise. */
 static enum coupon_outcome end(struct pg *pg, enum coupon_outcome outcome, struct err *err) {
     if (outcome == COUPON_OK) {
         FAULT_POINT("admin", "before_commit");
@@ -102,13 +102,13 @@ static enum coupon_outcome end(struct pg *pg, enum coupon_outcome outcome, struc
 }
 
 struct admin_request {
-    const char *id; /* "": it has none, and is not recognized when it is repeated */
+    const char *id; /* "": the request has none, and a repeat is not recognized */
     const char *kind;
     int64_t coupon_id, quantity;
 };
 
-/* Claims the request's id for this change. *ret_done_id: the coupon of the earlier, equal request; 0 if this is the
- * first. */
+/* Claims the request's id for this change. *ret_done_id: the coupon of an earlier, equal request, or 0 if this is the
+ * first request with this id. */
 static enum coupon_outcome claim(struct pg *pg, struct arena *arena, const struct admin_request *request,
                                  int64_t *ret_done_id, struct err *err) {
     static const struct pg_statement insert = {
@@ -141,7 +141,7 @@ static enum coupon_outcome claim(struct pg *pg, struct arena *arena, const struc
 }
 
 static bool next_id(struct pg *pg, int64_t *ret_id, struct err *err) {
-    /* Passes over ids that callers chose themselves. */
+    /* Skips ids that callers have chosen. */
     static const struct pg_statement next = {
         "with recursive n(id) as (select nextval('coupon_id_seq') union all"
         " select nextval('coupon_id_seq') from n where exists (select 1 from coupon c where c.id = n.id))"

@@ -5,7 +5,7 @@
 
 #include "base/murmur2.h"
 
-/* Deleted at once; the rest follows a sweep later. */
+/* The greatest number of rows that one trim deletes. The next sweep deletes more. */
 #define TRIM_ROWS INT64_C(20000)
 
 /* --- putting aside --- */
@@ -24,7 +24,7 @@ static void make_room(struct dead_letters *letters) {
     letters->reason = ARENA_ARRAY(letters->arena, const char *, letters->max);
 }
 
-/* An id in decimal, as our keys are; else 0. */
+/* Returns the id that a key holds in decimal, as couponsd writes its keys, or 0 for any other key. */
 static int64_t id_of_key(const char *key, size_t len) {
     int64_t id = 0;
     for (size_t i = 0; i < len; i++)
@@ -88,9 +88,9 @@ bool dead_letters_add(struct pg *pg, struct arena *arena, const struct dead_lett
     return true;
 }
 
-/* --- looking after them --- */
+/* --- administration --- */
 
-/* In the order of read_letter. */
+/* The columns that read_letter reads, in its order. */
 #define COLUMNS                                                                                                        \
     "id, topic, partition, message_offset, reason, coalesce(coupon_id, 0), create_time, replay_time,"                  \
     " greatest(value_size, octet_length(value), 0)::bigint"
@@ -173,14 +173,15 @@ bool dead_letters_ids(struct pg *pg, struct arena *arena, struct dead_letter_ids
     return true;
 }
 
-/* The lane that an event is appended to, as read under its lock; without lanes: there is no event. */
+/* The lane that an event is appended to, as read under its lock. If there is no event, heads.n is 0. */
 struct locked_lane {
     struct outbox_heads heads;
     int segment;
     int64_t now_us;
 };
 
-/* Begins, marks, and takes the lane's lock where there is an event to append. */
+/* Begins the transaction and marks the letter. If there is an event to append, takes the lane's lock. *ret_first: the
+ * letter was not marked before. */
 static bool begin_replay(struct pg *pg, struct arena *arena, int64_t id, struct locked_lane *lane, bool *ret_first,
                          struct err *err) {
     static const struct pg_statement mark = {
@@ -252,7 +253,7 @@ bool dead_letters_drop(struct pg *pg, struct arena *arena, int64_t first, int64_
 }
 
 bool dead_letters_trim(struct pg *pg, struct arena *arena, int64_t keep, int64_t *ret_n, struct err *err) {
-    /* Ids follow one another, but for some that were never used: so these are no more than `keep`. */
+    /* Ids ascend, with gaps, so at most `keep` letters have an id above max(id) - keep. */
     static const struct pg_statement trim = {
         "with d as (delete from dead_letter where id <= least((select max(id) from dead_letter) - $1,"
         " (select min(id) from dead_letter) + $2) returning 1) select count(*) from d"};

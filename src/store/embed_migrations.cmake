@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# Writes the SQL files INPUTS (NNNN_name.sql, in order) as a C table into OUTPUT. docs/how-to/upgrade.md,
-# Upgrading, says what `-- oldest: NNNN` and `-- locks: TABLE, …` in such a file mean.
+# Writes the SQL files INPUTS (NNNN_name.sql, in order) as a C table into OUTPUT. docs/how-to/upgrade.md explains the
+# lines `-- oldest: NNNN` and `-- locks: TABLE, …` of such a file.
 
-# What a file's line `-- key: value` says; one that can't be read would otherwise be taken for none.
+# Sets ${key} to the value of the file's line `-- key: value`, or to if_none. A malformed line stops the build, since it
+# would otherwise count as none.
 function(declared input key pattern if_none)
   file(STRINGS ${input} said REGEX "^-- *${key}:")
   string(REGEX REPLACE "^-- ${key}: (${pattern})$" "\\1" value "${said}")

@@ -12,7 +12,7 @@
 #define KEY_MAX  64
 #define HOST_MAX 256
 #define URL_MAX  2048
-#define DB_MAX   9999 /* as config.c has it; Redis itself knows how many it has */
+#define DB_MAX   9999 /* the limit of config.c; Redis has its own */
 
 struct flags {
     char host[HOST_MAX], user[HOST_MAX], password[HOST_MAX];
@@ -23,8 +23,8 @@ struct flags {
     uint64_t reads;
 };
 
-/* An older version never overwrites a newer one. With the same version both writers mean the same value, so writing it
- * again is harmless and mends a value that somebody changed by hand. */
+/* An older version never overwrites a newer one. Two writers with the same version write the same value, so a repeat is
+ * harmless, and corrects a value that was changed by hand. */
 static const char set_script[] = "local have = tonumber(redis.call('GET', KEYS[2]) or '0') "
                                  "if tonumber(ARGV[2]) < have then return 0 end "
                                  "redis.call('MSET', KEYS[1], ARGV[1], KEYS[2], ARGV[2]) return 1";
@@ -43,7 +43,7 @@ static bool parse_number(const char *text, long max, int *ret) {
     return true;
 }
 
-/* Turns %XX into the byte in place. */
+/* Replaces each %XX by its byte, in place. */
 static void percent_decode(char *text) {
     char *out = text;
     for (; *text; text++) {
@@ -128,7 +128,7 @@ uint64_t flags_reads(const struct flags *flags) {
     return flags->reads;
 }
 
-/* After any error the context is of no use. */
+/* Drops the connection: hiredis can't use a context after an error. */
 static bool drop(struct flags *flags, struct err *err, const char *what) {
     err_set(err, ERR_UNAVAILABLE, BACKEND_REDIS, "%s:%d: %s", flags->host, flags->port, what);
     if (flags->context)
@@ -226,7 +226,8 @@ bool flags_get(struct flags *flags, struct flag *items, size_t n, struct err *er
     return ok;
 }
 
-/* EVALSHA would need a second try whenever Redis was restarted; the script is short and Redis caches it by content. */
+/* Sends EVAL rather than EVALSHA, which would need a second attempt after each restart of Redis. The script is short,
+ * and Redis caches it by its content. */
 static void append_set(struct flags *flags, const struct flag *item) {
     char flag_key[KEY_MAX], version_key[KEY_MAX], version[24];
     key_of(flag_key, "coupon:available", item->coupon_id);

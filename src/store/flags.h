@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The flags in Redis: coupon:available:{id} = true | false, and beside it the version that the value belongs to
- * (coupon:available_version:{id}), so that a late writer cannot undo a newer value.
+/* The availability flags in Redis. Each coupon has two keys:
  *
- * One connection, one thread. After any error or time-out the connection is dropped; while Redis stays away, calls fail
- * at once and a new connection is tried at most every FLAGS_RETRY_MS. */
+ *   coupon:available:ID           "true" or "false"
+ *   coupon:available_version:ID   the version of that value; a late writer can't overwrite a newer version
+ *
+ * One connection, one thread. An error or a time-out drops the connection. While Redis is unavailable, calls fail at
+ * once, except for an attempt to connect every FLAGS_RETRY_MS. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,21 +18,22 @@
 
 struct flags;
 
-/* Reads "redis://[user:password@]host[:port][/db]"; false: what is wrong with it. Does not connect yet. */
+/* Parses "redis://[user:password@]host[:port][/db]". Returns false if the URL is wrong. Does not connect. `timeout_ms`
+ * bounds connecting and each command. */
 bool flags_new(const char *url, int64_t timeout_ms, struct flags **ret_flags, struct err *err);
 void flags_free(struct flags *flags);
-/* Connects unless connected; for telling at start whether Redis is there. */
+/* Connects unless connected. The server's start uses it to check Redis; the calls below connect by themselves. */
 bool flags_connect(struct flags *flags, struct err *err);
 
 enum flag_value { FLAG_MISSING, FLAG_FALSE, FLAG_TRUE };
 struct flag {
     int64_t coupon_id;
     enum flag_value value;
-    int64_t version; /* 0 where none is stored */
+    int64_t version; /* 0: Redis has none */
 };
-/* One MGET for all: fills value and version of flags[0..n). */
+/* Fills value and version of n items, by one MGET. */
 bool flags_get(struct flags *flags, struct flag *items, size_t n, struct err *err);
-/* Sets those whose version is not older than the stored one; one round trip for all. */
+/* Stores n items in one round trip. Skips those whose version is older than the stored one. */
 bool flags_set(struct flags *flags, const struct flag *items, size_t n, struct err *err);
-/* GET and MGET calls made so far by this object. */
+/* The number of MGET commands that this object has sent. */
 uint64_t flags_reads(const struct flags *flags);

@@ -3,7 +3,7 @@
 
 #include "base/murmur2.h"
 
-/* Rows of the outbox (each up to about 100 events) read at once, and in all. */
+/* Outbox rows per page and segment, and the greatest number of pages. A row holds up to about 100 events. */
 #define UNSENT_PAGE  100
 #define UNSENT_PAGES 50
 
@@ -66,7 +66,7 @@ static struct integrity read_counts(PGresult *const *results) {
 
 bool integrity_begin(struct pg *pg, struct arena *arena, int64_t coupon_id, struct integrity *ret, struct err *err) {
     static const struct pg_statement begin = {"begin isolation level repeatable read read only"};
-    /* Of all coupons' rows those of one are few, whatever the statistics say of tables that grow. */
+    /* One coupon has a small share of all rows, even if stale statistics of a growing table suggest a full scan. */
     static const struct pg_statement by_index = {"set local enable_seqscan = off"};
     static const struct pg_statement counts[] = {{COUNTERS},   {LEDGER},  {ISSUED},
                                                  {REJECTIONS}, {WAITING}, {DEAD_LETTERS}};

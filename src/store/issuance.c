@@ -67,7 +67,7 @@ static void send_lock_offsets(struct pg *pg, struct arena *arena, const struct i
     pg_send(pg, &lock, &args);
 }
 
-/* Tickets of a coupon that follow one another. */
+/* Runs: consecutive tickets of a coupon. Arrays of n elements. */
 struct runs {
     size_t n;
     int64_t *coupon_id, *first_ticket, *last_ticket;
@@ -84,12 +84,13 @@ static int by_ticket(const void *a, const void *b) {
     return x->ticket < y->ticket ? -1 : x->ticket > y->ticket;
 }
 
-/* Or is the same, as with an event that came twice. Tickets may be any numbers, as events are. */
+/* True if the ticket extends a run that ends with last_ticket: it is the next ticket, or the same one, as in an event
+ * that came twice. Forged events may have any ticket, and last_ticket + 1 could overflow. */
 static bool follows(int64_t last_ticket, int64_t ticket) {
     return ticket == last_ticket || ticket - 1 == last_ticket;
 }
 
-/* Sorts the tickets, by coupon, and makes runs of them, in that order. */
+/* Sorts the tickets by coupon and ticket, and makes runs of them in that order. */
 static struct runs runs_of(struct arena *arena, struct ticket *tickets, size_t n) {
     struct runs runs = {
         .coupon_id = ARENA_ARRAY(arena, int64_t, n),
@@ -123,7 +124,7 @@ static void arg_runs(struct pg_args *args, struct arena *arena, const struct run
 }
 
 static void send_read_ledger(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
-    /* In the order of the runs, and of tickets within each. */
+    /* The rows come in the order of the runs, and by ticket within each run. */
     static const struct pg_statement read = {
         "select i.coupon_id, p.* from unnest($1::bigint[], $2::bigint[], $3::bigint[]) i(coupon_id, first, last)"
         " cross join lateral (select ticket, user_id, accept_time, request_id from publish_request"
@@ -131,7 +132,7 @@ static void send_read_ledger(struct pg *pg, struct arena *arena, const struct is
     struct ticket *tickets = ARENA_ARRAY(arena, struct ticket, batch->n_events);
     size_t n = 0;
     for (size_t i = 0; i < batch->n_events; i++)
-        if (batch->events[i].coupon_id) /* could be decoded */
+        if (batch->events[i].coupon_id) /* 0: the event can't be decoded */
             tickets[n++] = (struct ticket){batch->events[i].coupon_id, batch->events[i].ticket};
     struct runs runs = runs_of(arena, tickets, n);
     struct pg_args args = {0};
@@ -139,8 +140,8 @@ static void send_read_ledger(struct pg *pg, struct arena *arena, const struct is
     pg_send(pg, &read, &args);
 }
 
-/* The row of this ticket, or the place where it would be. Events come in the rows' order most of the time, so the
- * search begins behind the last one found. */
+/* Returns the index of the ticket's row, or the index where it would be. Most events come in the order of the rows, so
+ * this tries the row at `guess`, the last one found, and the next one before it searches by bisection. */
 static int find_row(const PGresult *rows, int guess, const struct ticket *wanted) {
     int n = PQntuples(rows), low = 0, high = n;
     for (int at = guess; at < n && at <= guess + 1; at++) {
@@ -176,7 +177,7 @@ static void read_ledger(const PGresult *rows, struct arena *arena, struct issuan
     }
 }
 
-/* After a failure the cache may be wrong. */
+/* A failed transaction may leave wrong coupons in the cache. */
 static bool failed(const struct issuance_batch *batch) {
     coupon_cache_forget(batch->cache);
     return false;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Issue's queries to Postgres: one transaction per batch of events, in two round trips.
+/* Issue's queries to Postgres: one transaction per batch of events, in two round trips, or three with a look-up.
  *
- *   read      begin, the stored offsets (locked), the lanes, then coupons and ledger
- *   look up   whether tickets were decided before, where the coupon's counters do not tell
- *   write     offsets, what is issued, counters, outbox, rejections, dead letters, commit
+ *   read      begin, lock and read the stored offsets, lock the lanes, read coupons and ledger
+ *   look up   whether tickets were decided before, if the coupon's counters do not show it
+ *   write     update offsets and counters; insert issued ranges, outbox, rejections and dead letters; commit
+ *   abandon   roll back, since there is nothing to write
  *
- * Tickets come in runs, one behind the other, most of the time: a run is read from the ledger, and written as issued,
- * at once. */
+ * Most tickets come in runs, i.e. consecutively. A run takes one range scan of the ledger and one row of `issued`. */
 #pragma once
 
 #include "model/issue_decide.h"
@@ -18,22 +18,23 @@
 
 struct issuance_batch {
     struct coupon_cache *cache; /* in: the worker's; may be NULL */
-    /* in: the distinct places of the batch, ascending; next_offset is filled */
+    /* in: the distinct places of the batch, ascending; issuance_read fills next_offset */
     size_t n_places;
     struct kafka_place *places;
     int64_t *next_offset;
-    /* in: distinct coupons, ascending; filled but for the id */
+    /* in: distinct coupons, ascending, with their ids; issuance_read fills the rest */
     size_t n_coupons;
     struct coupon *coupons;
-    /* in: decoded events */
+    /* in: the events' claims; coupon_id 0 if an event can't be decoded. issuance_read fills the ledger's facts */
     size_t n_events;
     struct issuance_event *events;
-    /* filled */
+    /* filled by issuance_read */
     struct outbox_heads heads;
     int segment;
     int64_t now_us;
 };
 
+/* Rows to write: arrays of n_issued and n_rejected elements, and dead letters. */
 struct issuance_rows {
     size_t n_issued;
     int64_t *issued_coupon_id, *issued_ticket; /* in any order */
@@ -47,23 +48,26 @@ struct issuance_rows {
 struct stored_offsets {
     size_t n;
     const struct kafka_place *places; /* in */
-    const int64_t *if_none;           /* in: stored where the place has no offset yet */
-    int64_t *next_offset;             /* out: as it is stored */
+    const int64_t *if_none;           /* in: stored if the place has no offset yet */
+    int64_t *next_offset;             /* out: the stored offset */
 };
-/* Reads the stored offsets of places. Must come before the first batch of a place. */
+/* Reads the stored offsets of places, and stores `if_none` for new places. Call it before the first batch of a
+ * place. */
 bool issuance_offsets(struct pg *pg, struct arena *arena, const struct stored_offsets *offsets, struct err *err);
-/* Starts a topic that was created anew from `low`, unless the stored offset is no longer `stored`. */
+/* Sets the stored offset from `stored` to `low`, since the topic was deleted and created again. Does nothing if another
+ * process has changed the stored offset. */
 bool issuance_restart(struct pg *pg, struct arena *arena, const struct kafka_place *place, int64_t stored, int64_t low,
                       struct err *err);
 
-/* On success the transaction is open: issuance_write or issuance_abandon must follow. */
+/* Fills the batch. On success the transaction stays open, and issuance_write or issuance_abandon must follow. On
+ * failure it is closed. */
 bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuance_batch *batch, struct err *err);
-/* Within the transaction: sets is_decided of these events. On failure the transaction is closed. */
+/* Sets is_decided of these events, within the transaction. On failure the transaction is closed. */
 bool issuance_look_up(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,
                       struct issuance_event *const *events, size_t n, struct err *err);
-/* Writes batch->next_offset, and issued, rejected and highest of the coupons. Where it fails and the connection is
- * lost, the commit may have happened: the stored offsets tell, and reading again is enough. */
+/* Writes batch->next_offset, the rows, the outbox, and the coupons' issued, rejected and highest, and commits. If it
+ * fails because the connection is lost, Postgres may have committed; the stored offsets show whether it did. */
 bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *batch, const struct issuance_rows *rows,
                     const struct outbox_batch *outbox, struct err *err);
-/* Ends the transaction where there is nothing to write. */
+/* Ends a transaction that has nothing to write. */
 void issuance_abandon(struct pg *pg, const struct issuance_batch *batch);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Kafka: topics, a producer for a relay, a consumer for issue and complete. librdkafka underneath.
+/* Kafka, by librdkafka: topics, the relays' producer, and the consumer of issue and complete.
  *
- * Vocabulary:
- *   version   a stream's shared topic exists in versions (….v1, ….v2): a topic's partitions cannot be changed without
- *             moving keys, so another number of partitions is another topic. Messages carry the coupon's id as key.
- *   coupon's  a coupon may have a topic of its own (….v1.42): its messages have no key and spread over all partitions.
- *   place     a partition of a topic
+ *   shared topic   one topic for all coupons of a stream. Messages have the coupon's id as key.
+ *   version        a shared topic's number (….v1, ….v2). Another number of partitions would move keys to other
+ *                  partitions, so it takes another version.
+ *   own topic      a coupon's own topic (….v1.42). Its messages have no key and spread over all partitions.
+ *   place          a partition of a topic
  *
- * A producer or a consumer belongs to one thread, which serves its callbacks by polling it. Any number of threads may
- * use a kafka_admin. Nothing here logs: librdkafka's messages go to options.on_log, on any thread. */
+ * A producer or a consumer belongs to one thread, which runs its callbacks by polling it. Any thread may use a
+ * kafka_admin. Nothing here logs: librdkafka's messages go to options.on_log, on any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,28 +25,28 @@
 struct kafka_options { /* strings must outlive every object made with it */
     const char *brokers;
     const char *topic_prefix;
-    int replication_factor;            /* of topics that are created */
-    int in_flight_max;                 /* messages a producer holds unacknowledged */
-    const struct property *properties; /* of librdkafka, passed on as they are */
+    int replication_factor;            /* of new topics */
+    int in_flight_max;                 /* the greatest number of unacknowledged messages of a producer */
+    const struct property *properties; /* passed on to librdkafka */
     size_t n_properties;
-    void (*on_log)(int syslog_level, const char *text);
+    void (*on_log)(int syslog_level, const char *text); /* any thread; may be NULL */
 };
 
-/* True if librdkafka knows this property and accepts the value, and couponsd does not set it itself. The error never
+/* Returns true if librdkafka knows this property and accepts the value, and couponsd does not set it. The error never
  * repeats a value that may be secret. */
 bool kafka_check_property(const char *name, const char *value, struct err *err);
 
 /* --- names --- */
 
-/* A topic's name, e.g. "outside.coupon.publish.requested.v1" behind the prefix. `coupon_id`: 0 for the shared topic of
- * this version; a coupon's own is always of version 1. */
+/* Writes a topic's name: the prefix, then e.g. "outside.coupon.publish.requested.v1". `coupon_id` is 0 for the shared
+ * topic. A coupon's own topic always has version 1, whatever `version` is. */
 void kafka_topic_name(const struct kafka_options *options, enum stream stream, int version, int64_t coupon_id,
                       char ret_name[static KAFKA_TOPIC_MAX]);
-/* Parses such a name; false if the name is none of ours. */
+/* Parses such a name. Returns false for any other name. */
 bool kafka_topic_parse(const struct kafka_options *options, const char *name, enum stream *ret_stream, int *ret_version,
                        int64_t *ret_coupon_id);
-/* The consumer group of a stream: "coupon-issuer" or "coupon-completer" behind the prefix, as the topics have it, so
- * that installations that share a Kafka leave each other alone. */
+/* Writes the name of a stream's consumer group: the prefix, then "coupon-issuer" or "coupon-completer". Installations
+ * that share a Kafka have different prefixes, so their groups are different too. */
 void kafka_group_name(const struct kafka_options *options, enum stream stream, char ret_name[static KAFKA_TOPIC_MAX]);
 
 /* --- administration: any thread; each call blocks for up to its time-out --- */
@@ -56,7 +56,7 @@ struct kafka_admin;
 bool kafka_admin_new(const struct kafka_options *options, struct kafka_admin **ret_admin, struct err *err);
 void kafka_admin_free(struct kafka_admin *admin); /* NULL is fine */
 
-/* How many partitions a topic has; 0: it does not exist. */
+/* Reads the number of a topic's partitions; 0: the topic does not exist. */
 bool kafka_topic_partitions(struct kafka_admin *admin, const char *topic, int timeout_ms, int *ret_partitions,
                             struct err *err);
 struct kafka_topic {
@@ -66,34 +66,35 @@ struct kafka_topic {
     int partitions;
     char name[KAFKA_TOPIC_MAX];
 };
-/* All of our topics that exist. The caller frees the array. */
+/* Lists the topics in Kafka whose names kafka_topic_parse understands. The caller frees the array. */
 bool kafka_topic_list(struct kafka_admin *admin, int timeout_ms, struct kafka_topic **ret_topics, size_t *ret_n,
                       struct err *err);
 enum kafka_made { KAFKA_MISSING, KAFKA_EXISTED, KAFKA_CREATED };
 struct kafka_new_topics {
     size_t n;
     const char *const *name;
-    int partitions;        /* of each */
-    enum kafka_made *made; /* out: of n elements, also on failure; may be NULL */
+    int partitions;        /* of each topic */
+    enum kafka_made *made; /* out: n elements, filled on failure too; may be NULL */
 };
-/* Creates the topics. A topic that exists stays as it is. False: at least one is missing, and *err tells the first. */
+/* Creates the topics. A topic that exists stays as it is. Fails if at least one topic is missing afterwards; *err is
+ * about the first of them. */
 bool kafka_topic_create(struct kafka_admin *admin, const struct kafka_new_topics *topics, int timeout_ms,
                         struct err *err);
-/* A topic that does not exist is fine. */
+/* Deletes the topics. Ignores topics that do not exist. */
 bool kafka_topic_delete(struct kafka_admin *admin, const char *const *topics, size_t n, int timeout_ms,
                         struct err *err);
 /* Offsets of a topic's partitions 0 to n_partitions - 1. */
 struct kafka_offsets {
     const char *topic;
     int n_partitions;
-    /* out: arrays of n_partitions elements; those that a call does not fill may be NULL */
-    int64_t *low;  /* the oldest offset there is */
+    /* out: arrays of n_partitions elements; a call needs only those that it fills */
+    int64_t *low;  /* the oldest offset */
     int64_t *high; /* the offset that the next message will get */
     int64_t *next; /* the offset that a group has committed; -1: none */
 };
 /* Fills `low` and `high`. */
 bool kafka_topic_ends(struct kafka_admin *admin, const struct kafka_offsets *offsets, int timeout_ms, struct err *err);
-/* Fills `next`, of the stream's group. */
+/* Fills `next` with the offsets of the stream's group. */
 bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const struct kafka_offsets *offsets,
                          int timeout_ms, struct err *err);
 
@@ -101,39 +102,42 @@ bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const st
 
 struct kafka_producer;
 
-/* How a producer tells its owner about acknowledgements. */
+/* How a producer reports acknowledgements to its owner. */
 struct kafka_acks {
     void (*on_ack)(void *arg, uintptr_t tag, bool ok); /* runs within kafka_producer_poll, once per message */
     void *arg;
-    int wake_fd; /* an eventfd; the producer writes to it when there is something to poll for */
+    int wake_fd; /* an eventfd; the producer writes to it when the owner should poll */
 };
 bool kafka_producer_new(const struct kafka_options *options, enum stream stream, const struct kafka_acks *acks,
                         struct kafka_producer **ret_producer, struct err *err);
 /* Drops messages that are not yet acknowledged, without calling on_ack for them. NULL is fine. */
 void kafka_producer_free(struct kafka_producer *producer);
-/* Whether this coupon's own topic was opened, and opening it; it must exist by then. */
+/* True if the coupon's own topic is open. */
 bool kafka_producer_has_topic(const struct kafka_producer *producer, int64_t coupon_id);
+/* Opens the coupon's own topic, which must exist in Kafka. */
 bool kafka_producer_open_topic(struct kafka_producer *producer, int64_t coupon_id);
-/* To the shared topic of this version, or with version 0 to the coupon's own; the topic exists. Copies the entry.
- * False: the queue is full, try again after a poll (ERR_UNAVAILABLE), or it can't be sent. */
+/* Sends the entry to the shared topic of this version, or to the coupon's own topic if `version` is 0. The topic must
+ * exist. Copies the entry. Fails with ERR_UNAVAILABLE if the queue is full (try again after a poll), and with another
+ * code if the entry can't be sent. */
 bool kafka_produce(struct kafka_producer *producer, const struct outbox_entry *entry, int version, uintptr_t tag,
                    struct err *err);
 void kafka_producer_poll(struct kafka_producer *producer);
-/* True after an error that no retry mends: free it and make a new one. */
+/* True after an error that no retry can repair. The owner then frees the producer and makes a new one. */
 bool kafka_producer_is_fatal(struct kafka_producer *producer);
-/* Waits up to timeout_ms for all acknowledgements. */
+/* Waits up to timeout_ms for all acknowledgements. Returns true if all have arrived. */
 bool kafka_producer_flush(struct kafka_producer *producer, int timeout_ms);
 
 /* --- consuming --- */
 
 struct kafka_consumer;
 
-/* The topic's name lives as long as the consumer, and is the same pointer for the same topic. */
+/* In places that a consumer returns, the topic's name lives as long as the consumer, and is the same pointer for the
+ * same topic. */
 struct kafka_place {
     const char *topic;
     int32_t partition;
 };
-/* By topic, then partition: negative, 0, positive. */
+/* Compares by topic, then by partition: negative, 0 or positive. */
 int kafka_place_compare(const struct kafka_place *a, const struct kafka_place *b);
 
 struct kafka_message {
@@ -146,37 +150,41 @@ struct kafka_message {
 
 struct kafka_consumer_events {
     void *arg;
-    /* Within kafka_consume: exactly these places are ours now. Sets ret_start[i]; false: start from the offsets that
-     * were committed to Kafka. May be NULL. */
+    /* The consumer is now assigned exactly these places. Sets ret_start[i], the offset to start from; if it returns
+     * false, the consumer starts from the offsets that were committed to Kafka. Runs within kafka_consume. May be
+     * NULL. */
     bool (*on_assign)(void *arg, const struct kafka_place *places, int64_t *ret_start, size_t n);
-    /* Within kafka_consume or kafka_consumer_free: nothing is ours any more. May be NULL. */
+    /* The consumer is no longer assigned any place. Runs within kafka_consume or kafka_consumer_free. May be NULL. */
     void (*on_revoke)(void *arg);
 };
 
-/* Reads every topic of the stream: all versions of the shared one and coupons' own. Notices a new topic within a second
- * or two. `group`: NULL for the stream's own, else another, which sees all messages once more. */
+/* Makes a consumer of every topic of the stream: all versions of the shared topic, and coupons' own topics. It finds a
+ * new topic within 2 s. `group` is NULL for the stream's own group, or the name of another group, which gets all
+ * messages again. */
 bool kafka_consumer_new(const struct kafka_options *options, enum stream stream, const char *group,
                         const struct kafka_consumer_events *events, struct kafka_consumer **ret_consumer,
                         struct err *err);
-/* Commits the offsets that were given to kafka_commit, and leaves the group. NULL is fine. */
+/* Leaves the group, after an attempt to commit the offsets that kafka_commit has recorded. NULL is fine. */
 void kafka_consumer_free(struct kafka_consumer *consumer);
-/* Waits up to wait_ms for a first message, then takes the messages that are there: up to `max`, fewer where they are
- * large. The caller releases them together. */
+/* Waits up to wait_ms for a first message, then takes the messages that have arrived: up to `max`, or fewer if their
+ * values exceed 16 MiB. Returns how many. The caller releases them together. */
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max);
 void kafka_release(struct kafka_message *messages, size_t n);
-/* Asks Kafka for the oldest offset there is, and for the one that the next message will get; -1: not known. Also from
- * within on_assign. False: none is known. */
+/* Asks Kafka for each place's oldest offset, and for the offset that its next message will get; -1: unknown. May be
+ * called within on_assign. Fails if no offset is known. */
 bool kafka_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_low,
                 int64_t *ret_high, struct err *err);
-/* The offset behind the last message that kafka_consume returned, or that was sought; -1: not known. */
+/* Reads each place's position: the offset after the last message that kafka_consume returned, or the offset of the last
+ * seek; -1: unknown. */
 void kafka_positions(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_next);
-/* Moves to these offsets, all at once. */
+/* Moves all places to these offsets by one request. */
 bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *places, const int64_t *offsets, size_t n,
                 struct err *err);
-/* Stops and continues the flow of messages; membership in the group is kept as long as kafka_consume is called. */
+/* Stops or continues the delivery of messages. The consumer stays in the group while its owner calls kafka_consume. */
 void kafka_pause(struct kafka_consumer *consumer, bool pause);
-/* Records that everything below next_offset is done. kafka_consume commits it to Kafka without waiting, and repeats
- * that until Kafka has acknowledged it. */
+/* Records that all messages below next_offset are processed. kafka_consume commits the offset to Kafka without waiting,
+ * and repeats that until Kafka has acknowledged it. */
 void kafka_commit(struct kafka_consumer *consumer, const struct kafka_place *place, int64_t next_offset);
-/* Messages in our partitions that were not yet returned by kafka_consume, as far as is known without asking. */
+/* The number of messages in the assigned places that kafka_consume has not returned yet, by librdkafka's latest
+ * knowledge. */
 int64_t kafka_consumer_lag(struct kafka_consumer *consumer);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Creating, listing and deleting topics, and what their ends and groups are. */
+/* kafka_admin: creates, lists and deletes topics, and reads their ends and the offsets of groups. Any thread. */
 #include <librdkafka/rdkafka.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -7,16 +7,15 @@
 #include <string.h>
 
 #include "base/memory.h"
-
 #include "store/kafka_internal.h"
 
 struct kafka_admin {
     struct kafka_options options; /* first: kafka_internal.h */
     rd_kafka_t *rk;
-    atomic_bool refused; /* a broker does not take our credentials */
+    atomic_bool refused; /* a broker has refused our credentials */
 };
 
-/* librdkafka tries again for ever, and calls that end in a time-out do not tell why. */
+/* Notes refused credentials. librdkafka retries forever, so calls end with a time-out, which hides the cause. */
 static void note_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) {
     struct kafka_admin *admin = opaque;
     (void)rk;
@@ -45,11 +44,11 @@ bool kafka_admin_new(const struct kafka_options *options, struct kafka_admin **r
         free(admin);
         return false;
     }
-    /* Its complaints while no broker answers are its callers' results, not the log's. */
+    /* Callers get the errors as results, so librdkafka need not log them. */
     rd_kafka_conf_set_log_cb(conf, NULL);
     rd_kafka_conf_set_opaque(conf, admin);
     rd_kafka_conf_set_error_cb(conf, note_error);
-    /* A consumer's handle, since a producer's may create the topics that it asks about. */
+    /* A consumer's handle: a producer's handle may create the topics that it asks about. */
     admin->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
     if (!admin->rk) {
         rd_kafka_conf_destroy(conf);
@@ -119,7 +118,7 @@ bool kafka_topic_list(struct kafka_admin *admin, int timeout_ms, struct kafka_to
     return true;
 }
 
-/* --- requests that answer with an event --- */
+/* --- requests whose reply is an event --- */
 
 static rd_kafka_AdminOptions_t *admin_options(struct kafka_admin *admin, rd_kafka_admin_op_t op, int timeout_ms) {
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(admin->rk, op);
@@ -127,7 +126,7 @@ static rd_kafka_AdminOptions_t *admin_options(struct kafka_admin *admin, rd_kafk
     return options;
 }
 
-/* The answer, or NULL with *err set; to be destroyed. Consumes `options`. */
+/* Waits for the reply, which the caller destroys. Returns NULL on failure. Destroys `queue` and `options`. */
 static rd_kafka_event_t *await(rd_kafka_queue_t *queue, rd_kafka_AdminOptions_t *options, const char *doing,
                                const char *topic, int timeout_ms, struct err *err) {
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 1000);
@@ -142,7 +141,7 @@ static rd_kafka_event_t *await(rd_kafka_queue_t *queue, rd_kafka_AdminOptions_t 
     return NULL;
 }
 
-/* Reads what came of each topic; `fine` is an error that does not matter. */
+/* Reads the result of each topic. `fine` is an error that counts as success. */
 static bool read_results(const rd_kafka_topic_result_t **results, size_t n, rd_kafka_resp_err_t fine, const char *doing,
                          enum kafka_made *ret_made, struct err *err) {
     bool all = true;
@@ -194,7 +193,7 @@ bool kafka_topic_create(struct kafka_admin *admin, const struct kafka_new_topics
         size_t count;
         const rd_kafka_topic_result_t **results =
             rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
-        /* Another couponsd may have been quicker. */
+        /* Another couponsd may have created the topic first. */
         ok = read_results(results, count, RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, doing, topics->made, err);
     }
     if (event)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every handle of librdkafka is configured with, the names of topics and groups, and kinds of errors. */
+/* The parts that producer, consumer and admin share: names of topics and groups, the configuration of librdkafka, its
+ * errors, offsets, and the end of a handle. */
 #include <ctype.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,7 +14,7 @@
 #include "store/kafka_internal.h"
 
 #define DESTROY_TIMEOUT_US (2 * US_PER_S)
-/* A new topic has no leader for a moment. */
+/* The pause before asking again for a partition without a leader. A new topic gets its leaders within a moment. */
 #define LEADER_RETRY_US (50 * US_PER_MS)
 
 static const char *const bases[STREAMS] = {"outside.coupon.publish.requested", "inside.coupon.published"};
@@ -26,7 +27,7 @@ void kafka_topic_name(const struct kafka_options *options, enum stream stream, i
         snprintf(ret_name, KAFKA_TOPIC_MAX, "%s%s.v%d", options->topic_prefix, bases[stream], version);
 }
 
-/* Digits that are a positive number; moves *at behind them. */
+/* Reads a positive number and moves *at past it. */
 static bool read_number(const char **at, int64_t *ret) {
     char *end;
     if (!isdigit((unsigned char)**at) || **at == '0')
@@ -79,7 +80,7 @@ static size_t escape(char *out, const char *text) {
 void kafka_topic_pattern(const struct kafka_options *options, enum stream stream,
                          char ret_pattern[static 2 * KAFKA_TOPIC_MAX]) {
     size_t len = 0;
-    ret_pattern[len++] = '^'; /* which tells librdkafka that it is a pattern */
+    ret_pattern[len++] = '^'; /* librdkafka recognizes a pattern by this */
     len += escape(ret_pattern + len, options->topic_prefix);
     len += escape(ret_pattern + len, bases[stream]);
     snprintf(ret_pattern + len, 2 * KAFKA_TOPIC_MAX - len, "\\.v(1\\.)?[1-9][0-9]*$");
@@ -87,30 +88,31 @@ void kafka_topic_pattern(const struct kafka_options *options, enum stream stream
 
 /* --- configuration --- */
 
-/* Those that the promises rest on, and what to use instead. */
+/* Properties that couponsd sets itself, since its guarantees depend on them, with the reason or the setting to use
+ * instead. */
 static const char *const own_properties[][2] = {
     {"bootstrap.servers", "use kafka.brokers"},
     {"metadata.broker.list", "use kafka.brokers"},
-    {"group.id", "use kafka.topic_prefix, which groups carry too"},
+    {"group.id", "use kafka.topic_prefix, which the names of groups begin with too"},
     {"enable.idempotence", "order depends on it"},
     {"enable.gapless.guarantee", "order depends on it"},
-    {"acks", "what was acknowledged must be on all replicas"},
-    {"request.required.acks", "what was acknowledged must be on all replicas"},
-    {"message.timeout.ms", "an outage is waited out"},
-    {"delivery.timeout.ms", "an outage is waited out"},
-    {"retries", "an outage is waited out"},
-    {"message.send.max.retries", "an outage is waited out"},
+    {"acks", "acknowledged messages must be on all replicas"},
+    {"request.required.acks", "acknowledged messages must be on all replicas"},
+    {"message.timeout.ms", "it waits until an outage is over"},
+    {"delivery.timeout.ms", "it waits until an outage is over"},
+    {"retries", "it waits until an outage is over"},
+    {"message.send.max.retries", "it waits until an outage is over"},
     {"partitioner", "the contract fixes it"},
     {"transactional.id", "the outbox needs none"},
-    {"enable.auto.commit", "offsets are committed after the work"},
-    {"enable.auto.offset.store", "offsets are committed after the work"},
+    {"enable.auto.commit", "it commits offsets after the work is done"},
+    {"enable.auto.offset.store", "it commits offsets after the work is done"},
     {"auto.offset.reset", "nothing may be skipped"},
     {"partition.assignment.strategy", "librdkafka loses assignments with others"},
     {"allow.auto.create.topics", "couponsd creates its topics"},
     {"topic.metadata.refresh.interval.ms", "new topics must be found soon"},
 };
 
-/* Values that may be secret are never shown. */
+/* True if the property's value may be secret and so must not be shown. */
 static bool may_be_secret(const char *name) {
     static const char *const signs[] = {"password", "secret", "key", "token", "pem", "jaas", "credential", "config"};
     for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++)
@@ -154,13 +156,13 @@ bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *con
         {"client.id", "couponsd"},
         {"socket.nagle.disable", "true"},
         {"socket.keepalive.enable", "true"},
-        /* A broker that comes back is found again within a second. */
+        /* Reconnect to a returning broker within a second. */
         {"reconnect.backoff.ms", "50"},
         {"reconnect.backoff.max.ms", "1000"},
         {"log.connection.close", "false"},
-        /* New topics, and new partitions, are found within this. */
+        /* Find new topics and partitions within this time. */
         {"topic.metadata.refresh.interval.ms", "500"},
-        /* A topic that was deleted is made again once messages to it fail, which they do after this. */
+        /* Messages to a deleted topic fail after this time; the relay then creates the topic again. */
         {"topic.metadata.propagation.max.ms", "2000"},
     };
     rd_kafka_conf_set_log_cb(conf, forward_log);
@@ -193,10 +195,10 @@ enum err_code kafka_err_code(rd_kafka_resp_err_t error) {
     }
 }
 
-/* One try. Returns how many came. */
+/* Asks once. Returns the number of partitions whose offset has arrived. */
 static int ask_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
                     rd_kafka_resp_err_t *ret_error) {
-    /* As "times", these two mean the first and the next offset. */
+    /* RD_KAFKA_OFFSET_BEGINNING and _END are special timestamps, which mean the oldest and the next offset. */
     for (int i = 0; i < list->cnt; i++)
         list->elems[i].offset = which;
     *ret_error = rd_kafka_offsets_for_times(rk, list, timeout_ms);
@@ -227,13 +229,12 @@ bool kafka_list_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int6
 
 struct destruction {
     rd_kafka_t *rk;
-    atomic_bool done; /* or given up on */
+    atomic_bool done; /* one of the two threads has finished with this struct; the other frees it */
 };
 
 static void *destroy(void *arg) {
     struct destruction *destruction = arg;
     rd_kafka_destroy_flags(destruction->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    /* The second of the two threads frees it. */
     if (atomic_exchange(&destruction->done, true))
         free(destruction);
     return NULL;
@@ -244,7 +245,7 @@ bool kafka_destroy(rd_kafka_t *rk) {
     pthread_t thread;
     destruction->rk = rk;
     if (pthread_create(&thread, NULL, destroy, destruction))
-        abort();
+        abort(); /* the system has no room for another thread, and this function can't report that */
     pthread_detach(thread);
     int64_t give_up_us = clock_mono_us() + DESTROY_TIMEOUT_US;
     while (!atomic_load(&destruction->done) && clock_mono_us() < give_up_us)

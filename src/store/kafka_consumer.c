@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The consumer of issue and complete: eager range assignment, no automatic commits, messages polled one by one (batch
- * consumption is known to drop messages around seek, pause and rebalance).
+/* The consumer of issue and complete: eager range assignment, no automatic commits. It polls messages one by one, since
+ * librdkafka's batch consumption loses messages around seek, pause and rebalance.
  *
- * Commits: kafka_commit only notes how far a place is done; kafka_consume sends what Kafka has not confirmed yet, one
- * request at a time and ten in a second, so a lost commit is repeated and a busy consumer does not send one per
- * partition and batch. */
+ * kafka_commit only records a place's progress. kafka_consume sends the offsets that Kafka has not confirmed yet, in
+ * one request at a time and at most ten requests per second. So a lost commit is repeated, and a busy consumer does not
+ * send a commit per partition and batch. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,32 +15,33 @@
 #include "store/kafka_internal.h"
 
 #define QUERY_TIMEOUT_MS 2000
-/* Each is a write for the broker, and only tools that show the lag want it. */
+/* A commit costs the broker a write, and after the assignment only tools that show the lag read it. */
 #define COMMIT_EVERY_US  (100 * US_PER_MS)
 #define COMMIT_RETRY_US  (250 * US_PER_MS)
 #define CLOSE_TIMEOUT_US (3 * US_PER_S)
 #define CLOSE_POLL_MS    10
-/* Of values in one batch: ours are small, but anybody's in the topic may have a megabyte. */
+/* The size of values in one batch at which kafka_consume stops. couponsd's values are small, but other programs may put
+ * values of 1 MiB into the topic. */
 #define CONSUME_BYTES_MAX (16 * 1024 * 1024)
 
 struct progress {
     struct kafka_place place;
-    int64_t done, committed; /* next offsets; -1: nothing yet */
+    int64_t done, committed; /* next offsets: recorded, and confirmed by Kafka; -1: none */
 };
 
 struct kafka_consumer {
     struct kafka_options options; /* first: kafka_internal.h */
     struct kafka_consumer_events events;
     rd_kafka_t *rk;
-    const char *step; /* whose it is, for fault points */
+    const char *step; /* "issue" or "complete", for fault points */
     char pattern[2 * KAFKA_TOPIC_MAX];
     bool paused;
-    /* Names that places point to. */
+    /* The topics' names that places point to. */
     char **topics;
     size_t n_topics;
-    const rd_kafka_topic_t *last_handle; /* of last_topic */
+    const rd_kafka_topic_t *last_handle; /* the handle of last_topic */
     const char *last_topic;
-    /* What is assigned, in order of place. */
+    /* The assigned places, ascending. */
     struct progress *progress;
     size_t n_progress;
     bool commit_due, commit_in_flight;
@@ -186,7 +187,7 @@ static void send_commits(struct kafka_consumer *consumer) {
 void kafka_commit(struct kafka_consumer *consumer, const struct kafka_place *place, int64_t next_offset) {
     struct progress *progress = progress_of(consumer, place);
     if (!progress || next_offset <= progress->done)
-        return; /* not ours any more */
+        return; /* no longer assigned, or already recorded */
     progress->done = next_offset;
     consumer->commit_due = true;
 }
@@ -200,15 +201,15 @@ static bool configure(struct kafka_consumer *consumer, enum stream stream, const
         {"enable.auto.offset.store", "false"},
         {"auto.offset.reset", "earliest"},
         {"partition.assignment.strategy", "range"},
-        /* A killed member's partitions are served again after this; brokers allow no less by default. */
+        /* Other members take over a killed member's partitions after this time. By default, brokers allow no less. */
         {"session.timeout.ms", "6000"},
-        /* Also how soon a member hears of a rebalance. */
+        /* A member learns of a rebalance within this time. */
         {"heartbeat.interval.ms", "500"},
         {"max.poll.interval.ms", "300000"},
         {"fetch.error.backoff.ms", "50"},
         {"queued.max.messages.kbytes", "16384"},
-        /* What bounds it is the size above: a consumer that has reached this many fetches nothing more for a second,
-         * even when it has worked them off long before. */
+        /* High, so that the size above is the limit. A consumer that reaches this number of messages pauses its fetches
+         * for a second, even if it processes them sooner. */
         {"queued.min.messages", "100000"},
     };
     /* Users wait for requested events. Nobody waits for published ones, so fewer and larger fetches are better. */
@@ -279,7 +280,7 @@ bool kafka_consumer_new(const struct kafka_options *options, enum stream stream,
     return true;
 }
 
-/* Leaves the group. rd_kafka_consumer_close would do, but waits for ever where a topic was deleted a moment ago
+/* Leaves the group within CLOSE_TIMEOUT_US. rd_kafka_consumer_close may hang if a topic was deleted a moment ago
  * (librdkafka 2.0.2). */
 static void close_gracefully(struct kafka_consumer *consumer) {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->rk);
@@ -289,7 +290,7 @@ static void close_gracefully(struct kafka_consumer *consumer) {
         rd_kafka_event_t *event = rd_kafka_queue_poll(queue, CLOSE_POLL_MS);
         if (event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE)
             rebalance(consumer->rk, rd_kafka_event_error(event), rd_kafka_event_topic_partition_list(event), consumer);
-        if (event) /* others are messages that nobody will work on */
+        if (event) /* all other events are messages, which the next owner gets */
             rd_kafka_event_destroy(event);
     }
     rd_kafka_error_destroy(error);
@@ -312,7 +313,7 @@ size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, n ? 0 : wait_ms);
         if (!message)
             break;
-        if (message->err) { /* an event, e.g. no broker reachable; librdkafka goes on by itself */
+        if (message->err) { /* a report, e.g. that no broker is reachable; librdkafka retries by itself */
             rd_kafka_message_destroy(message);
             if (n == 0)
                 break;
@@ -329,7 +330,7 @@ size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_
         };
         bytes += message->len;
     }
-    /* A handle may be freed with its last message, and its address used again. */
+    /* librdkafka may free a handle with its last message and use the address again. */
     consumer->last_handle = NULL;
     return n;
 }
@@ -339,7 +340,8 @@ void kafka_release(struct kafka_message *messages, size_t n) {
         rd_kafka_message_destroy(messages[i].handle);
 }
 
-/* Copies what came. A partition without a leader does not keep the others waiting for ever: its end is not known. */
+/* Reads one end of each place. A partition without a leader only delays the others until the time-out; its offset is
+ * -1. */
 static bool read_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t which,
                       int64_t *ret_offsets, struct err *err) {
     rd_kafka_topic_partition_list_t *list = list_of(places, n);

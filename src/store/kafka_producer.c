@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The relay's way into Kafka: idempotent, acks=all, patient. Headers follow the CloudEvents binding in binary mode.
+/* The relays' producer: idempotent, acks=all, without a message time-out. Headers follow the CloudEvents binding in
+ * binary mode.
  *
- * Topics are opened when first produced to, and kept in a table by what they are for: a version of the shared topic, or
- * a coupon. */
+ * A shared topic is opened with its first message, a coupon's own topic by kafka_producer_open_topic. A hash table
+ * holds the open topics. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 #define TOPICS_MIN 16 /* a power of two */
 
 struct open_topic {
-    int64_t id; /* the coupon, or minus the version of the shared topic; 0: free */
+    int64_t id; /* the coupon's id, or the negated version of the shared topic; 0: free */
     rd_kafka_topic_t *handle;
 };
 
@@ -26,7 +27,7 @@ struct kafka_producer {
     size_t topics_mask, n_topics;
     enum stream stream;
     struct kafka_acks acks;
-    bool discarding;
+    bool discarding; /* kafka_producer_free is running: on_ack is no longer called */
 };
 
 static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) {
@@ -37,8 +38,8 @@ static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *o
         acks->on_ack(acks->arg, (uintptr_t)message->_private, message->err == RD_KAFKA_RESP_ERR_NO_ERROR);
 }
 
+/* Does nothing: librdkafka retries and logs by itself, and kafka_producer_is_fatal finds fatal errors. */
 static void ignore_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) {
-    /* librdkafka retries; a fatal error is asked for by kafka_producer_is_fatal; the log callback tells the rest. */
     (void)rk;
     (void)error;
     (void)reason;
@@ -49,17 +50,16 @@ static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, st
     static const char *const settings[][2] = {
         {"enable.idempotence", "true"},
         {"acks", "all"},
-        /* An outage is waited out: the cursor stands still meanwhile. */
+        /* Messages wait until an outage is over; the lane's cursor does not move meanwhile. */
         {"message.timeout.ms", "0"},
-        /* Keys as Java's default partitioner has it; what has no key stays on one partition for some ms, then goes to
-         * another. */
+        /* As Java's default partitioner: by key. Messages without a key change the partition every few milliseconds. */
         {"partitioner", "murmur2_random"},
         {"compression.type", "none"},
         {"queue.buffering.max.kbytes", "65536"},
     };
-    /* Each request costs the broker and us, however little is in it. Users wait for requested events, and the relay
-     * flushes them: the linger only keeps events that are produced together in one request. Nobody waits for published
-     * events: flags may be late by the linger. */
+    /* A request has a fixed cost, even a small one. Users wait for requested events, so the relay flushes them; the
+     * linger only puts events that are produced together into one request. Published events may be late by the linger,
+     * since only flags depend on them. */
     if (!kafka_set(conf, "linger.ms", producer->stream == STREAM_REQUESTED ? "5" : "10", err))
         return false;
     char messages[16];
@@ -95,7 +95,7 @@ bool kafka_producer_new(const struct kafka_options *options, enum stream stream,
         free(producer);
         return err_set(err, ERR_INTERNAL, BACKEND_KAFKA, "%s", text);
     }
-    static const uint64_t one = 1; /* what an eventfd takes */
+    static const uint64_t one = 1; /* added to the eventfd's counter */
     rd_kafka_queue_t *queue = rd_kafka_queue_get_main(producer->rk);
     rd_kafka_queue_io_event_enable(queue, acks->wake_fd, &one, sizeof one);
     rd_kafka_queue_destroy(queue);
@@ -159,7 +159,8 @@ static void grow_topics(struct kafka_producer *producer) {
     producer->topics_mask = mask;
 }
 
-/* NULL: librdkafka does not take the name. */
+/* Finds or opens the shared topic of this version, or the coupon's own topic if `version` is 0. Returns NULL if
+ * librdkafka does not accept the name. */
 static rd_kafka_topic_t *topic_of(struct kafka_producer *producer, int version, int64_t coupon_id) {
     int64_t id = version ? -(int64_t)version : coupon_id;
     struct open_topic *slot = topic_slot(producer->topics, producer->topics_mask, id);
@@ -192,7 +193,7 @@ bool kafka_produce(struct kafka_producer *producer, const struct outbox_entry *e
     char key[DECIMAL_MAX];
     size_t key_len = decimal_write(entry->coupon_id, key);
     rd_kafka_headers_t *headers = headers_of(producer->stream, entry);
-    /* librdkafka wants non-const pointers and copies what they point to. */
+    /* librdkafka's fields are not const, but it only copies from them. */
     const rd_kafka_vu_t message[] = {
         {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},

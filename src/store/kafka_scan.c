@@ -19,7 +19,7 @@ struct reader {
 static rd_kafka_t *open_handle(struct reader *reader, struct err *err) {
     char group[KAFKA_TOPIC_MAX], text[256] = "";
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    /* librdkafka wants a group's name even where none is joined. */
+    /* librdkafka requires a group's name even if no group is joined. */
     snprintf(group, sizeof group, "%scoupon-verifier", reader->options.topic_prefix);
     rd_kafka_conf_set_opaque(conf, reader);
     rd_kafka_t *rk = NULL;
@@ -42,7 +42,7 @@ static rd_kafka_topic_partition_list_t *list_of(const struct kafka_span *spans, 
     return list;
 }
 
-/* Where the partitions begin and end, and where the first message that is not older stands. */
+/* Fills low, start, end and next of each span. */
 static bool find_offsets(rd_kafka_t *rk, const struct kafka_scan *scan, struct err *err) {
     struct kafka_span *spans = scan->spans;
     size_t n = scan->n;
@@ -60,7 +60,7 @@ static bool find_offsets(rd_kafka_t *rk, const struct kafka_scan *scan, struct e
         int64_t at = rd_kafka_topic_partition_list_find(since, spans[i].topic, spans[i].partition)->offset;
         spans[i].low = rd_kafka_topic_partition_list_find(low, spans[i].topic, spans[i].partition)->offset;
         spans[i].end = rd_kafka_topic_partition_list_find(high, spans[i].topic, spans[i].partition)->offset;
-        /* Negative: none is as new. */
+        /* Negative: every message is older than since_us. */
         spans[i].start = at < 0 ? spans[i].end : at < spans[i].low ? spans[i].low : at;
         spans[i].next = spans[i].start;
     }
@@ -99,7 +99,7 @@ static size_t unfinished(const struct kafka_scan *scan) {
     return count;
 }
 
-/* False: `on_message` has enough. */
+/* Hands a message within its span to on_message. Returns false if on_message wants to stop. */
 static bool take(const struct kafka_scan *scan, const rd_kafka_message_t *message) {
     struct kafka_span *span = message->err ? NULL : span_of(scan, message);
     if (!span || message->offset < span->next || message->offset >= span->end)

@@ -58,7 +58,7 @@ bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon *coupons, 
     return true;
 }
 
-/* From `column` on: request_id, accept_time, issue_time, reason. */
+/* Reads a status from four columns, which begin with `column`: request_id, accept_time, issue_time, reason. */
 static void read_status(const PGresult *result, int at, int column, struct arena *arena, struct request_status *row) {
     row->found = true;
     row->request_id = arena_strdup(arena, PQgetvalue(result, at, column));

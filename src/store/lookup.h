@@ -1,45 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading: coupons as they stand, where requests stand, what a user holds. No locks, any hot connection. */
+/* Reads coupons, the states of requests, and users' coupons. Takes no locks. Any hot connection. */
 #pragma once
 
 #include "model/coupon.h"
 #include "store/pg.h"
 
-/* One statement within a round trip: the coupons with these ids … */
+/* Sends one statement, which reads the coupons with these ids. */
 void coupons_send_read(struct pg *pg, struct arena *arena, const int64_t *ids, size_t n);
-/* … read into coupons[0..n), all but the id. */
+/* Fills the coupons from its result. `coupons` are in the order of the ids, with their ids set; those that do not exist
+ * are left as they are. */
 void coupons_read(const PGresult *result, struct coupon *coupons);
 
-/* One coupon's row of a result whose columns are, from 1 on, status, frozen, open_time, expire_time, version, quantity,
- * accepted, issued, rejected. */
+/* Reads one coupon from a row whose columns 1 to 10 are status, frozen, open_time, expire_time, version, quantity,
+ * accepted, issued, rejected and highest. */
 struct coupon coupon_row_read(const PGresult *result, int row, int64_t id);
 
-/* The same as a round trip of its own, with the server's clock. `coupons[i].id` is given. */
+/* Fills n coupons, whose ids are set, and reads the server's clock, in one round trip. */
 bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon *coupons, size_t n, int64_t *ret_now_us,
                     struct err *err);
 
-/* Where the requests of rows[i].(coupon_id, user_id) stand: fills the rest. Strings live in the arena. */
+/* Reads the states of n requests, whose coupon_id and user_id are set. Strings live in the arena. */
 bool lookup_statuses(struct pg *pg, struct arena *arena, struct request_status *rows, size_t n, struct err *err);
 
-/* Where the ticket stands: fills *ret but for coupon and ticket, which are given; found is false where the ledger has
- * no such ticket. Strings live in the arena. */
+/* Reads the state of the ticket whose coupon_id and ticket are set. `found` is false if the ledger has no such ticket.
+ * Strings live in the arena. */
 bool lookup_ticket(struct pg *pg, struct arena *arena, struct request_status *row, struct err *err);
 
 struct ledger_page {
     int64_t coupon_id; /* in */
-    int64_t after;     /* in: higher tickets; out: the highest ticket that was read, where there is one */
-    size_t room;       /* in: of how many elements `users` is */
-    int64_t *users;    /* its elements are filled, by ticket */
-    size_t n;          /* out: how many are */
+    int64_t after;     /* in: users with higher tickets are read; out: the highest ticket read, if any */
+    size_t room;       /* in: the number of elements of `users` */
+    int64_t *users;    /* filled, in the order of tickets */
+    size_t n;          /* out: the number of users filled */
 };
-/* The users in a coupon's ledger. */
+/* Reads users in a coupon's ledger. */
 bool lookup_ledger_users(struct pg *pg, struct arena *arena, struct ledger_page *page, struct err *err);
 
 struct user_coupon_page {
-    int64_t user_id, after;      /* in: the user's coupons with an id above `after` */
-    size_t room;                 /* in: of how many elements `rows` is */
-    struct request_status *rows; /* its elements are filled, by coupon: coupon_id, user_id, found, ticket, issue_us */
-    size_t n;                    /* out: how many are */
+    int64_t user_id, after; /* in: the user's coupons with an id above `after` are read */
+    size_t room;            /* in: the number of elements of `rows` */
+    struct request_status
+        *rows; /* coupon_id, user_id, found, ticket and issue_us are filled, in the order of coupons */
+    size_t n;  /* out: the number of rows filled */
 };
-/* The coupons that a user holds. */
+/* Reads the coupons that were issued to a user. */
 bool lookup_user_coupons(struct pg *pg, struct arena *arena, struct user_coupon_page *page, struct err *err);

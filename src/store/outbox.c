@@ -12,9 +12,11 @@
 
 #define COLUMNS "lane, id, first_id, append_time, events"
 
-/* Bytes of events in a row: with its other columns and headers it fills a page of Postgres. */
+/* The greatest size of the events in a row, in bytes. With the row's other columns and headers it fills a page of
+ * Postgres. */
 #define ROW_BYTES 8000
-/* Before each event in it: coupon_id, ticket, two lengths. */
+/* The size of each event's header in bytes: coupon_id (8), ticket (8), the lengths of traceparent (2) and payload
+ * (2). */
 #define EVENT_HEADER 20
 
 static const char *const stream_names[STREAMS] = {"requested", "published"};
@@ -92,7 +94,7 @@ void outbox_put(struct outbox_batch *batch, int32_t lane, const struct outbox_ev
     const struct pg_bytes *traceparent = &event->traceparent, *payload = &event->payload;
     size_t size = EVENT_HEADER + traceparent->len + payload->len, index = index_of_lane(batch->heads, lane);
     if (size > ROW_BYTES)
-        abort(); /* events are bounded: model/event.h */
+        abort(); /* a defect: model/event.h bounds the size of events */
     int64_t id = ++batch->heads->last_id[index];
     struct outbox_row *row = batch->open[index];
     if (!row || row->len + size > ROW_BYTES)
@@ -216,7 +218,7 @@ bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int l
 bool outbox_take_lanes(struct pg *pg, enum stream stream, const struct outbox_lanes *lanes, struct err *err) {
     static const struct pg_statement take = {
         "select pg_try_advisory_lock(k) from unnest($1::bigint[]) with ordinality i(k, n) order by n"};
-    /* Read after the lock was taken: the former owner may have moved it until then. */
+    /* Read the cursors after the locks are taken, since the former owner may have moved them until then. */
     static const struct pg_statement cursors = {
         "select i.n, c.last_id, c.version from unnest($2::integer[]) with ordinality i(lane, n) cross join lateral"
         " (select last_id, version from relay_cursor where stream = $1 and lane = i.lane limit 1) c"};
@@ -247,7 +249,7 @@ bool outbox_take_lanes(struct pg *pg, enum stream stream, const struct outbox_la
     return ok;
 }
 
-/* A row as it was read. */
+/* A row as read from Postgres, with its events packed. */
 struct packed {
     size_t lane_index;
     int32_t lane;
@@ -263,7 +265,7 @@ static int by_lane_then_id(const void *a, const void *b) {
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* Returns how many events they have at most. */
+/* Copies the rows of a result. Returns an upper bound for the number of their events. */
 static size_t read_rows(const PGresult *result, struct packed *rows) {
     size_t n_events = 0;
     for (int i = 0; i < PQntuples(result); i++) {
@@ -288,7 +290,7 @@ static uint64_t get_number(const uint8_t *at, int bytes) {
     return value;
 }
 
-/* The row's events from id `from` on. Returns how many. */
+/* Unpacks the row's events with ids from `from` on. Returns how many. */
 static size_t unpack(const struct packed *row, int64_t from, struct outbox_entry *entries) {
     size_t n = 0;
     const uint8_t *at = row->bytes, *end = at + row->len;
@@ -338,7 +340,7 @@ bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, struct 
     size_t first = (size_t)PQntuples(results[0]), total = first + (size_t)PQntuples(results[1]);
     struct packed *rows = ARENA_ARRAY(arena, struct packed, total + 1);
     size_t n_events = read_rows(results[0], rows) + read_rows(results[1], rows + first);
-    if (first > 0 && total > first) /* one segment alone comes in order */
+    if (first > 0 && total > first) /* the rows of a single segment are already in order */
         qsort(rows, total, sizeof *rows, by_lane_then_id);
     struct outbox_entry *entries = ARENA_ARRAY(arena, struct outbox_entry, n_events + 1);
     size_t count = 0;
@@ -346,7 +348,7 @@ bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, struct 
     for (size_t i = 0; i < total; i++) {
         if (i == 0 || rows[i].lane_index != rows[i - 1].lane_index)
             expected = page->after[rows[i].lane_index] + 1;
-        /* Rows of the other segment that did not fit into this read belong between. */
+        /* A gap: the missing rows are in the other segment, beyond this read's max_rows. */
         if (rows[i].first_id > expected)
             continue;
         size_t got = unpack(&rows[i], expected, entries + count);
@@ -400,8 +402,8 @@ bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t 
 
 /* --- rotating --- */
 
-/* Is it time, and does the current segment hold anything? Then *ret_current is it; else -1. A time to come is from
- * before the clock was set back. */
+/* Begins the transaction and locks the stream's row. *ret_current: the current segment if a rotation is due, or -1. A
+ * last rotation in the future means that the clock was set back, so a rotation is due then too. */
 static bool due_for_rotation(struct pg *pg, struct arena *arena, enum stream stream, int64_t age_ms, int *ret_current,
                              struct err *err) {
     static const struct pg_statement due = {
@@ -421,8 +423,8 @@ static bool due_for_rotation(struct pg *pg, struct arena *arena, enum stream str
     return true;
 }
 
-/* Inside the transaction: 1 when every row of the segment was passed by its lane's cursor (and there is a reason to
- * rotate: the other holds rows), 0 when not, -1 on failure. */
+/* Locks `table`, within the transaction. Returns 1 if the cursors have passed all rows of `table`, and `current_table`
+ * has rows, so that a rotation makes sense. Returns 0 if not, or if the lock is not free, and -1 on failure. */
 static int is_drained(struct pg *pg, const char *table, const char *current_table, enum stream stream,
                       struct err *err) {
     char sql[600];

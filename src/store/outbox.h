@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The outbox: per stream and lane an append-only log of events in Postgres, in two segments (tables) that take turns.
+/* The outbox: an append-only log of events in Postgres for each stream and lane.
  *
- *   id       of an event: 1, 2, 3, … in its lane, without gaps
- *   row      events that were appended together: as many of a lane as fit in a page, so that an event costs its bytes
- *   head     the last id given in a lane; moved by the transaction that appends, which holds the lane's lock
- *   cursor   the last id that Kafka has acknowledged; moved by the relay that owns the lane
- *   segment  which of the two tables new rows go to; the other is drained, then truncated
- *
- * Ids are given without gaps, so a reader that finds id n+1 after n has missed nothing. */
+ *   id        an event's number in its lane: 1, 2, 3, … without gaps, so a reader that finds n + 1 after n has missed
+ *             nothing
+ *   row       the events of one lane that were appended together, up to a page of Postgres
+ *   head      a lane's last id; the transaction that appends moves it, and holds the lane's lock
+ *   cursor    the last id of a lane that Kafka has acknowledged; the relay that owns the lane moves it
+ *   segment   one of a stream's two tables. New rows go to the current segment, while the relay drains the other.
+ *   rotation  truncates the drained segment and makes it the current one */
 #pragma once
 
 #include "model/coupon.h"
 #include "store/pg.h"
 
-/* --- appending: within the caller's transaction, which holds the lanes' locks --- */
+/* --- appending, within the caller's transaction --- */
 
 /* The heads of the lanes that a batch touches. outbox_read_lock fills `last_id` and `epoch`, and outbox_put moves
  * `last_id`. */
@@ -23,7 +23,7 @@ struct outbox_heads {
     int64_t *last_id;
     int64_t *epoch; /* raised by a change of the lane's coupons that appends nothing */
 };
-/* The distinct lanes of `coupon_ids`, ascending; last_id and epoch are 0. */
+/* Collects the distinct lanes of `coupon_ids`, ascending, with last_id and epoch 0. */
 void outbox_heads_init(struct outbox_heads *heads, struct arena *arena, const int64_t *coupon_ids, size_t n, int lanes);
 
 /* The rows that a batch appends; in an arena. */
@@ -32,59 +32,60 @@ struct outbox_batch {
     struct arena *arena;
     struct outbox_heads *heads;
     size_t n_rows, n_events;
-    struct outbox_row *first, **link; /* in the order they were begun */
+    struct outbox_row *first, **link; /* a list, in the order in which the rows were begun */
     struct outbox_row **open;         /* for each lane of the heads, the row that takes the lane's next event */
 };
-/* `heads` must have been read under the lock. */
+/* `heads` must have been read under the lanes' locks (outbox_read_lock). */
 void outbox_batch_init(struct outbox_batch *batch, struct arena *arena, struct outbox_heads *heads);
 
 /* An event to append. The bytes belong to the caller. */
 struct outbox_event {
     int64_t coupon_id, ticket;
     struct pg_bytes payload;
-    struct pg_bytes traceparent; /* len 0: there is none */
+    struct pg_bytes traceparent; /* len 0: none */
 };
-/* Copies the event and gives it its lane's next id. */
+/* Copies the event and gives it the lane's next id. */
 void outbox_put(struct outbox_batch *batch, int32_t lane, const struct outbox_event *event);
 
-/* Sends two statements: the first takes the lanes' locks; the second reads clock, segment and heads. They are separate
- * so that the second sees the commits that the first has waited for. */
+/* Sends two statements: the first takes the lanes' locks; the second reads the clock, the current segment and the
+ * heads. They are separate so that the second sees the commits that the first has waited for. */
 #define OUTBOX_LOCK_STATEMENTS 2
 void outbox_send_lock(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_heads *heads);
-/* Reads the results of these two. */
+/* Reads the results of these two statements. */
 void outbox_read_lock(PGresult *const *results, struct outbox_heads *heads, int *ret_segment, int64_t *ret_now_us);
 
-/* Sends two statements: the rows into the segment, and the heads. */
+/* Sends two statements, which insert the rows into the segment and move the heads. */
 #define OUTBOX_APPEND_STATEMENTS 2
 void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, int segment,
                         const struct outbox_batch *batch, int64_t now_us);
 
-/* Sends a statement that raises the epochs, also in `heads`. */
+/* Sends a statement that raises the epochs of the lanes, and raises them in `heads` too. */
 void outbox_send_raise_epoch(struct pg *pg, struct arena *arena, enum stream stream, struct outbox_heads *heads);
 
-/* The PublishRequested event of an accepted request, rebuilt from the ledger to be sent once more; in the arena. */
+/* Rebuilds the PublishRequested event of an accepted request from the ledger, in order to send it again. The bytes live
+ * in the arena. */
 struct outbox_event outbox_event_again(struct arena *arena, const struct request_status *request);
 
 struct outbox_events {
     size_t n;
     const struct outbox_event *event;
 };
-/* Appends the events in a transaction of their own. */
+/* Appends the events in a transaction of its own. */
 bool outbox_append(struct pg *pg, struct arena *arena, enum stream stream, int lanes,
                    const struct outbox_events *events, struct err *err);
 
-/* --- relaying: on a connection that holds the lane's session lock --- */
+/* --- relaying, on the connection whose session locks own the lanes --- */
 
-/* Arrays of n elements, one for each lane that a relay asks for. */
+/* The lanes that a relay wants: arrays of n elements. */
 struct outbox_lanes {
     size_t n;
     const int32_t *lane; /* in */
-    bool *own;           /* out: this connection holds the lane's lock */
-    int64_t *cursor;     /* out: where the lane's relay goes on */
+    bool *own;           /* out: whether this connection holds the lane's lock */
+    int64_t *cursor;     /* out */
     int *version;        /* out: the version of the shared topic that the lane publishes to */
 };
-/* Tries to take the relay's lock of each lane. Does not wait for a lane that another relay owns; its cursor and version
- * may change at any time. */
+/* Tries to take each lane's lock, without waiting. The cursor and the version of a lane that another relay owns may
+ * change at any time. */
 bool outbox_take_lanes(struct pg *pg, enum stream stream, const struct outbox_lanes *lanes, struct err *err);
 
 struct outbox_entry {
@@ -92,44 +93,43 @@ struct outbox_entry {
     int64_t id, coupon_id, ticket;
     int64_t append_us;
     const char *traceparent;
-    size_t traceparent_len; /* 0: there is none */
+    size_t traceparent_len; /* 0: none */
     const void *payload;
     size_t payload_len;
 };
 struct outbox_page {
     /* in */
     size_t n_lanes;
-    const int32_t *lane;  /* of n_lanes elements */
-    const int64_t *after; /* of n_lanes elements: read begins behind this id */
-    int max_rows;         /* of each lane, in each segment */
+    const int32_t *lane;  /* n_lanes elements */
+    const int64_t *after; /* n_lanes elements: only events with higher ids are read */
+    int max_rows;         /* per lane and segment */
     /* out */
     struct outbox_entry *entries; /* in the arena; they point into `results` */
     size_t n;
-    bool more; /* there may be more than was read */
+    bool more; /* there may be more events */
     PGresult *results[2];
 };
-/* Reads events by lane, in the order given, then by id. Stops in a lane where an id is missing. On success the caller
- * clears the page. */
+/* Reads events in the order of the given lanes, and by id within a lane. In each lane it stops at the first missing id.
+ * On success the caller clears the page. */
 bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, struct outbox_page *page, struct err *err);
-/* Frees the results. The entries are invalid from then on. */
+/* Frees the results, which invalidates the entries. */
 void outbox_page_clear(struct outbox_page *page);
 
-/* Arrays of n elements: the last id of each lane that Kafka has acknowledged. */
+/* Cursors to store: arrays of n elements. */
 struct outbox_cursors {
     size_t n;
     const int32_t *lane;
     const int64_t *last_id;
 };
-/* Moves cursors forward. The commit does not wait for the disk: a cursor that is lost in a crash only means that events
- * are sent again. */
+/* Moves cursors forward. The commit does not wait for the disk: if a crash loses it, the relay only sends events
+ * again. */
 bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_cursors *cursors,
                          struct err *err);
 
-/* Events not yet acknowledged, in all lanes. */
+/* Counts the events in all lanes that Kafka has not acknowledged. */
 bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t *ret_events, struct err *err);
 
-/* Lets the segments take turns: truncates the drained one and points new rows to it. Does nothing where the last turn
- * was less than `age_ms` ago, or where a cursor has not passed all rows of that segment. *ret_rotated: whether they
- * took turns. */
+/* Rotates the segments. Does nothing if the last rotation was less than age_ms ago, if the cursors have not passed all
+ * rows of the segment to truncate, or if the current segment is empty. *ret_rotated: whether it rotated. */
 bool outbox_rotate(struct pg *pg, struct arena *arena, enum stream stream, int64_t age_ms, bool *ret_rotated,
                    struct err *err);

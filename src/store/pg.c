@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See pg.h. Rules: one thread; `expected` remembers for each message of the round trip whether it is a statement's or a
- * Prepare that was slipped in before it. */
+/* A connection to Postgres; see pg.h. One thread. `is_prepare` records for each message of the round trip whether it is
+ * a statement or the Prepare that pg_send has put before it. */
 #include "store/pg.h"
 
 #include <endian.h>
@@ -14,7 +14,7 @@
 #include "base/fault.h"
 #include "base/memory.h"
 
-/* Oids of built-in types; they never change. */
+/* Oids of built-in types, which never change. */
 enum {
     OID_BOOL = 16,
     OID_BYTEA = 17,
@@ -31,18 +31,18 @@ enum {
     OID_TIMESTAMPTZ_ARRAY = 1185,
 };
 
-#define MAX_STATEMENTS 48 /* distinct ones on one connection; each stage has fewer than 16 */
-#define MAX_EXPECTED   64 /* messages of one round trip */
+#define MAX_STATEMENTS 48 /* distinct statements on one connection; each stage has fewer than 16 */
+#define MAX_EXPECTED   64 /* messages in one round trip */
 /* Postgres counts time from 2000-01-01. */
 #define PG_EPOCH_US INT64_C(946684800000000)
-/* A server that is silent for this much longer than a statement may take is gone, or the way to it is. */
+/* A server that stays silent for this time beyond the statement time-out counts as unreachable. */
 #define SILENCE_MARGIN_MS 2000
-/* An attempt to connect that takes at least this time has failed because nobody answered. */
+/* If a failed attempt to connect took at least this time, the server was silent. */
 #define SILENT_CONNECT_US US_PER_S
-/* The pause before a silent server is tried again. It is shorter than any caller waits for the server's return. */
+/* The pause before a silent server is tried again. Every caller waits longer than this for the server's return. */
 #define SILENT_PAUSE_US (250 * US_PER_MS)
-/* Within a transaction we do nothing but compute. So a session that lets one stand has a stopped process behind it, and
- * must not hold a lane for longer than others can wait. */
+/* A process only computes between the statements of a transaction. If a transaction stays idle for this time, its
+ * process was stopped, and Postgres ends the session, so that other processes get its lanes. */
 #define IDLE_IN_TRANSACTION_MS 2000
 
 struct pg {
@@ -55,8 +55,8 @@ struct pg {
     bool is_prepare[MAX_EXPECTED];
     int n_expected;
     bool send_failed;
-    int64_t give_up_us;      /* of round trips; INT64_MAX: when the server has been silent for too long */
-    int64_t silent_until_us; /* until then connecting is not tried */
+    int64_t give_up_us;      /* set by pg_give_up_at; INT64_MAX: not set */
+    int64_t silent_until_us; /* pg_connect fails at once until then */
 };
 
 const struct pg_statement pg_begin = {"begin"};
@@ -101,7 +101,7 @@ int64_t pg_lock_key(const struct pg *pg, enum pg_lock_stage stage, int lane) {
     return (int64_t)((uint64_t)pg->schema_oid << 32 | (uint64_t)stage << 24 | (uint32_t)lane);
 }
 
-/* What the server said, without its "ERROR:" and line breaks. */
+/* Fills *err with the server's message. */
 static bool server_error(struct err *err, const PGresult *result) {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -111,8 +111,8 @@ static bool server_error(struct err *err, const PGresult *result) {
     if (state) {
         if (strcmp(state, "42501") == 0 || strncmp(state, "28", 2) == 0)
             code = ERR_PERMISSION;
-        /* 40: serialization, deadlock; 53: no resources, as a full disk; 55P03: lock time-out; 57: cancelled or shut
-         * down; 58: the system below, as its disk; 08: connection */
+        /* 40: serialization, deadlock; 53: no resources, e.g. a full disk; 55P03: lock time-out; 57: cancelled, or the
+         * server shuts down; 58: system error, e.g. of the disk; 08: connection; 25P03: idle in transaction */
         if (strncmp(state, "40", 2) == 0 || strncmp(state, "53", 2) == 0 || strncmp(state, "57", 2) == 0 ||
             strncmp(state, "58", 2) == 0 || strncmp(state, "08", 2) == 0 || strcmp(state, "55P03") == 0 ||
             strcmp(state, "25P03") == 0) {
@@ -135,13 +135,13 @@ static bool connection_error(struct pg *pg, struct err *err) {
     return false;
 }
 
-/* When a server that says nothing is given up, if something is asked now. */
+/* Returns the time at which to give up on a silent server for a request that is sent now. */
 static int64_t silence_ends_us(const struct pg *pg) {
     int64_t us = clock_mono_us() + (int64_t)(pg->options.statement_timeout_ms + SILENCE_MARGIN_MS) * US_PER_MS;
     return us < pg->give_up_us ? us : pg->give_up_us;
 }
 
-/* PQgetResult, but a server that stays silent is given up. */
+/* Calls PQgetResult, but fails if the server stays silent until give_up_us. */
 static bool next_result(struct pg *pg, int64_t give_up_us, PGresult **ret_result, struct err *err) {
     while (PQisBusy(pg->conn)) {
         int64_t left_ms = (give_up_us - clock_mono_us()) / US_PER_MS + 1;
@@ -157,7 +157,8 @@ static bool next_result(struct pg *pg, int64_t give_up_us, PGresult **ret_result
     return true;
 }
 
-/* All statements' results; the last one, or the first that failed, is *ret_result, to be cleared in any case. */
+/* Runs the statements. *ret_result is the result of the last statement, or of the first that failed; the caller clears
+ * it in any case. */
 static bool run(struct pg *pg, const char *sql, int64_t give_up_us, PGresult **ret_result, struct err *err) {
     bool ok = PQsendQuery(pg->conn, sql) == 1;
     *ret_result = NULL;
@@ -234,8 +235,8 @@ static bool prepare_session(struct pg *pg, struct err *err) {
     return pg_exec(pg, sql, err) && read_schema(pg, err);
 }
 
-/* A special character in a password that is not written as %XX makes libpq take parts of it for port or database, which
- * its errors would then repeat. */
+/* Returns false if libpq has misread a URL. If a password has a special character that is not written as %XX, libpq
+ * takes parts of it for port, host or database, and its errors would repeat them. */
 static bool is_plausible(const PQconninfoOption *option) {
     if (!option->val)
         return true;
@@ -253,11 +254,10 @@ bool pg_check_url(const char *url, struct err *err) {
     for (const PQconninfoOption *option = options; ok && option->keyword; option++)
         ok = is_plausible(option);
     PQconninfoFree(options);
-    PQfreemem(text); /* may repeat what stands where a password was meant */
-    return ok ||
-           err_set(err, ERR_INVALID, BACKEND_POSTGRES,
-                   "libpq does not understand it; write host=… port=… dbname=… user=… password=…, or a URI "
-                   "postgres://USER:PASSWORD@HOST:PORT/DB with %%XX for whatever is special in user and password");
+    PQfreemem(text); /* not reported, since it may repeat parts of a password */
+    return ok || err_set(err, ERR_INVALID, BACKEND_POSTGRES,
+                         "libpq does not understand it; write host=… port=… dbname=… user=… password=…, or a URI "
+                         "postgres://USER:PASSWORD@HOST:PORT/DB with %%XX for special characters in user and password");
 }
 
 bool pg_connect(struct pg *pg, struct err *err) {
@@ -270,7 +270,7 @@ bool pg_connect(struct pg *pg, struct err *err) {
     char timeout[16], silence[16];
     snprintf(timeout, sizeof timeout, "%d", pg->options.connect_timeout_s);
     snprintf(silence, sizeof silence, "%d", pg->options.statement_timeout_ms + SILENCE_MARGIN_MS);
-    /* Those before dbname are defaults that the URL may override. */
+    /* The keywords before dbname are defaults, which the URL may override. */
     const char *keywords[] = {"connect_timeout",  "tcp_user_timeout", "keepalives_idle",
                               "application_name", "dbname",           NULL};
     const char *values[] = {timeout, silence, "10", pg->options.application_name, pg->options.url, NULL};
@@ -302,7 +302,7 @@ bool pg_connect(struct pg *pg, struct err *err) {
 
 static void expect(struct pg *pg, bool is_prepare) {
     if (pg->n_expected == MAX_EXPECTED)
-        abort(); /* a round trip larger than any step has */
+        abort(); /* a defect: no step has such a large round trip */
     pg->is_prepare[pg->n_expected++] = is_prepare;
 }
 
@@ -329,7 +329,7 @@ void pg_send(struct pg *pg, const struct pg_statement *statement, const struct p
     int index = statement_index(pg, statement);
     if (index < 0) {
         if (pg->n_prepared == MAX_STATEMENTS)
-            abort();
+            abort(); /* a defect: no stage has this number of statements */
         index = pg->n_prepared++;
         pg->prepared[index] = statement;
         snprintf(name, sizeof name, "s%d", index);
@@ -347,7 +347,8 @@ void pg_send(struct pg *pg, const struct pg_statement *statement, const struct p
         expect(pg, false);
 }
 
-/* Reads the results of the round trip up to its sync point. False when the connection is lost. */
+/* Reads the results of the round trip up to its sync point. *ret_refused: Postgres refused a statement, and *err says
+ * why. Fails if the connection is lost. */
 static bool read_round_trip(struct pg *pg, PGresult **results, int n, bool *ret_refused, struct err *err) {
     int64_t give_up_us = silence_ends_us(pg);
     int got = 0;
@@ -368,7 +369,7 @@ static bool read_round_trip(struct pg *pg, PGresult **results, int n, bool *ret_
             PQclear(result);
         else
             results[got++] = result;
-        /* A NULL ends each statement's results; where the connection broke there is none to wait for. */
+        /* A NULL follows the result of each statement, unless the connection is broken. */
         if (PQstatus(pg->conn) != CONNECTION_OK)
             return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
         if (!next_result(pg, give_up_us, &end, err))
@@ -403,7 +404,7 @@ bool pg_collect(struct pg *pg, PGresult **results, int n, struct err *err) {
     if (!refused)
         return true;
     pg_clear(results, n);
-    /* A failed Prepare left nothing behind: forget all, names are never used twice on a connection. */
+    /* A Prepare may have failed, so the table of prepared statements may be wrong. Start over with none. */
     bool rolled_back = PQtransactionStatus(pg->conn) == PQTRANS_IDLE || pg_exec(pg, "rollback", NULL);
     if (!rolled_back || !pg_exec(pg, "deallocate all", NULL))
         pg_disconnect(pg);
@@ -422,7 +423,7 @@ void pg_clear(PGresult **results, int n) {
 
 static void add_arg(struct pg_args *args, Oid type, const void *value, size_t len) {
     if (args->n == PG_MAX_ARGS)
-        abort();
+        abort(); /* a defect: PG_MAX_ARGS is too small for a statement */
     args->types[args->n] = type;
     args->values[args->n] = value;
     args->lengths[args->n] = (int)len;
@@ -491,11 +492,11 @@ void pg_arg_time(struct pg_args *args, struct arena *arena, int64_t wall_us) {
     add_arg(args, OID_TIMESTAMPTZ, at, 8);
 }
 
-#define ARRAY_HEADER 20 /* dimensions, has-nulls, element type, length, lower bound */
+#define ARRAY_HEADER 20 /* bytes: dimensions, has-nulls, element type, length, lower bound (4 each) */
 
 static char *put_array_header(char *at, Oid element, size_t n) {
     at = put32(at, 1);
-    at = put32(at, 1); /* there may be nulls */
+    at = put32(at, 1); /* elements may be null */
     at = put32(at, element);
     at = put32(at, (uint32_t)n);
     return put32(at, 1);
@@ -527,7 +528,7 @@ void pg_arg_times(struct pg_args *args, struct arena *arena, const int64_t *wall
 
 static char *put_bytes(char *at, const void *data, size_t len) {
     if (!data)
-        return put32(at, UINT32_MAX); /* length -1 */
+        return put32(at, UINT32_MAX); /* a length of -1 is null */
     at = put32(at, (uint32_t)len);
     memcpy(at, data, len);
     return at + len;

@@ -15,14 +15,13 @@ static bool query_int(struct pg *pg, const struct pg_statement *statement, const
     return true;
 }
 
-/* While a statement waits for the lock of a whole table, every later statement on the table waits behind it. So it must
- * not wait for long, as it would for a backup. Once it has the lock, it may take its time. */
+/* While a statement waits for the lock of a whole table, every later statement on the table waits behind it. So a
+ * migration waits for at most LOCK_WAIT_MS, and not e.g. until a backup ends. Once it has the lock, it may run long. */
 #define LOCK_WAIT_MS "200"
 #define BEGIN        "begin; set local lock_timeout = " LOCK_WAIT_MS "; set local statement_timeout = 0"
 
-/* Locks all tables in one statement. It holds those that it has while it waits for the others, and the time-out covers
- * all of that. A transaction that waits for ours in turn is set free by the same time-out, long before Postgres looks for
- * a deadlock. */
+/* Locks all tables by one statement, which holds the locks that it has while it waits for the others. The statement
+ * time-out covers the whole wait. It also resolves a deadlock with another transaction, long before Postgres would. */
 static bool lock_tables(struct pg *pg, const char *tables, struct err *err) {
     char sql[1024];
     if (!tables)
@@ -32,7 +31,7 @@ static bool lock_tables(struct pg *pg, const char *tables, struct err *err) {
                      " set local statement_timeout = 0",
                      tables);
     if (n >= (int)sizeof sql)
-        abort(); /* ours */
+        abort(); /* a defect: the declaration of a migration in this repository is too long */
     return pg_exec(pg, sql, err);
 }
 
@@ -74,7 +73,7 @@ static bool apply(struct pg *pg, const struct migration *migration, struct err *
 static bool migrate_locked(struct pg *pg, struct err *err) {
     static const struct pg_statement newest = {
         "select version::bigint from schema_migration order by version desc limit 1"};
-    /* Of a version that nothing was written down for, nothing may be expected. */
+    /* If no oldest version is recorded for the database's version, only couponsd that know that version may use it. */
     static const struct pg_statement oldest = {
         "select value::bigint from setting where key = 'schema.oldest.' || $1::integer"};
     struct arena arena;
@@ -94,10 +93,11 @@ static bool migrate_locked(struct pg *pg, struct err *err) {
     if (!asked)
         return false;
     if (have > known && needed > known)
-        return err_set(err, ERR_INVALID, BACKEND_POSTGRES,
-                       "the database's schema is at version %lld and this couponsd knows %lld, but would have to know "
-                       "%lld: start a newer couponsd",
-                       (long long)have, (long long)known, (long long)needed);
+        return err_set(
+            err, ERR_INVALID, BACKEND_POSTGRES,
+            "the database's schema is at version %lld; this couponsd knows version %lld, but would have to know "
+            "%lld: start a newer couponsd",
+            (long long)have, (long long)known, (long long)needed);
     for (int i = 0; i < n_migrations; i++)
         if (migrations[i].version > have && !apply(pg, &migrations[i], err))
             return false;

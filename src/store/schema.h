@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The database's schema: numbered migrations (migrations/NNNN_….sql), applied in order, each in a transaction, under a
- * lock that other couponsd wait for, and recorded in schema_migration. */
+/* The database's schema: numbered migrations (migrations/NNNN_….sql). Each is applied in order, in a transaction of its
+ * own, and recorded in schema_migration. A lock lets one couponsd migrate at a time. */
 #pragma once
 
 #include "store/pg.h"
 
-/* `oldest`: a couponsd that knows the migrations up to this one goes on working beside, and after, this migration. The
- * file says it by a line `-- oldest: NNNN`; one that does not is for no older couponsd. */
 struct migration {
-    int version, oldest;
+    int version;
+    /* The lowest version that a couponsd must know to work with the database during and after this migration. It is
+     * declared by a line `-- oldest: NNNN` in the file; without that line it is the migration's own version. */
+    int oldest;
     const char *name;
-    const char *locks; /* tables, with commas between; NULL: none before its first statement */
+    const char *locks; /* the tables to lock before the first statement, separated by commas; NULL: none */
     const char *sql;
 };
 extern const struct migration migrations[];
 extern const int n_migrations;
 
-/* Brings the first schema of the search path up to date. A database that a newer couponsd has migrated further is fine
- * as long as its migrations say so; else it is refused.
+/* Brings the first schema of the search path up to date. If a newer couponsd has migrated the database further, fails
+ * unless the `oldest` of those migrations admits this couponsd.
  *
- * A migration that can't have a table's lock at once lets those pass who wait behind it, and fails with a retriable
- * error. */
+ * A migration that does not get a table's lock within 200 ms fails with a retriable error, so that the transactions
+ * that wait behind it can go on. */
 bool schema_migrate(struct pg *pg, struct err *err);
 
-/* Records the number of lanes at the first start; afterwards checks that it is the same, since a coupon's lane must not
- * change while its rows are in an outbox. Makes the rows of outbox heads and cursors that each lane needs. */
+/* Records the number of lanes at the first start. Later starts fail if the number differs, since a coupon's lane must
+ * not change while the outbox has its rows. Also creates the heads, cursors and segments that are missing. */
 bool schema_fix_lanes(struct pg *pg, int lanes, struct err *err);

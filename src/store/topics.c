@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/topics.h"
 
-/* One statement, its result or NULL. Rare statements: an arena of their own is no cost. */
+/* Runs one statement. Returns its result, or NULL on failure. */
 static PGresult *query(struct pg *pg, const struct pg_statement *statement, const struct pg_args *args,
                        struct err *err) {
     PGresult *result;
@@ -77,7 +77,7 @@ bool topics_add_version(struct pg *pg, int version, int partitions, struct err *
     bool ok = pg_collect(pg, results, 2, err);
     if (ok && PQntuples(results[1]) == 0)
         ok = err_set(err, ERR_CONFLICT, BACKEND_POSTGRES,
-                     "there are %d versions already: delete one that is drained first", TOPIC_VERSIONS_MAX);
+                     "there are %d versions already: delete a drained version first", TOPIC_VERSIONS_MAX - 1);
     else if (ok)
         pg_clear(results, 2);
     arena_deinit(&arena);

@@ -152,7 +152,7 @@ class Rolling(RestartScenario):
         self.sql(f"update setting set value = '{NEXT}' where key = 'schema.oldest.{NEXT}'")
         code, _, err = self.refused_start(*self.set_arguments())
         self.assertEqual(code, 3, err)
-        self.assertRegex(err, rf"schema is at version {NEXT} and this couponsd knows \d+, but would have to know "
+        self.assertRegex(err, rf"schema is at version {NEXT}; this couponsd knows version \d+, but would have to know "
                               rf"{NEXT}")
         coupon = self.create(self.servers_now[1], 1)  # one that runs is not stopped by it
         self.ctl(self.servers_now[1], "request", coupon, 1)
