@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory given back all at once; see arena.h.
+/* The arena; see arena.h.
  *
- * Blocks form a list. Pieces are cut off `current`; when it is too full, the next one becomes current, and blocks
- * behind it are empty ones that a reset has kept. A piece larger than block_size gets a block made for it, put in
- * behind the current one and full from the start; a reset frees it, since nothing says that such a size will be wanted
- * again. Under AddressSanitizer what is not handed out is poisoned, so that using a piece after a reset is found. */
+ * Blocks form a list, and pieces come from the `current` block. If a piece does not fit, the next block becomes
+ * current; the blocks after the current one are empty ones that a reset has kept. A piece larger than block_size gets
+ * its own block, which a reset frees, since such a size is rare. Under AddressSanitizer, unused memory is poisoned,
+ * which reveals the use of a piece after a reset. */
 #include "base/arena.h"
 #include "base/memory.h"
 
@@ -22,7 +22,7 @@
 
 struct arena_block {
     struct arena_block *next;
-    size_t size, used; /* of `bytes` */
+    size_t size, used; /* the size of `bytes`, and how much of it is in use */
     alignas(max_align_t) unsigned char bytes[];
 };
 
@@ -43,7 +43,7 @@ static void block_free(struct arena_block *block) {
 static size_t round_up(size_t size) {
     const size_t alignment = alignof(max_align_t);
     if (size > SIZE_MAX / 2)
-        abort();
+        abort(); /* a defect: such a size comes from an overflow */
     return (size + alignment - 1) / alignment * alignment;
 }
 
@@ -54,7 +54,7 @@ static void *block_take(struct arena_block *block, size_t size) {
     return piece;
 }
 
-/* Puts `block` behind the current one, or first. */
+/* Inserts `block` after the current one. The first block becomes current. */
 static void insert(struct arena *arena, struct arena_block *block) {
     if (!arena->current) {
         arena->first = arena->current = block;

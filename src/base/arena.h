@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory that is given back all at once: a batch or a call allocates from it without freeing single pieces.
- * One thread at a time. After a reset its blocks are kept, so that a warm arena never calls malloc. */
+/* An arena: memory that is freed all at once. A batch or a call allocates from it and frees no single pieces. A reset
+ * keeps the blocks, so that a warm arena does not call malloc. One thread at a time. */
 #pragma once
 
 #include <stddef.h>
@@ -11,15 +11,16 @@ struct arena {
     size_t block_size;
 };
 
-/* `block_size`: bytes asked from malloc at a time; a larger piece gets a block of its own. */
+/* `block_size` is the size of blocks in bytes; a larger piece gets its own block. */
 void arena_init(struct arena *arena, size_t block_size);
 void arena_deinit(struct arena *arena);
-/* Aligned for any type, not zeroed. Aborts when memory is exhausted. */
+/* Returns memory that is aligned for any type and not zeroed. Never NULL (base/memory.h). */
 void *arena_alloc(struct arena *arena, size_t size);
+/* Returns zeroed memory. */
 void *arena_zalloc(struct arena *arena, size_t size);
-/* A copy of `text` with its NUL. */
+/* Returns a copy of `text`. */
 char *arena_strdup(struct arena *arena, const char *text);
-/* Makes all pieces invalid and keeps the blocks (but frees oversized ones). */
+/* Invalidates all pieces. Keeps the blocks, except oversized ones. */
 void arena_reset(struct arena *arena);
 
 #define ARENA_ARRAY(arena, type, count) ((type *)arena_alloc((arena), sizeof(type) * (count)))

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queue between stages: a ring under one lock.
+/* The queue between stages; see batch_queue.h. A ring under one lock.
  *
- * One lock is enough because a taker empties the ring in one go: at high load it comes once per batch, and pushes only
- * store a pointer. A push signals only when it makes the queue non-empty while somebody waits; a taker that leaves
- * items behind signals the next. So a burst costs one futex call, not one per item. Signals are sent under the lock:
- * whoever has taken the last item may free the queue, and nobody may then be about to touch it. */
+ * One lock is enough: a push only stores a pointer, and a taker takes the lock once per batch. A push signals only if
+ * it makes the queue non-empty while a taker waits; a taker that leaves items behind signals the next taker. So a burst
+ * costs one futex call instead of one per item. Signals are sent under the lock, since the taker of the last item may
+ * free the queue at once. */
 #include "base/batch_queue.h"
 
 #include <errno.h>
@@ -14,15 +14,15 @@
 
 #include "base/clock.h"
 
-/* Longer waits are cut to this, about 3 years, which keeps sums of times far from overflowing. */
+/* The longest wait, about 3 years. The limit keeps sums of times from overflowing. */
 #define WAIT_MAX_US ((int64_t)100000000 * US_PER_S)
 
 struct batch_queue {
-    pthread_mutex_t lock; /* guards all below */
+    pthread_mutex_t lock; /* guards the fields below */
     pthread_cond_t changed;
     size_t capacity, head, count; /* items are at head, head + 1, … (wrapping) */
     size_t waiters;               /* takers in pthread_cond_wait */
-    size_t wakes;                 /* waits still to be ended by batch_queue_wake */
+    size_t wakes;                 /* waits that batch_queue_wake ends but that have not ended yet */
     bool closed;
     void *items[];
 };
@@ -71,7 +71,7 @@ bool batch_queue_push_within(struct batch_queue *queue, void *item, size_t limit
     return fits;
 }
 
-/* Called with the lock; gives it up meanwhile. Ends when there is an item, a wake, a close, or no time left. */
+/* Waits for an item, a wake, a close, or the time-out. The caller holds the lock; the wait releases it. */
 static void wait_locked(struct batch_queue *queue, int64_t wait_us) {
     int64_t deadline_us = clock_mono_us() + (wait_us < WAIT_MAX_US ? wait_us : WAIT_MAX_US);
     struct timespec deadline = clock_mono_timespec(deadline_us);
@@ -110,7 +110,7 @@ size_t batch_queue_take(struct batch_queue *queue, void **items, size_t max, int
 
 void batch_queue_wake(struct batch_queue *queue) {
     pthread_mutex_lock(&queue->lock);
-    /* One wake for each waiter, or one to be remembered: a thousand wakes of a busy taker are one empty turn. */
+    /* At most one wake per waiter, or one that the next taker gets. More would only cause empty takes. */
     size_t useful = queue->waiters > 0 ? queue->waiters : 1;
     if (queue->wakes < useful) {
         queue->wakes++;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Time: reading the clocks, and RFC 3339 in both directions without the C library's time zones and locales. */
+/* Clocks, and RFC 3339; see clock.h. Formatting and parsing do not use the C library's time zones and locales. */
 #include "base/clock.h"
 
 #include <stdbool.h>
@@ -7,7 +7,7 @@
 #include <time.h>
 
 #define US_PER_DAY (86400LL * US_PER_S)
-/* The years that RFC 3339 and google.protobuf.Timestamp know: 0001-01-01 to the end of 9999. */
+/* The range of RFC 3339 and google.protobuf.Timestamp: 0001-01-01 to the end of 9999. */
 #define WALL_US_MIN (-62135596800LL * US_PER_S)
 #define WALL_US_MAX (253402300800LL * US_PER_S - 1)
 
@@ -30,12 +30,12 @@ struct timespec clock_mono_timespec(int64_t mono_us) {
 }
 
 void clock_sleep_us(int64_t us) {
-    struct timespec time = clock_mono_timespec(us); /* a span has the same form */
+    struct timespec time = clock_mono_timespec(us); /* a duration has the same form */
     nanosleep(&time, NULL);
 }
 
-/* Days since 1970-01-01 in the proleptic Gregorian calendar. The year is counted from March, so that the leap day is
- * its last; 400 years (an era) have 146,097 days. */
+/* Returns the days since 1970-01-01 in the proleptic Gregorian calendar. The year starts in March here, so that the
+ * leap day is its last day. An era is 400 years, i.e. 146,097 days. */
 static int64_t days_of_date(int64_t year, int64_t month, int64_t day) {
     if (month <= 2)
         year--;
@@ -93,7 +93,7 @@ char *clock_format(int64_t wall_us, char out[static 28]) {
     return out;
 }
 
-/* Reads exactly `digits` digits and moves *at behind them. */
+/* Reads exactly `digits` digits and moves *at past them. */
 static bool get(const char **at, int digits, int64_t *ret) {
     int64_t value = 0;
     for (int i = 0; i < digits; i++, (*at)++) {
@@ -112,7 +112,7 @@ static bool skip(const char **at, char c) {
     return true;
 }
 
-/* The digits after the point; what is finer than a microsecond is cut off. */
+/* Reads the digits after the decimal point. Cuts off digits beyond microseconds. */
 static bool get_fraction(const char **at, int64_t *ret_us) {
     int64_t us = 0;
     int n = 0;
@@ -158,7 +158,7 @@ _Bool clock_parse(const char *text, int64_t *ret_wall_us) {
         return false;
     if (!get(&at, 2, &hour) || !skip(&at, ':') || !get(&at, 2, &minute) || !skip(&at, ':') || !get(&at, 2, &second))
         return false;
-    /* 60 is a leap second; like POSIX time we let it fall together with the next. */
+    /* Second 60 is a leap second. As in POSIX time, it equals the next second. */
     if (hour > 23 || minute > 59 || second > 60)
         return false;
     if (skip(&at, '.') && !get_fraction(&at, &us))

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Filling in errors; see err.h. */
+/* Errors; see err.h. */
 #include "base/err.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Makes one line of it: no control characters, nothing left over from a newline at the end. */
+/* Replaces control characters by spaces, and removes spaces at the end. */
 static void flatten(char *text) {
     size_t len = strlen(text);
     for (size_t i = 0; i < len; i++) {
@@ -17,7 +17,7 @@ static void flatten(char *text) {
         text[--len] = '\0';
 }
 
-/* gRPC and JSON want whole UTF-8: where the text was cut, a character cut in half goes as well. */
+/* Removes an incomplete character at the end of a text that was cut, since gRPC and JSON need valid UTF-8. */
 static void drop_half_character(char *text, size_t len) {
     size_t start = len;
     while (start > 0 && len - start < 3 && ((unsigned char)text[start - 1] & 0xC0) == 0x80)
@@ -34,7 +34,7 @@ bool err_set(struct err *err, enum err_code code, enum backend backend, const ch
     if (!err)
         return false;
 
-    /* The arguments may point into *err, as where a caller puts words before a text it got. */
+    /* The arguments may point into *err, e.g. if a caller adds a prefix to the text of an error. */
     char text[sizeof err->text];
     va_list args;
     va_start(args, format);

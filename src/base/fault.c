@@ -11,7 +11,7 @@
 
 #define EXIT_USAGE 2
 
-/* All there are; a relay's step is the name of its thread. */
+/* All fault points: STEP.MOMENT. A relay's step is the name of its thread. */
 static const char *const points[] = {
     "postgres.connected",
     "postgres.round_trip_sent",
@@ -68,9 +68,9 @@ static const char *const points[] = {
 
 static size_t armed = NONE;
 static long armed_pass;
-static atomic_long passes; /* of the armed point */
+static atomic_long passes; /* how often threads have passed the armed point */
 
-/* Prints without stdio: another thread may hold its lock, and what is printed here is the last that is. */
+/* Prints without stdio, since another thread may hold stdio's lock and the process dies next. */
 static void tell(const char *text) {
     if (write(STDERR_FILENO, text, strlen(text)) < 0)
         _exit(EXIT_USAGE);
@@ -84,7 +84,7 @@ static size_t find(const char *step, size_t step_len, const char *moment, size_t
     return NONE;
 }
 
-/* Before main: no thread has passed anything yet. */
+/* Reads COUPONSD_FAULT before main, so before any thread passes a point. */
 __attribute__((constructor)) static void arm(void) {
     const char *text = getenv("COUPONSD_FAULT");
     if (!text || !*text)
@@ -108,7 +108,7 @@ __attribute__((constructor)) static void arm(void) {
 void fault_pass(const char *step, const char *moment) {
     size_t point = find(step, strlen(step), moment, strlen(moment));
     if (point == NONE)
-        abort(); /* a point that the table does not have */
+        abort(); /* a defect: the table lacks this point */
     if (point != armed || atomic_fetch_add(&passes, 1) + 1 != armed_pass)
         return;
     char line[128];

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Points at which a couponsd built for tests dies, in front of and behind whatever it makes durable:
+/* Fault points: places before and after each durable change, at which a test can kill couponsd.
  *
  *   FAULT_POINT("admit", "before_commit");
  *
- * Only couponsd_faults (tests/chaos) is compiled with FAULTS; for all others these lines are nothing. In it the
- * environment says where to die: COUPONSD_FAULT=admit.before_commit:3 is a SIGKILL from itself, with one line on
- * stderr, when some thread passes that point for the third time. COUPONSD_FAULT=list prints all points, and ends. Any
- * thread. */
+ * Only the program couponsd_faults (tests/chaos) is compiled with FAULTS; in all other builds a fault point does
+ * nothing.
+ *
+ *   COUPONSD_FAULT=admit.before_commit:3   when threads pass this point for the third time, the process prints one line
+ *                                          on stderr and kills itself with SIGKILL
+ *   COUPONSD_FAULT=list                    prints all points and exits
+ *
+ * Any thread. */
 #pragma once
 
 #ifdef FAULTS
 #define FAULT_POINT(step, moment) fault_pass(step, moment)
-/* Aborts where fault.c's table does not know the point. */
+/* Passes a point. Aborts if the table in fault.c lacks the point. */
 void fault_pass(const char *step, const char *moment);
 #else
 #define FAULT_POINT(step, moment) ((void)0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* logfmt lines on stderr; see log.h.
  *
- * A line is built in memory and written by one write(2): lines of threads, and of processes that share the pipe, do not
- * mix as long as they are below PIPE_BUF (4096), which is why long values are cut. */
+ * Each line is built in memory and written by one write(2). Writes to a pipe are atomic up to PIPE_BUF (4096 bytes), so
+ * long values are cut to keep lines of different threads and processes apart. */
 #include "base/log.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 #define LINES_PER_WINDOW 10
 #define WINDOW_US        US_PER_S
-/* A few values of this size still make a line shorter than PIPE_BUF. */
+/* The greatest length of a value in bytes. A line with a few such values is still shorter than PIPE_BUF. */
 #define VALUE_MAX 1000
 
 static atomic_int minimum_level = LOG_LEVEL_INFO;
@@ -37,7 +37,8 @@ bool log_level_parse(const char *text, enum log_level *ret) {
     return false;
 }
 
-/* Whether this place may log now. Two threads at the turn of a window may let a line too many or too few through. */
+/* Returns true if this place may log now. When a window begins, a race of two threads may admit a line too many or too
+ * few. */
 static bool admit(struct log_site *site) {
     int64_t now_us = clock_mono_us();
     int64_t start_us = atomic_load_explicit(&site->window_start_us, memory_order_relaxed);
@@ -49,7 +50,8 @@ static bool admit(struct log_site *site) {
     return false;
 }
 
-/* Bare words are easiest to search for; anything that would end the value early or hide in a terminal is quoted. */
+/* Returns true if the value is empty, or has a character that would end it early or be invisible in a terminal. Other
+ * values stay unquoted, since bare words are easier to search for. */
 static bool needs_quotes(const char *text) {
     for (const char *p = text; *p; p++) {
         unsigned char c = (unsigned char)*p;
@@ -92,7 +94,7 @@ static void write_line(const struct strbuf *line) {
     do
         written = write(STDERR_FILENO, line->data, line->len);
     while (written < 0 && errno == EINTR);
-    /* There is nobody to tell that stderr is gone or full. */
+    /* Ignore other errors: there is no other place to report them. */
 }
 
 void log_event(struct log_site *site, enum log_level level, const char *event, const struct log_field *fields,
@@ -100,7 +102,7 @@ void log_event(struct log_site *site, enum log_level level, const char *event, c
     if ((int)level < atomic_load_explicit(&minimum_level, memory_order_relaxed) || !admit(site))
         return;
 
-    int saved_errno = errno; /* logging must not spoil what the caller is about to look at */
+    int saved_errno = errno; /* the caller may still need errno */
     char time[28];
     struct strbuf line = {0};
     strbuf_printf(&line, "ts=%s level=%s event=%s", clock_format(clock_wall_us(), time), level_names[level], event);

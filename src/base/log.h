@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Structured logs: one event, one line, logfmt (ts= level= event= key=value …) on stderr.
+/* Structured logs on stderr: one logfmt line per event (ts=… level=… event=… key=value …).
  *
  *   log_warn("relay.produce_failed", LOG_STR("stream", name), LOG_INT("lane", lane));
  *
- * Never a flood: each place in the code may log 10 lines a second; what it drops is counted and told by the next line
- * that gets through (suppressed=N). Any thread. Values are quoted and escaped as needed; keys are literals.
- * Libraries below flow/ return errors and do not log. */
+ * Each place in the code may log 10 lines per second. Further lines are dropped, and the place's next line reports
+ * their number as suppressed=N. Values are quoted and escaped as needed; keys are literals. Any thread. Libraries below
+ * flow/ return errors and do not log. */
 #pragma once
 
 #include <stdatomic.h>
@@ -30,19 +30,19 @@ struct log_field {
 #define LOG_STR(k, v) ((struct log_field){.key = (k), .type = LOG_FIELD_STR, .as.str = (v)})
 #define LOG_INT(k, v) ((struct log_field){.key = (k), .type = LOG_FIELD_INT, .as.integer = (int64_t)(v)})
 #define LOG_NUM(k, v) ((struct log_field){.key = (k), .type = LOG_FIELD_NUM, .as.number = (v)})
-/* backend= (where there is one) and error= are two fields; this is the text alone. */
+/* The field error=, with the error's text. */
 #define LOG_ERR(e) LOG_STR("error", (e)->text)
 
-/* State of one place in the code; zeroed by being static. */
+/* The state of one place in the code; static, so zeroed. */
 struct log_site {
     _Atomic int64_t window_start_us;
     atomic_int in_window;
     atomic_int suppressed;
 };
 
-/* Lines below `level` are dropped from now on. Default LOG_LEVEL_INFO. */
+/* Sets the lowest level that is logged. The default is LOG_LEVEL_INFO. */
 void log_set_level(enum log_level level);
-/* "debug", "info", "warn", "error"; false for anything else. */
+/* Parses "debug", "info", "warn" or "error". Returns false for any other text. */
 bool log_level_parse(const char *text, enum log_level *ret);
 
 void log_event(struct log_site *site, enum log_level level, const char *event, const struct log_field *fields,
@@ -54,7 +54,7 @@ void log_event(struct log_site *site, enum log_level level, const char *event, c
         const struct log_field log_fields_here[] = {__VA_ARGS__};                                                      \
         log_event(&log_site_here, level, event, log_fields_here, sizeof log_fields_here / sizeof log_fields_here[0]);  \
     } while (0)
-/* At least one field each. */
+/* Each needs at least one field. */
 #define log_debug(event, ...) LOG_AT(LOG_LEVEL_DEBUG, event, __VA_ARGS__)
 #define log_info(event, ...)  LOG_AT(LOG_LEVEL_INFO, event, __VA_ARGS__)
 #define log_warn(event, ...)  LOG_AT(LOG_LEVEL_WARN, event, __VA_ARGS__)

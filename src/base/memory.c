@@ -9,7 +9,7 @@
 void *memory_must(void *memory) {
     static const char line[] = "level=error event=memory.exhausted\n";
     if (!memory) {
-        /* Neither stdio nor the log: both may want memory. */
+        /* Neither stdio nor the log, since both may allocate memory. */
         ssize_t written = write(STDERR_FILENO, line, sizeof line - 1);
         (void)written;
         abort();
@@ -24,7 +24,7 @@ void *memory_new(size_t n, size_t size) {
 void *memory_resize(void *memory, size_t n, size_t size) {
     size_t bytes;
     if (__builtin_mul_overflow(n, size, &bytes))
-        bytes = SIZE_MAX; /* more than there is */
+        bytes = SIZE_MAX; /* realloc fails for this size */
     return memory_must(realloc(memory, bytes ? bytes : 1));
 }
 

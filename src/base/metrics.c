@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The registry of metrics and its text format.
+/* The registry of metrics, and its text format; see metrics.h.
  *
- * A family is a name with its help and type; it holds a metric for each set of labels. Families and metrics are only
- * ever added, in lists in the order of registration, under `registry.lock`; they are never freed, so a pointer to a
- * metric stays good and updating takes no lock. Rendering holds the lock too, also while it calls the functions of
- * metrics_gauge_fn: once one was replaced or taken out, it is not running any more. */
+ *   family   a metric's name with its help and type; it has a metric for each set of labels
+ *
+ * Families and metrics are lists in the order of registration. `registry.lock` guards them. They are never freed, so
+ * pointers to metrics stay valid and updates take no lock. Rendering holds the lock while it calls the functions of
+ * metrics_gauge_fn, so a function that was replaced is no longer running. */
 #include "base/metrics.h"
 
 #include <math.h>
@@ -26,13 +27,13 @@ struct metric {
     _Atomic int64_t count; /* counters */
     _Atomic double value;  /* gauges; the sum of a histogram */
 
-    double (*read)(void *arg); /* gauges that are asked; NULL otherwise */
+    double (*read)(void *arg); /* metrics_gauge_fn and metrics_counter_fn; may be NULL */
     void *arg;
-    bool is_read; /* not shown while it has no read function */
+    bool is_read; /* the value comes from `read`; the metric is hidden while that is NULL */
 
     int n_bounds;
     double *bounds;            /* n_bounds */
-    _Atomic uint64_t *buckets; /* n_bounds + 1, the last is +Inf; each value is counted in one only */
+    _Atomic uint64_t *buckets; /* n_bounds + 1; the last is +Inf; each value is counted in one bucket only */
 };
 
 struct family {
@@ -59,7 +60,7 @@ static struct family *family_of(const char *name, const char *help, enum kind ki
         if (strcmp((*link)->name, name) != 0)
             continue;
         if ((*link)->kind != kind)
-            abort(); /* one name with two types is a defect of the caller, and no scraper would take it */
+            abort(); /* a defect: the caller registers one name with two types, which no scraper accepts */
         return *link;
     }
     struct family *family = memory_must(calloc(1, sizeof *family));
@@ -70,7 +71,7 @@ static struct family *family_of(const char *name, const char *help, enum kind ki
     return family;
 }
 
-/* Finds or adds; called with the lock. */
+/* Finds or adds a metric. The caller holds the lock. */
 static struct metric *metric_of(const char *name, const char *help, const char *labels, enum kind kind,
                                 const double *bounds, int n_bounds) {
     struct metric **link = &family_of(name, help, kind)->metrics;
@@ -171,7 +172,7 @@ double metric_value(const struct metric *metric) {
     return (double)count;
 }
 
-/* The shortest decimal that reads back as the same double, so that 0.1 is 0.1. */
+/* Writes the shortest decimal that parses to the same double, so that 0.1 is written as 0.1. */
 static const char *format_number(double value, char text[static 32]) {
     if (isnan(value))
         return "NaN";
@@ -185,7 +186,7 @@ static const char *format_number(double value, char text[static 32]) {
     return text;
 }
 
-/* One line; `suffix` is "_bucket" and the like, `bound` a value for le= or NULL. */
+/* Adds one line. `suffix` is e.g. "_bucket"; `bound` is the value of le=, or NULL. */
 static void render_sample(struct strbuf *out, const struct family *family, const struct metric *metric,
                           const char *suffix, const char *bound, double value) {
     char text[32];
@@ -201,8 +202,7 @@ static void render_sample(struct strbuf *out, const struct family *family, const
 }
 
 static void render_histogram(struct strbuf *out, const struct family *family, const struct metric *metric) {
-    /* _count is the +Inf bucket as summed here, not a counter of its own: a scrape between two updates stays
-     * consistent. */
+    /* _count is the sum of the buckets rather than a counter of its own, so that each scrape is consistent. */
     uint64_t count = 0;
     for (int i = 0; i <= metric->n_bounds; i++) {
         char text[32];

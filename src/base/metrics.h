@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Metrics in the Prometheus sense. The registry is process-wide; a metric is registered once, before the threads that
- * use it start, and lives until the process ends. Updating is for any thread and takes no lock.
+/* Prometheus metrics. The registry is process-wide. A metric is registered before the threads that use it start, and
+ * lives until the process ends. Any thread may update it, without a lock.
  *
- * `name` and `labels` must outlive the process (literals) or are copied: they are copied. `labels` is what stands
- * between the braces, e.g. "stage=\"admit\"", or "". The same name may be registered with several labels; help and type
- * are those of the first. Registering the same name and labels again returns the same metric. */
+ * `name`, `help` and `labels` are copied. `labels` is the text between the braces, e.g. "stage=\"admit\"", or "". A
+ * name may be registered with several labels; its help is that of the first registration, and its type must be the
+ * same. Registering a name and labels again returns the same metric. */
 #pragma once
 
 #include <stdint.h>
@@ -15,13 +15,13 @@ struct metric;
 
 struct metric *metrics_counter(const char *name, const char *help, const char *labels);
 struct metric *metrics_gauge(const char *name, const char *help, const char *labels);
-/* A gauge whose value is asked for at each scrape, on the scraping thread, which must not register metrics then.
- * Registering it again replaces `read` and `arg`; with NULL for `read` it is no longer shown. After either, the old
- * function is not running and is not called again, so that what `arg` points to may be freed. */
+/* Registers a gauge whose value `read` returns at each scrape. `read` runs on the scraping thread and must not register
+ * metrics. Registering the gauge again replaces `read` and `arg`; a NULL `read` hides it. When the function returns,
+ * the old `read` is neither running nor called again, so that its `arg` may be freed. */
 void metrics_gauge_fn(const char *name, const char *help, const char *labels, double (*read)(void *arg), void *arg);
-/* The same for what never falls. */
+/* Does the same for a counter. */
 void metrics_counter_fn(const char *name, const char *help, const char *labels, double (*read)(void *arg), void *arg);
-/* `bounds`: ascending upper bounds, `n_bounds` of them, copied; +Inf is added. */
+/* `bounds` are n_bounds ascending upper bounds, which are copied; +Inf is added. */
 struct metric *metrics_histogram(const char *name, const char *help, const char *labels, const double *bounds,
                                  int n_bounds);
 
@@ -30,11 +30,11 @@ void metric_set(struct metric *metric, double value);     /* gauges */
 void metric_observe(struct metric *metric, double value); /* histograms */
 double metric_value(const struct metric *metric);         /* counters and gauges; a histogram's count */
 
-/* From 50 us to 10 s, for latencies in seconds; from 1 to 16384 by powers of two, for batch sizes. */
+/* Bounds for latencies in seconds, from 50 µs to 10 s, and for batch sizes, the powers of two from 1 to 16384. */
 extern const double METRICS_SECONDS[];
 extern const int METRICS_SECONDS_N;
 extern const double METRICS_SIZES[];
 extern const int METRICS_SIZES_N;
 
-/* Adds all metrics in the text format 0.0.4. */
+/* Appends all metrics in Prometheus's text format 0.0.4. */
 void metrics_render(struct strbuf *out);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* murmur2, bit for bit as org.apache.kafka.common.utils.Utils.murmur2: the input is read as little-endian words
- * whatever the machine, and all arithmetic wraps at 32 bits. */
+/* murmur2; see murmur2.h. The results equal those of org.apache.kafka.common.utils.Utils.murmur2: the input is read as
+ * little-endian words on every machine, and all arithmetic wraps at 32 bits. */
 #include "base/murmur2.h"
 
 #include "base/decimal.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Logs of what stays broken, without a flood: one line when it begins, one every ten seconds while it lasts, one when
- * it is over. Belongs to one thread. Zeroed is "all is well". */
+/* Limits the log lines about an outage: one when it begins, one every 10 s while it lasts, and one when it is over. One
+ * thread. A zeroed struct means that there is no outage. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,7 +10,7 @@ struct outage {
     int64_t since_us, logged_us; /* monotonic; 0: none */
 };
 
-/* It failed (again). True when a line is due. */
+/* Records a failure. Returns true if a line is due. */
 bool outage_failed(struct outage *outage);
-/* It works. True when it had failed before; *ret_us is then how long it lasted. */
+/* Records a success. Returns true if it ends an outage; *ret_us is then the length of the outage. */
 bool outage_over(struct outage *outage, int64_t *ret_us);

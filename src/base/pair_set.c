@@ -17,7 +17,7 @@ void pair_set_init(struct pair_set *pairs, struct arena *arena, size_t n) {
     pairs->slots = arena_zalloc(arena, size * sizeof *pairs->slots);
 }
 
-/* The pair's slot, or the free one where it belongs. */
+/* Returns the pair's slot, or the free slot where it belongs. */
 static struct pair_set_slot *find(const struct pair_set *pairs, int64_t a, int64_t b) {
     size_t at = hash_int64(a ^ (int64_t)hash_int64(b)) & pairs->mask;
     while (pairs->slots[at].used && (pairs->slots[at].a != a || pairs->slots[at].b != b))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A set of pairs of numbers, e.g. (coupon, user), for finding repeats within one batch. Lives in an arena. */
+/* A set of pairs of numbers, e.g. (coupon, user), which finds repeats within one batch. It lives in an arena. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,14 +16,14 @@ struct pair_set {
     } * slots;
 };
 
-/* Room for `n` pairs. */
+/* Makes an empty set with room for `n` pairs. */
 void pair_set_init(struct pair_set *pairs, struct arena *arena, size_t n);
-/* True if the pair was not there before. */
+/* Adds a pair. Returns true if the set did not have it. */
 bool pair_set_add(struct pair_set *pairs, int64_t a, int64_t b);
 
 bool pair_set_has(const struct pair_set *pairs, int64_t a, int64_t b);
 
-/* A number's hash that mixes all bits. */
+/* Returns a hash of the number that mixes all bits. */
 uint64_t hash_int64(int64_t value);
-/* For qsort and bsearch: two int64_t, ascending. */
+/* Compares two int64_t for qsort and bsearch, ascending. */
 int compare_int64(const void *a, const void *b);

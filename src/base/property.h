@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A name with a value, for a library that takes its settings as texts. */
+/* A name and a value, for a library whose settings are strings. */
 #pragma once
 
 struct property {

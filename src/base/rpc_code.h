@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a call ends: gRPC's canonical codes. */
+/* gRPC's canonical status codes, with their numbers on the wire. */
 #pragma once
 
-/* The canonical codes, as on the wire. */
 enum rpc_code {
     RPC_OK = 0,
     RPC_CANCELLED = 1,

@@ -12,10 +12,10 @@
 
 #define FIRST_CAPACITY 64
 
-/* Room for `more` bytes and a NUL. */
+/* Makes room for `more` bytes and a NUL. */
 static void reserve(struct strbuf *buf, size_t more) {
     if (more >= SIZE_MAX / 2 - buf->len)
-        abort();
+        abort(); /* a defect: such a size comes from an overflow */
     size_t needed = buf->len + more + 1;
     if (needed <= buf->cap)
         return;
@@ -53,18 +53,19 @@ void strbuf_printf(struct strbuf *buf, const char *format, ...) {
     int len = vsnprintf(NULL, 0, format, args);
     va_end(args);
     if (len < 0)
-        abort();
+        abort(); /* a defect: the format is invalid */
     reserve(buf, (size_t)len);
     vsnprintf(buf->data + buf->len, (size_t)len + 1, format, again);
     va_end(again);
     buf->len += (size_t)len;
 }
 
-/* How many bytes the UTF-8 character at `p` has; 0 where there is none (stray, overlong, surrogate, too large, cut). */
+/* Returns the length in bytes of the UTF-8 character at `p`. Returns 0 if it is invalid: a stray byte, overlong, a
+ * surrogate, too large, or cut off. */
 static size_t utf8_length(const unsigned char *p) {
     if (p[0] < 0x80)
         return 1;
-    /* What may follow the first byte is narrower after some of them (RFC 3629, section 4). */
+    /* Some first bytes restrict the range of the second byte (RFC 3629, section 4). */
     unsigned char low = 0x80, high = 0xBF;
     size_t len;
     if (p[0] >= 0xC2 && p[0] <= 0xDF) {
@@ -89,7 +90,7 @@ static size_t utf8_length(const unsigned char *p) {
     return len;
 }
 
-/* True when `c` does not stand for itself inside a JSON string; its escape was added. */
+/* Adds the escape of `c` if a JSON string needs one. Returns whether it did. */
 static bool add_escaped(struct strbuf *buf, unsigned char c) {
     switch (c) {
     case '"':

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Starting a thread. */
+/* Starts threads. */
 #pragma once
 
 #include <pthread.h>
@@ -7,6 +7,6 @@
 
 #include "base/err.h"
 
-/* Starts a thread that runs `run(arg)`. `name` shows up in ps and in debuggers; the kernel keeps its first 15 bytes.
- * False: the system has no room for another thread (ERR_INTERNAL), and *ret_thread is untouched. */
+/* Starts a thread that runs `run(arg)`. ps and debuggers show the first 15 bytes of `name`. Fails with ERR_INTERNAL if
+ * the system has no room for another thread. */
 bool thread_start(const char *name, void *(*run)(void *arg), void *arg, pthread_t *ret_thread, struct err *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A thread that does something again and again: first after one interval, then an interval after each end. */
+/* A thread that calls a function periodically: first after one interval, then one interval after the end of each
+ * call. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,8 +10,8 @@
 
 struct ticker;
 
-/* `name` is the thread's. False: no thread can be started. */
+/* `name` names the thread. Fails if the thread can't start. */
 bool ticker_start(const char *name, int64_t interval_us, void (*tick)(void *arg), void *arg, struct ticker **ret_ticker,
                   struct err *err);
-/* Waits for a tick that is running, and ends the thread. NULL is fine. */
+/* Waits for a running call, and ends the thread. NULL is fine. */
 void ticker_stop(struct ticker *ticker);

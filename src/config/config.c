@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading and checking the settings; see config.h. Refusals never repeat the value of a setting that may hold a
- * password. */
+/* Reads and checks the settings; see config.h. */
 #include "config/config.h"
 
 #include <ctype.h>
@@ -12,10 +11,8 @@
 #include <string.h>
 
 #include "base/memory.h"
-
 #include "config/table.h"
 
-/* Where a setting is kept. */
 static void *field_of(struct config *config, const struct setting *setting) {
     return (char *)config + setting->offset;
 }
@@ -25,7 +22,7 @@ static bool is_string(const struct setting *setting) {
            setting->type != TYPE_TOPIC_STRATEGY;
 }
 
-/* All of [at, end) is digits, and as a number no more than `max`. */
+/* True if [at, end) is a number of at most 9 digits, and at most `max`. */
 static bool is_number_up_to(const char *at, const char *end, long max) {
     if (at == end || end - at > 9)
         return false;
@@ -38,6 +35,7 @@ static bool is_number_up_to(const char *at, const char *end, long max) {
     return value <= max;
 }
 
+/* True if [at, end) has only letters, digits, and characters of `more`. */
 static bool is_made_of(const char *at, const char *end, const char *more) {
     for (; at < end; at++) {
         if (!isalnum((unsigned char)*at) && !strchr(more, *at))
@@ -46,7 +44,8 @@ static bool is_made_of(const char *at, const char *end, const char *more) {
     return true;
 }
 
-/* The end of the host at `at`: a name, an IPv4 address, or an IPv6 address in brackets. NULL if it is none. */
+/* Returns the end of the host at `at`: a name, an IPv4 address, or an IPv6 address in brackets. Returns NULL if there
+ * is no host. */
 static const char *end_of_host(const char *at) {
     if (*at == '[') {
         const char *close = strchr(at, ']');
@@ -68,7 +67,7 @@ static bool is_redis_url(const char *value) {
     const char *at = value + sizeof scheme - 1;
     const char *authority_end = at + strcspn(at, "/"), *credentials_end = memchr(at, '@', (size_t)(authority_end - at));
     if (credentials_end) {
-        /* Percent signs stand for what can't stand for itself; libc's ctype would take more than ASCII. */
+        /* Credentials may have any characters except blanks; %XX stands for a special character. */
         if (!memchr(at, ':', (size_t)(credentials_end - at)) || strcspn(at, " \t") < (size_t)(credentials_end - at))
             return false;
         at = credentials_end + 1;
@@ -84,7 +83,7 @@ static bool is_redis_url(const char *value) {
             at = end;
         }
     }
-    /* Redis itself knows how many databases it has; 9,999 is more than anyone configures. */
+    /* Redis itself limits the number of databases, usually to 16. */
     return *at == '\0' || (*at == '/' && (at[1] == '\0' || is_number_up_to(at + 1, at + strlen(at), 9999)));
 }
 
@@ -116,7 +115,7 @@ static bool assign_int(int64_t *ret, const struct setting *setting, const char *
     char *end;
     errno = 0;
     long long number = strtoll(value, &end, 10);
-    /* strtoll would take leading space and a plus sign. */
+    /* strtoll would accept leading space and a plus sign. */
     if (end == value || *end != '\0' || (!isdigit((unsigned char)value[0]) && value[0] != '-'))
         return refuse_value(setting, value, where, "is not a whole number", err);
     if (errno == ERANGE || number < setting->min || number > setting->max)
@@ -138,7 +137,7 @@ static bool assign(struct config *config, const struct setting *setting, const c
     if (setting->type == TYPE_BOOL) {
         bool yes = strcmp(value, "true") == 0;
         if (!yes && strcmp(value, "false") != 0)
-            return refuse_value(setting, value, where, "is neither", err);
+            return refuse_value(setting, value, where, "is not valid", err);
         *(bool *)field = yes;
         return true;
     }
@@ -156,7 +155,7 @@ static bool assign(struct config *config, const struct setting *setting, const c
     return true;
 }
 
-/* Levenshtein distance; `b` is one of our keys, so it is short. */
+/* Returns the Levenshtein distance. `b` is a key of the table, so it has fewer than 64 characters. */
 static size_t distance(const char *a, const char *b) {
     size_t row[64];
     size_t len_b = strlen(b);
@@ -181,7 +180,8 @@ static bool refuse_key(const char *key, const char *where, struct err *err) {
         if (distance(key, settings[i].key) < distance(key, closest->key))
             closest = &settings[i];
     }
-    /* Half of the key is wrong: that is no slip any more, but the closest still shows how keys look. */
+    /* If more than half of the key is wrong, it is not a typing error. The closest key still shows what keys look
+     * like. */
     bool is_slip = distance(key, closest->key) <= strlen(closest->key) / 2;
     return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: there is no setting %.100s; %s %s", where, key,
                    is_slip ? "did you mean" : "--help lists all, the closest is", closest->key);
@@ -226,7 +226,8 @@ static bool set_property(struct config *config, const char *key, const char *val
 #define FILE_PREFIX    "file:"
 #define FILE_MAX_BYTES (64 * 1024)
 
-/* The file's text, to be freed, or NULL. Its content is never told. */
+/* Returns the file's text without the line breaks at its end, which the caller frees, or NULL on failure. Errors never
+ * repeat the text. */
 static char *read_secret(const char *path, const char *key, const char *where, struct err *err) {
     FILE *file = fopen(path, "re");
     if (!file) {
@@ -275,7 +276,7 @@ void config_init(struct config *config, const struct config_checks *checks) {
     config->checks = checks;
     for (size_t i = 0; i < n_settings; i++) {
         if (!assign(config, &settings[i], settings[i].preset, "default", NULL))
-            abort(); /* the table contradicts itself */
+            abort(); /* a defect: the table's default is not a valid value */
     }
 }
 
@@ -309,21 +310,24 @@ bool config_set(struct config *config, const char *assignment, struct err *err) 
     return ok;
 }
 
-/* Reading a file. inih has no line numbers in its handler, so its reader, which is ours, counts them: inih handles a
- * line before it asks for the next. */
+/* --- the file --- */
+
+/* The file while inih parses it. inih does not pass line numbers to its handler, so read_line counts them: inih handles
+ * a line before it reads the next. */
 struct ini_source {
     FILE *file;
     const char *path;
     struct config *config;
     struct err *err;
-    char *line; /* of getline */
+    char *line; /* getline's buffer */
     size_t line_cap;
-    int line_number; /* of the line that is being handled */
-    bool failed;     /* *err is filled, the rest is not looked at */
+    int line_number; /* of the current line */
+    bool failed;     /* *err is set; the rest of the file is ignored */
 };
 
-/* inih as Debian builds it takes lines up to 200 bytes unless told otherwise in these; other builds have it as a
- * constant, hence weak. 4,096 bytes are a postgres.url with room for its key. */
+/* The longest line of the file: a postgres.url of 4,096 bytes and its key. Debian's build of inih takes lines of up to
+ * 200 bytes unless these variables are set. Other builds have a constant limit and lack the variables, so they are
+ * weak. */
 #define LINE_MAX_BYTES 4200
 extern bool ini_use_stack __attribute__((weak));
 extern int ini_max_line __attribute__((weak));
@@ -342,7 +346,7 @@ static char *fail_line(struct ini_source *source, const char *what) {
     return NULL;
 }
 
-/* inih's ini_reader: the next line, cut to what inih can't misunderstand. */
+/* inih's ini_reader: copies the next line without its indentation. */
 static char *read_line(char *out, int room, void *stream) {
     struct ini_source *source = stream;
     if (source->failed)
@@ -356,16 +360,16 @@ static char *read_line(char *out, int room, void *stream) {
     size_t len = (size_t)read;
     if (strlen(line) != len)
         return fail_line(source, "this line has a NUL byte; expected a text file");
-    /* inih would take an indented line for more of the value before it. */
+    /* inih would take an indented line for a continuation of the previous value. */
     size_t indent = strspn(line, " \t");
     line += indent;
     len -= indent;
     if (len >= (size_t)room)
-        return fail_line(source, "this line is too long; give the setting by --set");
+        return fail_line(source, "this line is too long; use --set for this setting");
     return memcpy(out, line, len + 1);
 }
 
-/* inih's ini_handler: 0 is an error. */
+/* inih's ini_handler: returns 0 on failure. */
 static int handle_setting(void *user, const char *section, const char *name, const char *value) {
     struct ini_source *source = user;
     if (source->failed)
@@ -391,8 +395,8 @@ bool config_read_file(struct config *config, const char *path, struct err *err) 
 
     if (read_errno)
         return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: can't be read: %s", path, strerror(read_errno));
-    memory_must(bad_line < 0 ? NULL : &source); /* inih did not get any */
-    /* inih tells the first bad line; when it is not the one that we refused, then inih could not parse it. */
+    memory_must(bad_line < 0 ? NULL : &source); /* negative: inih could not allocate memory */
+    /* inih returns the first bad line. If that is not the line that `set` has refused, inih could not parse it. */
     if (bad_line > 0 && !(source.failed && source.line_number == bad_line))
         return err_set(err, ERR_INVALID, BACKEND_NONE,
                        "%s:%d: this line is not understood; expected [section], key = value, or a comment (; or #)",
@@ -404,8 +408,8 @@ bool config_read_file(struct config *config, const char *path, struct err *err) 
 
 #define VARIABLE_PREFIX "COUPONSD_SET_"
 
-/* The key that a variable's name stands for: a setting's, dots written as underscores, or else one of librdkafka's
- * properties, whose names have no underscores. */
+/* Writes the key that a variable's name stands for. It is the key of a setting, with its dots written as underscores,
+ * or else a property of librdkafka, whose names have no underscores. */
 static void key_of_variable(const char *name, size_t len, char ret_key[static 120]) {
     if (len > 119)
         len = 119;
@@ -441,9 +445,9 @@ bool config_read_environment(struct config *config, char *const *environment, st
     return true;
 }
 
-/* --- all of it together --- */
+/* --- checks of several settings --- */
 
-/* Writes every byte but letters and digits as %XX. */
+/* Writes all bytes except letters and digits as %XX. Returns the length. */
 static size_t percent_encode(char *out, const char *text) {
     size_t len = 0;
     for (; *text; text++) {
@@ -456,7 +460,7 @@ static size_t percent_encode(char *out, const char *text) {
     return len;
 }
 
-/* redis.username and redis.password take the place of what redis.url has. */
+/* Replaces the credentials in redis.url by redis.username and redis.password. */
 static bool add_redis_credentials(struct config *config, struct err *err) {
     static const char scheme[] = "redis://";
     if (!*config->redis_password) {
@@ -495,7 +499,7 @@ static bool check(const struct config *config, struct err *err) {
         if (batches[i].batch_max > config->flow_queue_size)
             return err_set(err, ERR_INVALID, BACKEND_NONE,
                            "%s (%" PRId64 ") is larger than flow.queue_size (%" PRId64
-                           "), the queue it is taken from; lower the one or raise the other",
+                           "), the queue it is taken from; lower the first or raise the second",
                            batches[i].key, batches[i].batch_max, config->flow_queue_size);
     }
     return true;
@@ -510,7 +514,7 @@ static bool is_loopback(const char *listen) {
     return false;
 }
 
-/* Refuses settings with which strangers could listen in or pretend to be somebody. */
+/* Refuses settings that would allow strangers to eavesdrop, or to act as somebody else. */
 static bool check_access(const struct config *config, struct err *err) {
     bool has_tls = config->grpc_tls_certificate[0];
     if (has_tls != (config->grpc_tls_key[0] != '\0'))
@@ -522,8 +526,10 @@ static bool check_access(const struct config *config, struct err *err) {
             err, ERR_INVALID, BACKEND_NONE,
             "grpc.tls_client_ca is set without grpc.tls_certificate: clients show certificates over TLS only");
     if (config->grpc_tls_client_optional && !config->grpc_tls_client_ca[0])
-        return err_set(err, ERR_INVALID, BACKEND_NONE,
-                       "grpc.tls_client_optional is set without grpc.tls_client_ca, which says who signs them");
+        return err_set(
+            err, ERR_INVALID, BACKEND_NONE,
+            "grpc.tls_client_optional is set without grpc.tls_client_ca, which names the authorities that sign "
+            "client certificates");
     if ((config->access_callers[0] || config->access_admins[0] || config->access_observers[0]) &&
         !config->grpc_tls_client_ca[0])
         return err_set(err, ERR_INVALID, BACKEND_NONE,

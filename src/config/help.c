@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The settings for people: --help, docs/reference/settings.md, the example file, and couponsd.ini(5). */
+/* Prints the settings for --help, docs/reference/settings.md, the example file, and couponsd.ini(5). */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ static void print_row(FILE *out, const struct setting *setting, const int widths
     fprintf(out, "  %-*s  %-*s  %s\n", widths[0], setting->key, widths[1], setting_expectation(setting, range), preset);
     fprintf(out, "  %-*s  %s\n", widths[0], "", setting->text);
     if (setting->change == CHANGE_FILE)
-        fprintf(out, "  %-*s  (the file is read again when it changes)\n", widths[0], "");
+        fprintf(out, "  %-*s  (couponsd reads the file again when it changes)\n", widths[0], "");
 }
 
 static void print_text(FILE *out) {
@@ -32,7 +32,7 @@ static void print_text(FILE *out) {
 }
 
 static void print_markdown(FILE *out) {
-    fputs("| Setting | Range | Default | A change counts | Meaning |\n|---|---|---|---|---|\n", out);
+    fputs("| Setting | Range | Default | A change takes effect | Meaning |\n|---|---|---|---|---|\n", out);
     for (size_t i = 0; i < n_settings; i++) {
         char range[SETTING_EXPECTATION_SIZE];
         const struct setting *setting = &settings[i];
@@ -43,15 +43,14 @@ static void print_markdown(FILE *out) {
     }
 }
 
-/* Each setting as it is by default, commented out. */
+/* Prints each setting with its default, commented out. */
 static void print_ini(FILE *out) {
     char range[SETTING_EXPECTATION_SIZE], section[SECTION_SIZE] = "";
-    fputs("# Settings of couponsd; what is commented out is the default. couponsd --check-config --config FILE tells "
-          "what\n"
-          "# is wrong. A text given as file:PATH is read from that file: the way for passwords. Any other NAME in "
-          "[kafka] is\n"
-          "# a property of librdkafka.\n",
-          out);
+    fputs(
+        "# The settings of couponsd. Each line that is commented out shows a default. To check this file, run\n"
+        "# couponsd --check-config --config FILE. A value of the form file:PATH is read from that file; use this for\n"
+        "# passwords. Any other NAME in [kafka] is passed to librdkafka as a property.\n",
+        out);
     for (size_t i = 0; i < n_settings; i++) {
         const struct setting *setting = &settings[i];
         const char *name = strchr(setting->key, '.') + 1;
@@ -65,13 +64,13 @@ static void print_ini(FILE *out) {
     }
 }
 
-/* Of roff's characters that mean something to it, only the hyphen occurs: a plain one would become a dash. */
+/* Prints text for roff. Of roff's special characters only the hyphen occurs; unescaped, it would become a dash. */
 static void print_roff_text(FILE *out, const char *text) {
     for (; *text; text++)
         fprintf(out, *text == '-' ? "\\-" : "%c", *text);
 }
 
-/* The entries of a list in couponsd.ini(5), in mdoc. */
+/* Prints the settings as the items of a list in mdoc. */
 static void print_man(FILE *out) {
     char range[SETTING_EXPECTATION_SIZE];
     for (size_t i = 0; i < n_settings; i++) {
@@ -89,7 +88,7 @@ static void print_man(FILE *out) {
             fputs("empty.\n", out);
         }
         if (setting->change == CHANGE_FILE)
-            fputs("The file is read again when it changes.\n", out);
+            fputs("couponsd reads the file again when it changes.\n", out);
     }
 }
 

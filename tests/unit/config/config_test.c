@@ -115,7 +115,7 @@ Test(config, a_line_may_be_as_long_as_a_connection_string_needs) {
 Test(config, a_line_that_is_too_long_is_refused_and_not_cut) {
     char text[6000] = "[postgres]\nurl = ";
     memset(text + strlen(text), 'x', 5000);
-    expect_file_refused(text, ":2: this line is too long; give the setting by --set");
+    expect_file_refused(text, ":2: this line is too long; use --set for this setting");
 }
 
 Test(config, an_unknown_key_is_refused_with_the_closest_one) {
@@ -256,8 +256,8 @@ Test(config, a_batch_is_not_larger_than_its_queue) {
         cr_assert(config_set(&config, assignment, NULL));
         cr_expect_not(config_finish(&config, &err));
         snprintf(expected, sizeof expected,
-                 "%s (4097) is larger than flow.queue_size (4096), the queue it is taken from; lower the one or raise "
-                 "the other",
+                 "%s (4097) is larger than flow.queue_size (4096), the queue it is taken from; lower the first or "
+                 "raise the second",
                  keys[i]);
         cr_expect_str_eq(err.text, expected);
     }
@@ -286,7 +286,8 @@ Test(config, help_shows_key_range_default_and_meaning_in_columns) {
 Test(config, help_as_markdown_is_a_table) {
     char *text = help(CONFIG_MARKDOWN);
     cr_expect_eq(
-        strncmp(text, "| Setting | Range | Default | A change counts | Meaning |\n|---|---|---|---|---|\n", 80), 0);
+        strncmp(text, "| Setting | Range | Default | A change takes effect | Meaning |\n|---|---|---|---|---|\n", 86),
+        0);
     cr_expect_not_null(
         strstr(text, "| `grpc.pollers` | 1 to 64 | `1` | at a restart | threads that serve gRPC calls |\n"));
     cr_expect_not_null(strstr(text, " | (empty) | when the file changes | "));
@@ -297,7 +298,7 @@ Test(config, help_as_markdown_is_a_table) {
 /* Uncommented, every line is a setting with its default, so the file is right in either form. */
 Test(config, help_as_ini_is_a_file_with_every_default) {
     char *text = help(CONFIG_INI), *markdown = help(CONFIG_MARKDOWN);
-    cr_expect_not_null(strstr(text, "\n[http]\n# where /metrics, /healthz and /readyz are served\n"));
+    cr_expect_not_null(strstr(text, "\n[http]\n# the address that serves /metrics, /healthz and /readyz over HTTP\n"));
     cr_expect_not_null(strstr(text, "\n# threads that serve gRPC calls\n#   1 to 64\n#pollers = 1\n"));
     int n_settings = 0, n_rows = 0;
     for (char *row = markdown; (row = strstr(row, "\n| `")); row++)
@@ -366,8 +367,8 @@ Test(config, properties_of_librdkafka_are_taken_and_the_last_value_wins) {
 Test(config, a_property_that_librdkafka_refuses_or_couponsd_owns_is_refused) {
     expect_set_refused("kafka.partition=3", "--set: there is no setting kafka.partition; did you mean kafka.partitions "
                                             "(nor does librdkafka have partition)");
-    expect_set_refused("kafka.acks=1", "--set: kafka.acks: couponsd sets acks itself: what was acknowledged must be on "
-                                       "all replicas");
+    expect_set_refused("kafka.acks=1",
+                       "--set: kafka.acks: couponsd sets acks itself: acknowledged messages must be on all replicas");
     expect_set_refused("kafka.bootstrap.servers=x",
                        "--set: kafka.bootstrap.servers: couponsd sets bootstrap.servers itself: use kafka.brokers");
     expect_set_refused("kafka.security.protocol=loud",
