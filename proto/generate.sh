@@ -9,7 +9,7 @@ cd "$here"
 protos=$(find coupon google grpc -name '*.proto' | LC_ALL=C sort)
 known='google/protobuf/any.proto google/protobuf/timestamp.proto google/protobuf/duration.proto google/protobuf/descriptor.proto'
 # shellcheck disable=SC2086 # lists of names without spaces
-protoc-c -I. -I/usr/include --c_out="$out" $protos $known
+protoc -I. -I/usr/include --c_out="$out" $protos $known
 set_file=$(mktemp)
 trap 'rm -f "$set_file"' EXIT
 # shellcheck disable=SC2086

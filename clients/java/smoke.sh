@@ -16,7 +16,7 @@ build() {
   # shellcheck source=tools/servers/packages.sh
   source "$root/tools/servers/packages.sh"
   # A JDK or a Maven that is not Debian's is fine.
-  command -v javac >/dev/null || need openjdk-17-jdk-headless
+  command -v javac >/dev/null || need default-jdk-headless
   command -v mvn >/dev/null || need maven
   mkdir -p "$build"
   build=$(cd "$build" && pwd)

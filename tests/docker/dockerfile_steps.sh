@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs the Dockerfile's RUN steps where there is no Docker: each stage's on a clean, minimal Debian 12 of its own.
+# Runs the Dockerfile's RUN steps where there is no Docker: each stage's on a clean, minimal Debian of its own, of the
+# release that the Dockerfile names.
 #
 #   FRESH_MACHINE=COMMAND tests/docker/dockerfile_steps.sh
 #
-# `COMMAND --bind SRC:DST REPOSITORY -- PROGRAM...` has to run PROGRAM as root in a clone of the repository's HEAD on
-# such a Debian, with the folder SRC mounted at DST. Only committed changes are tested. Not part of ./dev test.
+# `COMMAND --suite NAME --bind SRC:DST REPOSITORY -- PROGRAM...` has to run PROGRAM as root in a clone of the repository's
+# HEAD on a minimal Debian of the release NAME (trixie), with the folder SRC mounted at DST. Only committed changes are
+# tested. Not part of ./dev test.
 #
 # COPY is done by hand, as the file stands: the context without what .dockerignore leaves out to /src, /out of the build
 # stage and the entry point to the run stage. The checks at the end are ours.
@@ -13,7 +15,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
 if [[ -z ${FRESH_MACHINE-} ]]; then
-  echo "not run: set FRESH_MACHINE to a command that runs a program on a clean Debian 12; $0 says how it is called"
+  echo "not run: set FRESH_MACHINE to a command that runs a program on a clean Debian; $0 says how it is called"
   exit 0
 fi
 
@@ -63,9 +65,10 @@ CHECKS
   fi
 }
 
+suite=$(sed -n 's/^FROM debian:\([a-z]*\)-slim$/\1/p' "$root/docker/Dockerfile") # of the last stage
 for n in 1 2; do
   write_stage "$n" >"$out/stage$n.sh"
   echo "== $SECONDS s: stage $n, $(steps "$n" | grep -c '^# end of step$') steps"
-  "$FRESH_MACHINE" --bind "$out:/stage" "$root" -- bash "/stage/stage$n.sh"
+  "$FRESH_MACHINE" --suite "$suite" --bind "$out:/stage" "$root" -- bash "/stage/stage$n.sh"
 done
 echo "== $SECONDS s: the Dockerfile's steps work"

@@ -78,4 +78,4 @@ class Servers:
                                 stderr=subprocess.DEVNULL)
 
     def postgres_answers(self):
-        return subprocess.run(["/usr/lib/postgresql/15/bin/pg_isready", "-q", "-t", "1"]).returncode == 0
+        return subprocess.run(["pg_isready", "-q", "-t", "1"]).returncode == 0

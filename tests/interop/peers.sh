@@ -27,7 +27,7 @@ note "building grpc-go's interop client and server"
   google.golang.org/grpc/interop/client google.golang.org/grpc/interop/server)
 
 if ! cmp -s "$here/java/pom.xml" "$peers/java/pom.xml"; then
-  command -v java >/dev/null || need openjdk-17-jre-headless
+  command -v java >/dev/null || need default-jre-headless
   command -v mvn >/dev/null || need maven
   note "fetching grpc-java's interop client and server"
   rm -rf "$peers/java"

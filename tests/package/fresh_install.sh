@@ -2,18 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs the Debian packages where nothing of ours is, with apt alone, and runs what the unit would run.
 #
-#   FRESH_MACHINE=COMMAND tests/package/fresh_install.sh
+#   FRESH_MACHINE=COMMAND tests/package/fresh_install.sh [SUITE...]
 #
-# `COMMAND --bind SRC:DST REPOSITORY -- PROGRAM...` has to run PROGRAM as root in a clone of the repository's HEAD on a
-# clean, minimal Debian 12 with the network of this machine, and the folder SRC mounted at DST. The packages are built
-# on one such machine and installed on another. Only committed changes are tested. Not part of ./dev test.
+# `COMMAND --suite SUITE --bind SRC:DST REPOSITORY -- PROGRAM...` has to run PROGRAM as root in a clone of the
+# repository's HEAD on a clean, minimal Debian of the release SUITE (default: bookworm, then trixie) with the network of
+# this machine, and the folder SRC mounted at DST. The packages are built on one such machine and installed on another.
+# Only committed changes are tested. Not part of ./dev test.
 #
 # With POSTGRES_URL, REDIS_URL and KAFKA_BROKERS, couponsd serves there; without, it has to say that Postgres is away.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
 if [[ -z ${FRESH_MACHINE-} ]]; then
-  echo "not run: set FRESH_MACHINE to a command that runs a program on a clean Debian 12; $0 says how it is called"
+  echo "not run: set FRESH_MACHINE to a command that runs a program on a clean Debian; $0 says how it is called"
   exit 0
 fi
 
@@ -73,9 +74,13 @@ apt-get -q -y purge couponsd couponsd-client
 INSTALL
 
 run() { # args: what, program...
-  echo "== $SECONDS s: $1"
-  "$FRESH_MACHINE" --bind "$stage:/stage" "$root" -- "${@:2}"
+  echo "== $SECONDS s: $suite: $1"
+  "$FRESH_MACHINE" --suite "$suite" --bind "$stage:/stage" "$root" -- "${@:2}"
 }
-run "building the packages" bash -c './dev package && cp build/package/*.deb /stage/'
-run "installing them" bash /stage/install.sh
+(($#)) || set -- bookworm trixie
+for suite in "$@"; do
+  rm -f "$stage"/*.deb
+  run "building the packages" bash -c './dev package && cp build/package/*.deb /stage/'
+  run "installing them" bash /stage/install.sh
+done
 echo "== $SECONDS s: the packages install and work"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2034
-# What Debian 12 has to have installed, and how ./dev gets it.
+# What Debian 12 or 13 has to have installed, and how ./dev gets it. The names are the same in each release; where Debian
+# has several versions side by side, the name is of the package that depends on the release's own.
 #
 #   need PACKAGE...   installs those that are missing; asks apt for nothing otherwise
 #
@@ -10,10 +11,10 @@ build_packages=(build-essential cmake ninja-build pkg-config libgrpc-dev libprot
   protobuf-compiler libprotobuf-dev librdkafka-dev libhiredis-dev libpq-dev libmicrohttpd-dev libinih-dev zlib1g-dev libssl-dev
   libcriterion-dev libnghttp2-dev libjemalloc-dev)
 package_packages=(dpkg-dev file)
-server_packages=(postgresql-15 redis-server openjdk-17-jre-headless maven openssl python3 libfaketime)
+server_packages=(postgresql redis-server default-jre-headless maven openssl python3 libfaketime)
 lint_packages=(clang clang-format clang-tidy shellcheck)
 
-# Keeps postgresql-15 from making and starting a cluster while it is installed: the private servers bring theirs.
+# Keeps Postgres from making and starting a cluster while it is installed: the private servers bring theirs.
 no_cluster=/etc/postgresql-common/createcluster.d/couponsd-dev.conf
 
 is_installed() { # args: package
@@ -50,7 +51,7 @@ need() { # args: packages
     die "packages are missing (${missing[*]}): install them, or run ./dev as root or where there is sudo"
   note "installing ${missing[*]}"
   log=$(mktemp)
-  if ! is_installed postgresql-15; then
+  if [[ " ${missing[*]} " == *" postgresql "* ]]; then
     as_root mkdir -p "${no_cluster%/*}"
     echo 'create_main_cluster = false' | as_root tee "$no_cluster" >/dev/null
   fi

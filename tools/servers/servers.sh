@@ -18,7 +18,6 @@
 #
 # Needs $root (the repository), die() and note() from the script that sources it.
 
-postgres_bin=/usr/lib/postgresql/15/bin
 kafka_java_options=() # more of them
 kafka_settings=''     # more of the broker's; they win over those below
 redis_options=(--appendonly no)
@@ -114,7 +113,8 @@ as_postgres() { # Postgres refuses to run as root; then the package's own user r
 }
 
 make_cluster() { # args: DIR; writes DIR/postgres.dir
-  local dir=$1 data=$1/postgres
+  local dir=$1 data=$1/postgres initdb
+  initdb=$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n 1) # of the newest version
   rm -rf "$data"
   mkdir -m 700 "$data"
   if ((EUID == 0)); then
@@ -125,7 +125,7 @@ make_cluster() { # args: DIR; writes DIR/postgres.dir
       chown postgres: "$data"
     fi
   fi
-  as_postgres "$postgres_bin/initdb" -D "$data" -A trust -U postgres -E UTF8 --locale=C.UTF-8 --no-sync \
+  as_postgres "$initdb" -D "$data" -A trust -U postgres -E UTF8 --locale=C.UTF-8 --no-sync \
     --no-instructions >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; die "initdb failed"; }
   # Members of this role need a password; all others are trusted.
   as_postgres sed -i '1i host all +with_password 127.0.0.1/32 scram-sha-256' "$data/pg_hba.conf"
@@ -133,17 +133,20 @@ make_cluster() { # args: DIR; writes DIR/postgres.dir
 }
 
 start_postgres() { # args: DIR
-  local dir=$1 port data
+  local dir=$1 port data version bin
   port=$(cat "$dir/postgres.port")
   cluster "$dir" >/dev/null || make_cluster "$dir"
   data=$(cluster "$dir")
+  version=$(as_postgres cat "$data/PG_VERSION")
+  bin=/usr/lib/postgresql/$version/bin
+  [[ -x $bin/pg_ctl ]] || die "$data is data of Postgres $version, which is not installed: install it, or delete the data"
   local settings="-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=''
     -c max_connections=300 -c shared_buffers=512MB -c max_wal_size=4GB"
   as_postgres truncate -s 0 "$data/server.log"
-  as_postgres "$postgres_bin/pg_ctl" -D "$data" -l "$data/server.log" -o "${settings//$'\n'/}" -s -w -t 60 start \
+  as_postgres "$bin/pg_ctl" -D "$data" -l "$data/server.log" -o "${settings//$'\n'/}" -s -w -t 60 start \
     >/dev/null 2>&1 || { tail -n 20 "$data/server.log" >&2; die "Postgres did not start; its log is $data/server.log"; }
   as_postgres head -n 1 "$data/postmaster.pid" >"$dir/postgres.pid"
-  local psql=(setsid --wait "$postgres_bin/psql" -X -q -At -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U postgres
+  local psql=(setsid --wait "$bin/psql" -X -q -At -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U postgres
     postgres)
   if [[ -z $("${psql[@]}" -c "select 1 from pg_database where datname = 'couponsd'") ]]; then
     "${psql[@]}" -c 'set client_min_messages = warning' -c 'drop role if exists couponsd' \
