@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* example_client: asks example_server. Exits with 1, and says why, where a call fails.
+/* example_client: calls example_server. If a call fails, prints why and exits with 1.
  *
- * What comes is printed on the channel's poller, while main waits. */
+ * The channel's poller prints the messages while main waits. */
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +42,7 @@ static bool print_failure(const struct rpc_status *status) {
     return false;
 }
 
-/* --- one request --- */
+/* --- one request: the call blocks --- */
 
 static bool call(ProtobufCService *service, unsigned method, const ProtobufCMessage *request,
                  void (*print)(const ProtobufCMessage *message, void *arg)) {
@@ -67,10 +67,10 @@ static bool forecast(ProtobufCService *service, char *city, const char *hours) {
     return call(service, FORECAST, &request.base, print_hour);
 }
 
-/* --- many: open, write, half-close, and wait for `done` --- */
+/* --- many requests: open, write, half-close, and wait for `done` --- */
 
 struct stream {
-    struct rpc_client_call call; /* first: what `done` gets */
+    struct rpc_client_call call; /* first: `done` gets a pointer to it */
     sem_t ended;
     bool ok;
 };
@@ -84,7 +84,7 @@ static void on_done(struct rpc_client_call *call, const struct rpc_status *statu
 static bool stream_finish(struct stream *stream) {
     rpc_client_call_half_close(&stream->call);
     while (sem_wait(&stream->ended))
-        ; /* a signal came in between */
+        ; /* interrupted by a signal */
     sem_destroy(&stream->ended);
     return stream->ok;
 }

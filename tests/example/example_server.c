@@ -3,8 +3,8 @@
  *
  *   example_server HOST:PORT    port 0: a free one; prints "listening HOST:PORT", ends on SIGTERM or SIGINT
  *
- * All that is done for a call runs on its poller's thread, one thing after another, so what belongs to a call needs no
- * lock. What the calls share is constant here. */
+ * All functions of a call run on its poller's thread, one after another, so the data of a call needs no lock. The data
+ * that the calls share is constant here. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,10 +15,10 @@
 #include "weather_methods.h"
 
 #define GRACE_MS          1000
-#define HOURS_WAITING_MAX 16 /* of a forecast, for a client that reads slowly */
+#define HOURS_WAITING_MAX 16 /* messages of a forecast that wait for a slow client */
 #define ABSOLUTE_ZERO     (-273.15)
 
-typedef Weather__V1__WeatherService_Service weather_service; /* what the stub calls a service's functions */
+typedef Weather__V1__WeatherService_Service weather_service; /* the functions of the service */
 
 static bool look_up(const char *city, Weather__V1__Weather *ret_weather) {
     static const struct {
@@ -38,7 +38,7 @@ static void fail(struct rpc_call *call, int code, const char *message) {
     rpc_call_fail(call, &(struct rpc_status){.code = code, .message = message});
 }
 
-/* Nobody reads it, but each call wants an end. */
+/* Every call must be ended, although the client no longer reads the status. */
 static void on_cancel(void *call) {
     fail(call, RPC_CANCELLED, NULL);
 }
@@ -60,7 +60,7 @@ struct forecast {
     double celsius;
 };
 
-/* Writes until enough is waiting, and is called again when the core has taken that. */
+/* Writes until enough messages wait. The bridge calls it again when the core has taken them. */
 static void write_hours(void *arg) {
     struct forecast *forecast = arg;
     Weather__V1__Hour hour = WEATHER__V1__HOUR__INIT;
@@ -104,7 +104,7 @@ static void answer_report(void *arg) {
     report->closure(&summary, report->call);
 }
 
-/* Comes without a measurement when the call begins, then with each. */
+/* `measurement` is NULL when the call begins. Then the bridge calls this for each one. */
 static void serve_report(weather_service *service, const Weather__V1__Measurement *measurement,
                          Weather__V1__Summary_Closure closure, void *closure_data) {
     (void)service;
@@ -124,7 +124,7 @@ static void serve_report(weather_service *service, const Weather__V1__Measuremen
     }
 }
 
-/* What is not read waits: with enough of it waiting, the bridge stops reading what is asked. */
+/* While too many answers wait for the client to read them, the bridge reads no further requests. */
 static void serve_ask(weather_service *service, const Weather__V1__GetWeatherRequest *request,
                       Weather__V1__Weather_Closure closure, void *closure_data) {
     if (request)
@@ -155,7 +155,7 @@ int main(int argc, char **argv) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
-    /* Before there are threads, so that all of them leave the signals to sigwait. */
+    /* Before any thread starts, so that all threads leave the signals to sigwait. */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     bool ok = argc == 2 && start(argv[1], &server, &err);
     if (ok) {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service of the example, which is not coupons: its own client, grpcurl, and what docs/rpc.md says of it."""
+"""The example service: called by its own client and by grpcurl, built outside of this repository, and as docs/rpc.md shows it."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SERVICE = "weather.v1.WeatherService"
 
 
 def start_server(program):
-    """The process, and where it listens."""
+    """The process, and the address where it listens."""
     server = subprocess.Popen([program, "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     line = server.stdout.readline()
     match = re.fullmatch(r"listening (127\.0\.0\.1:\d+)\n", line)
@@ -29,7 +29,7 @@ def start_server(program):
 
 
 def stop_server(server):
-    """Exit code, and what it said."""
+    """Exit code, and output on stdout and stderr."""
     server.send_signal(signal.SIGTERM)
     out, err = server.communicate(timeout=PATIENCE)
     return server.returncode, out + err
@@ -75,7 +75,7 @@ class Example(unittest.TestCase):
             self.assertEqual(self.client(*arguments), (1, out, err), arguments)
 
     def memory(self):
-        """The most that the server has had so far, in MiB."""
+        """The server's peak memory so far, in MiB."""
         with open(f"/proc/{self.server.pid}/status", encoding="ascii") as file:
             return int(re.search(r"VmHWM:\s*(\d+) kB", file.read()).group(1)) / 1024
 
@@ -92,11 +92,11 @@ class Example(unittest.TestCase):
             numbers = [int(line.split()[1].rstrip(":")) for line in slow.stdout]
         self.assertEqual(slow.returncode, 0)
         self.assertEqual(numbers, list(range(2, hours + 1)))
-        if not SANITIZED:  # they keep what has been freed
+        if not SANITIZED:  # sanitizers keep freed memory
             self.assertLess(self.memory() - before, 20)
 
     def test_a_stream_that_is_open_when_the_server_stops_is_cancelled(self):
-        # More than fits into the pipe and between the two, so it can't end before somebody reads it.
+        # More output than the pipe and the connection hold, so the program can't end before somebody reads it.
         with subprocess.Popen([f"{BUILD}/example_client", self.address, "forecast", "Cairo", "100000000"],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as open_one:
             self.assertEqual(open_one.stdout.readline(), "hour 1: 31.25 C\n")
@@ -195,7 +195,7 @@ class Documentation(unittest.TestCase):
                                 ("proto", ["weather.proto"]), ("cmake", ["outside/CMakeLists.txt"])):
             sources = "\n".join(read("tests", "example", path) for path in paths)
             for block in self.blocks(language):
-                # A piece may stand within a function.
+                # A block may be a part of a function.
                 for indent in ("", 4 * " "):
                     if textwrap.indent(block, indent) in sources:
                         break

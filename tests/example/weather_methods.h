@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which methods of the example stream, for server and client alike; in the order of weather.proto. */
+/* The methods of the example with their shapes, for server and client; in the order of weather.proto. */
 #pragma once
 
 #include "rpc/rpc.h"
