@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What becomes of a message's bytes before a service sees it: decompressed, checked, decoded. For libFuzzer, and for
+/* The way of a message's bytes to its service: decompressed, checked, decoded. For libFuzzer, and for
  * fuzz_message_seeded.
  *
- * Beyond not doing harm: what was found fine is still fine when it is packed and checked again, and a page's token and
- * a traceparent from a client are read without harm whatever they are. */
+ * Beyond doing no harm, a message that was found fine is still fine when it is packed and checked again. A page's token
+ * and a traceparent from a client are read without harm, whatever they are. */
 #include "fuzz_message.h"
 
 #include <stdbool.h>

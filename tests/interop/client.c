@@ -3,8 +3,8 @@
  *
  *   rpc_interop_client --server HOST:PORT CASE...
  *
- * Prints "ok CASE", or "FAILED CASE: why"; ends with 1 where a case failed. What a case is to show, gRPC's own
- * description of these tests says. */
+ * Prints "ok CASE", or "FAILED CASE: why", and exits with 1 if a case failed. gRPC's own description of these tests
+ * defines the cases. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +54,7 @@ static bool empty_unary(void) {
     return true;
 }
 
-/* Any of the large unary calls. NULL: the flag is not set. */
+/* Makes one of the large unary calls. NULL: the flag is not set. */
 static void call_large(struct watched *watched, const bool *expect_compressed, const bool *response_compressed) {
     Grpc__Testing__SimpleRequest request = GRPC__TESTING__SIMPLE_REQUEST__INIT;
     Grpc__Testing__Payload payload = payload_of(LARGE_REQUEST);
@@ -273,7 +273,7 @@ static bool timeout_on_sleeping_server(void) {
     watched_init(&watched);
     watched.call.timeout_ms = 1;
     open_stream(&watched, FULL_DUPLEX_CALL);
-    write_output(&watched, request_sizes[0], response_sizes[0], NULL); /* it may be over already */
+    write_output(&watched, request_sizes[0], response_sizes[0], NULL); /* the call may be over already */
     watched_wait(&watched);
     EXPECT(&watched, watched.code == RPC_DEADLINE_EXCEEDED);
     return true;

@@ -56,7 +56,7 @@ class Server:
         wait_until(listens, 60, what="the server listens")
 
     def stop(self):
-        """Exit code and what was said on stderr."""
+        """Exit code, and output on stderr."""
         self.process.terminate()
         _, err = self.process.communicate(timeout=TIMEOUT_S)
         return self.process.returncode, err

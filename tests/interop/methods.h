@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which methods of grpc.testing stream. */
+/* The methods of grpc.testing with their shapes. */
 #pragma once
 
 #include "rpc/rpc.h"

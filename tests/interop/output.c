@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See output.h. `lock` of an output guards what it owes; `times.lock` guards the list of those that wait for a time,
- * each of which holds a reference on its call. times.lock may be taken under an output's, not the other way round. */
+/* See output.h. The lock of an output guards the responses that it owes. `times.lock` guards the list of outputs that
+ * wait for a time, each of which holds a reference to its call. times.lock may be taken under an output's lock, not the
+ * other way round. */
 #include "output.h"
 
 #include <pthread.h>
@@ -8,8 +9,8 @@
 
 #include "base/clock.h"
 
-#define PENDING_MAX 16  /* handed to the bridge and not yet taken: more are owed instead */
-#define OWED_MAX    256 /* then no more requests are read */
+#define PENDING_MAX 16  /* messages that wait in the bridge; beyond this number they stay owed */
+#define OWED_MAX    256 /* from here on no more requests are read */
 
 struct owed {
     struct owed *next;
@@ -24,7 +25,7 @@ struct output {
     pthread_mutex_t lock; /* guards what follows */
     struct owed *first, **last;
     size_t n;
-    int64_t sent_us; /* when the one before was sent */
+    int64_t sent_us; /* when the previous one was sent */
     bool held, closed, ended, paused;
 
     bool is_waiting; /* these are guarded by times.lock */
@@ -160,7 +161,7 @@ struct output *output_new(struct rpc_call *call, ProtobufCClosure closure, bool 
     *output = (struct output){.call = call, .closure = closure, .held = held, .sent_us = clock_mono_us()};
     output->last = &output->first;
     pthread_mutex_init(&output->lock, NULL);
-    /* So that gzip is possible for each response; without it they are plain. */
+    /* Allows gzip for each response; without gzip they are sent plain. */
     rpc_call_set_compression(call, RPC_COMPRESSION_GZIP);
     rpc_call_on_drained(call, on_drained, output);
     rpc_call_on_half_close(call, on_half_close, output);
@@ -216,7 +217,7 @@ void output_close(struct output *output) {
 
 /* --- times --- */
 
-/* Takes one that is due out of the list; else NULL, and when the next is. Lock held. */
+/* Takes an output that is due off the list; else NULL, and the time when the next one is due. Lock held. */
 static struct output *take_due(int64_t now_us, int64_t *ret_next_us) {
     *ret_next_us = INT64_MAX;
     for (struct output **at = &times.waiting; *at; at = &(*at)->next_waiting) {

@@ -3,7 +3,7 @@
  *
  *   rpc_interop_server --port N    0: a free one; prints "listening 127.0.0.1:PORT", ends on SIGTERM or SIGINT
  *
- * What the services do, gRPC's own description of these tests says. */
+ * gRPC's own description of these tests defines what the services do. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ static void echo_metadata(struct rpc_call *call) {
         rpc_call_add_trailer(call, &(struct rpc_metadatum){"x-grpc-test-echo-trailing-bin", value, len});
 }
 
-/* False: the message did not come as it says, and the call has been failed. */
+/* False: the message was not compressed as it says, and the call has been failed. */
 static bool came_as_expected(struct rpc_call *call, const Grpc__Testing__BoolValue *expect_compressed) {
     if (!expect_compressed || (expect_compressed->value != 0) == rpc_call_is_compressed(call))
         return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A call of the interop client that is watched from the main thread: what has come, and how it ended. */
+/* A call of the interop client that the main thread watches: its messages, and its end. */
 #pragma once
 
 #include <pthread.h>
@@ -11,9 +11,9 @@
 
 struct watched {
     struct rpc_client_call call; /* first; its inputs may be set before the call is begun */
-    pthread_mutex_t lock;        /* guards what follows; `changed` tells of any change */
+    pthread_mutex_t lock;        /* guards the rest; `changed` signals any change */
     pthread_cond_t changed;
-    size_t n; /* messages that have come */
+    size_t n; /* messages received */
     size_t sizes[MESSAGES_MAX];
     bool compressed[MESSAGES_MAX];
     bool has_headers, is_done;
@@ -25,12 +25,12 @@ struct watched {
 };
 
 void watched_init(struct watched *watched);
-/* The closures for stubs, by what comes. */
+/* Closures for stubs, by the type of the message. */
 void watched_on_simple(const Grpc__Testing__SimpleResponse *response, void *watched);
 void watched_on_empty(const Grpc__Testing__Empty *response, void *watched);
 void watched_on_input(const Grpc__Testing__StreamingInputCallResponse *response, void *watched);
 void watched_on_output(const Grpc__Testing__StreamingOutputCallResponse *response, void *watched);
-/* Until `n` messages have come, or the call has ended; how many have. Until it has ended. Both end the program after a
- * minute. */
+/* The first waits until `n` messages have come or the call has ended, and returns how many came. The second waits until
+ * the call has ended. After a minute, both end the program. */
 size_t watched_wait_for_messages(struct watched *watched, size_t n);
 void watched_wait(struct watched *watched);

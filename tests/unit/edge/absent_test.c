@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What stands in for the edge in a build without it; linked in place of the edge. */
+/* absent.c, which takes the place of the edge in a build without it. This program is linked with it. */
 #include <criterion/criterion.h>
 
 #include "edge/edge.h"

@@ -16,7 +16,7 @@
 #include "rpc/server.h"
 
 #if BYPASSED_NUMBER == 0
-/* What the edge has not accepted is no client to it. */
+/* For the edge, a connection that it has not accepted is no client. */
 #define MISSING "accept4, recvmsg, sendmsg"
 #else
 #define MISSING BYPASSED

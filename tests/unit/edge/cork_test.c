@@ -30,7 +30,7 @@ static void close_pair(void) {
 
 TestSuite(cork, .init = open_pair, .fini = close_pair, .timeout = 60);
 
-/* As the core sends: in pieces. */
+/* Sends in pieces, as the core does. */
 static ssize_t send_bytes(const char *bytes, size_t len) {
     struct iovec pieces[] = {{(char *)(uintptr_t)bytes, len / 2}, {(char *)(uintptr_t)bytes + len / 2, len - len / 2}};
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
@@ -58,7 +58,7 @@ Test(cork, what_is_sent_within_a_batch_goes_out_at_its_end_in_order) {
     cr_assert_eq(send_bytes("one ", 4), 4);
     cr_assert_eq(send_bytes("two ", 4), 4);
     cr_assert_eq(recv(theirs, bytes, sizeof bytes, 0), -1);
-    cork_begin(); /* of another thread */
+    cork_begin(); /* opened by another thread */
     cr_assert_eq(send_bytes("three", 5), 5);
     cork_end();
     cr_assert_eq(receive(bytes, sizeof bytes), 13, "the end of any batch sends what there is");

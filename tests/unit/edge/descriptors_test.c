@@ -27,7 +27,7 @@ static int connect_to(const char *address) {
     return fd;
 }
 
-/* The client's ends of the connections take descriptors as well, so they are used up twice as fast. */
+/* The client's ends of the connections take descriptors of this process as well, so these are used up twice as fast. */
 Test(descriptors, a_server_without_file_descriptors_goes_on_when_there_are_some_again) {
     enum { FILES = 300 };
     struct rlimit few = {.rlim_cur = FILES, .rlim_max = FILES};
@@ -49,7 +49,7 @@ Test(descriptors, a_server_without_file_descriptors_goes_on_when_there_are_some_
     Toy__V1__Note note = TOY__V1__NOTE__INIT;
     struct rpc_status status = {0};
     bool ok = false;
-    /* The server closes its ends in its own time. */
+    /* The server closes its ends a little later. */
     for (int tries = 0; !ok && tries < 200; tries++) {
         ok = rpc_client_call_wait(stub, TOY_ECHO, &note.base, TOY_WAIT_MS, NULL, &status);
         if (!ok)

@@ -31,7 +31,7 @@ static enum edge_abuse feed_preface(struct frames *frames) {
     return feed(frames, preface, sizeof preface - 1, 1);
 }
 
-/* A frame with `len` bytes of payload, into bytes; its whole length. */
+/* Writes a frame with `len` bytes of payload into bytes. Returns its whole length. */
 static size_t put(uint8_t *bytes, int type, int flags, uint32_t stream, size_t len) {
     memset(bytes, 0, 9 + len);
     bytes[0] = (uint8_t)(len >> 16);
@@ -54,7 +54,7 @@ static enum edge_abuse send_one(struct frames *frames, int type, int flags, size
     return send_on(frames, type, flags, 1, len, now_ms);
 }
 
-/* Has a stream that is no longer new at NOW_MS, by when the settings are paid for. */
+/* Gives the connection a stream that is old at NOW_MS, and time to earn what its settings have cost. */
 static struct frames begin(void) {
     struct frames frames;
     frames_init(&frames, 0);
@@ -64,7 +64,7 @@ static struct frames begin(void) {
     return frames;
 }
 
-/* How many of them pass, all in one moment, `most` at most. */
+/* How many of these frames pass at one moment, of `most` at most. */
 static int send_many(struct frames *frames, int type, int flags, size_t len, int most, enum edge_abuse *ret) {
     int n = 0;
     while (n < most && (*ret = send_one(frames, type, flags, len, NOW_MS)) == EDGE_ABUSE_NONE)
@@ -114,7 +114,8 @@ Test(frames, ten_thousand_calls_may_be_cancelled_at_once_and_then_a_thousand_a_s
     cr_assert_lt(ms, 75000, "two thousand a second are too many");
 }
 
-/* Opens `of` streams at a time, of which `reset` are reset after_ms later; how many streams until it is cut. */
+/* Opens `of` streams at a time and resets `reset` of them after_ms later. Returns how many streams it opened until it
+ * was cut off. */
 static uint32_t open_and_reset(uint32_t of, uint32_t reset, int64_t after_ms) {
     struct frames frames = begin();
     int64_t now_ms = 1000;
@@ -238,7 +239,7 @@ Test(frames, what_is_not_HTTP_2_is_left_to_the_core) {
 
 /* --- messages --- */
 
-/* A prefix and `n` zeros of a message's bytes, into a DATA frame; feeds it. */
+/* Feeds a DATA frame with a message's prefix and `n` zeros of its bytes. */
 static enum edge_abuse send_message(struct frames *frames, int flags, uint32_t stream, uint32_t len, size_t n) {
     uint8_t bytes[9 + 5 + 2 * MESSAGE_MAX];
     size_t size = put(bytes, DATA, flags, stream, 5 + n);
@@ -269,7 +270,7 @@ Test(frames, of_a_message_that_is_too_large_the_core_is_told_that_it_has_one_byt
 Test(frames, a_length_that_comes_in_pieces_may_be_changed_while_it_is_not_yet_told) {
     static const struct {
         uint8_t length[4];
-        size_t cut; /* of its bytes, before */
+        size_t cut; /* bytes of the prefix in an earlier frame */
         enum edge_abuse abuse;
     } cases[] = {
         {{5, 0xf5, 0xe1, 0}, 0, EDGE_ABUSE_NONE}, {{5, 0xf5, 0xe1, 0}, 1, EDGE_ABUSE_MESSAGES},
@@ -327,7 +328,7 @@ Test(frames, any_number_of_messages_may_come_in_pieces_of_pieces) {
     for (unsigned seed = 1; seed <= 20; seed++) {
         srand(seed);
         struct frames frames = begin();
-        /* On each of some streams: messages one after another, in frames of any length. */
+        /* Sends messages on several streams, one after another, in frames of any length. */
         uint8_t message[5 + 100] = {0, 0, 0, 0, 100};
         size_t sent[20] = {0}, len = 0, whole = 30 * sizeof message;
         for (uint32_t left = 20; left > 0 && len + 300 < sizeof bytes;) {

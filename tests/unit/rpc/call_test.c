@@ -85,8 +85,8 @@ Test(call, a_service_sees_the_deadline_of_the_client) {
 }
 
 Test(call, a_passed_deadline_cancels_the_call_at_the_service) {
-    toy_call_free(
-        toy_call_run(toy, TOY_ECHO, "connect", 0)); /* or the deadline may pass before the server hears of it */
+    toy_call_free(toy_call_run(toy, TOY_ECHO, "connect",
+                               0)); /* otherwise the deadline may pass before the server hears of the call */
     struct toy_call *call = toy_call_start(toy, TOY_ECHO, "hold", 0, 1000);
     struct toy_held *held = toy_take_held(toy);
     toy_wait_for_cancels(toy, 1);
@@ -94,7 +94,7 @@ Test(call, a_passed_deadline_cancels_the_call_at_the_service) {
     toy_call_wait(call);
     cr_assert_eq(call->code, RPC_DEADLINE_EXCEEDED);
     toy_call_free(call);
-    /* which of the two depends on whether the server's clock or the client's reset was first */
+    /* which code comes depends on whether the server's clock or the client's reset was first */
     TOY_WAIT(toy, toy->ends[RPC_DEADLINE_EXCEEDED] + toy->ends[RPC_CANCELLED] == 1);
     cr_assert_eq(rpc_server_in_flight(toy->server), 1, "it is in flight until its service answers");
     toy_answer(held, "too late");
@@ -181,7 +181,7 @@ Test(call, a_call_without_a_request_is_refused) {
 struct load {
     int left;
     int failed;
-    pthread_mutex_t lock; /* guards the above */
+    pthread_mutex_t lock; /* guards the fields above */
     pthread_cond_t changed;
     int done;
 };
@@ -242,7 +242,7 @@ Test(call, answers_cancels_and_ends_may_race) {
     struct toy_held *held[CALLS];
     for (int i = 0; i < CALLS; i++)
         calls[i] = toy_call_start(toy, TOY_ECHO, "hold", 0, 0);
-    for (int i = 0; i < CALLS; i++) /* all, for one cancelled on its way would never be held */
+    for (int i = 0; i < CALLS; i++) /* all of them: a call that is cancelled on its way would never be held */
         held[i] = toy_take_held(toy);
     for (int i = 0; i < CALLS; i++) {
         rpc_client_call_cancel(&calls[i]->call);
@@ -256,7 +256,7 @@ Test(call, answers_cancels_and_ends_may_race) {
     toy_wait_for_in_flight(toy, 0);
 }
 
-/* What a client cancels while it is on its way may reach the server without its request: it ends all the same. */
+/* A call that its client cancels on its way may reach the server without its request. It ends all the same. */
 Test(call, calls_cancelled_on_their_way_are_not_lost) {
     enum { CALLS = 300 };
     struct toy_call *calls[CALLS];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the bridge's client does apart from bringing answers. */
+/* The client of the bridge, apart from calls that simply succeed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,7 +94,7 @@ Test(client, a_response_that_is_too_large_is_refused) {
 
 Test(client, a_response_that_cannot_be_decoded_is_an_internal_error) {
     struct toy *toy = toy_new(NULL);
-    /* A service like the toy, whose answers are Labels with a string where Note has its number. */
+    /* A service like the toy whose answers are Labels, which have a string where a Note has its number. */
     ProtobufCFieldDescriptor name = toy__v1__note__label__descriptor.fields[0];
     name.id = 2;
     const ProtobufCIntRange range[] = {{2, 0}, {0, 1}};

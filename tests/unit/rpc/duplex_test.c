@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The client's streams, and what both sides can say besides messages: metadata, compression, limits, holding back. */
+/* The client's streams, and metadata, compression, limits and holding back on both sides. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -188,7 +188,7 @@ Test(duplex, either_side_compresses_where_it_is_asked_to) {
 
 #define LARGE 60000
 
-/* What the core and the network's buffers take before they hold back the writer. */
+/* More writes than the core and the network's buffers take before they hold back the writer. */
 #define WRITES_TAKEN_MAX 2000
 
 Test(duplex, a_server_that_does_not_read_holds_back_the_client) {
@@ -215,7 +215,7 @@ struct pump {
     atomic_int written, drained;
 };
 
-/* Writes five at a time, as long as there are some to write. */
+/* Writes five messages at a time while there are some to write. */
 static void write_some(void *arg) {
     struct pump *pump = arg;
     Toy__V1__Note note = TOY__V1__NOTE__INIT;
@@ -236,7 +236,8 @@ Test(duplex, a_client_that_does_not_read_holds_back_the_server) {
     rpc_client_call_pause_reading(&call->call);
     rpc_call_on_drained(held->call, write_some, &pump);
     rpc_call_send_headers(held->call);
-    /* It is held back once nothing more is written for a while, although there is more; then everything comes. */
+    /* The writer is held back when nothing more is written for a while, although there is more. Then everything comes.
+     */
     int before = -1;
     while (pump.written == 0 || pump.written != before) {
         before = pump.written;

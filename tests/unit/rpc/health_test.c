@@ -21,7 +21,7 @@ static void keep_status(const ProtobufCMessage *message, void *arg) {
     *(int *)arg = (int)((const Grpc__Health__V1__HealthCheckResponse *)message)->status;
 }
 
-/* The serving status; 100 and the code for an error. */
+/* The serving status; 100 plus the code for an error. */
 static int check(const char *service) {
     Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     request.service = (char *)service;
@@ -120,7 +120,7 @@ Test(health, watchers_that_left_are_forgotten) {
         watch_start(&watch, "");
         TOY_WAIT(&watch, watch.n == 1);
         rpc_client_call_cancel(&watch.call);
-        rpc_health_set(toy->health, "", i % 2 == 0); /* while it leaves */
+        rpc_health_set(toy->health, "", i % 2 == 0); /* while the watcher leaves */
         TOY_WAIT(&watch, watch.is_done);
     }
     toy_wait_for_in_flight(toy, 0);

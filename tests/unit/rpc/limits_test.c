@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Admission to the server: permission, overload, the share of a caller. */
+/* Limits on calls: permission, overload, the limits of one caller. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,7 +106,7 @@ static void no_message(const Toy__V1__Note *message, void *arg) {
 
 Test(limits, a_caller_that_asks_too_fast_is_refused_and_told_when_to_come_back) {
     struct rpc_server_options options = toy_options(NULL);
-    options.caller_limits.per_second = 0.001; /* one, and no more while the test runs */
+    options.caller_limits.per_second = 0.001; /* one call, and no further one while the test runs */
     struct toy *toy = toy_new(&options);
     expect(toy, "first", RPC_OK);
     struct refused refused = {

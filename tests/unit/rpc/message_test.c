@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a request's bytes may be. */
+/* Which bytes the server accepts as a request. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +66,7 @@ Test(utf8, a_nul_is_found_wherever_it_stands) {
     }
 }
 
-/* Names and problems of a message's bad fields, one a line; "malformed". */
+/* The names and problems of a message's bad fields, one per line; or "malformed". */
 static const char *check(const char *bytes, size_t len) {
     static char text[2000];
     struct arena arena;
@@ -123,7 +123,7 @@ Test(message, what_is_cut_or_no_field_at_all_is_malformed) {
     cr_assert_str_eq(CHECK("\x2a\x02\x0a\x05"), "malformed", "within a child");
 }
 
-/* `depth` messages, each within the one before. */
+/* A message with `depth` levels of nesting. */
 static size_t nest(char *bytes, size_t size, int depth) {
     size_t len = 0;
     for (int i = 1; i < depth; i++) {
@@ -149,7 +149,7 @@ Test(message, nesting_has_the_limit_that_protobuf_has) {
     cr_assert_str_eq(check(bytes, nest(bytes, sizeof bytes, 101)), "malformed");
 }
 
-/* The same numbers in each run. */
+/* Pseudorandom numbers, the same in each run. */
 static unsigned next_number(void) {
     static unsigned state = 1;
     state = state * 1103515245U + 12345U;
@@ -169,7 +169,7 @@ Test(message, whatever_bytes_are_checked_without_harm) {
     }
 }
 
-/* --- served --- */
+/* --- by a server --- */
 
 static int refusal(struct toy *toy, const char *bytes, size_t len, char message[static 1000]) {
     return raw_unary(rpc_server_address(toy->server), "/toy.v1.Toy/Echo", bytes, len, message);
@@ -221,7 +221,7 @@ Test(request, the_owner_of_the_server_may_word_the_refusal_of_bad_text) {
 
 Test(request, one_that_is_too_large_is_refused) {
     struct toy *toy = toy_new(NULL);
-    static char bytes[100001] = "\x1a\x9d\x8d\x06"; /* blob of 99997 bytes: one too many with its head */
+    static char bytes[100001] = "\x1a\x9d\x8d\x06"; /* blob of 99997 bytes: with its head, one byte too many */
     char message[1000];
     cr_assert_eq(refusal(toy, bytes, 100001, message), RPC_RESOURCE_EXHAUSTED, "%s", message);
     toy_wait_for_in_flight(toy, 0);
@@ -230,7 +230,7 @@ Test(request, one_that_is_too_large_is_refused) {
     toy_free(toy);
 }
 
-/* Bytes of a Note with a text of so many letters, compressed by the core. */
+/* The bytes of a Note with a text of that many letters, compressed by the core. */
 static int compressed(struct toy *toy, size_t letters) {
     struct raw raw;
     static unsigned char answer[200000];
@@ -270,7 +270,7 @@ static enum message_bytes_result unpack_gzip(const void *bytes, size_t len, size
     return result;
 }
 
-/* "aaaa…", 1,000 times, by gzip -9n. */
+/* 1,000 times "a", compressed by gzip -9n. */
 static const unsigned char thousand_a[] = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03,
                                            0x4b, 0x4c, 0x1c, 0x05, 0xa3, 0x60, 0x14, 0x0c, 0x77, 0x00,
                                            0x00, 0x03, 0xda, 0x38, 0x9a, 0xe8, 0x03, 0x00, 0x00};

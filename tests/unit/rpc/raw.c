@@ -57,7 +57,7 @@ static void open_with(struct raw *raw, const char *address, const char *path, gr
     begin[1].data.recv_initial_metadata.recv_initial_metadata = &raw->headers;
     start(raw, begin, 1, TAG_OTHER);
     wait_for(raw, TAG_OTHER);
-    start(raw, begin + 1, 1, 0); /* comes when it comes */
+    start(raw, begin + 1, 1, 0); /* not awaited: the headers may come later */
 }
 
 void raw_open(struct raw *raw, const char *address, const char *path, const char *toy, const char *toy_bin) {

@@ -34,7 +34,7 @@ static void tear_down(void) {
 
 TestSuite(reflection, .init = set_up, .fini = tear_down);
 
-/* To be freed by free_response. */
+/* The caller frees it by free_response. */
 static reflection_response *ask(const reflection_request *request) {
     static unsigned char bytes[1 << 20];
     raw_send(&raw, bytes, protobuf_c_message_pack(&request->base, bytes));
@@ -60,7 +60,7 @@ static reflection_response *ask_for(Grpc__Reflection__V1__ServerReflectionReques
     return ask(&request);
 }
 
-/* How many files came, after a check that the last one is the one asked for and that none comes before its imports. */
+/* How many files came. Checks that the last one is the one asked for, and that none comes before its imports. */
 static size_t files_of(reflection_response *response, const char *last) {
     cr_assert_eq(response->message_response_case, RESPONSE(FILE_DESCRIPTOR_RESPONSE));
     const Grpc__Reflection__V1__FileDescriptorResponse *files = response->file_descriptor_response;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making, filling and binding a server. */
+/* A server is created, gets its services, and binds. */
 #include <string.h>
 
 #include "toy.h"
@@ -60,7 +60,7 @@ Test(server, a_server_that_never_started_can_be_freed) {
     rpc_server_free(server);
 }
 
-/* Adds the toy with a table of methods, and tells what is wrong with it. */
+/* Adds the toy with a table of methods, and returns why that fails. */
 static const char *refusal_of(const struct rpc_method *methods, size_t n) {
     static struct err err;
     static Toy__V1__Toy_Service service;

@@ -33,7 +33,8 @@ static void begin(struct stopping *stopping, struct toy *toy, int64_t grace_ms) 
     cr_assert_eq(pthread_create(&stopping->thread, NULL, stop, stopping), 0);
 }
 
-/* Until new calls are refused. They have a deadline because of the core's gap that server.c tells of. */
+/* Calls until new calls are refused. The calls have a deadline because the core may lose a call that comes while it
+ * shuts down (server.c). */
 static void wait_until_closed(struct toy *toy) {
     int64_t until_us = clock_mono_us() + (int64_t)TOY_WAIT_MS * US_PER_MS;
     for (int code = RPC_OK; code == RPC_OK;) {
@@ -144,7 +145,7 @@ Test(stop, health_and_reflection_streams_do_not_hold_it_back) {
     raw_close(&talking);
     raw_close(&watch);
     pthread_join(stopping.thread, NULL);
-    rpc_health_set(toy->health, "", true); /* nobody is left to be told */
+    rpc_health_set(toy->health, "", true); /* no client is left to be told */
     toy_free(toy);
 }
 
@@ -199,7 +200,7 @@ static bool is_paused(struct rpc_server *server) {
     return paused;
 }
 
-/* With enough responses waiting the server does not read either, and so is not told by it that the client has gone. */
+/* While enough responses wait, the server does not read either, so it does not learn that the client has gone. */
 Test(stop, a_reflection_client_that_left_without_reading_is_not_waited_for) {
     struct toy *toy = toy_new(NULL);
     static const struct rpc_method methods[] = {{"ServerReflectionInfo", RPC_BIDI_STREAM}};
@@ -216,7 +217,7 @@ Test(stop, a_reflection_client_that_left_without_reading_is_not_waited_for) {
     for (int i = 0; i < 20000; i++)
         rpc_client_call_write(&call, &request.base);
     while (!is_paused(toy->server))
-        sched_yield(); /* until the test's own time is up */
+        sched_yield(); /* until the test's time limit */
     rpc_client_call_cancel(&call);
     sem_wait(&done);
     sem_destroy(&done);

@@ -68,7 +68,7 @@ Test(stream, a_reader_that_does_not_read_leaves_writes_pending) {
     raw_send(&raw, "\x0a\x04hold", 6);
     struct toy_held *held = toy_take_held(toy);
     Toy__V1__Note note = TOY__V1__NOTE__INIT;
-    static uint8_t blob[10000]; /* all together more than any window grows to */
+    static uint8_t blob[10000]; /* together more than any window grows to */
     note.blob = (ProtobufCBinaryData){.len = sizeof blob, .data = blob};
     for (int i = 0; i < 1000; i++)
         held->closure(&note, held->call);
@@ -182,7 +182,7 @@ Test(stream, a_bidi_client_that_does_not_read_is_not_read_from_either) {
     enum { MESSAGES = 200 };
     for (int i = 0; i < MESSAGES; i++) {
         raw_send(&raw, message, sizeof message);
-        if (i >= 100) /* until here 2 MB wait somewhere */
+        if (i >= 100) /* up to here 2 MB wait somewhere */
             cr_assert_geq(raw_receive(&raw, bytes, sizeof bytes), 0);
     }
     raw_half_close(&raw);

@@ -65,7 +65,7 @@ static void hold(struct toy *toy, bool is_stream, const Toy__V1__Note *input, To
         rpc_call_on_cancel(call, on_cancel, held);
         return;
     }
-    rpc_call_ref(call); /* toy_take_held's */
+    rpc_call_ref(call); /* the reference of the caller of toy_take_held */
     rpc_call_on_cancel(call, on_cancel, held);
     pthread_mutex_lock(&toy->lock);
     held->next = toy->held;
@@ -145,12 +145,12 @@ static void list(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, Toy_
         rpc_call_finish(call);
 }
 
-/* Streams that wait for more from a client that has gone. */
+/* Ends a stream that waits for more messages when its client has gone. */
 static void drop_call(void *arg) {
     rpc_call_fail(arg, &(struct rpc_status){.code = RPC_CANCELLED});
 }
 
-/* At the client's end. */
+/* Runs at the client's half-close. */
 static void answer_collected(void *arg) {
     struct toy *toy = arg;
     Toy__V1__Note answer = TOY__V1__NOTE__INIT;
@@ -315,7 +315,7 @@ void toy_wait_for_ends(struct toy *toy, int code, int n) {
     TOY_WAIT(toy, toy->ends[code] >= n);
 }
 
-/* Calls that go are not told, so this looks again and again. */
+/* Nothing signals that a call has gone, so this polls. */
 void toy_wait_for_in_flight(struct toy *toy, int64_t n) {
     int64_t until_us = clock_mono_us() + (int64_t)TOY_WAIT_MS * US_PER_MS;
     while (rpc_server_in_flight(toy->server) != n) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A toy service on the bridge, a server and a client for it.
  *
- * What a method does is told by the request's text:
+ * The request's text chooses what a method does:
  *   Echo     "fail…"    ends with ABORTED, message "no", details TOY_DETAILS
  *            "hold…"    is kept for toy_take_held; its cancelling is counted, and answered for "hold-obedient"
  *            "twice"    is answered three times: by itself, "again", and an error
@@ -26,7 +26,7 @@
 
 #define TOY_DETAILS     "\x08\x0a\0binary"
 #define TOY_DETAILS_LEN (sizeof TOY_DETAILS - 1)
-#define TOY_WAIT_MS     20000 /* how long a test waits for what must come */
+#define TOY_WAIT_MS     20000 /* how long a test waits for an event */
 
 enum { TOY_ECHO, TOY_LIST, TOY_COLLECT, TOY_CHAT };
 extern const struct rpc_method TOY_METHODS[4];
@@ -48,37 +48,37 @@ struct toy {
     ProtobufCService *stub;
     ProtobufCService *health_stub;
 
-    /* of Collect, on its poller's thread */
+    /* for Collect, on its poller's thread */
     int64_t collected;
     Toy__V1__Note_Closure collect_closure;
     struct rpc_call *collect_call;
 
-    pthread_mutex_t lock; /* guards what follows; `changed` tells of any change */
+    pthread_mutex_t lock; /* guards the rest; `changed` signals any change */
     pthread_cond_t changed;
     struct toy_held *held;
     int cancels;
-    int ends[RPC_CODES]; /* calls ended with a code */
+    int ends[RPC_CODES]; /* how many calls ended with each code */
     char last_end[200];  /* "service method CODE" */
 };
 
-/* The descriptor set of toy.proto and of the bridge's own services; never freed. */
+/* The descriptor set of toy.proto and the bridge's own services. Never freed. */
 const unsigned char *toy_descriptor_set(size_t *ret_size);
 struct rpc_server_options toy_options(struct toy *toy);
-/* Serves on a free port of 127.0.0.1 with the options (NULL: toy_options), health and reflection; has a client. */
+/* Serves on a free port of 127.0.0.1, with health and reflection, and makes a client. `options` NULL: toy_options. */
 struct toy *toy_new(const struct rpc_server_options *options);
-/* Stops the server (for a new toy: no grace) and frees all. */
+/* Stops the server, without grace for a new toy, and frees everything. */
 void toy_free(struct toy *toy);
-/* The last held call that nobody has taken; waits for one. */
+/* Takes the last held call that was not taken yet; waits until there is one. */
 struct toy_held *toy_take_held(struct toy *toy);
-/* The only message of a stream. */
+/* Answers a held call: a unary one, or a stream with its only message. */
 void toy_answer(struct toy_held *held, const char *text);
 int toy_cancels(struct toy *toy);
 void toy_wait_for_cancels(struct toy *toy, int n);
-/* Until `n` calls have ended with that code. */
+/* Waits until `n` calls have ended with that code. */
 void toy_wait_for_ends(struct toy *toy, int code, int n);
 void toy_wait_for_in_flight(struct toy *toy, int64_t n);
 
-/* A call on the way, and what came of it. */
+/* A call and its result. */
 struct toy_call {
     struct rpc_client_call call; /* first */
     pthread_mutex_t lock;
@@ -99,10 +99,10 @@ struct toy_call {
     size_t details_len;
 };
 
-/* Not begun: inputs may be set. */
+/* A call that has not begun, so that its inputs may be set. */
 struct toy_call *toy_call_new(void);
 void toy_call_begin(struct toy *toy, struct toy_call *call, unsigned method, const char *text, int64_t number);
-/* A stream without a message. */
+/* Begins a stream without a message. */
 struct toy_call *toy_call_open(struct toy *toy, unsigned method);
 struct toy_call *toy_call_start(struct toy *toy, unsigned method, const char *text, int64_t number, int64_t timeout_ms);
 void toy_call_wait(struct toy_call *call);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a server says of how it was built. */
+/* The warnings about how a server was built. */
 #include <criterion/criterion.h>
 #include <grpc/grpc.h>
 #include <string.h>
