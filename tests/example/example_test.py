@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example service: called by its own client and by grpcurl, built outside of this repository, and as docs/rpc.md shows it."""
+"""The example service: called by its own client and by grpcurl, built by another project, and shown in docs/rpc.md."""
 
 import json
 import os

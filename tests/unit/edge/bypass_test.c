@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A program in which one of the replaced functions is not the edge's. BYPASSED names the function, and BYPASSED_NUMBER is
- * its number in enum edge_function. The definition here comes before the edge's, and the linker is told to take the first
- * one (-z muldefs). */
+/* A program in which one of the replaced functions is not the edge's. BYPASSED names the function, and BYPASSED_NUMBER
+ * is its number in enum edge_function. The linker takes this definition, since it comes before the edge's (-z muldefs).
+ */
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <openssl/ssl.h>
