@@ -36,11 +36,11 @@ static const char *const reflection_services[] = {
 struct token {
     unsigned char hash[HASH_BYTES];
     unsigned roles;
-    int64_t subject; /* 0: none */
+    int64_t subject; /* the user that the caller acts for; 0: any user */
 };
 
 struct tokens {
-    struct token *items; /* by hash */
+    struct token *items; /* sorted by hash */
     size_t n;
 };
 
@@ -49,9 +49,9 @@ struct access {
     EVP_MD *sha256;
     bool is_open; /* no role is set */
     _Atomic int64_t looked_us;
-    pthread_rwlock_t lock; /* guards what follows */
+    struct timespec changed; /* when the file changed; belongs to the thread that look_again admits */
+    pthread_rwlock_t lock;   /* guards `tokens` */
     struct tokens tokens;
-    struct timespec changed; /* of the file */
 };
 
 /* --- the file of tokens --- */
@@ -108,7 +108,7 @@ static bool parse_subject(const char *text, int64_t *ret_subject) {
     return *end == '\0' && errno == 0 && *ret_subject > 0;
 }
 
-/* Returns the problem of the line, or NULL. `ret_token->roles` stays 0 for an empty line. */
+/* Returns what is wrong with the line, or NULL. Leaves `ret_token->roles` 0 for an empty line. */
 static const char *parse_line(char *line, struct token *ret_token) {
     char *rest = NULL;
     line[strcspn(line, "#\r\n")] = '\0';
@@ -117,13 +117,13 @@ static const char *parse_line(char *line, struct token *ret_token) {
     if (!roles)
         return NULL;
     if (!hash || !parse_hash(hash, ret_token->hash))
-        return "the second word is to be the SHA-256 of the token, 64 hex digits";
+        return "the second word must be the SHA-256 of the token, in 64 hex digits";
     if (more || (subject && !parse_subject(subject, &ret_token->subject)))
-        return "after the hash there may be user=ID, and nothing else";
+        return "only user=ID may follow the hash";
     if (!parse_roles(roles, &ret_token->roles))
-        return "the first word is to be caller, admin or observer, or several of them with commas between";
+        return "the first word must be caller, admin or observer, or several of these separated by commas";
     if (ret_token->subject && ret_token->roles != ROLE_CALLER)
-        return "user=ID is for a caller that is nothing else";
+        return "user=ID is for a caller without other roles";
     return NULL;
 }
 
@@ -168,7 +168,7 @@ static struct timespec change_of(const char *path) {
     return stat(path, &found) == 0 ? found.st_ctim : (struct timespec){0};
 }
 
-/* Reads the file again if it has changed. looked_us admits one thread at a time. */
+/* Reads the file again if it has changed. looked_us admits one thread per second. */
 static void look_again(struct access *access) {
     int64_t now_us = clock_mono_us(), looked_us = atomic_load(&access->looked_us);
     if (now_us - looked_us < LOOK_AGAIN_US || !atomic_compare_exchange_strong(&access->looked_us, &looked_us, now_us))
@@ -181,7 +181,7 @@ static void look_again(struct access *access) {
         return;
     access->changed = changed;
     if (!tokens_read(path, &tokens, &err)) {
-        log_error("access.tokens_bad", LOG_ERR(&err), LOG_STR("until_mended", "the older ones hold"));
+        log_error("access.tokens_bad", LOG_ERR(&err), LOG_STR("until_mended", "the previous tokens stay valid"));
         return;
     }
     pthread_rwlock_wrlock(&access->lock);
@@ -199,7 +199,7 @@ bool access_new(const struct config *config, struct access **ret_access, struct 
     access->is_open = !has_tokens_file(access) && !config->access_callers[0] && !config->access_admins[0] &&
                       !config->access_observers[0];
     if (!access->sha256)
-        abort();
+        abort(); /* OpenSSL was built without SHA-256 */
     access->changed = change_of(config->access_tokens);
     atomic_store(&access->looked_us, clock_mono_us());
     if (has_tokens_file(access) && !tokens_read(config->access_tokens, &access->tokens, err)) {
@@ -224,9 +224,9 @@ void access_free(struct access *access) {
 struct identity {
     unsigned roles;
     int64_t subject;
-    bool is_proven; /* by a token or a certificate, whatever its roles */
+    bool is_proven; /* by a token or a certificate, even if it has no roles */
     bool is_wrong;  /* the credentials are invalid */
-    uint64_t key;
+    uint64_t key;   /* identifies the caller for the limits per caller; 0: no key */
 };
 
 static void take_key(struct identity *identity, const void *bytes, size_t len) {
@@ -269,7 +269,7 @@ static void read_token(struct access *access, struct rpc_call *call, struct iden
         identity->is_wrong = true;
 }
 
-/* Whether `name` is one of those in `list`, which are separated by commas or spaces. */
+/* Returns true if `list`, whose names are separated by commas or spaces, has `name`. */
 static bool is_listed(const char *list, const char *name) {
     size_t len = strlen(name);
     for (const char *at = list; *at;) {
@@ -323,9 +323,9 @@ bool access_allow(void *arg, struct rpc_call *call, const char *service, const c
     read_names(access, call, &identity);
     if (identity.is_wrong || !identity.is_proven) {
         answer_unauthenticated(call, identity.is_wrong
-                                         ? "these credentials are not known here"
-                                         : "credentials are missing: send authorization: Bearer TOKEN, or come "
-                                           "with a client certificate");
+                                         ? "the credentials are unknown"
+                                         : "credentials are missing: send authorization: Bearer TOKEN, or use a "
+                                           "client certificate");
         return false;
     }
     if (identity.key)

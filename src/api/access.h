@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Access control. A caller proves its identity by a bearer token or a client certificate. Each identity has roles,
- * and the table of methods (api/methods.h) says which roles may call which method. If no role is configured, every caller may call
- * every method; couponsd then listens on loopback only, unless a setting says otherwise. If a role is configured,
- * unknown callers may only ask for health.
+/* Access control. A caller proves its identity by a bearer token or a client certificate. Each identity has roles, and
+ * the table of methods (api/methods.h) says which roles may call which method. If no role is configured, every caller
+ * may call every method; couponsd then listens on loopback only, unless a setting says otherwise. If a role is
+ * configured, unknown callers may only ask for health.
  *
  * The file of tokens has a line "ROLES SHA256 [user=ID]" for each token: roles separated by commas (caller, admin,
  * observer), the SHA-256 of the token in hex, and, for a caller that acts for one user, the id of that user. #
@@ -17,8 +17,8 @@
 #include "rpc/server.h"
 
 struct access;
-/* Fails if the file of tokens can't be used. `config` must outlive the access. */
+/* Fails if the file of tokens can't be used. `config` must outlive the result. */
 bool access_new(const struct config *config, struct access **ret_access, struct err *err);
 void access_free(struct access *access);
-/* The `allow` of rpc_server_options; `arg` is the access. Sets the call's caller and subject. */
+/* The `allow` of rpc_server_options; `arg` is the struct access. Sets the call's caller and subject. Any thread. */
 bool access_allow(void *arg, struct rpc_call *call, const char *service, const char *method);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Answers; see answer.h. Errors that a crowd of clients gets are packed once and sent many times. */
 #include "api/answer.h"
 
 #include <inttypes.h>
@@ -16,9 +17,9 @@
 #define DOMAIN       "coupon.v1"
 #define MAX_METADATA 4
 #define MAX_DETAILS  3
-#define MESSAGE_MAX  128 /* of the table's texts with their metadata filled in */
+#define MESSAGE_MAX  128 /* bytes of the table's longest text, with its metadata filled in and a NUL */
 
-/* An error while it is put together. All strings outlive the answer. */
+/* An error to send. The strings must stay valid until it is sent. */
 struct answer {
     enum reason reason;
     int code;
@@ -41,7 +42,7 @@ static void with(struct answer *answer, const char *key, const char *value) {
     answer->value[answer->n_metadata++] = value;
 }
 
-/* The value of the metadatum whose name is the `len` bytes at `key`. */
+/* Returns the value of the metadata whose key is the `len` bytes at `key`, or "". */
 static const char *value_of(const struct answer *answer, const char *key, size_t len) {
     for (size_t i = 0; i < answer->n_metadata; i++)
         if (strlen(answer->key[i]) == len && memcmp(answer->key[i], key, len) == 0)
@@ -49,7 +50,7 @@ static const char *value_of(const struct answer *answer, const char *key, size_t
     return "";
 }
 
-/* Writes the message to `room` with each {NAME} replaced by the metadatum of that name, and makes it the answer's. */
+/* Replaces each {NAME} in the answer's message by the metadata of that name. `room` then holds the message. */
 static void fill_in(struct answer *answer, char room[static MESSAGE_MAX]) {
     size_t used = 0;
     const char *at = answer->message;
@@ -68,7 +69,7 @@ static void fill_in(struct answer *answer, char room[static MESSAGE_MAX]) {
     answer->message = room;
 }
 
-/* A message packed into an Any; the caller frees any->value.data. */
+/* Packs a message into an Any. The caller frees any->value.data. */
 static void pack_any(Google__Protobuf__Any *any, char *type_url, const ProtobufCMessage *message) {
     google__protobuf__any__init(any);
     any->type_url = type_url;
@@ -77,7 +78,7 @@ static void pack_any(Google__Protobuf__Any *any, char *type_url, const ProtobufC
     protobuf_c_message_pack(message, any->value.data);
 }
 
-/* protobuf-c's fields are not const; nothing writes through them here. */
+/* Removes const: protobuf-c's fields are not const, but packing does not write to them. */
 static char *mutable(const char *text) {
     return (char *)(uintptr_t)text;
 }
@@ -127,7 +128,7 @@ static void pack_bad_request(Google__Protobuf__Any *any, const struct answer *an
     free(pointers);
 }
 
-/* The serialized google.rpc.Status, to be freed. */
+/* Returns the serialized google.rpc.Status, which the caller frees. */
 static uint8_t *pack_status(const struct answer *answer, size_t *ret_len) {
     Google__Protobuf__Any details[MAX_DETAILS], *pointers[MAX_DETAILS];
     size_t n = 0;
@@ -164,7 +165,7 @@ static void send(struct rpc_call *call, const struct answer *answer) {
     free(bytes);
 }
 
-/* A refusal while it is packed, or as it was packed last: in a stampede all are the same. */
+/* A packed refusal, which is reused: when a coupon sells out, all its refusals are the same. */
 struct refused {
     int64_t coupon_id, open_us;
     enum refusal refusal; /* REFUSAL_NONE: free */
@@ -186,13 +187,13 @@ static void pack_refusal(struct refused *refused, int64_t coupon_id, enum refusa
     fill_in(&refused->answer, refused->message);
     uint8_t *bytes = pack_status(&refused->answer, &refused->len);
     if (refused->len > sizeof refused->bytes)
-        abort(); /* a defect: an id and a time have a greatest length */
+        abort(); /* a defect: `bytes` is too small, although ids and times have a greatest length */
     memcpy(refused->bytes, bytes, refused->len);
     free(bytes);
 }
 
 void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon *coupon) {
-    static _Thread_local struct refused last[64]; /* of coupons, by id */
+    static _Thread_local struct refused last[64]; /* a cache by coupon id */
     int64_t open_us = refusal == REFUSAL_NOT_OPEN && coupon ? coupon->open_us : TIME_OPEN_START;
     struct refused *refused = &last[(uint64_t)coupon_id % (sizeof last / sizeof last[0])];
     if (refused->coupon_id != coupon_id || refused->refusal != refusal || refused->open_us != open_us)
@@ -247,7 +248,7 @@ void answer_unauthenticated(struct rpc_call *call, const char *message) {
     send(call, &answer);
 }
 
-/* OVERLOADED is always the same, and is sent most when there is least time: it is packed once. */
+/* The packed OVERLOADED. It is always the same, and is sent when time is short, so it is packed once. */
 static struct answer overloaded;
 static uint8_t overloaded_bytes[256];
 static size_t overloaded_len;
@@ -256,7 +257,7 @@ static void pack_overloaded(void) {
     overloaded = answer_of(REASON_OVERLOADED);
     uint8_t *bytes = pack_status(&overloaded, &overloaded_len);
     if (overloaded_len > sizeof overloaded_bytes)
-        abort(); /* a defect: its text is a constant */
+        abort(); /* a defect: overloaded_bytes is too small for the constant text */
     memcpy(overloaded_bytes, bytes, overloaded_len);
     free(bytes);
 }
@@ -271,7 +272,7 @@ void answer_overloaded(struct rpc_call *call) {
 void answer_backend(struct rpc_call *call, const struct err *err) {
     char message[MESSAGE_MAX];
     if (!err->retriable) {
-        /* The log says what went wrong; the client is only told where. */
+        /* The client learns which backend refused; only the log has the details. */
         snprintf(message, sizeof message, "%s refused the operation", backend_name(err->backend));
         answer_reason(call, REASON_INTERNAL, message);
         return;
@@ -331,7 +332,7 @@ void timestamp_init(Google__Protobuf__Timestamp *timestamp, int64_t wall_us) {
 }
 
 bool timestamp_read(const Google__Protobuf__Timestamp *timestamp, int64_t *ret_wall_us) {
-    /* 0001-01-01 to 9999-12-31, as google.protobuf.Timestamp says. */
+    /* The range of google.protobuf.Timestamp: 0001-01-01 to 9999-12-31. */
     if (timestamp->seconds < INT64_C(-62135596800) || timestamp->seconds > INT64_C(253402300799) ||
         timestamp->nanos < 0 || timestamp->nanos > 999999999)
         return false;

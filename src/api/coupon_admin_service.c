@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The service functions validate on the poller's thread and queue a `struct admin_call`, which lives in its call's
- * memory; `perform` does the work on the stage's thread. */
+/* CouponAdminService; see coupon_admin_service.h. The service functions validate on a poller's thread and queue a
+ * `struct admin_call`, which lives in its call's memory. The perform_ functions run on the queue's thread
+ * (api/queued_call.h). */
 #include "api/coupon_admin_service.h"
 
 #include <math.h>
@@ -18,18 +19,18 @@
 #include "store/coupons.h"
 #include "store/flags.h"
 
-/* Administration is rare; a queue of this length is an attack or a mistake. */
+/* Administrative calls are rare, so only an attack or a mistake fills the queue. */
 #define QUEUE_SIZE     1024
 #define NAME_MAX_BYTES 200
-/* A new coupon's topics may take so long; its creation is durable by then. */
+/* The time-out for creating a new coupon's topics. The coupon is already committed then. */
 #define TOPICS_TIMEOUT_MS 2000
-/* Far above any campaign, and small enough that no sum of quantities overflows. */
+/* Larger than any campaign, and small enough that sums of quantities do not overflow. */
 #define QUANTITY_MAX INT64_C(1000000000000)
 
 struct coupon_admin_service {
     Coupon__V1__CouponAdminService_Service base; /* first: the stubs hand back a pointer to it */
     int lanes;
-    int coupon_partitions; /* of a coupon's own topics; 0: coupons have none */
+    int coupon_partitions; /* of a coupon's own topics; 0: coupons have no own topics */
     const struct kafka_options *kafka;
     struct kafka_admin *kafka_admin;
     struct coupon_memory *coupon_memory;
@@ -41,18 +42,18 @@ struct coupon_admin_service {
 
 struct admin_call {
     struct queued_call queued;                  /* first: the queue hands back a pointer to it */
-    const ProtobufCMessageDescriptor *response; /* where the answer is one coupon */
+    const ProtobufCMessageDescriptor *response; /* of a response with one coupon; NULL for a list */
     int64_t coupon_id, quantity;
     enum coupon_status status;
     const char *request_id;
     int32_t page_size;
     int64_t page_after;
-    struct coupon_detail detail; /* create: what was asked for */
+    struct coupon_detail detail; /* create: the requested coupon */
 };
 
 /* --- answering --- */
 
-/* Reads the flags from Redis. If Redis fails, derives them from the rows. */
+/* Reads the coupons' flags from Redis. If Redis fails, derives them from the rows. */
 static void read_availability(struct coupon_admin_service *admin, const struct coupon_detail *details, size_t n,
                               int64_t now_us, bool *ret_available) {
     struct flag *flags = ARENA_ARRAY(&admin->arena, struct flag, n);
@@ -66,7 +67,8 @@ static void read_availability(struct coupon_admin_service *admin, const struct c
         ret_available[i] = ok ? flags[i].value == FLAG_TRUE : coupon_is_available(&details[i].row, now_us);
 }
 
-/* The responses with one coupon are alike but for their names: base, then coupon. */
+/* Answers with one coupon. All responses with one coupon have the same layout (base, coupon), so one C type serves
+ * all. */
 static void answer_coupon(struct coupon_admin_service *admin, struct admin_call *call,
                           const struct coupon_detail *detail, int64_t now_us) {
     bool available;
@@ -120,7 +122,7 @@ static void spread(struct coupon_admin_service *admin, const struct coupon_detai
     coupon_memory_learn_flags(admin->coupon_memory, &flag, 1);
 }
 
-/* --- the work, on the stage's thread --- */
+/* --- the work, on the queue's thread --- */
 
 static bool finish_change(struct coupon_admin_service *admin, struct admin_call *call, enum coupon_outcome outcome,
                           const struct coupon_detail *detail, struct err *err) {
@@ -144,13 +146,13 @@ static void create_topics(struct coupon_admin_service *admin, int64_t coupon_id)
     const struct kafka_new_topics topics = {.n = STREAMS, .name = pointers, .partitions = admin->coupon_partitions};
     if (!kafka_topic_create(admin->kafka_admin, &topics, TOPICS_TIMEOUT_MS, &err))
         log_warn("admin.no_coupon_topic", LOG_INT("coupon_id", coupon_id), LOG_ERR(&err),
-                 LOG_STR("then", "the relay tries again"));
+                 LOG_STR("then", "the relay creates them later"));
 }
 
 static bool perform_create(void *service, void *queued, struct err *err) {
     struct coupon_admin_service *admin = service;
     struct admin_call *call = queued;
-    struct coupon_detail detail = call->detail; /* a repeat starts from what was asked for */
+    struct coupon_detail detail = call->detail; /* a copy, since a repeat needs the requested coupon again */
     enum coupon_outcome outcome = coupon_create(admin->pg, &admin->arena, admin->lanes, call->request_id, &detail, err);
     if (outcome == COUPON_OK && admin->coupon_partitions)
         create_topics(admin, detail.row.id);
@@ -190,7 +192,7 @@ static bool perform_list(void *service, void *queued, struct err *err) {
     struct admin_call *call = queued;
     size_t max = (size_t)call->page_size;
     int64_t now_us;
-    /* One more than asked for tells whether there is another page. */
+    /* One coupon more than requested shows whether another page follows. */
     struct coupon_detail *details = ARENA_ARRAY(&admin->arena, struct coupon_detail, max + 1);
     struct coupon_page page = {.after = call->page_after, .room = max + 1, .coupons = details};
     if (!coupon_now(admin->pg, &now_us, err) || !coupon_list(admin->pg, &admin->arena, &page, err))
@@ -216,8 +218,8 @@ static bool perform_list(void *service, void *queued, struct err *err) {
 
 /* --- the service functions, on a poller's thread --- */
 
-/* A change that was interrupted is repeated once if that is harmless: with a claimed request id, or for the same
- * status. A create or an addition without a request id must not be repeated, because it may have been committed. */
+/* Returns true if an interrupted call may be repeated once. Reads and changes of the status are idempotent. A create or
+ * an addition is idempotent only with a request id; without one it may already be committed. */
 static bool may_repeat(const struct admin_call *call) {
     return (call->queued.perform != perform_create && call->queued.perform != perform_add) || *call->request_id;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CouponAdminService: creating, reading and changing coupons. One thread, one call at a time; changes take the coupon's
- * admit lane (store/coupons.h) and write the flag after the commit. With kafka.topic_strategy = per_coupon a new coupon
- * gets its topics here; where that fails, the relay does it later. */
+/* CouponAdminService creates, reads and changes coupons. One thread performs the calls one by one. A change takes the
+ * lock of the coupon's admit lane (store/coupons.h), and writes the flag after the commit. With kafka.topic_strategy =
+ * per_coupon, the service also creates a new coupon's topics; if that fails, the relay creates them later. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>

@@ -119,16 +119,16 @@ static struct request *request_of(enum request_kind kind, ProtobufCClosure closu
     return request;
 }
 
-/* A caller that is bound to a user acts for nobody else. True where it would; the call has then been answered. */
+/* Refuses the call if its token is bound to another user. Returns whether it did. */
 static bool refuse_other_user(struct rpc_call *call, int64_t user_id) {
     int64_t subject = rpc_call_subject(call);
     bool is_other = subject && subject != user_id;
     if (is_other)
-        answer_reason(call, REASON_PERMISSION, "user_id is not the user that this token stands for");
+        answer_reason(call, REASON_PERMISSION, "user_id is not the user of this token");
     return is_other;
 }
 
-/* True where the request may not go on; the call has then been answered. */
+/* Refuses a request that has bad fields or is for another user. Returns whether it did. */
 static bool refuse_bad(const struct rpc_bad_fields *bad, const struct request *request) {
     return bad_fields_answer(bad, request->call) || refuse_other_user(request->call, request->user_id);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CouponService: decodes and validates what callers ask for, names every bad field, hands the request to a step, and
- * answers with the outcome that the step decides on. Never blocks its poller. */
+/* CouponService validates requests and names every bad field, hands each valid request to a step, and answers with the
+ * outcome that the steps decide. It never blocks its poller. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queue (api/queued_call.h) has one thread and one connection; `perform_…` run on it. */
+/* DeadLetterAdminService; see dead_letter_admin_service.h. The perform_ functions run on the queue's thread
+ * (api/queued_call.h), with its one connection. */
 #include "api/dead_letter_admin_service.h"
 
 #include <inttypes.h>
@@ -18,9 +19,10 @@
 #include "store/lookup.h"
 
 #define QUEUE_SIZE 64
-/* Replayed by one call: each is a transaction, and a call must not take for ever. */
+/* The greatest number of letters that one call replays. Each replay is a transaction, and this bounds the call's
+ * time. */
 #define REPLAY_MAX 1000
-#define DETAIL_MAX 200
+#define DETAIL_MAX 200 /* bytes */
 
 struct dead_letter_admin_service {
     Coupon__V1__DeadLetterAdminService_Service base; /* first: the stubs hand back a pointer to it */
@@ -46,14 +48,14 @@ struct letter_message {
 };
 
 static ProtobufCBinaryData bytes_message(const struct pg_bytes *bytes) {
-    return (ProtobufCBinaryData){bytes->len, (uint8_t *)(uintptr_t)bytes->data}; /* not written through */
+    return (ProtobufCBinaryData){bytes->len, (uint8_t *)(uintptr_t)bytes->data}; /* packing does not write to it */
 }
 
 static void letter_message_init(struct letter_message *message, const struct dead_letter *letter) {
     Coupon__V1__DeadLetter *out = &message->letter;
     coupon__v1__dead_letter__init(out);
     out->id = letter->id;
-    out->topic = (char *)(uintptr_t)letter->topic; /* not written through */
+    out->topic = (char *)(uintptr_t)letter->topic; /* packing does not write to it */
     out->partition = letter->partition;
     out->offset = letter->offset;
     out->key = bytes_message(&letter->key);
@@ -83,7 +85,7 @@ static bool keep(replay_t *replay, const char *why) {
     return true;
 }
 
-/* Marks it, and sends the event unless it is NULL. */
+/* Marks the letter as replayed, and sends the event unless it is NULL. */
 static bool settle(struct dead_letter_admin_service *admin, const struct outbox_event *event, replay_t *replay,
                    struct err *err) {
     struct dead_letter_replay done = {.id = replay->id, .event = event};
@@ -93,13 +95,13 @@ static bool settle(struct dead_letter_admin_service *admin, const struct outbox_
                       : event     ? COUPON__V1__REPLAY__OUTCOME__OUTCOME_SENT
                                   : COUPON__V1__REPLAY__OUTCOME__OUTCOME_DECIDED;
     if (!done.first)
-        snprintf(replay->detail, DETAIL_MAX, "it was replayed or dropped a moment ago");
+        snprintf(replay->detail, DETAIL_MAX, "another call has replayed or dropped it");
     else if (event)
         relay_wake(admin->relay, false);
     return true;
 }
 
-/* What issue would say of it now. */
+/* Decides on the event as issue would at present. */
 static bool judge(struct dead_letter_admin_service *admin, const struct event *event, struct request_status *ret_row,
                   struct issue_answer *ret_answer, struct err *err) {
     struct coupon coupon = {.id = event->coupon_id};
@@ -168,7 +170,7 @@ static bool replay_one(struct dead_letter_admin_service *admin, replay_t *replay
     if (!dead_letters_get(admin->pg, &admin->arena, replay->id, &found, &letter, err))
         return false;
     if (!found)
-        return keep(replay, "it was dropped a moment ago");
+        return keep(replay, "another call has dropped it");
     if (letter.replay_us != INT64_MIN) {
         replay->outcome = COUPON__V1__REPLAY__OUTCOME__OUTCOME_REPLAYED;
         snprintf(replay->detail, DETAIL_MAX, "nothing was done");
@@ -177,18 +179,18 @@ static bool replay_one(struct dead_letter_admin_service *admin, replay_t *replay
     if (letter.value_size > (int64_t)letter.value.len)
         return keep(replay, "the value is longer than any event, and only its beginning was kept");
     if (!kafka_topic_parse(admin->kafka, letter.topic, &stream, &version, &coupon_id))
-        return keep(replay, "its topic is none of this couponsd: kafka.topic_prefix was another one");
+        return keep(replay, "its topic's name does not begin with kafka.topic_prefix, or is not one of couponsd");
     return stream == STREAM_REQUESTED ? replay_requested(admin, &letter, replay, err)
                                       : replay_published(admin, &letter, replay, err);
 }
 
-/* --- the calls, on the stage's thread --- */
+/* --- the calls, on the queue's thread --- */
 
 static bool perform_list(void *service, void *queued, struct err *err) {
     struct dead_letter_admin_service *admin = service;
     struct letters_call *call = queued;
     size_t max = (size_t)call->page_size;
-    /* One more than asked for tells whether there is another page. */
+    /* One letter more than requested shows whether another page follows. */
     struct dead_letter *letters = ARENA_ARRAY(&admin->arena, struct dead_letter, max + 1);
     struct dead_letter_page page = {
         .coupon_id = call->coupon_id, .after = call->page_after, .room = max + 1, .letters = letters};
@@ -233,7 +235,7 @@ static bool perform_get(void *service, void *queued, struct err *err) {
 static bool perform_replay(void *service, void *queued, struct err *err) {
     struct dead_letter_admin_service *admin = service;
     struct letters_call *call = queued;
-    /* One more than are replayed now tells where to go on. */
+    /* One id more than this call replays shows where the next call should continue. */
     struct dead_letter_ids ids = {
         .first = call->first_id,
         .last = call->last_id,
@@ -281,7 +283,7 @@ static bool perform_drop(void *service, void *queued, struct err *err) {
 static struct letters_call *call_of(ProtobufCClosure closure, void *closure_data,
                                     bool (*perform)(void *service, void *call, struct err *err)) {
     struct letters_call *call = queued_call_new(closure_data, sizeof *call, closure, perform);
-    call->queued.may_repeat = perform == perform_list || perform == perform_get; /* they only read */
+    call->queued.may_repeat = perform == perform_list || perform == perform_get; /* these only read */
     return call;
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* DeadLetterAdminService: lists, shows, replays and drops the events that issue and complete put aside. One thread,
- * one call at a time.
+/* DeadLetterAdminService lists, shows, replays and drops the events that issue and complete put aside. One thread
+ * performs the calls one by one.
  *
  * A replay judges the event by the same rules as issue (model/issue_decide.h). If the event can be issued, one
- * transaction appends it to the outbox, with the ledger's values, and marks the letter as replayed. The event then
- * takes the usual way, and issue has the last word. */
+ * transaction appends it to the outbox, with the ledger's values, and marks the letter as replayed. Issue
+ * then processes the event as usual, and makes the final decision. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queue (api/queued_call.h) has one thread and one connection; perform() runs on it. */
+/* IntegrityService; see integrity_service.h. perform() runs on the queue's thread (api/queued_call.h), with its one
+ * connection. */
 #include "api/integrity_service.h"
 
 #include <inttypes.h>
@@ -19,11 +20,12 @@
 #define QUEUE_SIZE        16
 #define TOPICS_DEFAULT_MS 5000
 #define TOPICS_MAX_MS     600000
-/* A bit each; more tickets than this are not looked for in the topics. */
+/* If a coupon has more tickets, the topics are not searched. The sets of tickets need a bit per ticket. */
 #define TICKETS_MAX INT64_C(400000000)
-/* Kafka's times are of the sender's clock: how far that may be behind the database's. */
+/* How far the clock of a producer, which sets the times in Kafka, may be behind the database's clock. */
 #define CLOCK_SLACK_US (600 * (int64_t)US_PER_S)
-/* A flag follows what it depends on within the reconciler's interval. */
+/* How often, and at which interval, to compare the flag before it counts as wrong. The reconciler corrects a flag
+ * within reconcile.interval_ms, 1 s by default. */
 #define FLAG_TRIES   25
 #define FLAG_WAIT_US (100 * US_PER_MS)
 
@@ -69,10 +71,10 @@ static void check_rows(const struct integrity_service *verify, const struct inte
                 " of %" PRId64,
                 has->accepted, has->ledger_rows, has->issued, has->ranged, has->rejected, has->rejections);
     checks_tell(checks, "issued", has->overlaps == 0 && has->held == has->ranged,
-                "%" PRId64 " ranges, %" PRId64 " overlap; %" PRId64 " tickets, the ledger has %" PRId64 " of them",
+                "%" PRId64 " ranges, %" PRId64 " overlap; %" PRId64 " tickets, %" PRId64 " of them in the ledger",
                 has->ranges, has->overlaps, has->ranged, has->held);
     checks_tell(checks, "rejected", has->rejections_wrong == 0,
-                "%" PRId64 " tickets, %" PRId64 " of them issued too, or not in the ledger", has->rejections,
+                "%" PRId64 " tickets, %" PRId64 " of them also issued, or not in the ledger", has->rejections,
                 has->rejections_wrong);
     checks_tell(checks, "waiting", oldest_ms <= verify->stale_ms && !has->frozen,
                 "%" PRId64 " tickets are neither issued nor rejected yet%s, the oldest for %" PRId64 " ms", waiting,
@@ -92,7 +94,8 @@ static void on_unsent(void *arg, int64_t ticket) {
     tickets_remove(unsent->wanted, ticket);
 }
 
-/* Says what waits in the outbox, and leaves in `wanted` what must be in the topic by now. */
+/* Checks the events that wait in the outbox, and removes their tickets from `wanted`. The topic must have the
+ * others. */
 static bool check_outbox(const struct verify_call *call, const struct integrity *has, enum stream stream,
                          struct tickets *wanted, struct checks *checks, struct err *err) {
     struct integrity_service *verify = call->verify;
@@ -107,11 +110,12 @@ static bool check_outbox(const struct verify_call *call, const struct integrity 
         checks_tell(checks, name, oldest_ms <= verify->stale_ms,
                     "%" PRId64 " events are not in Kafka yet, the oldest for %" PRId64 " ms", unsent.n, oldest_ms);
     else
-        checks_skip(checks, name, "%" PRId64 " events are not in Kafka yet, and more than were looked at", unsent.n);
+        checks_skip(checks, name, "%" PRId64 " events are not in Kafka yet, and further ones were not counted",
+                    unsent.n);
     return true;
 }
 
-/* All that one snapshot tells; wanted[] is what has to be in the topics. */
+/* Checks one snapshot of Postgres. Sets wanted[], by stream, to the tickets that the topics must have. */
 static bool check_postgres(struct integrity_service *verify, const struct verify_call *call, struct integrity *has,
                            struct tickets wanted[static STREAMS], struct checks *checks, struct err *err) {
     struct ticket_range *ranges;
@@ -162,7 +166,7 @@ static bool check_flag(struct integrity_service *verify, const struct verify_cal
     return true;
 }
 
-/* --- the call, on the stage's thread --- */
+/* --- the call, on the queue's thread --- */
 
 static bool is_over(void *arg) {
     struct verify_call *call = arg;
@@ -188,7 +192,7 @@ static bool check_topics(struct integrity_service *verify, struct verify_call *c
         };
         if (has->last_ticket > TICKETS_MAX)
             checks_skip(checks, stream == STREAM_REQUESTED ? "topic requested" : "topic published",
-                        "more than %" PRId64 " tickets are not looked for", TICKETS_MAX);
+                        "the coupon has more than %" PRId64 " tickets, which is the limit of this check", TICKETS_MAX);
         else if (!verify_topic(&check, (enum stream)stream, &wanted[stream], checks, err))
             return false;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* IntegrityService: follows one coupon from the ledger to the topics, and checks whether each station matches the
- * previous ones. One call at a time, on a thread of its own, since a call may scan many rows and read whole
+/* IntegrityService follows one coupon from the ledger to the topics, and checks whether each station matches the
+ * previous ones. Its own thread performs the calls one by one, since a call may scan many rows and read whole
  * partitions. */
 #pragma once
 

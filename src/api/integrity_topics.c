@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The search of the topics; see integrity_topics.h. The queue's thread of IntegrityService does all the work. */
 #include "api/integrity_topics.h"
 
 #include <inttypes.h>
@@ -12,21 +13,22 @@
 #include "store/kafka_scan.h"
 #include "store/topics.h"
 
-#define DETAIL_MAX       400
+#define DETAIL_MAX       400 /* bytes */
 #define ADMIN_TIMEOUT_MS 5000
-/* A topic has at most as many (kafka.partitions), and a coupon one or two of each shared version. */
+/* The greatest number of partitions to search: up to 1000 of a coupon's own topic (kafka.coupon_partitions), and one or
+ * two of each version of the shared topic. */
 #define SPANS_MAX 1100
-#define ASK_EVERY 1000 /* messages */
+#define ASK_EVERY 1000 /* messages between two calls of is_over */
 
-/* --- what was checked --- */
+/* --- checks --- */
 
 static void add(struct checks *checks, const char *name, Coupon__V1__Check__Result result, const char *format,
                 va_list args) {
     if (checks->n == CHECKS_MAX)
-        abort();
+        abort(); /* a defect: CHECKS_MAX is too small */
     Coupon__V1__Check *check = ARENA_ARRAY(checks->arena, Coupon__V1__Check, 1);
     coupon__v1__check__init(check);
-    check->name = (char *)(uintptr_t)name; /* not written through */
+    check->name = (char *)(uintptr_t)name; /* packing does not write to it */
     check->result = result;
     check->detail = arena_alloc(checks->arena, DETAIL_MAX);
     vsnprintf(check->detail, DETAIL_MAX, format, args);
@@ -79,13 +81,13 @@ int64_t tickets_first(const struct tickets *tickets) {
     return 0;
 }
 
-/* --- where a coupon's events stand --- */
+/* --- finding a coupon's partitions --- */
 
 struct places {
     size_t n;
     struct kafka_span spans[SPANS_MAX];
-    bool has_own; /* a topic of its own */
-    int versions, highest;
+    bool has_own;          /* the coupon's own topic exists */
+    int versions, highest; /* of the shared topic: how many exist, and the highest one */
 };
 
 static void add_span(struct places *places, const char *topic, int32_t partition) {
@@ -93,7 +95,8 @@ static void add_span(struct places *places, const char *topic, int32_t partition
         places->spans[places->n++] = (struct kafka_span){.topic = topic, .partition = partition};
 }
 
-/* A topic that was grown by hand has its events of before elsewhere. */
+/* Adds the coupon's partition of a shared topic. If partitions were added to the topic by hand, its earlier events may
+ * be in another partition, which is added too. `created` is the topic's original number of partitions; 0: unknown. */
 static void add_shared(struct places *places, const struct kafka_topic *topic, int64_t coupon_id, int created) {
     int32_t partition = murmur2_slot_of_id(coupon_id, topic->partitions);
     places->versions++;
@@ -110,7 +113,7 @@ static int created_partitions(const struct topic_version *versions, size_t n, in
     return 0;
 }
 
-/* The topics that Kafka has, and the versions that the database knows. */
+/* The topics in Kafka, and the versions in the database. */
 struct known_topics {
     struct kafka_topic *topics;
     struct topic_version versions[TOPIC_VERSIONS_MAX];
@@ -134,7 +137,7 @@ static void find_places(const struct topic_check *check, enum stream stream, con
     }
 }
 
-/* --- reading them --- */
+/* --- reading the partitions --- */
 
 struct search {
     const struct topic_check *check;
@@ -164,7 +167,7 @@ static bool on_message(void *arg, const struct kafka_message *message) {
 static const char *excuse(const struct topic_check *check, const struct places *places) {
     for (size_t i = 0; i < places->n; i++)
         if (places->spans[i].next < places->spans[i].end)
-            return "the time was over: allow more";
+            return "the time-out was reached: allow more time";
     for (size_t i = 0; i < places->n; i++)
         if (places->spans[i].low > 0 && places->spans[i].start == places->spans[i].low)
             return "the beginning of the topic is gone (retention)";

@@ -16,7 +16,7 @@ void page_read(struct rpc_bad_fields *bad, int32_t page_size, const char *page_t
         errno = 0;
         long long after = strtoll(page_token, &end, 10);
         bad_fields_check(bad, !errno && !*end && *page_token >= '0' && *page_token <= '9' && after > 0, "page_token",
-                         "must be next_page_token of the page before, or empty for the first page");
+                         "must be next_page_token of the previous page, or empty for the first page");
         *ret_after = after;
     }
 }

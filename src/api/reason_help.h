@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of reasons (model/reason.h) for people. */
+/* Prints the table of reasons (model/reason.h). */
 #pragma once
 
 #include <stdio.h>
 
-/* Writes docs/reference/reasons.md. */
+/* Prints the page docs/reference/reasons.md. */
 void reason_help_markdown(FILE *out);

@@ -15,7 +15,7 @@ struct method {
     struct metric *codes[RPC_CODES], *seconds;
 };
 
-static struct method methods[COUPON_METHODS + 1]; /* the last one: all others */
+static struct method methods[COUPON_METHODS + 1]; /* the last one counts all other methods */
 
 static void register_method(struct method *method, const char *service, const char *name) {
     char labels[160];
@@ -40,14 +40,14 @@ static double connections_cut(void *abuse) {
 }
 
 static void register_connections(void) {
-    metrics_counter_fn("couponsd_rpc_connections_refused_total", "Connections closed at once: there were too many.", "",
-                       connections_refused, NULL);
+    metrics_counter_fn("couponsd_rpc_connections_refused_total",
+                       "Connections closed at once because of grpc.max_connections.", "", connections_refused, NULL);
     for (intptr_t abuse = EDGE_ABUSE_NONE + 1; abuse < EDGE_ABUSES; abuse++) {
         char labels[40];
         snprintf(labels, sizeof labels, "reason=\"%s\"", edge_abuse_name((enum edge_abuse)abuse));
         metrics_counter_fn("couponsd_rpc_connections_cut_total",
-                           "Connections cut off: their clients sent what only costs.", labels, connections_cut,
-                           (void *)abuse);
+                           "Connections closed because their clients abused the protocol, by kind of abuse.", labels,
+                           connections_cut, (void *)abuse);
     }
 }
 
@@ -56,7 +56,7 @@ static double in_flight(void *server) {
 }
 
 void rpc_metrics_watch(const struct rpc_server *server) {
-    metrics_gauge_fn("couponsd_rpc_in_flight", "Calls in flight, watchers too.", "", server ? in_flight : NULL,
+    metrics_gauge_fn("couponsd_rpc_in_flight", "Calls in flight, including watches.", "", server ? in_flight : NULL,
                      (void *)server);
 }
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* RPCs by method and code, with latency histograms by method. */
+/* The metrics of calls: counts by method and code, latency histograms by method, connections, and calls in flight. */
 #pragma once
 
 #include <stdint.h>
 
-/* Registers the methods of our services; before the server starts. */
+/* Registers the metrics of all methods. Call it before the server starts. */
 void rpc_metrics_register(void);
 struct rpc_server;
-/* Shows how many calls it has in flight; NULL before it is freed. */
+/* Shows the server's calls in flight. Call it with NULL before the server is freed. */
 void rpc_metrics_watch(const struct rpc_server *server);
-/* For rpc_server_options.on_call_end; calls of other services (health, reflection) count under their own names as
- * method "other". */
+/* The `on_call_end` of rpc_server_options. Calls of other services (health, reflection) and of unknown methods count as
+ * service "" and method "other". Any thread. */
 void rpc_metrics_on_call_end(void *arg, const char *service, const char *method, int code, int64_t us);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queue (api/queued_call.h) has one thread and one connection; `perform_…` run on it, since each may wait for
- * Kafka. */
+/* TopicAdminService; see topic_admin_service.h. The perform_ functions run on the queue's thread (api/queued_call.h),
+ * with its one connection, since each may wait for Kafka. */
 #include "api/topic_admin_service.h"
 
 #include <inttypes.h>
@@ -18,7 +18,7 @@
 #define QUEUE_SIZE     64
 #define TIMEOUT_MS     5000
 #define VERSION_MAX    1000000
-#define PARTITIONS_MAX 1000 /* as kafka.partitions has it */
+#define PARTITIONS_MAX 1000 /* the maximum of kafka.partitions */
 
 struct topic_admin_service {
     Coupon__V1__TopicAdminService_Service base; /* first: the stubs hand back a pointer to it */
@@ -36,9 +36,9 @@ struct topics_call {
     int64_t coupon_id;
 };
 
-/* --- what topics look like --- */
+/* --- describing topics --- */
 
-/* Messages that the stream's consumers have not passed. */
+/* Counts the topic's messages that the stream's consumers have not processed. */
 static bool lag_of(struct topic_admin_service *topics, enum stream stream, const char *name, int partitions,
                    int64_t *ret_lag, struct err *err) {
     *ret_lag = 0;
@@ -67,8 +67,8 @@ static const struct topic_version *find_version(const struct topic_version *vers
     return NULL;
 }
 
-/* Finds out whether the coupon's topics are finished: the coupon is closed, all its tickets are decided, and its
- * events are relayed. *ret_why is the obstacle, or NULL. */
+/* Finds out whether the coupon's topics are no longer needed: the coupon is closed, all its tickets are decided, and
+ * its events are relayed. *ret_why: what is missing, or NULL. */
 static bool coupon_is_done(struct topic_admin_service *topics, int64_t coupon_id, const char **ret_why,
                            struct err *err) {
     struct coupon_detail coupon;
@@ -94,7 +94,7 @@ typedef Coupon__V1__Topic__State state_t;
 static bool describe(struct topic_admin_service *topics, const struct kafka_topic *topic,
                      const struct topic_version *version, int target, Coupon__V1__Topic *ret, struct err *err) {
     coupon__v1__topic__init(ret);
-    ret->name = (char *)(uintptr_t)topic->name; /* not written through */
+    ret->name = (char *)(uintptr_t)topic->name; /* packing does not write to it */
     ret->stream = topic->stream == STREAM_REQUESTED ? COUPON__V1__TOPIC__STREAM__STREAM_REQUESTED
                                                     : COUPON__V1__TOPIC__STREAM__STREAM_PUBLISHED;
     ret->version = topic->version;
@@ -140,7 +140,7 @@ static int by_stream_version_coupon(const void *a, const void *b) {
     return x->coupon_id < y->coupon_id ? -1 : x->coupon_id > y->coupon_id;
 }
 
-/* Those that Kafka has, and those that it should have. In the arena. */
+/* Lists the topics that Kafka has, and the shared topics that it should have, in the arena. */
 static bool list_topics(struct topic_admin_service *topics, const struct topic_version *versions, size_t n_versions,
                         struct kafka_topic **ret_topics, size_t *ret_n, struct err *err) {
     struct kafka_topic *listed;
@@ -177,7 +177,7 @@ static bool read_migration(struct topic_admin_service *topics, Coupon__V1__Migra
     return true;
 }
 
-/* --- the calls, on the stage's thread --- */
+/* --- the calls, on the queue's thread --- */
 
 static bool refuse(struct topics_call *call, enum reason reason, const char *message) {
     answer_reason(call->queued.rpc, reason, message);
@@ -210,7 +210,7 @@ static bool perform_list(void *service, void *queued, struct err *err) {
     return true;
 }
 
-/* Both responses that hold a migration are alike but for their names. */
+/* Answers with the migration. Both responses with a migration have the same layout, so one C type serves both. */
 static bool answer_migration(struct topic_admin_service *topics, struct topics_call *call,
                              const ProtobufCMessageDescriptor *descriptor, struct err *err) {
     Coupon__V1__Migration migration;
@@ -223,7 +223,8 @@ static bool answer_migration(struct topic_admin_service *topics, struct topics_c
     return true;
 }
 
-/* The new version's topics, with exactly these partitions. *ret_differs: one that exists has another number. */
+/* Creates the topics of a version and records it. *ret_differs: a topic exists with another number of partitions, and
+ * the version is not recorded. */
 static bool make_version(struct topic_admin_service *topics, int version, int partitions, bool *ret_differs,
                          struct err *err) {
     *ret_differs = false;
@@ -236,7 +237,7 @@ static bool make_version(struct topic_admin_service *topics, int version, int pa
         if (!kafka_topic_create(topics->admin, &new_topics, TIMEOUT_MS, err) ||
             !kafka_topic_partitions(topics->admin, name, TIMEOUT_MS, &have, err))
             return false;
-        /* 0: so new that this broker has not heard of it yet. */
+        /* 0: the topic is so new that this broker does not know it yet. */
         if (have && have != partitions)
             *ret_differs = true;
     }
@@ -283,16 +284,16 @@ static bool perform_pause(void *service, void *queued, struct err *err) {
     struct topics_call *call = queued;
     if (!topics_set_paused(topics->pg, true, err))
         return false;
-    log_info("topics.paused", LOG_STR("then", "couponctl topics migrate continues"));
+    log_info("topics.paused", LOG_STR("then", "couponctl topics migrate resumes the migration"));
     return answer_migration(topics, call, &coupon__v1__pause_migration_response__descriptor, err);
 }
 
-/* The topics of a version or a coupon that exist: their names, and whether consumers have passed all of them. */
+/* The existing topics of a version, or of a coupon, that are to be deleted. */
 struct doomed {
     size_t n;
     char names[STREAMS][KAFKA_TOPIC_MAX];
     const char *pointers[STREAMS];
-    int64_t lag;
+    int64_t lag; /* messages in all of them that consumers have not processed */
 };
 
 static bool find_doomed(struct topic_admin_service *topics, int version, int64_t coupon_id, struct doomed *ret,
@@ -315,7 +316,8 @@ static bool find_doomed(struct topic_admin_service *topics, int version, int64_t
     return true;
 }
 
-/* Both responses that list names are alike but for their names. `version`: 0 for a coupon's own topics. */
+/* Deletes the topics and answers with their names. `version` is 0 for a coupon's own topics. Both responses with names
+ * have the same layout, so one C type serves both. */
 static bool destroy(struct topic_admin_service *topics, struct topics_call *call, const struct doomed *doomed,
                     int version, const ProtobufCMessageDescriptor *descriptor, struct err *err) {
     if (!kafka_topic_delete(topics->admin, doomed->pointers, doomed->n, TIMEOUT_MS, err) ||
@@ -325,7 +327,7 @@ static bool destroy(struct topic_admin_service *topics, struct topics_call *call
         log_info("topics.deleted", LOG_STR("topic", doomed->names[i]));
     char *names[STREAMS];
     for (size_t i = 0; i < doomed->n; i++)
-        names[i] = (char *)(uintptr_t)doomed->pointers[i]; /* not written through */
+        names[i] = (char *)(uintptr_t)doomed->pointers[i]; /* packing does not write to it */
     Coupon__V1__DeleteTopicsResponse response = COUPON__V1__DELETE_TOPICS_RESPONSE__INIT;
     response.base.descriptor = descriptor;
     response.n_topics = doomed->n;

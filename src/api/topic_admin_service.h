@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TopicAdminService: lists topics, migrates between versions, and deletes or retires topics on command. The service
- * only sets the target version; the relays move the lanes (flow/relay/lane_move.h). server.c starts the keeper,
- * which watches the topics (flow/topics/keeper.h). One thread, one call at a time. */
+/* TopicAdminService lists topics, starts and pauses migrations between versions, and deletes topics. It only sets the
+ * target version; the relays move the lanes (flow/relay/lane_move.h). One thread performs the calls one by one. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>

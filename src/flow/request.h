@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Step 1, request: a call of CouponService on its way through the steps.
  *
- * api/coupon_service.c decodes and validates a call, makes it a request, and hands it to a step. A request lives in
- * its call's memory and belongs to one step at a time. That step either pushes it on or ends it, exactly once, with
- * one of the functions below. After that nobody may touch the request. (A watched request is the exception: see
- * request_answer.) The steps decide on the outcome; the request's `answer` function turns it into messages and errors. */
+ * api/coupon_service.c decodes and validates a call, makes it a request, and hands it to a step. A request lives in its
+ * call's memory and belongs to one step at a time. That step either pushes it on or ends it, exactly once, with one of
+ * the functions below. After that nobody may touch the request. (A watched request is the exception: see
+ * request_answer.) The steps decide on the outcome; the request's `answer` function turns it into messages and
+ * errors. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>

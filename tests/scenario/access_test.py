@@ -118,7 +118,7 @@ class Access(Scenario):
         self.write("tokens", "observer 1234\n")
         wait_until(lambda: (self.ctl(server, *self.as_token("new"), "list"),
                             "access.tokens_bad" in server.text())[1], what="the bad file is told of")
-        self.assertRegex(server.text(), r"tokens:1: the second word is to be the SHA-256")
+        self.assertRegex(server.text(), r"tokens:1: the second word must be the SHA-256")
         self.ctl(server, *self.as_token("new"), "list")
 
     def test_a_renewed_certificate_is_shown_to_new_connections_and_a_bad_one_is_not(self):
@@ -155,7 +155,7 @@ class Access(Scenario):
             ({**tls, "grpc__tls_key": "/nowhere"}, "/nowhere can't be opened: No such file"),
             ({**tls, "grpc__tls_certificate": key}, "has no certificate in PEM"),
             ({"access__tokens": "/nowhere"}, "access.tokens: /nowhere can't be opened"),
-            ({"access__tokens": self.write("bad", "king " + "0" * 64)}, "bad:1: the first word is to be caller, admin"),
+            ({"access__tokens": self.write("bad", "king " + "0" * 64)}, "bad:1: the first word must be caller, admin"),
             ({"access__tokens": self.write("bad2", "\nadmin " + "0" * 64 + " user=1")}, "bad2:2: user=ID is for a caller"),
         ]
         for settings, expected in cases:

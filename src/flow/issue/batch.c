@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One batch of issue; see batch.h. The order of a batch: prepare, issuance_read, take, find_decided, decide,
- * issuance_write.
+/* One batch of issue; see batch.h. A batch runs prepare, issuance_read, take, find_decided, decide and issuance_write,
+ * in this order.
  *
  *   place   a partition of a topic
- *   text    the event as decoded from a message; its strings point into the message */
+ *   text    a decoded event, whose strings point into its message */
 #include "flow/issue/batch.h"
 
 #include <stdlib.h>
@@ -14,33 +14,33 @@
 #include "model/event.h"
 #include "model/issue_decide.h"
 
-/* The next offset of a partition that Postgres has no row for, because its topic was deleted on command. Every
- * message of it then shows a gap. Seeking to the stored offset creates a new row. */
+/* The next offset of a place that has no row in Postgres, because its topic was deleted on command. Every message of
+ * the place then counts as a gap. Issue repositions, and reading the stored offsets creates a new row. */
 #define OFFSET_UNKNOWN (-1)
 
-/* The messages of a batch, and how they are to be decided. */
+/* The messages of a batch, and how to decide on them. */
 struct input {
     const struct kafka_message *messages;
     size_t n;
     const struct accepted_gap *accepted_gap;
-    bool careful;           /* whatever can be looked up is looked up, and not taken from counters */
-    const char *force_dead; /* not NULL: all of them become dead letters, for this reason */
+    bool careful;           /* look up in the tables whether tickets are decided, instead of using the counters */
+    const char *force_dead; /* not NULL: all messages become dead letters, with this reason */
 };
 
-/* The messages' values: one element each. */
+/* The decoded messages: arrays with one element per message. */
 struct decoded {
     struct event *texts;
-    const char **dead_reason; /* not NULL: the value cannot be decoded */
+    const char **dead_reason; /* not NULL: the value can't be decoded */
 };
 
-/* The messages to decide on: those at the stored offsets, in order. */
+/* The messages to decide on, i.e. those that continue the stored offsets: arrays of n elements. */
 struct taken {
     size_t n;
     const struct kafka_message **messages;
     struct issuance_event *events;
     const struct event **texts;
     size_t *coupon_of;
-    const char **dead_reason; /* not NULL: a dead letter without a decision */
+    const char **dead_reason; /* not NULL: becomes a dead letter without a decision */
 };
 
 static int by_id(const void *a, const void *b) {
@@ -52,8 +52,8 @@ static int by_place(const void *a, const void *b) {
     return kafka_place_compare(a, b);
 }
 
-/* Decodes the messages, and fills what the batch asks Postgres for: its places, its coupons, its events (one per
- * message, decoded or not). */
+/* Decodes the messages, and fills the batch's places, coupons and events, with one event per message, decoded or
+ * not. */
 static void prepare(struct arena *arena, const struct input *input, struct issuance_batch *batch,
                     struct decoded *decoded) {
     const struct kafka_message *messages = input->messages;
@@ -110,8 +110,8 @@ static size_t index_of_coupon(const struct issuance_batch *batch, int64_t id) {
     return (size_t)(found - batch->coupons);
 }
 
-/* Takes the messages at the stored offsets, and moves batch->next_offset past them. Skips messages below; stops in a
- * partition at a gap. */
+/* Takes the messages that continue the stored offsets, and moves batch->next_offset past them. Skips messages below the
+ * stored offset, and all messages of a place after a gap. */
 static void take(struct arena *arena, struct issuance_batch *batch, const struct input *input,
                  const struct decoded *decoded, struct taken *taken, struct issue_batch_result *result) {
     const struct kafka_message *messages = input->messages;
@@ -149,10 +149,10 @@ static void take(struct arena *arena, struct issuance_batch *batch, const struct
     }
 }
 
-/* --- what was decided before --- */
+/* --- earlier decisions --- */
 
-/* Fills is_decided from the coupon's counters, or from the tables if the counters don't tell. With `careful`, always
- * from the tables. */
+/* Fills is_decided from the coupon's counters, or from the tables if the counters don't show it. If `careful`, always
+ * uses the tables. */
 static bool find_decided(const struct issue_means *means, const struct issuance_batch *batch, struct taken *taken,
                          bool careful, struct err *err) {
     struct issuance_event **unsure = ARENA_ARRAY(means->arena, struct issuance_event *, taken->n);
@@ -170,7 +170,7 @@ static bool find_decided(const struct issue_means *means, const struct issuance_
     return n_unsure == 0 || issuance_look_up(means->pg, means->arena, batch, unsure, n_unsure, err);
 }
 
-/* --- what is to be written --- */
+/* --- decisions and their rows --- */
 
 struct writes {
     struct issuance_rows rows;
@@ -242,7 +242,7 @@ static void decide(const struct issue_means *means, struct issuance_batch *batch
     }
 }
 
-/* One transaction. */
+/* Runs one transaction. */
 static bool transact(const struct issue_means *means, const struct input *input, struct issue_batch_result *ret,
                      struct err *err) {
     struct pg *pg = means->pg;
@@ -275,7 +275,8 @@ static bool transact(const struct issue_means *means, const struct input *input,
     return true;
 }
 
-/* Postgres's message in ASCII: it may be cut within a character, and Postgres must accept it as a text again. */
+/* Returns Postgres's message with all bytes that are not printable ASCII replaced by '?'. The message may have been cut
+ * within a character, and must be valid as a text in Postgres. */
 static char *plain(struct arena *arena, const char *text) {
     char *copy = arena_strdup(arena, text);
     for (char *at = copy; *at; at++)
@@ -284,7 +285,7 @@ static char *plain(struct arena *arena, const char *text) {
     return copy;
 }
 
-/* Finds the message that Postgres refuses by halving, and puts it aside with what Postgres said. */
+/* Finds the message that Postgres refuses, by halving the batch, and makes it a dead letter with Postgres's message. */
 static bool isolate(const struct issue_means *means, const struct input *input, const char *why,
                     struct issue_batch_result *ret, struct err *err) {
     if (input->n == 1) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One batch of issue: takes messages, decides on them, and commits one transaction. It uses Postgres but not Kafka.
- * Each worker of issue runs its own batches on its own thread. */
+/* One batch of issue, which decides on messages and commits one transaction. It uses Postgres but not Kafka. Each
+ * worker of issue runs its own batches on its own thread. */
 #pragma once
 
 #include "base/arena.h"
@@ -9,24 +9,24 @@
 #include "store/pg.h"
 
 struct issue_batch_result {
-    size_t issued, rejected, dead, duplicates;
-    /* The offset of the next message in each partition of the batch, after the commit. */
+    size_t issued, rejected, dead, duplicates; /* the number of messages with each outcome */
+    /* The next offset of each place of the batch, after the commit. */
     size_t n_places;
     struct kafka_place *places;
     int64_t *next_offset;
-    /* A message stands above the stored offset; it and all that follow in its place were left alone. */
+    /* A message was above the stored offset. It and all later messages of its place were not processed. */
     bool gap;
     struct kafka_place gap_place;
-    int64_t gap_expected, gap_found;
+    int64_t gap_expected, gap_found; /* offsets */
 };
 
-/* The gap that is passed over, since its messages never come; a place with an empty topic: none is. */
+/* A gap to ignore, since its messages are lost. An empty topic in `place` means that there is none. */
 struct accepted_gap {
     struct kafka_place place;
     int64_t next_offset;
 };
 
-/* A worker's own. */
+/* A worker's resources. */
 struct issue_means {
     struct pg *pg;
     struct arena *arena;
@@ -34,7 +34,7 @@ struct issue_means {
     int lanes;
 };
 
-/* Runs the batch in one transaction. If Postgres refuses it, runs its halves, and so on; a message that is refused
- * alone becomes a dead letter. False: *err is retriable. */
+/* Runs the batch in one transaction. If Postgres refuses the batch, runs its halves in the same way; a single message
+ * that Postgres refuses becomes a dead letter. Fails if Postgres is unavailable. */
 bool issue_batch_run(const struct issue_means *means, const struct kafka_message *messages, size_t n,
                      const struct accepted_gap *accepted_gap, struct issue_batch_result *ret, struct err *err);

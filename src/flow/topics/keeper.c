@@ -34,11 +34,10 @@ static void tell(const char *name, struct told *told, const struct topic_version
     *told = (struct told){version->version, have};
     log_error("topics.grown", LOG_STR("topic", name), LOG_INT("partitions", have),
               LOG_INT("created_with", version->partitions),
-              LOG_STR("effect", "coupons may change their partition: nothing is lost or issued twice, but order across "
-                                "the change is the ticket's, not the topic's"),
-              LOG_STR("then",
-                      "couponctl topics migrate to a new version with as many partitions as wanted, then delete "
-                      "this one"));
+              LOG_STR("effect", "coupons may have moved to other partitions: nothing is lost or issued twice, but "
+                                "consumers may see a coupon's events out of order"),
+              LOG_STR("then", "run couponctl topics migrate to a new version with the wanted number of partitions, and "
+                              "delete this version afterwards"));
 }
 
 /* Returns how many topics have another number of partitions than they were created with, or -1 if that is unknown. */

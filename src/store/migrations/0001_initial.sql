@@ -1,11 +1,11 @@
--- What anyone may read: publish_request and user_coupon. All else is private to couponsd.
+-- Other programs may read publish_request and user_coupon. All other tables are private to couponsd.
 
 create table setting (
     key text primary key,
     value text not null
 );
 
--- version rises with every change that an administrator makes; flags in Redis carry it.
+-- Each administrative change raises version, from which the versions of the flags in Redis are derived.
 create table coupon (
     id bigint primary key check (id > 0),
     name text not null,
@@ -20,7 +20,7 @@ create table coupon (
 );
 create sequence coupon_id_seq;
 
--- The counters stand apart from the coupon and from each other, so that admit and issue never wait for one another's row.
+-- The counters are in tables of their own, so that admit and issue do not wait for each other's row locks.
 create table admission (
     coupon_id bigint primary key references coupon,
     quantity bigint not null,
@@ -35,7 +35,7 @@ create table issuance (
     check (issued <= quantity)
 ) with (fillfactor = 50);
 
--- The ledger: who was promised which ticket. Rows are only added.
+-- The ledger: the ticket that each user got. Rows are only inserted.
 create table publish_request (
     coupon_id bigint not null,
     user_id bigint not null,
@@ -63,7 +63,7 @@ create table rejection (
     primary key (coupon_id, ticket)
 );
 
--- What makes a repeated administrative request harmless.
+-- The ids of administrative requests, by which a repeated request is recognized.
 create table admin_request (
     request_id text primary key,
     kind text not null,
@@ -72,8 +72,8 @@ create table admin_request (
     create_time timestamptz not null
 );
 
--- The outbox: per stream and lane a log without gaps in its ids, in two segments that take turns. While rows go to one,
--- the relay drains the other, which is then truncated.
+-- The outbox: a log for each stream and lane, without gaps in its ids. Each stream has two segments. While new rows go
+-- to one, the relay drains the other, which is then truncated; then they swap.
 create table outbox_requested_0 (
     lane integer not null,
     id bigint not null,
@@ -93,7 +93,7 @@ create table outbox_segment (
     current smallint not null check (current in (0, 1)),
     rotate_time timestamptz not null
 );
--- The last id given, by the lane's writer, and the last id acknowledged by Kafka, by the lane's relay.
+-- Each lane's last id, which its writer moves, and the last id that Kafka has acknowledged, which its relay moves.
 create table outbox_head (
     stream smallint not null,
     lane integer not null,

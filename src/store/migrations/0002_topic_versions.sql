@@ -1,4 +1,4 @@
--- The versions of each stream's shared topic, with the number of partitions that each was created with.
+-- The versions of each stream's shared topic, and the number of partitions that each was created with.
 create table topic_version (
     stream smallint not null,
     version integer not null check (version > 0),
@@ -7,10 +7,10 @@ create table topic_version (
     primary key (stream, version)
 );
 
--- Which version a lane's relay publishes to. Moved by the lane's relay alone.
+-- The version that the lane's relay publishes to. Only that relay changes it.
 alter table relay_cursor add column version integer not null default 1;
 
--- Which version all lanes shall publish to in the end; they move one after the other.
+-- The target: the version that all lanes should publish to. Lanes move to it one at a time.
 create table topic_target (
     stream smallint primary key,
     version integer not null,

@@ -1,7 +1,12 @@
--- The outbox, packed: what was appended to a lane at a time stands in rows of up to a page, instead of a row and an index
--- entry for each event. In `events` each one is: coupon_id (8 bytes), ticket (8), length of the traceparent (2), length of
--- the payload (2), in network order; traceparent; payload. `id` is the last event's, `first_id` the first one's. Plain
--- storage: what fits in a page need not be compressed or put elsewhere.
+-- The packed outbox: events that are appended to a lane together share rows of up to a page, instead of a row and an
+-- index entry for each event. `id` is the id of the row's last event, `first_id` that of its first event. Each event in
+-- `events`:
+--
+--   coupon_id (8 bytes), ticket (8), length of the traceparent (2), length of the payload (2), in network byte order
+--   traceparent
+--   payload
+--
+-- Storage is plain, since a row fits in a page: it needs neither compression nor TOAST.
 alter table outbox_requested_0 rename to old_requested_0;
 alter table outbox_requested_1 rename to old_requested_1;
 alter table outbox_published_0 rename to old_published_0;
@@ -24,7 +29,7 @@ create table outbox_requested_1 (like outbox_requested_0 including all) with (au
 create table outbox_published_0 (like outbox_requested_0 including all) with (autovacuum_enabled = off);
 create table outbox_published_1 (like outbox_requested_0 including all) with (autovacuum_enabled = off);
 
--- Events of before: a row each.
+-- Converts the old rows, which hold one event each.
 create function pack_event(coupon_id bigint, ticket bigint, traceparent text, payload bytea) returns bytea
     language sql immutable as $$
     select int8send(coupon_id) || int8send(ticket)
@@ -43,7 +48,7 @@ insert into outbox_published_1
 drop function pack_event(bigint, bigint, text, bytea);
 drop table old_requested_0, old_requested_1, old_published_0, old_published_1;
 
--- The highest ticket that was issued or rejected: above it, nothing was.
+-- The highest ticket that was issued or rejected.
 alter table issuance add column highest bigint not null default 0 check (highest >= 0);
 update issuance s set highest = greatest(
     (select coalesce(max(ticket), 0) from user_coupon u where u.coupon_id = s.coupon_id),

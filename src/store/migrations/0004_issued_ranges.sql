@@ -1,6 +1,6 @@
--- Who is issued a coupon follows from the ledger and the ticket alone. So what is issued is written by ranges of tickets, a
--- row for each coupon of a batch, and user_coupon is what follows: the ledger's rows within such a range. Each of them is
--- there once, whatever ranges are written.
+-- A coupon's owner follows from the ledger and the ticket. So `issued` stores ranges of tickets, about one row per
+-- coupon and batch, and user_coupon becomes a view: the ledger's rows whose tickets are in a range. The view has each
+-- of these rows once, even if ranges overlap.
 create table issued (
     coupon_id bigint not null,
     first_ticket bigint not null check (first_ticket > 0),
@@ -16,12 +16,13 @@ insert into issued (coupon_id, first_ticket, last_ticket, issue_time)
     group by coupon_id, issue_time, run;
 drop table user_coupon;
 
--- By user, and by ticket: one order finds who comes again and what somebody holds, the other what a range holds.
+-- One index finds repeated requests and a user's coupons, the other the ledger rows of a range of tickets.
 alter table publish_request drop constraint publish_request_pkey;
 alter table publish_request add primary key (user_id, coupon_id);
 alter table publish_request add unique (coupon_id, ticket);
 
--- A subquery and not a join: Postgres would keep the results of a join by ticket, of which no two are the same.
+-- A subquery rather than a lateral join, whose results Postgres would memoize by ticket, although no two tickets are
+-- equal.
 create view user_coupon as
     select * from (
         select coupon_id, user_id, ticket, (

@@ -1,5 +1,5 @@
--- A worker remembers coupons between its batches as long as nobody else has touched their lane. What is appended to a lane
--- moves its head; whatever else changes a coupon raises the epoch of all lanes. Administration is rare.
+-- A worker caches coupons between its batches while no other process changes their lane. An append to a lane moves the
+-- lane's head. Every other change of a coupon raises the epochs of all lanes; such changes are rare.
 alter table outbox_head add column epoch bigint not null default 0;
 
 create function coupon_changed() returns trigger language plpgsql as $$

@@ -1,17 +1,18 @@
--- What holds whatever program writes here: nobody is issued a coupon twice, and never more are issued than there are.
--- Who holds what follows from the ledger and from `issued` (user_coupon is a view of both), so these are guarded.
+-- Constraints that hold for every program that writes here: no user gets a coupon twice, and no more coupons are issued
+-- than exist. The owner of each coupon follows from the ledger and from `issued` (user_coupon is a view of both), so
+-- the constraints guard these tables.
 --
---   quantity   the coupon's, and what its two counters are checked against, are the same and never fall
---   counters   are within the quantity (0001), and never fall
---   ledger     has a user once a coupon and a ticket once (0004), no ticket above the quantity; is only added to
---   issued     are ranges between two tickets of the ledger, none of it issued or rejected before; is only added to
---   rejection  is of a ticket of the ledger that was not issued; is only added to
+--   quantity   the same in coupon, admission and issuance; never falls
+--   counters   at most the quantity (0001); never fall
+--   ledger     each user and each ticket once per coupon (0004), no ticket above the quantity; insert only
+--   issued     ranges whose ends are in the ledger, without tickets that were issued or rejected before; insert only
+--   rejection  tickets of the ledger that were not issued; insert only
 --
--- A trigger looks once at what a statement adds, not at each row: the ledger takes tens of thousands of rows a second.
--- Whoever has to mend rows by hand, or loads old ones, owns the tables: alter table ... disable trigger user.
+-- The triggers check all rows of a statement at once, since the ledger takes tens of thousands of rows per second. To
+-- repair rows by hand or to load old rows, the tables' owner can use: alter table ... disable trigger user.
 
 alter table coupon add unique (id, quantity);
--- Deferred, since adding to the quantity changes three rows. Costs nothing where only a counter moves.
+-- Deferred, since adding to the quantity changes three rows. An update of a counter alone does not check these keys.
 alter table admission add foreign key (coupon_id, quantity) references coupon (id, quantity)
     deferrable initially deferred;
 alter table issuance add foreign key (coupon_id, quantity) references coupon (id, quantity)
@@ -44,8 +45,9 @@ create trigger only_added_to before delete or truncate on admission
 create trigger only_added_to before delete or truncate on issuance
     for each statement execute function only_added_to();
 
--- The rule of admission. With it, and a ticket once, no more are promised than there are. Rows of one coupon, which are
--- most of what is added to the ledger, are compared with its quantity as they come; of several, the highest of each.
+-- The rule of admission. Since tickets are unique, it limits the number of tickets to the quantity. Most statements add
+-- rows of one coupon, for which a fast check compares each row; for several coupons, it compares the highest ticket of
+-- each.
 create function within_quantity() returns trigger language plpgsql as $$
 declare
     wrong record;
@@ -65,8 +67,9 @@ end $$;
 create trigger within_quantity after insert on publish_request referencing new table as added
     for each statement execute function within_quantity();
 
--- Both first lock the coupon's row that whoever issues moves as well, so that of two transactions at a time the second
--- sees what the first has added. The lookups see rows that were added before and, beside them, those of `added`.
+-- issued_once and rejected_once first lock the coupon's row in issuance, which issue updates too. So of two concurrent
+-- transactions, the second one sees the rows of the first. The queries see the earlier rows as well as those of
+-- `added`.
 create function issued_once() returns trigger language plpgsql as $$
 declare
     wrong record;

@@ -1,10 +1,10 @@
 -- oldest: 0007
--- The guards of 0006, looked up by key whatever the tables' sizes were when a session planned them. "not exists (select
--- ...)" may be planned as one scan of the whole ledger, hashed, and stays so for as long as the session lives; a scalar
--- subquery may not.
+-- The triggers of 0006, which now look up rows by key, whatever the tables' sizes are when a session plans the queries.
+-- Postgres may plan "not exists (select ...)" as a hashed scan of the whole ledger, and keeps that plan while the
+-- session lives. A scalar subquery is never planned that way.
 --
--- The two last ranges that begin up to a range's end are the range itself and one that ends before it, or there are two
--- that overlap.
+-- issued_once: of the ranges that begin at or before the end of a new range, the last is the new range itself, and the
+-- one before it must end before the new range begins. Otherwise ranges overlap.
 create or replace function issued_once() returns trigger language plpgsql as $$
 declare
     wrong record;
