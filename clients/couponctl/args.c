@@ -220,7 +220,7 @@ void help_print(const struct verb *verbs, size_t n_verbs) {
     for (size_t i = 0; i < n_verbs; i++) {
         char left[64];
         snprintf(left, sizeof left, "%s %s", verbs[i].name, verbs[i].operands);
-        printf("  %-22s %.*s\n", left, (int)strcspn(verbs[i].text, "\n"), verbs[i].text);
+        printf("  %-29s %.*s\n", left, (int)strcspn(verbs[i].text, "\n"), verbs[i].text);
     }
     puts("\nOptions of every verb, before or after it:");
     print_options(global_options);
