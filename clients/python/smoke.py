@@ -125,7 +125,7 @@ def main(target):
               "a stream that ends with ISSUED", changes)
         held = call(coupons.ListUserCoupons, messages.ListUserCouponsRequest(user_id=1)).user_coupons
         check(any(each.coupon_id == coupon and each.ticket == 1 for each in held), "the coupon in the user's list",
-        held)
+              held)
 
         expect_ids_filled_in(admin, coupons)
         overload(admin, coupons)
