@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* issue, complete and reconcile, each alone, on real servers; see steps_test.c. */
+/* Tests issue, complete and reconcile, each alone, on real servers; see steps_test.c. */
 #include <criterion/criterion.h>
 #include <time.h>
 
@@ -52,8 +52,8 @@ Test(steps, issue_gives_what_the_ledger_promised_once_and_puts_the_rest_aside) {
     for (int replay = 0; replay < 2; replay++)
         for (int64_t ticket = 1; ticket <= 3; ticket++)
             produce_event(&fixture, 1000 + ticket, ticket);
-    produce_event(&fixture, 1001, 2); /* another's ticket */
-    produce_event(&fixture, 5555, 4); /* a stranger */
+    produce_event(&fixture, 1001, 2); /* another user's ticket */
+    produce_event(&fixture, 5555, 4); /* a user without a ticket */
     fixture_produce(&fixture, STREAM_REQUESTED, "\xff\xff\xff", 3);
     produce_event(&fixture, 5555, INT64_MAX);
     produce_event(&fixture, 5555, INT64_MIN);
@@ -94,7 +94,7 @@ static struct kafka_message message_of(struct fixture *fixture, int64_t offset, 
     return (struct kafka_message){.place = PLACE, .offset = offset, .value = bytes.data, .value_len = bytes.len};
 }
 
-/* A coupon of 100 whose first tickets are in the ledger, with events in PLACE from an offset on. */
+/* Makes a coupon of 100 whose first tickets are in the ledger, with events in PLACE that begin at an offset. */
 static void begin(struct fixture *fixture, int64_t tickets, int64_t start) {
     int64_t next;
     struct err err;
@@ -107,7 +107,7 @@ static void begin(struct fixture *fixture, int64_t tickets, int64_t start) {
     cr_assert(issuance_offsets(fixture->pg, &fixture->arena, &offsets, &err), "%s", err.text);
 }
 
-/* With -1 no gap is accepted. */
+/* -1: no gap is accepted. */
 static struct issue_batch_result issue_messages(struct fixture *fixture, struct coupon_cache *cache,
                                                 const struct kafka_message *messages, size_t n, int64_t accepted_gap) {
     struct issue_batch_result result;
@@ -130,7 +130,7 @@ Test(steps, a_gap_in_the_offsets_stops_a_partition_and_an_old_offset_is_passed_o
     cr_assert_eq(result.gap_expected, 6);
     cr_assert_eq(result.gap_found, 7);
     cr_assert_eq(result.next_offset[0], 6);
-    /* Once it is known that offset 6 never comes. */
+    /* The gap is accepted, since offset 6 never arrives. */
     result = issue_messages(&fixture, cache, &messages[2], 1, 6);
     cr_assert_eq(result.issued, 1);
     cr_assert_eq(result.next_offset[0], 8);
@@ -235,7 +235,7 @@ Test(steps, the_reconciler_rebuilds_flags_sends_stale_tickets_again_and_freezes_
     fixture_coupon(&fixture, 2);
     fixture.config.reconcile_interval_ms = 100;
     fixture.config.reconcile_stale_ms = 1000;
-    fixture_ledger(&fixture, 1); /* never went to the outbox */
+    fixture_ledger(&fixture, 1); /* not in the outbox */
     struct relay *relay = fixture_relay(&fixture, STREAM_REQUESTED);
     struct reconcile *reconcile;
     cr_assert(reconcile_start(&fixture.context, &reconcile, &err), "%s", err.text);
@@ -244,7 +244,7 @@ Test(steps, the_reconciler_rebuilds_flags_sends_stale_tickets_again_and_freezes_
     struct flag wrong = {fixture.coupon_id, FLAG_FALSE, 2};
     cr_assert(flags_set(fixture.flags, &wrong, 1, &err), "%s", err.text);
     wait_for_flag(&fixture, FLAG_TRUE);
-    /* More than there are, past all checks. */
+    /* Issues more coupons than exist, without the triggers. */
     fixture_sql(&fixture,
                 "alter table issued disable trigger user; insert into issued values (%lld, 1, 3, now());"
                 "update admission set accepted = 2; update issuance set issued = 2",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Each step alone, on real servers: admit's transaction, the outbox and its relay; issue and what follows are in
- * issue_steps_test.c. gate and admit are driven through the whole server by the scenarios. */
+/* Tests single steps on real servers: admit's transaction, the outbox and its relay. issue_steps_test.c tests issue and
+ * the later steps. Scenarios drive gate and admit through the whole server. */
 #include <criterion/criterion.h>
 #include <limits.h>
 #include <pthread.h>
@@ -20,7 +20,8 @@
 
 TestSuite(steps, .timeout = 300);
 
-/* All of the lane's events; `lane` outlives the page, which the caller clears. Returns how many. */
+/* Reads all of the lane's events. `lane` must outlive the page, which the caller clears. Returns the number of
+ * events. */
 static size_t read_outbox(struct fixture *fixture, const int32_t *lane, struct outbox_page *page) {
     static const int64_t after = 0;
     struct err err;
@@ -40,7 +41,7 @@ struct admitting {
     int64_t first_user;
 };
 
-/* What a worker of admit has. */
+/* The resources of a worker of admit. */
 struct admitter {
     struct pg *pg;
     struct arena *arena;
@@ -48,7 +49,7 @@ struct admitter {
     int lanes;
 };
 
-/* Returns how many of the batch were accepted. */
+/* Runs a batch. Returns the number of accepted requests. */
 static size_t admit_batch(const struct admitter *admitter, int64_t coupon_id, int64_t first_user, bool with_ledger) {
     struct pg *pg = admitter->pg;
     struct arena *arena = admitter->arena;
@@ -120,7 +121,7 @@ Test(steps, admit_gives_tickets_without_gaps_to_many_at_once_and_no_more_than_th
     pthread_t threads[THREADS];
     struct admitting admitting[THREADS];
     fixture_init(&fixture);
-    fixture_coupon(&fixture, 1500); /* of 2,000 that are asked for */
+    fixture_coupon(&fixture, 1500); /* for 2,000 requests */
     for (int i = 0; i < THREADS; i++) {
         admitting[i] = (struct admitting){&fixture, 1 + i * ROUNDS * BATCH};
         pthread_create(&threads[i], NULL, admit_much, &admitting[i]);
@@ -130,7 +131,7 @@ Test(steps, admit_gives_tickets_without_gaps_to_many_at_once_and_no_more_than_th
     cr_assert_eq(fixture_number(&fixture, "select count(distinct ticket) from publish_request"), 1500);
     cr_assert_eq(fixture_number(&fixture, "select max(ticket) from publish_request"), 1500);
     cr_assert_eq(fixture_number(&fixture, "select accepted from admission"), 1500);
-    /* The outbox's ids follow the tickets, without gaps: commit order. */
+    /* The outbox's ids follow the tickets in commit order, without gaps. */
     int32_t lane = murmur2_slot_of_id(fixture.coupon_id, 8);
     struct outbox_page page;
     size_t n = read_outbox(&fixture, &lane, &page);
@@ -152,14 +153,14 @@ Test(steps, what_a_worker_remembers_of_a_coupon_ends_when_anybody_else_touches_i
     const struct admitter a = {fixture.pg, &fixture.arena, caches[0], 8};
     const struct admitter b = {fixture.pg, &fixture.arena, caches[1], 8};
     int64_t user = 1;
-    for (int turn = 0; turn < 6; turn++, user += BATCH) /* twice each, in turns: A A B B A A */
+    for (int turn = 0; turn < 6; turn++, user += BATCH) /* two batches each, in turns: A A B B A A */
         cr_assert_eq(admit_batch(turn / 2 % 2 ? &b : &a, fixture.coupon_id, user, false), BATCH);
     cr_assert_eq(fixture_number(&fixture, "select max(ticket) from publish_request"), 6 * BATCH);
     struct coupon_detail detail = {.row.id = fixture.coupon_id};
     cr_assert_eq(coupon_set_status(fixture.pg, &fixture.arena, 8, COUPON_PAUSED, &detail, &err), COUPON_OK);
     cr_assert_eq(admit_batch(&a, fixture.coupon_id, user, false), 0);
     cr_assert_eq(admit_batch(&b, fixture.coupon_id, user, false), 0);
-    fixture_sql(&fixture, "update coupon set status = 1"); /* by hand */
+    fixture_sql(&fixture, "update coupon set status = 1"); /* a change by hand */
     cr_assert_eq(admit_batch(&a, fixture.coupon_id, user, false), BATCH);
     cr_assert_eq(admit_batch(&b, fixture.coupon_id, user + BATCH, false), 0);
     const struct coupon_addition addition = {fixture.coupon_id, 5, ""};
@@ -205,7 +206,7 @@ Test(steps, a_batch_whose_connection_dies_before_the_commit_leaves_nothing) {
 
 /* --- plans --- */
 
-/* Looks at the plan of every statement that was prepared on the connection. */
+/* Checks the plan of every statement that was prepared on the connection. */
 static void check_plans(struct fixture *fixture) {
     static const char check[] =
         "do $$ declare s record; line text; begin"
@@ -255,7 +256,7 @@ static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     cr_assert(lookup_ledger_users(fixture->pg, &fixture->arena, &ledger, &err));
 }
 
-/* Not of all tables, of which those of other tests may be dropped meanwhile. */
+/* Only these tables, since other tests may drop theirs meanwhile. */
 #define ANALYZE                                                                                                        \
     "analyze coupon, admission, issuance, publish_request, issued, rejection, outbox_requested_0, outbox_requested_1," \
     " outbox_published_0, outbox_published_1, outbox_head, outbox_segment, relay_cursor, consumer_offset"
@@ -282,8 +283,8 @@ Test(steps, no_hot_statement_has_a_plan_that_depends_on_statistics) {
     fixture_deinit(&fixture);
 }
 
-/* Two tickets of each of a hundred coupons (1 to 100), one issued and one rejected, through the database's guards: they
- * read so many rows at most. In one session, which plans them when it does so for the first time. */
+/* Inserts two tickets for each of the coupons 1 to 100, one issued and one rejected. The database's triggers may read
+ * at most this number of rows. One session does all, and plans the triggers' queries at its first insert. */
 static void check_guards(struct fixture *fixture, int64_t ticket, int rows_max) {
     static const char read[] = "(select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))"
                                " from pg_stat_xact_user_tables)";
@@ -358,7 +359,7 @@ Test(steps, relay_sends_each_row_in_order_with_the_coupon_as_key_and_moves_its_c
         fixture_outbox(&fixture, 1000 + ticket, ticket);
     struct relay *relay = fixture_relay(&fixture, STREAM_REQUESTED);
     cursors(&fixture, 20);
-    for (int64_t ticket = 21; ticket <= 30; ticket++) /* to an idle relay */
+    for (int64_t ticket = 21; ticket <= 30; ticket++) /* the relay is idle */
         fixture_outbox(&fixture, 1000 + ticket, ticket);
     relay_wake(relay, false);
     cursors(&fixture, 30);
@@ -383,12 +384,12 @@ Test(steps, relay_waits_for_the_next_batches_of_who_is_at_them_already_but_not_f
     fixture_coupon(&fixture, 100);
     fixture.config.relay_poll_ms = 10000;
     const struct metric *sent = metrics_counter("couponsd_relay_sent_total", "", "stream=\"requested\"");
-    fixture_outbox(&fixture, 1001, 1); /* what is there already is read at the start */
+    fixture_outbox(&fixture, 1001, 1); /* the relay reads existing rows at its start */
     struct relay *relay = fixture_relay(&fixture, STREAM_REQUESTED);
     for (int i = 0; i < 3000 && metric_value(sent) < 1; i++)
         clock_sleep_us(10 * US_PER_MS);
     cr_assert_eq(metric_value(sent), 1);
-    clock_sleep_us(500 * US_PER_MS); /* Kafka has acknowledged it */
+    clock_sleep_us(500 * US_PER_MS); /* Kafka acknowledges the event meanwhile */
     int64_t ticket = 1;
     for (; metric_value(sent) == 1 && ticket < 20; clock_sleep_us(200 * US_PER_MS)) {
         ticket++;
@@ -454,7 +455,7 @@ Test(steps, segments_take_turns_and_only_what_was_relayed_is_truncated) {
     for (int i = 0; i < 5; i++)
         cr_assert_eq(page.entries[i].id, i + 1);
     outbox_page_clear(&page);
-    /* A gap is not read over. */
+    /* Reading stops at a gap. */
     fixture_sql(&fixture, "delete from outbox_requested_0 where id = 2");
     cr_assert_eq(read_outbox(&fixture, &lane, &page), 1);
     outbox_page_clear(&page);

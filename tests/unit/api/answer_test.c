@@ -49,7 +49,7 @@ Test(answer, a_timestamp_lies_in_the_years_1_to_9999) {
     cr_expect_not(reads(0, 1000000000));
 }
 
-/* --- messages of rows --- */
+/* --- messages from rows --- */
 
 Test(answer, a_status_is_accepted_issued_or_rejected) {
     struct request_status row = {.coupon_id = 7,
@@ -94,7 +94,7 @@ Test(answer, a_coupon_without_times_has_none_in_its_message) {
     cr_expect_not(message.coupon.available);
 }
 
-/* --- refusals, as a client gets them --- */
+/* --- refusals as a client receives them --- */
 
 Test(answer, bad_fields_are_collected_up_to_as_many_as_the_bridge_names) {
     struct rpc_bad_fields bad = {0};
@@ -106,7 +106,7 @@ Test(answer, bad_fields_are_collected_up_to_as_many_as_the_bridge_names) {
     cr_assert_str_eq(bad.list[RPC_BAD_FIELDS_MAX - 1].field, "field");
 }
 
-/* The details of that type within a status; NULL: there are none. To be freed with protobuf_c_message_free_unpacked. */
+/* Returns a status's detail of a type, or NULL. Free it by protobuf_c_message_free_unpacked. */
 static void *details_of(const struct rpc_status *status, const char *type,
                         const ProtobufCMessageDescriptor *descriptor) {
     Google__Rpc__Status *parsed = google__rpc__status__unpack(NULL, status->details_len, status->details);
@@ -177,7 +177,7 @@ Test(answer, a_single_bad_field_is_in_the_message_too) {
     rpc_status_deinit(&status);
 }
 
-/* How the toy's Echo refuses: set by the test before its call. */
+/* How the toy's Echo refuses. The test sets it before its call. */
 static void (*refuse)(struct rpc_call *call);
 
 static void echo_refused(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, Toy__V1__Note_Closure closure,

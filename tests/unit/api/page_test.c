@@ -3,7 +3,7 @@
 
 #include <criterion/criterion.h>
 
-/* The bad field's name, or NULL. */
+/* Reads a page. Returns the bad field's name, or NULL. */
 static const char *read_page(int32_t page_size, const char *token, int32_t *ret_size, int64_t *ret_after) {
     struct rpc_bad_fields bad = {0};
     page_read(&bad, page_size, token, ret_size, ret_after);

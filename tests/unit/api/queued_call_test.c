@@ -7,7 +7,7 @@
 #include "toy.h"
 #include "wire.h"
 
-/* A service whose Echo is a queued call. What `perform` does, the test sets before the queue starts. */
+/* A service whose Echo is a queued call. The test sets what `perform` does before the queue starts. */
 struct echo_service {
     struct toy *toy;
     struct wire *wire;
@@ -15,11 +15,11 @@ struct echo_service {
     struct pg *pg;
     struct arena arena;
     bool may_repeat;
-    const struct rpc_bad_field *bad; /* of every call; NULL: none */
-    int fails;                       /* the first calls to perform fail, */
-    enum err_code failure;           /* with this */
+    const struct rpc_bad_field *bad; /* the bad field of every call; NULL: none */
+    int fails;                       /* the number of calls to perform that fail first */
+    enum err_code failure;           /* their error */
 
-    pthread_mutex_t lock; /* guards what follows */
+    pthread_mutex_t lock; /* guards the fields below */
     pthread_cond_t changed;
     int performed, cancelled;
     bool is_gate_shut; /* perform waits until it opens */
@@ -78,7 +78,7 @@ static void set_up(void) {
     service->wire = wire_new();
 }
 
-/* `url`: NULL is a Postgres that answers. */
+/* If `url` is NULL, Postgres answers. */
 static void start(const char *url, size_t queue_size) {
     const struct pg_options pg = {.url = url ? url : wire_url(service->wire),
                                   .application_name = "test",
@@ -119,7 +119,7 @@ static void set_gate(bool is_shut) {
     pthread_mutex_unlock(&service->lock);
 }
 
-/* Makes one call; returns its code. */
+/* Makes one call. Returns its code. */
 static int run_one(void) {
     struct toy_call *call = toy_call_run(service->toy, TOY_ECHO, "hello", 0);
     int code = call->code;
@@ -155,7 +155,7 @@ Test(queued_call, a_full_queue_refuses_a_call_as_overload) {
     set_gate(true);
     calls[0] = toy_call_start(service->toy, TOY_ECHO, "hello", 0, 0);
     TOY_WAIT(service, service->performed == 1);
-    /* One of these waits, and the other is one too many. */
+    /* One of these calls waits in the queue, and the other one is refused. */
     for (int i = 1; i < 3; i++)
         calls[i] = toy_call_start(service->toy, TOY_ECHO, "hello", 0, 0);
     toy_wait_for_ends(service->toy, RPC_RESOURCE_EXHAUSTED, 1);

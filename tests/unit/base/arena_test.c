@@ -52,7 +52,7 @@ Test(arena, a_reset_hands_out_the_same_blocks_again) {
     void *before[10], *after[10];
     for (int i = 0; i < 10; i++)
         before[i] = arena_alloc(&arena, 100);
-    arena_alloc(&arena, 1000); /* gone by the reset */
+    arena_alloc(&arena, 1000); /* invalidated by the reset */
     arena_reset(&arena);
     for (int i = 0; i < 10; i++)
         after[i] = arena_alloc(&arena, 100);

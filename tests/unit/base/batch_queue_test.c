@@ -8,7 +8,7 @@
 #include "base/batch_queue.h"
 #include "base/clock.h"
 
-/* Far above what any of it takes; a test that gets here has failed. */
+/* Much longer than any wait of these tests; a test that waits for so long has failed. */
 #define DEADLINE_US ((int64_t)20 * US_PER_S)
 
 static void *item(uintptr_t n) {
@@ -144,7 +144,7 @@ struct taker {
     atomic_bool returned;
 };
 
-/* One take that waits for good. */
+/* Takes once, and waits without a limit. */
 static void *take_once(void *arg) {
     struct taker *taker = arg;
     void *items[16];

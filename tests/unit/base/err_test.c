@@ -44,7 +44,7 @@ Test(err, words_can_be_put_before_the_text_it_has) {
 Test(err, a_long_text_is_cut_at_a_whole_character) {
     char text[1000];
     struct err err;
-    /* é has two bytes; one letter before them makes the cut fall into the middle of one. */
+    /* é has two bytes. With one letter before them, the text is cut within a character. */
     for (int shift = 0; shift < 2; shift++) {
         memset(text, 'a', sizeof text);
         for (size_t i = (size_t)shift; i + 2 < sizeof text; i += 2)

@@ -15,14 +15,14 @@
 
 static int captured = -1;
 
-/* Each test has a process of its own, so its stderr may stay redirected. */
+/* Each test runs in its own process, so stderr may stay redirected. */
 static void capture_stderr(void) {
     captured = memfd_create("stderr", MFD_CLOEXEC);
-    fcntl(captured, F_SETFL, O_APPEND); /* else lines of two threads may be written over each other */
+    fcntl(captured, F_SETFL, O_APPEND); /* otherwise two threads may overwrite each other's lines */
     dup2(captured, STDERR_FILENO);
 }
 
-/* What was logged so far, without the time at the beginning of each line; the next call starts behind it. */
+/* Returns the lines that were logged since the last call, without their times. */
 static const char *logged(void) {
     static char text[200000];
     static off_t from;
@@ -134,12 +134,12 @@ static void log_times(struct log_site *site, int n) {
     }
 }
 
-/* As if a second had passed. */
+/* Simulates that a second has passed. */
 static void end_window(struct log_site *site) {
     atomic_fetch_sub(&site->window_start_us, US_PER_S);
 }
 
-/* The window starts with the first line; a test that takes longer than that second would see more lines. */
+/* The window of 1 s starts with the first line. A test that takes longer would see more lines. */
 Test(log, one_place_writes_ten_lines_a_second_and_tells_what_it_dropped) {
     struct log_site site = {0};
     log_times(&site, 25);

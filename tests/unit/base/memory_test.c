@@ -47,7 +47,7 @@ Test(memory, memory_that_was_not_to_be_had_ends_the_process, .signal = SIGABRT) 
     memory_must(NULL);
 }
 
-/* As a variable, so that the compiler does not see the size. */
+/* A variable hides the size from the compiler. */
 static volatile size_t too_many = SIZE_MAX / 2 + 2;
 
 Test(memory, a_size_that_overflows_ends_the_process_and_does_not_wrap, .signal = SIGABRT) {

@@ -47,7 +47,7 @@ Test(metrics, labels_of_a_name_stand_together_under_one_header) {
 Test(metrics, registering_again_returns_the_same) {
     char name[] = "a_total", labels[] = "x=\"1\"";
     struct metric *metric = metrics_counter(name, "Help.", labels);
-    name[0] = 'z', labels[0] = 'z'; /* they were copied */
+    name[0] = 'z', labels[0] = 'z'; /* the registry has copied them */
     cr_expect_eq(metrics_counter("a_total", "Help.", "x=\"1\""), metric);
     cr_expect_neq(metrics_counter("a_total", "Help.", "x=\"2\""), metric);
 }

@@ -6,7 +6,7 @@
 
 #include "base/murmur2.h"
 
-/* The values of Kafka's own UtilsTest.testMurmur2. */
+/* The expected values are those of Kafka's UtilsTest.testMurmur2. */
 Test(murmur2, agrees_with_the_known_values_of_the_java_client) {
     static const struct {
         const char *text;

@@ -36,7 +36,7 @@ static void expect_read(const char *text) {
     cr_expect(read_text(text, strlen(text), &err), "%s", err.text);
 }
 
-/* `expected` is what stands behind the name of the file. */
+/* `expected` is the rest of the error after the file's name. */
 static void expect_file_refused(const char *text, const char *expected) {
     struct err err = {0};
     cr_assert_not(read_text(text, strlen(text), &err), "%s", text);
@@ -195,7 +195,7 @@ Test(config, a_redis_url_has_host_port_and_database) {
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char assignment[60];
         snprintf(assignment, sizeof assignment, "redis.url=%s", bad[i]);
-        /* Without the value, which may hold a password. */
+        /* The error omits the value, which may have a password. */
         expect_set_refused(assignment, "--set: redis.url: is not valid; expected redis://[[USER]:PW@]HOST[:PORT][/DB]");
     }
 }
@@ -217,7 +217,7 @@ Test(config, lines_that_are_no_settings_are_refused_with_their_number) {
 #define NOT_UNDERSTOOD ": this line is not understood; expected [section], key = value, or a comment (; or #)"
     expect_file_refused("[grpc]\npollers\n", ":2" NOT_UNDERSTOOD);
     expect_file_refused("\n\n[grpc\npollers = 2\n", ":3" NOT_UNDERSTOOD);
-    /* The first of several is told. */
+    /* The error is about the first of several bad lines. */
     expect_file_refused("rubbish\n[grpc]\npollers = 0\n", ":1" NOT_UNDERSTOOD);
     expect_file_refused("[grpc]\npollers = 0\nrubbish\n", ":2: grpc.pollers: \"0\" is out of range; expected 1 to 64");
 }
@@ -295,7 +295,7 @@ Test(config, help_as_markdown_is_a_table) {
     free(text);
 }
 
-/* Uncommented, every line is a setting with its default, so the file is right in either form. */
+/* With its lines uncommented, the file sets every setting to its default, so it is valid in both forms. */
 Test(config, help_as_ini_is_a_file_with_every_default) {
     char *text = help(CONFIG_INI), *markdown = help(CONFIG_MARKDOWN);
     cr_expect_not_null(strstr(text, "\n[http]\n# the address that serves /metrics, /healthz and /readyz over HTTP\n"));
@@ -330,7 +330,7 @@ Test(config, formats_have_names) {
 
 Test(config, the_environment_sets_every_setting_and_properties_of_librdkafka) {
     char *environment[] = {"PATH=/bin",
-                           "COUPONSD_PORT=tcp://10.0.0.1:50051", /* as Kubernetes sets for a service of that name */
+                           "COUPONSD_PORT=tcp://10.0.0.1:50051", /* as Kubernetes sets it for a service of that name */
                            "COUPONSD_SET_GRPC_POLLERS=3",
                            "COUPONSD_SET_KAFKA_TOPIC_PREFIX=x.",
                            "COUPONSD_SET_KAFKA_SECURITY_PROTOCOL=plaintext",

@@ -64,7 +64,8 @@ Test(memory, a_truth_that_is_newer_than_the_flag_counts) {
 }
 
 Test(memory, a_flag_that_is_newer_than_the_truth_opens_after_a_top_up) {
-    struct coupon_memory *memory = coupon_memory_new(0); /* nothing is believed on its own */
+    struct coupon_memory *memory =
+        coupon_memory_new(0); /* a flag or a truth counts only with the other's confirmation */
     struct coupon sold_out = coupon(5, 5);
     enum refusal refusal;
     coupon_memory_learn(memory, &sold_out, 1, clock_wall_us());
@@ -120,6 +121,6 @@ Test(memory, strangers_ids_do_not_fill_the_memory) {
         enum refusal refusal;
         open += judge(memory, id, &refusal) == JUDGE_OPEN;
     }
-    cr_assert_gt(open, 199000, "%d", open); /* but for those that a busy machine let grow old in between */
+    cr_assert_gt(open, 199000, "%d", open); /* on a busy machine, some facts become too old in between */
     coupon_memory_free(memory);
 }

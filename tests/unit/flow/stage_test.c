@@ -6,10 +6,10 @@
 #include <semaphore.h>
 #include <stdlib.h>
 
-/* A stage whose batches wait until the test lets them. */
+/* A stage whose batches wait until the test lets them go on. */
 struct watched {
     sem_t begun, may_end;
-    size_t sizes[100]; /* of the batches */
+    size_t sizes[100]; /* the sizes of the batches */
     int n_batches;
     intptr_t items[100], n_items;
 };

@@ -111,7 +111,7 @@ Test(admit_decide, coupons_of_a_batch_count_apart) {
         cr_assert_eq(answers[i].ticket, expected[i]);
 }
 
-/* --- random histories against a model that takes one ask at a time --- */
+/* --- random histories, compared with a model that decides one request at a time --- */
 
 #define COUPONS 3
 #define USERS   12

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hand-written codec beside the generated one: whatever one writes or reads, so does the other. */
+/* Compares the hand-written codec with the generated one: both write and read the same. */
 #include "model/event.h"
 
 #include <criterion/criterion.h>
@@ -107,13 +107,13 @@ Test(events, that_are_broken_are_refused_when_the_generated_code_refuses_them_an
         for (int change = 0; change < 3; change++)
             bytes[random_below(&random, (int64_t)len)] = (uint8_t)random_below(&random, 256);
         len = (size_t)random_below(&random, (int64_t)len + 1);
-        /* Of its own, so that a sanitizer sees what is read beyond it. */
+        /* A separate allocation, so that a sanitizer finds reads beyond its end. */
         uint8_t *exact = malloc(len + !len);
         memcpy(exact, bytes, len);
         struct event got;
         bool mine = event_read(STREAM_REQUESTED, exact, len, &got);
         Coupon__V1__PublishRequested *theirs = coupon__v1__publish_requested__unpack(NULL, len, exact);
-        /* protobuf-c is less strict: it takes varints of more than 64 bits, and groups as fields without an end. */
+        /* protobuf-c is less strict: it accepts varints of more than 64 bits and groups without an end. */
         cr_assert(!mine || theirs);
         if (mine) {
             cr_assert_eq(got.coupon_id, theirs->coupon_id);

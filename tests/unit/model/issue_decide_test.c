@@ -110,13 +110,13 @@ Test(issue_decide, no_more_is_issued_than_there_is_whatever_the_tickets_say) {
 
 struct state {
     struct coupon coupon;
-    int64_t user_of[TICKETS + 1]; /* the ledger */
-    int64_t held[3 * TICKETS];    /* by user; 0: none */
+    int64_t user_of[TICKETS + 1]; /* the ledger: the user of each ticket */
+    int64_t held[3 * TICKETS];    /* the ticket that each user holds; 0: none */
     bool rejected[TICKETS + FORGED + 2];
     int issued_times[TICKETS + 2];
 };
 
-/* The rows that Postgres would give for an event, and what counters tell without it. */
+/* Fills the facts that Postgres would return for an event, or that follow from the counters. */
 static void read_rows(const struct state *state, struct issuance_event *event) {
     event->ledger_user_id = event->ticket <= TICKETS ? state->user_of[event->ticket] : 0;
     event->accept_us = event->ticket; /* later tickets were accepted later */
@@ -168,7 +168,7 @@ static void run_history(uint64_t seed) {
     struct state state = {.coupon = open_coupon(TICKETS)};
     struct arena arena;
     arena_init(&arena, 4096);
-    /* Some of the tickets were accepted too late, or are above the quantity, as a broken writer might have it. */
+    /* Some tickets were accepted too late or exceed the quantity, as a faulty writer might cause. */
     state.coupon.expire_us = 1 + random_below(&random, 2 * TICKETS);
     state.coupon.quantity = 1 + random_below(&random, TICKETS + 5);
     for (int64_t ticket = 1; ticket <= TICKETS; ticket++)
@@ -180,7 +180,7 @@ static void run_history(uint64_t seed) {
             events[i] = random_event(&random, &state);
         deliver(&state, &arena, events, n, seed);
     }
-    /* At last everything is delivered once more, as at-least-once promises. */
+    /* Finally all events are delivered again, as at-least-once delivery allows. */
     for (int64_t ticket = TICKETS; ticket >= 1; ticket--) {
         events[0] = (struct issuance_event){.coupon_id = 7, .user_id = state.user_of[ticket], .ticket = ticket};
         deliver(&state, &arena, events, 1, seed);
@@ -207,7 +207,7 @@ Test(issue_decide, a_ticket_above_all_that_were_decided_is_new_whatever_the_othe
     struct coupon coupon = open_coupon(10);
     coupon.issued = 2;
     coupon.rejected = 1;
-    coupon.highest = 5; /* two below it are not decided */
+    coupon.highest = 5; /* two tickets below it are undecided */
     cr_assert_eq(issue_before(&coupon, 6), ISSUE_NEVER);
     cr_assert_eq(issue_before(&coupon, 9), ISSUE_NEVER);
     cr_assert_eq(issue_before(&coupon, 5), ISSUE_UNSURE);

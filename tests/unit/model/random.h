@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random numbers for tests: seeded, so that a failure can be repeated. */
+/* Random numbers for tests. The seed makes failures reproducible. */
 #pragma once
 
 #include <stdint.h>
@@ -8,7 +8,7 @@ struct random {
     uint64_t state;
 };
 
-/* 0 to n - 1. xorshift64* (Vigna 2016). */
+/* Returns a number from 0 to n - 1, by xorshift64* (Vigna 2016). */
 static inline int64_t random_below(struct random *random, int64_t n) {
     random->state ^= random->state >> 12;
     random->state ^= random->state << 25;

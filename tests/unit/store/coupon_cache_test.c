@@ -7,7 +7,7 @@
 #include "wire_fixture.h"
 
 #define LANES 8
-#define READ  "from unnest($1::bigint[]) with ordinality i(id, n)" /* of the statement that reads coupons */
+#define READ  "from unnest($1::bigint[]) with ordinality i(id, n)" /* a part of the statement that reads coupons */
 
 static struct coupon_cache *cache;
 
@@ -40,10 +40,10 @@ static struct one *one_of(int64_t id, int64_t last_id, int64_t epoch) {
     return one;
 }
 
-/* What Postgres answers from now on: the first coupon asked for exists, and has accepted that many. */
+/* Sets Postgres's answer: the first requested coupon exists and has accepted this number of requests. */
 static void say_accepted(int64_t accepted) {
     struct pg_args *row = arena_zalloc(&arena, sizeof *row);
-    pg_arg_int8(row, &arena, 1); /* the first of those asked for */
+    pg_arg_int8(row, &arena, 1); /* the index of the first requested coupon */
     pg_arg_int2(row, &arena, COUPON_PUBLISHABLE);
     pg_arg_bool(row, &arena, false);
     pg_arg_time(row, &arena, TIME_OPEN_START);
@@ -54,7 +54,7 @@ static void say_accepted(int64_t accepted) {
     wire_answer(wire, READ, row, 1);
 }
 
-/* Reads as a step does. Returns how many statements were sent with the lock. */
+/* Reads as a step does. Returns the number of statements that were sent with the lock. */
 static int read_one(struct one *one) {
     PGresult *result = NULL;
     struct err err = {0};
@@ -111,7 +111,7 @@ Test(coupon_cache, the_worker_itself_may_move_the_head_and_the_counters) {
 }
 
 Test(coupon_cache, a_coupon_that_does_not_exist_is_not_remembered) {
-    remember(7, 20, 1); /* Postgres answers nothing */
+    remember(7, 20, 1); /* Postgres returns no rows */
     struct one *again = one_of(7, 20, 1);
     cr_assert_eq(read_one(again), 1);
     cr_assert_not(again->row.exists);

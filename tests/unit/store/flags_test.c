@@ -11,12 +11,12 @@
 
 #include "base/strbuf.h"
 
-/* --- Redis's end of one connection, which says what the test has told it --- */
+/* --- Redis's end of one connection, which sends the test's answers --- */
 
 struct toy_redis {
     int listener, port;
     pthread_t thread;
-    const char *const *answers; /* one for each command, in order; then the connection is closed */
+    const char *const *answers; /* one per command, in order; after the last one the connection is closed */
     struct strbuf heard;        /* valid once the thread has ended */
 };
 
@@ -25,7 +25,7 @@ static void *serve(void *arg) {
     int client = accept(redis->listener, NULL, NULL);
     char bytes[4096];
     ssize_t n = 0;
-    /* Each command comes in one piece: its client waits for the answer before it sends another. */
+    /* Each command arrives in one piece, since the client waits for the answer before it sends the next. */
     for (const char *const *answer = redis->answers; *answer && (n = read(client, bytes, sizeof bytes)) > 0; answer++) {
         strbuf_add(&redis->heard, bytes, (size_t)n);
         if (write(client, *answer, strlen(*answer)) < 0)
@@ -108,7 +108,7 @@ static void expect_address(const char *url, const char *address) {
 }
 
 Test(flags, a_url_has_host_and_port_and_defaults_for_both) {
-    /* Nothing listens on port 1; an empty label is no name, which needs nobody to be asked. */
+    /* Nothing listens on port 1. A name with an empty label is invalid, so no name server is asked. */
     expect_address("redis://127.0.0.1:1", "127.0.0.1:1: ");
     expect_address("redis://127.0.0.1:1/", "127.0.0.1:1: ");
     expect_address("redis://:1/3", "127.0.0.1:1: ");

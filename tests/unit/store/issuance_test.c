@@ -18,7 +18,7 @@ static void write_batch(struct issuance_batch *batch, const struct issuance_rows
     cr_assert(issuance_write(pg, &arena, batch, rows, &outbox, &err), "%s", err.text);
 }
 
-/* A batch of coupon 7 alone. */
+/* A batch with coupon 7 only. */
 static struct issuance_batch batch_of_7(struct coupon *coupon, struct kafka_place *place, int64_t *next_offset) {
     struct issuance_batch batch = {
         .n_places = 1, .places = place, .next_offset = next_offset, .n_coupons = 1, .coupons = coupon};
@@ -140,7 +140,7 @@ Test(issuance, each_event_finds_its_row_of_the_ledger_and_one_that_has_none_stay
     cr_expect_eq(batch.now_us, 1700000001000000);
     cr_expect_eq(batch.heads.last_id[0], 40);
     cr_expect_eq(batch.heads.epoch[0], 6);
-    /* Asked for by runs: 7 from 2 to 3, 7 at 9, 8 at 1. */
+    /* The runs: tickets 2 to 3 and 9 of coupon 7, and ticket 1 of coupon 8. */
     int64_t first[4];
     cr_expect_eq(wire_int8s(wire_last(wire, "cross join lateral (select ticket, user_id"), 1, first, 4), 3);
     issuance_abandon(pg, &batch);

@@ -72,7 +72,7 @@ Test(outbox, a_row_has_at_most_8000_bytes_and_is_filled_before_the_next_begins) 
     int64_t last_id[] = {0}, epoch[] = {0};
     struct outbox_heads heads = {1, lane, last_id, epoch};
     struct outbox_batch batch;
-    struct outbox_event event = event_of(1, 1, 80); /* with its header of 20 bytes, 80 fill a row */
+    struct outbox_event event = event_of(1, 1, 80); /* 80 such events, each with a header of 20 bytes, fill a row */
     outbox_batch_init(&batch, &arena, &heads);
     for (int i = 0; i < 80; i++)
         outbox_put(&batch, 3, &event);
@@ -82,7 +82,7 @@ Test(outbox, a_row_has_at_most_8000_bytes_and_is_filled_before_the_next_begins) 
     cr_assert_eq(last_id[0], 81);
 }
 
-/* Appends events of two lanes, then hands the rows that were sent to outbox_read. */
+/* Appends events of two lanes, then passes the rows that were sent to outbox_read. */
 Test(outbox, events_are_read_as_they_were_appended) {
     struct wire *wire = wire_new();
     struct pg *pg = wire_pg(wire);
@@ -153,7 +153,7 @@ Test(outbox, events_are_read_as_they_were_appended) {
     }
     outbox_page_clear(&page);
 
-    /* From within a row, and no further than a missing row. */
+    /* Reading begins within a row and stops before a missing row. */
     after[0] = 45;
     wire_answer(wire, "from outbox_requested_1", rows + 1, at - 1);
     cr_assert(outbox_read(pg, &arena, STREAM_REQUESTED, &page, &err), "%s", err.text);
@@ -171,8 +171,8 @@ Test(outbox, events_are_read_as_they_were_appended) {
 Test(outbox, a_row_that_is_cut_short_ends_where_its_events_end) {
     struct wire *wire = wire_new();
     struct pg *pg = wire_pg(wire);
-    static const char bytes[] = "\0\0\0\0\0\0\0\7\0\0\0\0\0\0\0\1\0\0\0\1x"          /* a whole event */
-                                "\0\0\0\0\0\0\0\7\0\0\0\0\0\0\0\2\xff\xff\xff\xffx"; /* longer than its row */
+    static const char bytes[] = "\0\0\0\0\0\0\0\7\0\0\0\0\0\0\0\1\0\0\0\1x"          /* a complete event */
+                                "\0\0\0\0\0\0\0\7\0\0\0\0\0\0\0\2\xff\xff\xff\xffx"; /* an event that exceeds its row */
     int32_t lane[] = {0};
     int64_t after[] = {0};
     struct pg_args row = {0};

@@ -9,7 +9,7 @@
 
 TestSuite(schema, .init = wire_set_up, .fini = wire_tear_down);
 
-/* What Postgres answers to statements with this text from now on: one number. */
+/* Sets Postgres's answer to statements with this text: one number. */
 static void say(const char *text, int64_t number) {
     struct pg_args *row = arena_zalloc(&arena, sizeof *row);
     pg_arg_int8(row, &arena, number);

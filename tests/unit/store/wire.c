@@ -16,13 +16,13 @@
 #define MESSAGE_MAX    (1 << 20)
 #define STATEMENTS_MAX 64
 #define ANSWERS_MAX    16
-#define OID_BYTEA      17 /* of every column: the client believes its own statement */
+#define OID_BYTEA      17 /* the type of every column; the client does not check it */
 
 struct wire {
     int listener;
     char url[120];
     pthread_t thread;
-    pthread_mutex_t lock; /* guards what follows */
+    pthread_mutex_t lock; /* guards the fields below */
     struct wire_statement *statements[STATEMENTS_MAX];
     int n_statements;
     struct {
@@ -33,13 +33,13 @@ struct wire {
     int n_answers;
 };
 
-/* One client's connection; the thread's own. */
+/* One client's connection, which belongs to the thread. */
 struct session {
     struct wire *wire;
     int socket;
     struct strbuf out;
-    char prepared[STATEMENTS_MAX][2000]; /* by the number in its name, "s7" */
-    const char *portal;                  /* the SQL of the statement that was bound last */
+    char prepared[STATEMENTS_MAX][2000]; /* by the number in the statement's name, e.g. "s7" */
+    const char *portal;                  /* the SQL of the last bound statement */
     bool skips;                          /* after an error, until the next Sync */
 };
 
@@ -107,7 +107,7 @@ static void ready(struct session *session) {
     message(session, 'Z', "I", 1);
 }
 
-/* True: the statement is to fail, and did. */
+/* Sends an error if the statement has to fail. Returns whether it did. */
 static bool failed(struct session *session, const char *sql) {
     const char *at = strstr(sql, "fail ");
     if (!at)
@@ -170,9 +170,9 @@ static void record(struct session *session, const char *sql, const struct pg_arg
     pthread_mutex_unlock(&wire->lock);
 }
 
-/* --- what the client says --- */
+/* --- the client's messages --- */
 
-/* The text protocol, which setting up a session and pg_exec use. */
+/* Handles a simple query, which the set-up of a session and pg_exec use. */
 static void simple_query(struct session *session, const char *sql) {
     static const struct pg_args schema = {.n = 1, .values = {"2200"}, .lengths = {4}};
     record(session, sql, &(struct pg_args){0});
@@ -238,7 +238,7 @@ static void execute(struct session *session) {
     message(session, 'C', "OK", 3);
 }
 
-/* False: the client has gone. */
+/* Returns false if the client has disconnected. */
 static bool obey(struct session *session, char type, const char *body) {
     if (type == 'X')
         return false;
@@ -289,7 +289,7 @@ static void *run(void *arg) {
     return NULL;
 }
 
-/* --- for the test --- */
+/* --- the test's functions --- */
 
 struct wire *wire_new(void) {
     struct wire *wire = memory_new(1, sizeof *wire);
@@ -364,7 +364,7 @@ const struct wire_statement *wire_last(struct wire *wire, const char *text) {
     return last;
 }
 
-/* An array's header has dimensions, has-nulls, element type, length, lower bound. */
+/* An array's header has 4 bytes each for dimensions, has-nulls, element type, length and lower bound. */
 size_t wire_bytes(const struct wire_statement *statement, int arg, struct pg_bytes *values, size_t room) {
     cr_assert_lt(arg, statement->args.n);
     const char *at = statement->args.values[arg];

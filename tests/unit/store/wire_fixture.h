@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The beginning and the end of each test that uses one arena and one connection to the wire. */
+/* Set-up and tear-down for tests that use one arena and one connection to the wire. */
 #pragma once
 
 #include "wire.h"
