@@ -31,7 +31,7 @@ ssize_t connection_read(struct connection *connection, int fd, struct msghdr *me
 ssize_t connection_send(struct connection *connection, int fd, const struct msghdr *message, int flags);
 /* Sends what is held back. */
 void connection_push(struct connection *connection, int fd);
-/* The descriptor is about to be closed. */
+/* The descriptor is about to be closed: sends what is held back, and forgets the connection. */
 void connection_close(struct connection *connection, int fd);
 
 /* Judges the bytes that a server's TLS session has decrypted, and overwrites them when the client is cut off. Ignores

@@ -34,7 +34,7 @@ enum {
     TYPE_WINDOW_UPDATE,
     TYPE_CONTINUATION,
 };
-/* In a frame's header, after the length. */
+/* Offsets in a frame's header, which begins with the length. Then flags. */
 #define TYPE_AT          3
 #define FLAGS_AT         4
 #define STREAM_AT        5

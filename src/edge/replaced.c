@@ -79,7 +79,7 @@ int edge_close_fd(int fd) {
     return system_close(fd);
 }
 
-/* The original function. */
+/* The original function of that name. */
 static void *next_of(const char *name, _Atomic(void *) *found) {
     void *next = atomic_load_explicit(found, memory_order_relaxed);
     if (!next) {

@@ -93,7 +93,7 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
 /* Frees what the call holds, and puts it into the pool. Any thread. */
 static void call_recycle(struct rpc_call *call) {
     struct server_poller *poller = call->poller;
-    if (call->watch == WATCH_LATER) /* the core refused the batch with its answer */
+    if (call->watch == WATCH_LATER) /* the core refused a batch of its answer */
         call_unlist(call);
     if (call->caller)
         callers_leave(call->server->callers, call->caller);

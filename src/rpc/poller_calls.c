@@ -122,8 +122,8 @@ void call_watch_now(struct rpc_call *call) {
     call_watch(call);
 }
 
-/* The oldest unwatched call, with a reference, if it began before `before_us`; else NULL. *ret_wait_us: how long until
- * the oldest one did, in us; -1 if there is none. */
+/* The oldest unwatched call, with a reference, if it began before `before_us`; else NULL. *ret_wait_us: the time in us
+ * until the oldest one is due; -1 if there is none. */
 static struct rpc_call *take_slow(struct server_poller *poller, int64_t before_us, int64_t *ret_wait_us) {
     pthread_mutex_lock(&poller->lock);
     struct rpc_call *call = poller->oldest;

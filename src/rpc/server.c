@@ -19,7 +19,7 @@
 /* How long the calls of a connection that has reached its age may still take. Then they are cut off, and clients try
  * again on another one. */
 #define CONNECTION_AGE_GRACE_MS 60000
-/* How often stop reads `hurry`, a change of which signals nothing. */
+/* How often stop reads `hurry`, since nothing signals its change. */
 #define STOP_TICK_MS 10
 /* After the last call, how long its answer may travel before the connections are cut. */
 #define LINGER_MS 100
