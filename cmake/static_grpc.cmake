@@ -45,6 +45,9 @@ else()
   check_c_source_compiles("
     #include <grpc/grpc.h>
     #include <grpc/grpc_security.h>
+    #if __has_include(<grpc/credentials.h>)
+    #include <grpc/credentials.h>
+    #endif
     int main(void) {
       grpc_init();
       grpc_server_credentials *server = grpc_ssl_server_credentials_create_ex(

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 /* cmake/core_features.cmake defines:
  *
  *   CORE_LOGS_BY_FUNCTION         gpr_set_log_function takes the core's log. Without it, the core uses Abseil's log.
@@ -56,8 +58,46 @@ static void quieten_log(void) {
 }
 #endif
 
-void core_init(void) {
+/* --- EventEngine --- */
+
+/* Newer cores accept connections and read them on threads of their own. A client that floods the server then keeps these
+ * busy, and others wait for seconds: the edge can interrupt the read of one connection, but the core comes back to it
+ * at once. Without this experiment the poller's thread accepts and reads, as in older cores. */
+#define LAST_CORE_WITHOUT_EXPERIMENT 29 /* 1.51 */
+#define NO_EVENT_ENGINE_LISTENER     "-event_engine_listener"
+
+static void keep_reading_on_pollers(void) {
+    if (atoi(grpc_version_string()) > LAST_CORE_WITHOUT_EXPERIMENT)
+        setenv("GRPC_EXPERIMENTS", NO_EVENT_ENGINE_LISTENER, 0); /* the operator's own choice stays */
+}
+
+/* --- time --- */
+
+/* The monotonic time of newer cores is five seconds ahead of the kernel's. */
+static int64_t ahead_us;
+
+static void measure_clock(void) {
+    gpr_timespec now = gpr_now(GPR_CLOCK_MONOTONIC);
+    int64_t difference_us = now.tv_sec * US_PER_S + now.tv_nsec / 1000 - clock_mono_us();
+    ahead_us = (difference_us + US_PER_S / 2) / US_PER_S * US_PER_S;
+}
+
+int64_t core_time_us(gpr_timespec time) {
+    time = gpr_convert_clock_type(time, GPR_CLOCK_MONOTONIC);
+    if (time.tv_sec >= INT64_MAX / US_PER_S)
+        return INT64_MAX;
+    return time.tv_sec * US_PER_S + time.tv_nsec / 1000 - ahead_us;
+}
+
+static void prepare(void) {
     stop_deadlock_detection();
+    keep_reading_on_pollers();
+    measure_clock();
+}
+
+void core_init(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, prepare);
     grpc_init();
     if (!getenv("GRPC_VERBOSITY"))
         quieten_log();

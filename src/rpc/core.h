@@ -5,6 +5,7 @@
 
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
+#include <stdint.h>
 #if __has_include(<grpc/credentials.h>)
 #include <grpc/credentials.h> /* newer cores declare the credentials' functions here alone */
 #endif
@@ -12,6 +13,9 @@
 /* The core counts these. The last core_deinit waits until no thread of the core is left. */
 void core_init(void);
 void core_deinit(void);
+
+/* A time of the core as clock_mono_us has it; INT64_MAX for one in the infinite future. Call it after core_init. */
+int64_t core_time_us(gpr_timespec time);
 
 /* Newer cores have two limits for metadata. Between the soft and the hard one they refuse calls at random. */
 #ifdef GRPC_ARG_ABSOLUTE_MAX_METADATA_SIZE

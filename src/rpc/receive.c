@@ -6,6 +6,7 @@
 #include "rpc/call.h"
 
 #include "base/clock.h"
+#include "rpc/core.h"
 
 /* Receiving pauses while this many messages wait for the client to read them, and goes on at half of it. */
 #define PENDING_WRITES_MAX 16
@@ -143,14 +144,6 @@ static void on_received(struct op *op, bool ok) {
 
 /* --- accepting --- */
 
-/* In the time of clock_mono_us, whose clock is the core's monotonic one; INT64_MAX for none. */
-static int64_t deadline_to_us(gpr_timespec deadline) {
-    deadline = gpr_convert_clock_type(deadline, GPR_CLOCK_MONOTONIC);
-    if (deadline.tv_sec >= INT64_MAX / US_PER_S)
-        return INT64_MAX;
-    return deadline.tv_sec * US_PER_S + deadline.tv_nsec / 1000;
-}
-
 /* Puts a stream of an own service on the list for call_close_own_streams. False: the server is stopping, and the call
  * was refused. */
 static bool join_own_streams(struct rpc_call *call) {
@@ -282,7 +275,7 @@ static void on_accepted(struct op *op, bool ok) {
         call_arm(call->poller, call->method);
     call->life = CALL_ACCEPTED;
     call->start_us = clock_mono_us();
-    call->deadline_us = deadline_to_us(call->method ? call->deadline : call->details.deadline);
+    call->deadline_us = core_time_us(call->method ? call->deadline : call->details.deadline);
     rpc_call_ref(call); /* keeps the call here even if the service answers at once */
     if (!call->method || call->method->shape == RPC_UNARY)
         call_watch_later(call);
