@@ -13,11 +13,17 @@
 # Ports are kept in DIR/NAME.port and chosen anew where something else has taken one meanwhile; DEV_PG_PORT,
 # DEV_REDIS_PORT and DEV_KAFKA_PORT fix them.
 #
+# DEV_POSTGRES_BIN (a folder), DEV_REDIS_SERVER (a program) and DEV_KAFKA_VERSION choose other servers than the installed
+# ones; matrix.sh fetches some.
+#
 # Ctrl-C at the terminal is for ./dev alone, which lets a start that has begun come to its end and then stops the
 # servers in order; hence setsid for all that would listen to it.
 #
 # Needs $root (the repository), die() and note() from the script that sources it.
 
+postgres_bin=${DEV_POSTGRES_BIN:-} # the default is the newest that is installed
+redis_server=${DEV_REDIS_SERVER:-redis-server}
+kafka_version=${DEV_KAFKA_VERSION:-} # the default is the pom's
 kafka_java_options=() # more of them
 kafka_settings=''     # more of the broker's; they win over those below
 redis_options=(--appendonly no)
@@ -113,8 +119,8 @@ as_postgres() { # Postgres refuses to run as root; then the package's own user r
 }
 
 make_cluster() { # args: DIR; writes DIR/postgres.dir
-  local dir=$1 data=$1/postgres initdb
-  initdb=$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n 1) # of the newest version
+  local dir=$1 data=$1/postgres initdb=$postgres_bin/initdb
+  [[ $postgres_bin ]] || initdb=$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n 1)
   rm -rf "$data"
   mkdir -m 700 "$data"
   if ((EUID == 0)); then
@@ -138,7 +144,7 @@ start_postgres() { # args: DIR
   cluster "$dir" >/dev/null || make_cluster "$dir"
   data=$(cluster "$dir")
   version=$(as_postgres cat "$data/PG_VERSION")
-  bin=/usr/lib/postgresql/$version/bin
+  bin=${postgres_bin:-/usr/lib/postgresql/$version/bin}
   [[ -x $bin/pg_ctl ]] || die "$data is data of Postgres $version, which is not installed: install it, or delete the data"
   local settings="-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=''
     -c max_connections=300 -c shared_buffers=512MB -c max_wal_size=4GB"
@@ -146,7 +152,7 @@ start_postgres() { # args: DIR
   as_postgres "$bin/pg_ctl" -D "$data" -l "$data/server.log" -o "${settings//$'\n'/}" -s -w -t 60 start \
     >/dev/null 2>&1 || { tail -n 20 "$data/server.log" >&2; die "Postgres did not start; its log is $data/server.log"; }
   as_postgres head -n 1 "$data/postmaster.pid" >"$dir/postgres.pid"
-  local psql=(setsid --wait "$bin/psql" -X -q -At -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U postgres
+  local psql=(setsid --wait psql -X -q -At -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U postgres
     postgres)
   if [[ -z $("${psql[@]}" -c "select 1 from pg_database where datname = 'couponsd'") ]]; then
     "${psql[@]}" -c 'set client_min_messages = warning' -c 'drop role if exists couponsd' \
@@ -165,7 +171,7 @@ start_redis() { # args: DIR
   port=$(cat "$1/redis.port")
   cd "$1" || exit
   # Databases: tests take one each.
-  setsid redis-server --bind 127.0.0.1 --port "$port" --save '' --databases 1024 "${redis_options[@]}" \
+  setsid "$redis_server" --bind 127.0.0.1 --port "$port" --save '' --databases 1024 "${redis_options[@]}" \
     >"$log" 2>&1 </dev/null &
   echo $! >"$1/redis.pid"
   comes_up 60 $! grep -q 'Ready to accept connections' "$log" || did_not_start Redis "$log"
@@ -176,7 +182,7 @@ start_redis() { # args: DIR
 
 # Shared by all. A folder for each version of the pom, so that none changes under a broker that runs.
 kafka_pom=$root/tools/servers/kafka/pom.xml
-kafka_libs=$root/.dev/kafka-libs/$(cksum <"$kafka_pom" | cut -d ' ' -f 1)
+kafka_libs=$root/.dev/kafka-libs/$(cksum <"$kafka_pom" | cut -d ' ' -f 1)${kafka_version:+-$kafka_version}
 
 fetch_kafka() {
   mkdir -p "$root/.dev/kafka-libs"
@@ -186,7 +192,7 @@ fetch_kafka() {
     note "fetching the Kafka broker (once)"
     rm -rf "$kafka_libs.new"
     mvn -q -B -Dstyle.color=never -f "$kafka_pom" dependency:copy-dependencies -DincludeScope=runtime \
-      -DoutputDirectory="$kafka_libs.new" >"$kafka_libs.log" 2>&1 ||
+      -DoutputDirectory="$kafka_libs.new" ${kafka_version:+"-Dkafka.version=$kafka_version"} >"$kafka_libs.log" 2>&1 ||
       { tail -n 20 "$kafka_libs.log" >&2; die "Maven could not fetch the Kafka broker"; }
     mv "$kafka_libs.new" "$kafka_libs"
   ) 9>"$root/.dev/kafka-libs/lock"
