@@ -9,7 +9,7 @@
 # Postgres and Kafka come from Maven Central. Redis and Valkey come from the packages of the Debian release that has them;
 # they run with the libraries of that release. Nothing is installed.
 #
-# Needs $root (the repository), die(), note() and need() from the script that sources it.
+# Needs $root (the repository), die(), note(), need() and usage() from the script that sources it.
 
 # Row → Postgres, the Redis server with its Debian release, Kafka.
 declare -A matrix=(
