@@ -10,7 +10,7 @@
 #   use_go                        puts that go first on PATH and keeps it from fetching another one
 #   go_tool PACKAGE@VERSION...    as tool does
 #
-# The script uses the go on PATH where it is recent enough. Debian 12's is not, but it can fetch one that is: a
+# The script uses the go on PATH where it is recent enough. Debian's is not, but it can fetch one that is: a
 # toolchain is a module like any other, with its sum in the checksum database. Downloads are kept in build/tools, under locks, so that
 # tests may run side by side.
 
