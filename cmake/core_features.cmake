@@ -5,7 +5,7 @@
 include(CheckSymbolExists)
 set(CORE_DEFINITIONS)
 
-set(CMAKE_REQUIRED_LIBRARIES PkgConfig::GPR)
+set(CMAKE_REQUIRED_LIBRARIES PkgConfig::GRPC)
 check_symbol_exists(gpr_set_log_function grpc/support/log.h CORE_LOGS_BY_FUNCTION)
 unset(CMAKE_REQUIRED_LIBRARIES)
 if(CORE_LOGS_BY_FUNCTION)

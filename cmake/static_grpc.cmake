@@ -65,11 +65,11 @@ endif()
 
 if(why_shared)
   message(STATUS "gRPC core ${GRPC_VERSION}: shared, ${why_shared}")
-  target_link_libraries(couponsd_grpc_core INTERFACE PkgConfig::GRPC PkgConfig::GPR)
+  target_link_libraries(couponsd_grpc_core INTERFACE PkgConfig::GRPC)
 else()
   message(STATUS "gRPC core ${GRPC_VERSION}: static")
   target_include_directories(couponsd_grpc_core SYSTEM INTERFACE ${GRPC_INCLUDE_DIRS})
   set(is_shared $<OR:$<STREQUAL:$<TARGET_PROPERTY:TYPE>,SHARED_LIBRARY>,$<BOOL:$<TARGET_PROPERTY:GRPC_SHARED>>>)
   target_link_libraries(couponsd_grpc_core INTERFACE
-    $<${is_shared}:PkgConfig::GRPC> $<${is_shared}:PkgConfig::GPR> "$<$<NOT:${is_shared}>:${grpc_archives}>")
+    $<${is_shared}:PkgConfig::GRPC> "$<$<NOT:${is_shared}>:${grpc_archives}>")
 endif()
