@@ -297,10 +297,14 @@ void answer_dropped(struct rpc_call *call) {
 void answer_bad_fields(struct rpc_call *call, const struct rpc_bad_field *bad, size_t n) {
     char message[300];
     size_t used = 0;
-    for (size_t i = 0; i < n && used < sizeof message; i++) {
-        int wrote =
-            snprintf(message + used, sizeof message - used, "%s%s: %s", i ? "; " : "", bad[i].field, bad[i].problem);
-        used += wrote > 0 ? (size_t)wrote : 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(bad[i].field) + strlen(bad[i].problem) + strlen("; : ");
+        if (i > 0 && used + len + strlen("; and NN more") >= sizeof message) {
+            snprintf(message + used, sizeof message - used, "; and %zu more", n - i);
+            break;
+        }
+        snprintf(message + used, sizeof message - used, "%s%s: %s", i ? "; " : "", bad[i].field, bad[i].problem);
+        used = strlen(message);
     }
     struct answer answer = answer_of(REASON_INVALID_FIELD);
     answer.message = message;

@@ -36,7 +36,10 @@ void reason_help_markdown(FILE *out) {
         "- **Text**: the status message. A name in braces stands for the metadata of that name. Some answers have a\n"
         "  more precise message.\n"
         "- **What to do**: the advice that couponctl prints.\n\n"
-        "`INVALID_FIELD` also carries a google.rpc.BadRequest with every bad field.\n\n"
+        "`INVALID_FIELD` also carries a google.rpc.BadRequest with every bad field, up to 16.\n\n"
+        "A call that never reaches a service has a code and a message, but no reason: an unknown method, or a request\n"
+        "that is too large or can't be decoded. [The bridge](../rpc.md#errors-and-details) lists these codes, and\n"
+        "`couponsd_rpc_total` counts them.\n\n"
         "| reason | code | retry | metadata | text | what to do |\n"
         "|---|---|---|---|---|---|\n",
         out);

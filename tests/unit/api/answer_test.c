@@ -177,6 +177,17 @@ Test(answer, a_single_bad_field_is_in_the_message_too) {
     rpc_status_deinit(&status);
 }
 
+Test(answer, a_message_that_has_no_room_for_all_bad_fields_says_how_many_more_there_are) {
+    struct rpc_status status;
+    send_bad_tags(9, &status);
+    cr_expect_null(strstr(status.message, "more"), "%s", status.message);
+    rpc_status_deinit(&status);
+    send_bad_tags(16, &status);
+    const char *last = strstr(status.message, "tags[8]: is not valid UTF-8; and 7 more");
+    cr_expect(last && strlen(last) == strlen("tags[8]: is not valid UTF-8; and 7 more"), "%s", status.message);
+    rpc_status_deinit(&status);
+}
+
 /* How the toy's Echo refuses. The test sets it before its call. */
 static void (*refuse)(struct rpc_call *call);
 
