@@ -9,7 +9,8 @@
  *   4  stopped without finishing the drain (second signal, or the drain took too long); no accepted request is lost
  *
  * Threads: SIGTERM and SIGINT are blocked in all threads. The main thread waits for the first signal; during the
- * stop, watch_the_stop waits for a second. */
+ * stop, watch_the_stop waits for a second. A signal during the start ends the wait for Postgres; otherwise the stop
+ * follows the start. */
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -46,7 +47,7 @@ static void print_help(FILE *out) {
           "usage: couponsd [--config FILE] [--set KEY=VALUE]... [--check-config]\n\n"
           "  --config FILE      read settings from an INI file\n"
           "  --set KEY=VALUE    override one setting; may be repeated\n"
-          "  --check-config     check the settings, say what is wrong, and exit\n"
+          "  --check-config     check the settings, and that the files they name can be read; exit\n"
           "  --settings FORMAT  print the settings as text, markdown, ini (an example file) or man, and exit\n"
           "  --reasons FORMAT   print the reasons of refusals as markdown, and exit\n"
           "  --version          print the version, and exit\n"
@@ -145,6 +146,8 @@ static int read_command_line(int argc, char **argv, struct config *config) {
             result = refuse(&err);
     if (result < 0 && !config_finish(config, &err))
         result = refuse(&err);
+    if (result < 0 && check && !config_check_files(config, &err))
+        result = refuse(&err);
     if (result < 0 && check) {
         puts("settings are fine");
         result = 0;
@@ -174,6 +177,12 @@ static void raise_file_limit(void) {
     }
 }
 
+/* Whether a signal has come that nobody has waited for yet. */
+static bool stop_is_asked(void) {
+    sigset_t pending;
+    return sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
 static int serve(const struct config *config) {
     sigset_t signals;
     int signal_number = 0;
@@ -190,7 +199,11 @@ static int serve(const struct config *config) {
     raise_file_limit();
     log_set_level(config->log_level);
     drain_ms = config->server_drain_ms;
-    if (!server_start(config, &server, &err)) {
+    if (!server_start(config, stop_is_asked, &server, &err)) {
+        if (err.retriable && stop_is_asked()) {
+            log_info("stop.done", LOG_INT("pid", getpid()), LOG_STR("before", "the server had started"));
+            return 0;
+        }
         log_error("start.failed", LOG_STR("backend", backend_name(err.backend)), LOG_ERR(&err));
         return err.backend != BACKEND_NONE ? EXIT_BACKEND : EXIT_DEFECT;
     }

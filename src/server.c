@@ -98,11 +98,11 @@ static bool migrate_once(struct server *server, struct err *err) {
 }
 
 /* Postgres is the truth: without it there is nothing to serve. */
-static bool migrate(struct server *server, struct err *err) {
+static bool migrate(struct server *server, bool (*stop_is_asked)(void), struct err *err) {
     int64_t give_up_us = clock_mono_us() + server->context.config->server_startup_wait_ms * US_PER_MS;
     bool told = false;
     while (!migrate_once(server, err)) {
-        if (!err->retriable || clock_mono_us() >= give_up_us)
+        if (!err->retriable || clock_mono_us() >= give_up_us || stop_is_asked())
             return false;
         if (!told)
             log_warn("start.waiting", LOG_STR("backend", "postgres"), LOG_ERR(err),
@@ -262,13 +262,14 @@ static void warn_of_build(void) {
         log_warn("start.untested_grpc", LOG_STR("core_version", rpc_core_version()), LOG_STR("reason", untested));
 }
 
-bool server_start(const struct config *config, struct server **ret_server, struct err *err) {
+bool server_start(const struct config *config, bool (*stop_is_asked)(void), struct server **ret_server,
+                  struct err *err) {
     struct server *server = memory_new(1, sizeof *server);
     init_context(&server->context, config);
     counters_register();
     rpc_metrics_register();
     server->ready_pg = pg_new(&server->context.cold);
-    if (!migrate(server, err) || !check_others(server, err) || !start_stages(server, err) ||
+    if (!migrate(server, stop_is_asked, err) || !check_others(server, err) || !start_stages(server, err) ||
         !start_services(server, err) || !start_rpc(server, err) ||
         !http_server_new(config->http_listen, is_ready, server, &server->http, err)) {
         server_stop(server, NULL);

@@ -21,8 +21,10 @@ struct server;
 extern const struct config_checks server_config_checks;
 
 /* Migrates the database, creates the topics, and starts everything. Waits for Postgres for up to
- * server.startup_wait_ms. Redis and Kafka may become available later. `config` must outlive the server. */
-bool server_start(const struct config *config, struct server **ret_server, struct err *err);
+ * server.startup_wait_ms, or until stop_is_asked() returns true. Redis and Kafka may become available later. `config`
+ * must outlive the server. */
+bool server_start(const struct config *config, bool (*stop_is_asked)(void), struct server **ret_server,
+                  struct err *err);
 /* The addresses that the server listens on, with the ports that are bound. They live as long as the server. */
 const char *server_grpc_address(const struct server *server);
 const char *server_http_address(const struct server *server);

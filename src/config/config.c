@@ -546,3 +546,21 @@ static bool check_access(const struct config *config, struct err *err) {
 bool config_finish(struct config *config, struct err *err) {
     return check(config, err) && check_access(config, err) && add_redis_credentials(config, err);
 }
+
+bool config_check_files(struct config *config, struct err *err) {
+    for (size_t i = 0; i < n_settings; i++) {
+        if (settings[i].type != TYPE_PATH)
+            continue;
+        const char *path = *(char **)field_of(config, &settings[i]);
+        FILE *file = path[0] ? fopen(path, "re") : NULL;
+        /* A directory can be opened, but not read. */
+        bool ok = !path[0] || (file && (getc(file) != EOF || !ferror(file)));
+        int open_errno = errno;
+        if (file)
+            fclose(file);
+        if (!ok)
+            return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s can't be read: %s", settings[i].key, path,
+                           strerror(open_errno));
+    }
+    return true;
+}

@@ -109,6 +109,9 @@ bool config_set(struct config *config, const char *assignment, struct err *err);
 /* Checks settings against each other, e.g. a batch against its queue, and adds Redis's credentials to its URL. Call it
  * after all sources were read. */
 bool config_finish(struct config *config, struct err *err);
+/* Checks that the files which settings name can be read. Only --check-config does: a start may find the files when it
+ * opens them. */
+bool config_check_files(struct config *config, struct err *err);
 
 /* Prints the table with key, range, default and help text: as --help shows it, as docs/reference/settings.md, as an
  * example file in which every line is a comment, or as the entries of couponsd.ini(5). */

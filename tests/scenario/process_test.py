@@ -67,6 +67,14 @@ class Settings(Scenario):
             for part in expected:
                 self.assertIn(part, err)
 
+    def test_files_that_settings_name_have_to_be_readable(self):
+        for key, path in (("grpc.tls_client_ca", "/nowhere/ca.pem"), ("access.tokens", "/")):
+            code, _, err = self.refused_start("--set", "grpc.tls_certificate=/dev/null", "--set", "grpc.tls_key=/dev/null",
+                                              "--set", f"{key}={path}", "--check-config")
+            self.assertEqual(code, 2, err)
+            self.assertIn(f"{key}: {path} can't be read", err)
+        self.assertEqual(self.refused_start("--set", f"access.tokens={__file__}", "--check-config")[0], 0)
+
     def test_help_lists_every_setting_and_the_version_is_told(self):
         code, out, _ = self.refused_start("--help")
         self.assertEqual(code, 0)
@@ -107,6 +115,16 @@ class Start(Scenario):
                 server.terminate()
                 self.assertEqual(server.wait(60), 0)
                 forward.kill()
+
+    def test_a_signal_ends_the_wait_for_postgres(self):
+        url = f"postgresql://couponsd@127.0.0.1:{closed_port()}/couponsd"
+        command = [f"{BUILD}/couponsd", *self.set_arguments(postgres__url=url, server__startup_wait_ms=600000)]
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+                self.assertIn("event=start.waiting", server.stderr.readline())
+                server.send_signal(number)
+                self.assertEqual(server.wait(60), 0)
+                self.assertIn("event=stop.done", server.stderr.read())
 
     def test_a_missing_privilege_is_one_line(self):
         role = f"nobody_{self.schema}"
