@@ -125,7 +125,8 @@ static grpc_server *create_core(const struct rpc_server_options *options) {
     add_arg(&args, CORE_ARG_PENDING_HARD, INT_MAX);
     add_arg(&args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS);
     /* The core's own limit on pings forgets a client that reconnects. edge/frames.c and edge/addresses.c do not. */
-    add_arg(&args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+    if (edge_is_present())
+        add_arg(&args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
     if (options->max_concurrent_streams > 0)
         add_arg(&args, GRPC_ARG_MAX_CONCURRENT_STREAMS, options->max_concurrent_streams);
     if (options->max_connection_age_ms > 0) {
