@@ -28,6 +28,7 @@ P99_TIMES, P99_FLOOR_US = 10, 100_000
 TRIES, BAN_S = 3, 10  # and how long an address is not let in at most
 # What any attack may cost in memory. The calls that are allowed at once on one connection (10,000) take about 100 MiB.
 MEMORY_GROWTH_MAX_MIB = 256
+FORK = multiprocessing.get_context("fork")  # attackers inherit h2.TLS
 ESTABLISHED, CLOSE_WAIT = "01", "08"  # in /proc/PID/net/tcp
 
 
@@ -113,8 +114,8 @@ class Hostile(Scenario):
         rss, cpu, start = self.memory_mib("VmRSS"), self.cpu_s(), time.monotonic()
         with open(self.proc("clear_refs"), "w") as file:
             file.write("5")  # the peak is counted anew
-        here, there = multiprocessing.Pipe()
-        attacker = multiprocessing.Process(target=run, args=(attack, (self.server.grpc, *arguments), there))
+        here, there = FORK.Pipe()
+        attacker = FORK.Process(target=run, args=(attack, (self.server.grpc, *arguments), there))
         attacker.start()
         there.close()
         try:
@@ -204,7 +205,9 @@ class Broken(Hostile):
                         connection.frame()
                         connection.send(h2.frame(h2.SETTINGS, h2.ACK))
                     told = connection.call(floods.GET_COUPON, h2.message(h2.field(1, 1)), (name, value), *small)
-                    self.assertIn(told[0], (8, 2), told)
+                    # Newer cores refuse the wrong header itself.
+                    expected = (13,) if told[1].startswith("Error parsing") else (8, 2)
+                    self.assertIn(told[0], expected, told)
                     self.assertIsNone(self.server.process.poll())
 
     def test_messages_that_are_not_what_they_say_are_refused(self):
