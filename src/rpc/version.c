@@ -14,7 +14,6 @@ static const struct core {
     const char *version, *release;
 } tested[] = {
     {"29.0.0", "1.51.1"}, /* Debian 12 and 13 */
-    {"56.0.0", "1.83.0"}, /* Debian experimental */
 };
 
 const char *rpc_missing_edge(void) {
@@ -26,7 +25,7 @@ const char *rpc_untested_core(void) {
         if (strcmp(grpc_version_string(), tested[i].version) == 0)
             return NULL;
     return "the bridge and its edge depend on how gRPC's core reads, accepts and stops, and were tested with gRPC "
-           "1.51.1 and 1.83.0 alone: run the tests (./dev test) with this version";
+           "1.51.1 alone: run the tests (./dev test) with this version";
 }
 
 const char *rpc_core_version(void) {

@@ -15,10 +15,10 @@ Test(version, the_core_is_named_as_it_names_itself) {
 
 Test(version, only_a_core_that_was_not_tested_is_warned_of) {
     const char *warning = rpc_untested_core();
-    if (strcmp(grpc_version_string(), "29.0.0") == 0 || strcmp(grpc_version_string(), "56.0.0") == 0)
+    if (strcmp(grpc_version_string(), "29.0.0") == 0)
         cr_assert_null(warning, "%s", warning);
     else
-        cr_assert(warning && strstr(warning, "1.51.1 and 1.83.0"), "it says what was tested");
+        cr_assert(warning && strstr(warning, "1.51.1"), "it says what was tested");
 }
 
 Test(version, a_time_of_the_core_is_converted_to_the_clock_of_the_kernel) {
