@@ -146,7 +146,7 @@ static int read_command_line(int argc, char **argv, struct config *config) {
             result = refuse(&err);
     if (result < 0 && !config_finish(config, &err))
         result = refuse(&err);
-    if (result < 0 && check && !config_check_files(config, &err))
+    if (result < 0 && !config_check_files(config, &err))
         result = refuse(&err);
     if (result < 0 && check) {
         puts("settings are fine");

@@ -554,13 +554,13 @@ bool config_check_files(struct config *config, struct err *err) {
         const char *path = *(char **)field_of(config, &settings[i]);
         FILE *file = path[0] ? fopen(path, "re") : NULL;
         /* A directory can be opened, but not read. */
-        bool ok = !path[0] || (file && (getc(file) != EOF || !ferror(file)));
-        int open_errno = errno;
+        bool is_open = file != NULL, ok = !path[0] || (file && (getc(file) != EOF || !ferror(file)));
+        int error = errno;
         if (file)
             fclose(file);
         if (!ok)
-            return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s can't be read: %s", settings[i].key, path,
-                           strerror(open_errno));
+            return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s can't be %s: %s", settings[i].key, path,
+                           is_open ? "read" : "opened", strerror(error));
     }
     return true;
 }

@@ -13,7 +13,8 @@
 
 struct connection;
 
-/* For the whole process. Clients' descriptors are below max_fds. Of several calls, the highest sizes hold. */
+/* For the whole process. Clients' descriptors are below max_fds. If it is called more than once, the largest sizes
+ * apply. */
 void connections_init(int max_fds, size_t max_metadata_bytes, size_t max_message_bytes);
 /* Connections cut off for a reason, since the process began. */
 int64_t connections_cut(enum edge_abuse why);

@@ -14,8 +14,8 @@
 void door_open(int port);
 void door_close(int port);
 void door_forget(int port);
-/* Limits the clients' connections of the process; 0: only the limit of open files does. The last call holds. Returns
- * the highest descriptor that a client may have under the limit of open files, plus 1. */
+/* Limits the clients' connections of the process; 0: only the limit of open files does. The last call's value applies.
+ * Returns the highest descriptor that a client may have under the limit of open files, plus 1. */
 int door_limit(int max_connections);
 /* Connections closed because there were too many, since the process began. */
 int64_t door_refused(void);

@@ -26,7 +26,7 @@ struct frames {
     uint32_t payload_left;              /* bytes of the current frame that are to come */
     uint32_t block_bytes, block_frames; /* of the current header block */
     _Atomic uint32_t n_writes;          /* by the server, not yet added to free_pings */
-    uint32_t free_pings;                /* pings that the server's writes have paid for */
+    uint32_t free_pings;                /* pings that the server's writes allow */
     int purse;                          /* what the client may spend; see the prices in frames.c */
     int64_t paid_ms;                    /* when it last paid */
     /* numbers of streams: the newest one; the newest one when the window began; the newest one that is old */
@@ -54,7 +54,7 @@ struct frames_limits {
 void frames_init(struct frames *frames, int offences);
 void frames_deinit(struct frames *frames);
 /* Judges the next bytes. Where they begin a message beyond limits->message_bytes, its length is changed in `bytes` to
- * one more than that. Not to be called again after anything but EDGE_ABUSE_NONE. */
+ * one more than that. After a result other than EDGE_ABUSE_NONE, do not call it again. */
 enum edge_abuse frames_take(struct frames *frames, uint8_t *bytes, size_t len, const struct frames_limits *limits,
                             int64_t now_ms);
 /* The server has written something to the client. Any thread, also during frames_take. */

@@ -68,11 +68,14 @@ class Settings(Scenario):
                 self.assertIn(part, err)
 
     def test_files_that_settings_name_have_to_be_readable(self):
-        for key, path in (("grpc.tls_client_ca", "/nowhere/ca.pem"), ("access.tokens", "/")):
-            code, _, err = self.refused_start("--set", "grpc.tls_certificate=/dev/null", "--set", "grpc.tls_key=/dev/null",
-                                              "--set", f"{key}={path}", "--check-config")
-            self.assertEqual(code, 2, err)
-            self.assertIn(f"{key}: {path} can't be read", err)
+        for key, path, problem in (("grpc.tls_client_ca", "/nowhere/ca.pem", "opened"), ("access.tokens", "/", "read")):
+            settings = ("--set", "grpc.tls_certificate=/dev/null", "--set", "grpc.tls_key=/dev/null",
+                        "--set", f"{key}={path}")
+            # The start reads the files before it touches a backend.
+            for what in ("--check-config",), ("--set", "postgres.url=postgresql://127.0.0.1:1/x"):
+                code, out, err = self.refused_start(*settings, *what)
+                self.assertEqual((code, out), (2, ""), err)
+                self.assertIn(f"{key}: {path} can't be {problem}: ", err)
         self.assertEqual(self.refused_start("--set", f"access.tokens={__file__}", "--check-config")[0], 0)
 
     def test_help_lists_every_setting_and_the_version_is_told(self):

@@ -46,7 +46,8 @@ struct  Coupon__V1__CreateCouponRequest
    */
   Coupon__V1__Coupon *coupon;
   /*
-   * Optional, at most 128 bytes of UTF-8, for example a UUID. Makes a retry safe: without one, a retry does it once more.
+   * Optional, at most 128 bytes of UTF-8, for example a UUID. Makes a retry safe: without one, a retry
+   * repeats the change.
    */
   char *request_id;
 };
@@ -216,7 +217,8 @@ struct  Coupon__V1__AddQuantityRequest
    */
   int64_t quantity;
   /*
-   * Optional, at most 128 bytes of UTF-8, for example a UUID. Makes a retry safe: without one, a retry does it once more.
+   * Optional, at most 128 bytes of UTF-8, for example a UUID. Makes a retry safe: without one, a retry
+   * repeats the change.
    */
   char *request_id;
 };
