@@ -74,6 +74,16 @@ static void init_context(struct context *context, const struct config *config) {
     };
     context->cold = context->hot;
     context->cold.hot = false;
+    context->redis = (struct redis_options){
+        .url = config->redis_url,
+        .timeout_ms = config->redis_timeout_ms,
+        .tls = {.ca = config->redis_tls_ca,
+                .certificate = config->redis_tls_certificate,
+                .key = config->redis_tls_key,
+                .name = config->redis_tls_name},
+        .sentinel_user = config->redis_sentinel_username,
+        .sentinel_password = config->redis_sentinel_password,
+    };
     context->kafka = (struct kafka_options){
         .brokers = config->kafka_brokers,
         .topic_prefix = config->kafka_topic_prefix,
@@ -118,7 +128,7 @@ static bool check_others(struct server *server, struct err *err) {
     struct context *context = &server->context;
     struct flags *flags;
     struct err problem;
-    if (!flags_new(context->config->redis_url, context->config->redis_timeout_ms, &flags, err))
+    if (!flags_new(&context->redis, &flags, err))
         return false;
     if (!flags_connect(flags, &problem))
         log_warn("start.without", LOG_STR("backend", "redis"), LOG_ERR(&problem),

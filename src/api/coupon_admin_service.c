@@ -372,7 +372,7 @@ bool coupon_admin_service_start(struct context *context, ProtobufCService **ret_
     admin->coupon_memory = context->coupon_memory;
     admin->pg = pg_new(&context->cold);
     arena_init(&admin->arena, 64 * 1024);
-    if (!flags_new(config->redis_url, config->redis_timeout_ms, &admin->flags, err) ||
+    if (!flags_new(&context->redis, &admin->flags, err) ||
         !call_queue_start(&(struct call_queue_options){.name = "admin",
                                                        .failure_event = "admin.failed",
                                                        .size = QUEUE_SIZE,

@@ -252,7 +252,7 @@ bool integrity_service_start(struct context *context, ProtobufCService **ret_ser
     verify->has_own_topics = config->kafka_topic_strategy == TOPIC_STRATEGY_PER_COUPON;
     verify->pg = pg_new(&context->cold);
     arena_init(&verify->arena, 64 * 1024);
-    if (!flags_new(config->redis_url, config->redis_timeout_ms, &verify->flags, err) ||
+    if (!flags_new(&context->redis, &verify->flags, err) ||
         !call_queue_start(&(struct call_queue_options){.name = "verify",
                                                        .failure_event = "verify.failed",
                                                        .size = QUEUE_SIZE,

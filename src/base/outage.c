@@ -5,6 +5,10 @@
 
 #define REPEAT_US (10 * US_PER_S)
 
+bool outage_is_on(const struct outage *outage) {
+    return outage->since_us != 0;
+}
+
 bool outage_failed(struct outage *outage) {
     int64_t now_us = clock_mono_us();
     if (!outage->since_us)

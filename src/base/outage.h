@@ -10,6 +10,8 @@ struct outage {
     int64_t since_us, logged_us; /* monotonic; 0: none */
 };
 
+/* True between a failure and the success that ends it. */
+bool outage_is_on(const struct outage *outage);
 /* Records a failure. Returns true if a line is due. */
 bool outage_failed(struct outage *outage);
 /* Records a success. Returns true if it ends an outage; *ret_us is then the length of the outage. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "config/redis_url.h"
 #include "config/table.h"
 
 static void *field_of(struct config *config, const struct setting *setting) {
@@ -60,31 +61,10 @@ static bool is_listen_address(const char *value) {
     return colon && *colon == ':' && is_number_up_to(colon + 1, colon + strlen(colon), 65535);
 }
 
+/* Unlike the parser, refuses a port without a host. */
 static bool is_redis_url(const char *value) {
-    static const char scheme[] = "redis://";
-    if (strncmp(value, scheme, sizeof scheme - 1) != 0)
-        return false;
-    const char *at = value + sizeof scheme - 1;
-    const char *authority_end = at + strcspn(at, "/"), *credentials_end = memchr(at, '@', (size_t)(authority_end - at));
-    if (credentials_end) {
-        /* Credentials may have any characters except blanks; %XX stands for a special character. */
-        if (!memchr(at, ':', (size_t)(credentials_end - at)) || strcspn(at, " \t") < (size_t)(credentials_end - at))
-            return false;
-        at = credentials_end + 1;
-    }
-    if (*at && *at != '/') {
-        at = end_of_host(at);
-        if (!at)
-            return false;
-        if (*at == ':') {
-            const char *end = at + strcspn(at, "/");
-            if (!is_number_up_to(at + 1, end, 65535))
-                return false;
-            at = end;
-        }
-    }
-    /* Redis itself limits the number of databases, usually to 16. */
-    return *at == '\0' || (*at == '/' && (at[1] == '\0' || is_number_up_to(at + 1, at + strlen(at), 9999)));
+    struct redis_url url;
+    return redis_url_parse(value, &url, NULL) && (url.addresses[0].is_host_given || !url.addresses[0].is_port_given);
 }
 
 static bool is_valid_string(const struct setting *setting, const char *value) {
@@ -462,24 +442,46 @@ static size_t percent_encode(char *out, const char *text) {
 
 /* Replaces the credentials in redis.url by redis.username and redis.password. */
 static bool add_redis_credentials(struct config *config, struct err *err) {
-    static const char scheme[] = "redis://";
+    static const char mark[] = "://";
     if (!*config->redis_password) {
         if (*config->redis_username)
             return err_set(err, ERR_INVALID, BACKEND_NONE,
                            "redis.username is set without redis.password: set both, or have both in redis.url");
         return true;
     }
-    const char *rest = config->redis_url + sizeof scheme - 1, *at = memchr(rest, '@', strcspn(rest, "/"));
+    size_t scheme_len = (size_t)(strstr(config->redis_url, mark) - config->redis_url) + sizeof mark - 1;
+    const char *rest = config->redis_url + scheme_len, *at = memrchr(rest, '@', strcspn(rest, "/"));
     rest = at ? at + 1 : rest;
-    char *url = memory_new(1, sizeof scheme + 3 * strlen(config->redis_username) + 3 * strlen(config->redis_password) +
+    char *url = memory_new(1, scheme_len + 3 * strlen(config->redis_username) + 3 * strlen(config->redis_password) +
                                   strlen(rest) + 3);
-    size_t len = (size_t)sprintf(url, "%s", scheme);
+    size_t len = (size_t)sprintf(url, "%.*s", (int)scheme_len, config->redis_url);
     len += percent_encode(url + len, config->redis_username);
     url[len++] = ':';
     len += percent_encode(url + len, config->redis_password);
     sprintf(url + len, "@%s", rest);
     free(config->redis_url);
     config->redis_url = url;
+    return true;
+}
+
+/* Refuses settings of Redis that would have no effect. */
+static bool check_redis(const struct config *config, struct err *err) {
+    struct redis_url url;
+    if (!redis_url_parse(config->redis_url, &url, err))
+        return false;
+    if ((config->redis_tls_certificate[0] != '\0') != (config->redis_tls_key[0] != '\0'))
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "redis.tls_certificate and redis.tls_key need each other");
+    if (!url.has_tls && (config->redis_tls_ca[0] || config->redis_tls_certificate[0] || config->redis_tls_name[0]))
+        return err_set(err, ERR_INVALID, BACKEND_NONE,
+                       "redis.tls_ca, redis.tls_certificate and redis.tls_name need TLS: let redis.url begin with "
+                       "rediss:// or rediss+sentinel://");
+    if (url.kind != REDIS_KIND_SENTINEL && (config->redis_sentinel_username[0] || config->redis_sentinel_password[0]))
+        return err_set(err, ERR_INVALID, BACKEND_NONE,
+                       "redis.sentinel_username and redis.sentinel_password need Sentinels: let redis.url begin with "
+                       "redis+sentinel:// or rediss+sentinel://");
+    if (config->redis_sentinel_username[0] && !config->redis_sentinel_password[0])
+        return err_set(err, ERR_INVALID, BACKEND_NONE,
+                       "redis.sentinel_username is set without redis.sentinel_password: set both");
     return true;
 }
 
@@ -544,7 +546,8 @@ static bool check_access(const struct config *config, struct err *err) {
 }
 
 bool config_finish(struct config *config, struct err *err) {
-    return check(config, err) && check_access(config, err) && add_redis_credentials(config, err);
+    return check(config, err) && check_access(config, err) && check_redis(config, err) &&
+           add_redis_credentials(config, err);
 }
 
 bool config_check_files(struct config *config, struct err *err) {

@@ -53,8 +53,10 @@ struct config {
     char *postgres_url;
     int64_t postgres_connect_timeout_s;
     int64_t postgres_statement_timeout_ms;
-    char *redis_url; /* redis://[user:password@]host:port/db; config_finish adds the next two to it */
+    char *redis_url; /* config/redis_url.h has the forms; config_finish adds the next two to it */
     char *redis_username, *redis_password;
+    char *redis_sentinel_username, *redis_sentinel_password;                     /* "": none */
+    char *redis_tls_ca, *redis_tls_certificate, *redis_tls_key, *redis_tls_name; /* "": none */
     int64_t redis_timeout_ms;
     char *kafka_brokers;
     int64_t kafka_partitions;

@@ -11,7 +11,7 @@ enum setting_type {
     TYPE_TEXT,         /* min to max bytes long */
     TYPE_PATH,         /* the path of a file, which is read at the start and when it changes; max bytes long */
     TYPE_LISTEN,       /* HOST:PORT */
-    TYPE_REDIS_URL,    /* redis://[[user]:password@][host[:port]][/db] */
+    TYPE_REDIS_URL,    /* as config/redis_url.h has it */
     TYPE_TOPIC_PREFIX, /* characters that Kafka allows in a name; min to max bytes long */
     TYPE_TOPIC_STRATEGY,
     TYPE_LOG_LEVEL,

@@ -174,7 +174,7 @@ bool complete_start(struct context *context, struct complete **ret_complete, str
     arena_init(&complete->arena, 256 * 1024);
     const struct kafka_consumer_events events = {.arg = complete};
     complete->is_running =
-        flags_new(config->redis_url, config->redis_timeout_ms, &complete->flags, err) &&
+        flags_new(&context->redis, &complete->flags, err) &&
         kafka_consumer_new(&context->kafka, STREAM_PUBLISHED, NULL, &events, &complete->consumer, err) &&
         thread_start("complete", work, complete, &complete->thread, err);
     if (!complete->is_running) {

@@ -16,11 +16,13 @@
 #include "store/kafka.h"
 #include "store/outbox.h"
 #include "store/pg.h"
+#include "store/redis.h"
 
 struct context {
     const struct config *config;
     struct pg_options hot;  /* for the statements that every request needs */
     struct pg_options cold; /* for everything else */
+    struct redis_options redis;
     struct kafka_options kafka;
     struct kafka_admin *kafka_admin;
 

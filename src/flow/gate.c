@@ -32,7 +32,7 @@ struct gate {
     struct flags *flags;
     struct pg *pg;
     struct arena arena;
-    struct outage redis_outage, postgres_outage;
+    struct outage redis_outage, redis_write_outage, postgres_outage;
     struct metric *redis_reads, *postgres_reads;
 };
 
@@ -120,8 +120,12 @@ static bool ask_postgres(struct gate *gate, const struct undecided *undecided, s
             flags[n_flags++] = flag_of(&rows[i], now_us);
     struct err redis_err;
     FAULT_POINT("gate", "before_flag_write");
-    if (flags_set(gate->flags, flags, n_flags, &redis_err))
+    if (flags_set(gate->flags, flags, n_flags, &redis_err)) {
         coupon_memory_learn_flags(gate->coupon_memory, flags, n_flags);
+        stage_resumed(&gate->redis_write_outage, "gate");
+    } else if (!outage_is_on(&gate->redis_outage)) {
+        stage_interrupted(&gate->redis_write_outage, "gate", &redis_err); /* flags can be read, but not written */
+    }
     FAULT_POINT("gate", "after_flag_write");
     return true;
 }
@@ -187,7 +191,7 @@ bool gate_start(struct context *context, struct gate **ret_gate, struct err *err
             metrics_counter("couponsd_gate_postgres_reads_total", "Queries that the gate sent to Postgres.", ""),
     };
     arena_init(&gate->arena, 256 * 1024);
-    if (!flags_new(config->redis_url, config->redis_timeout_ms, &gate->flags, err) ||
+    if (!flags_new(&context->redis, &gate->flags, err) ||
         !stage_start("gate", &options, run, gate, &gate->stage, err)) {
         gate_stop(gate);
         return false;

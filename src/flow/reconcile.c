@@ -21,6 +21,7 @@
 #include "store/coupons.h"
 #include "store/dead_letters.h"
 #include "store/flags.h"
+#include "store/lookup.h"
 
 #define PAGE 1000
 /* Tickets of a coupon resent by one sweep. The rest follows after another reconcile.stale_ms. */
@@ -57,6 +58,7 @@ struct reconcile {
     int64_t audit_us; /* time that is left for audits in this sweep */
     struct batch_metrics metrics;
     struct outage redis_outage, postgres_outage;
+    struct outage ahead; /* limits the log lines about flags with too high versions */
     struct metric *flags_mended, *stale, *resent, *violations, *rotations;
 };
 
@@ -177,20 +179,53 @@ static bool check(struct reconcile *reconcile, const struct coupon *coupon, stru
 
 /* --- flags --- */
 
+/* A flag's version can only be above that of its coupon if the coupon was changed after it was read, or if the flag comes
+ * from elsewhere. So the coupons are read again, after the flags. Flags that are still ahead are added to `wrong`; they
+ * replace exactly the version that was seen, so that a writer of a newer one wins. Returns false if Postgres fails. */
+static bool find_ahead(struct reconcile *reconcile, const struct flag *ahead, size_t n, struct flag *wrong,
+                       size_t *n_wrong, struct err *err) {
+    struct coupon *rows = ARENA_ARRAY(&reconcile->arena, struct coupon, n);
+    size_t n_before = *n_wrong;
+    int64_t now_us;
+    for (size_t i = 0; i < n; i++)
+        rows[i] = (struct coupon){.id = ahead[i].coupon_id};
+    if (!lookup_coupons(reconcile->pg, &reconcile->arena, rows, n, &now_us, err))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        struct flag should = flag_of(&rows[i], now_us);
+        if (!rows[i].exists || ahead[i].version <= should.version)
+            continue;
+        should.replaces = ahead[i].version;
+        if (*n_wrong == n_before && outage_failed(&reconcile->ahead))
+            log_warn("reconcile.flag_ahead", LOG_INT("coupon_id", should.coupon_id),
+                     LOG_INT("version", should.replaces), LOG_INT("should_be", should.version),
+                     LOG_STR("then", "replaced"),
+                     LOG_STR("reason", "Postgres was restored from a backup, or another installation uses this Redis"));
+        wrong[(*n_wrong)++] = should;
+    }
+    return true;
+}
+
+/* Returns false if Redis or Postgres fails; err->backend tells which. */
 static bool mend_flags(struct reconcile *reconcile, const struct coupon_detail *details, size_t n, int64_t now_us,
                        struct err *err) {
+    struct flag *ahead = ARENA_ARRAY(&reconcile->arena, struct flag, n);
     struct flag *have = ARENA_ARRAY(&reconcile->arena, struct flag, n);
     struct flag *wrong = ARENA_ARRAY(&reconcile->arena, struct flag, n);
-    size_t n_wrong = 0;
+    size_t n_wrong = 0, n_ahead = 0;
     for (size_t i = 0; i < n; i++)
         have[i] = (struct flag){.coupon_id = details[i].row.id};
     if (!flags_get(reconcile->flags, have, n, err))
         return false;
     for (size_t i = 0; i < n; i++) {
         struct flag should = flag_of(&details[i].row, now_us);
-        if (have[i].version <= should.version && (have[i].value != should.value || have[i].version != should.version))
+        if (have[i].version > should.version)
+            ahead[n_ahead++] = have[i];
+        else if (have[i].value != should.value || have[i].version != should.version)
             wrong[n_wrong++] = should;
     }
+    if (n_ahead && !find_ahead(reconcile, ahead, n_ahead, wrong, &n_wrong, err))
+        return false;
     if (n_wrong)
         FAULT_POINT("reconcile", "before_flag_write");
     if (!flags_set(reconcile->flags, wrong, n_wrong, err))
@@ -240,6 +275,10 @@ static bool sweep(struct reconcile *reconcile, struct err *err) {
         if (!coupon_now(reconcile->pg, &now_us, err) || !coupon_list(reconcile->pg, &reconcile->arena, &page, err))
             return false;
         if (redis && page.n && !mend_flags(reconcile, details, page.n, now_us, &redis_err)) {
+            if (redis_err.backend == BACKEND_POSTGRES) {
+                *err = redis_err;
+                return false;
+            }
             stage_interrupted(&reconcile->redis_outage, "reconcile", &redis_err);
             redis = false;
         }
@@ -296,7 +335,7 @@ bool reconcile_start(struct context *context, struct reconcile **ret_reconcile, 
     };
     arena_init(&reconcile->arena, 256 * 1024);
     register_metrics(reconcile);
-    if (!flags_new(config->redis_url, config->redis_timeout_ms, &reconcile->flags, err) ||
+    if (!flags_new(&context->redis, &reconcile->flags, err) ||
         !ticker_start("reconcile", config->reconcile_interval_ms * US_PER_MS, tick, reconcile, &reconcile->ticker,
                       err)) {
         reconcile_stop(reconcile);

@@ -1,117 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/flags.h"
 
-#include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
+#include "base/metrics.h"
+#include "store/redis_slots.h"
 
-#define KEY_MAX  64
-#define HOST_MAX 256
-#define URL_MAX  2048
-#define DB_MAX   9999 /* the limit of config.c; Redis has its own */
+#define KEY_MAX 80
+/* A version has at most this many digits; Lua's numbers are exact up to it. Other texts count as version 0. */
+#define VERSION_DIGITS_MAX 15
 
 struct flags {
-    char host[HOST_MAX], user[HOST_MAX], password[HOST_MAX];
-    int port, db;
-    struct timeval timeout;
-    redisContext *context;
-    int64_t retry_at_us;
+    struct redis *redis;
     uint64_t reads;
+    struct metric *not_written;
 };
 
-/* An older version never overwrites a newer one. Two writers with the same version write the same value, so a repeat is
- * harmless, and corrects a value that was changed by hand. */
-static const char set_script[] = "local have = tonumber(redis.call('GET', KEYS[2]) or '0') "
-                                 "if tonumber(ARGV[2]) < have then return 0 end "
+/* The keys of one item, and the arguments of its command. */
+struct item_command {
+    char keys[2][KEY_MAX];
+    char version[24], replaces[24];
+    const char *argv[8];
+};
+
+/* An older version never overwrites a newer one, except the one that ARGV[3] names. Two writers with the same version write
+ * the same value, so a repeat is harmless, and corrects a value that was changed by hand. MGET gives no error for a key of
+ * another type, which MSET then overwrites. */
+static const char set_script[] = "local text = redis.call('MGET', KEYS[2])[1] or '' "
+                                 "local have = #text <= 15 and tonumber(string.match(text, '^%d+$')) or 0 "
+                                 "if tonumber(ARGV[2]) < have and tonumber(ARGV[3]) ~= have then return 0 end "
                                  "redis.call('MSET', KEYS[1], ARGV[1], KEYS[2], ARGV[2]) return 1";
 
-static bool bad_url(struct err *err, const char *what) {
-    return err_set(err, ERR_INVALID, BACKEND_REDIS, "redis.url: %s; it should look like redis://127.0.0.1:6379/0",
-                   what);
-}
-
-static bool parse_number(const char *text, long max, int *ret) {
-    char *end;
-    long value = strtol(text, &end, 10);
-    if (end == text || *end || value < 0 || value > max)
+bool flags_new(const struct redis_options *options, struct flags **ret_flags, struct err *err) {
+    struct redis *redis;
+    if (!redis_new(options, &redis, err))
         return false;
-    *ret = (int)value;
-    return true;
-}
-
-/* Replaces each %XX by its byte, in place. */
-static void percent_decode(char *text) {
-    char *out = text;
-    for (; *text; text++) {
-        char hex[3] = {text[0] == '%' ? text[1] : 0, text[0] == '%' && text[1] ? text[2] : 0, 0}, *end = hex;
-        long byte = hex[1] ? strtol(hex, &end, 16) : 0;
-        if (end == hex + 2 && byte > 0) {
-            *out++ = (char)byte;
-            text += 2;
-        } else {
-            *out++ = *text;
-        }
-    }
-    *out = 0;
-}
-
-static bool parse_url(struct flags *flags, const char *url, struct err *err) {
-    static const char scheme[] = "redis://";
-    if (strncmp(url, scheme, sizeof scheme - 1) != 0)
-        return bad_url(err, "it does not start with redis://");
-    char rest[URL_MAX];
-    if ((size_t)snprintf(rest, sizeof rest, "%s", url + sizeof scheme - 1) >= sizeof rest)
-        return bad_url(err, "it is too long");
-    flags->port = 6379;
-    char *host = rest, *at = strrchr(rest, '@');
-    if (at) {
-        *at = 0;
-        host = at + 1;
-        char *colon = strchr(rest, ':');
-        if (!colon)
-            return bad_url(err, "credentials are user:password or :password");
-        *colon = 0;
-        percent_decode(rest);
-        percent_decode(colon + 1);
-        if (strlen(rest) >= sizeof flags->user || strlen(colon + 1) >= sizeof flags->password)
-            return bad_url(err, "the credentials are too long");
-        memcpy(flags->user, rest, strlen(rest) + 1);
-        memcpy(flags->password, colon + 1, strlen(colon + 1) + 1);
-    }
-    char *slash = strchr(host, '/');
-    if (slash) {
-        *slash = 0;
-        if (slash[1] && !parse_number(slash + 1, DB_MAX, &flags->db))
-            return bad_url(err, "the database after the last / is not a number up to 9999");
-    }
-    char *colon = strrchr(host, ':');
-    if (colon && !strchr(colon, ']')) {
-        *colon = 0;
-        if (!parse_number(colon + 1, 65535, &flags->port))
-            return bad_url(err, "the port is not a number");
-    }
-    size_t len = strlen(host);
-    if (len >= 2 && host[0] == '[' && host[len - 1] == ']') {
-        host[len - 1] = 0;
-        host++;
-    }
-    if (strlen(host) >= sizeof flags->host)
-        return bad_url(err, "the host is too long");
-    memcpy(flags->host, *host ? host : "127.0.0.1", strlen(*host ? host : "127.0.0.1") + 1);
-    return true;
-}
-
-bool flags_new(const char *url, int64_t timeout_ms, struct flags **ret_flags, struct err *err) {
     struct flags *flags = memory_new(1, sizeof *flags);
-    flags->timeout = (struct timeval){.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
-    if (!parse_url(flags, url, err)) {
-        free(flags);
-        return false;
-    }
+    flags->redis = redis;
+    flags->not_written = metrics_counter("couponsd_redis_flags_not_written_total",
+                                         "Flags that Redis did not take, since it was away or refused writes.", "");
     *ret_flags = flags;
     return true;
 }
@@ -119,8 +49,7 @@ bool flags_new(const char *url, int64_t timeout_ms, struct flags **ret_flags, st
 void flags_free(struct flags *flags) {
     if (!flags)
         return;
-    if (flags->context)
-        redisFree(flags->context);
+    redis_free(flags->redis);
     free(flags);
 }
 
@@ -128,62 +57,20 @@ uint64_t flags_reads(const struct flags *flags) {
     return flags->reads;
 }
 
-/* Drops the connection: hiredis can't use a context after an error. */
-static bool drop(struct flags *flags, struct err *err, const char *what) {
-    err_set(err, ERR_UNAVAILABLE, BACKEND_REDIS, "%s:%d: %s", flags->host, flags->port, what);
-    if (flags->context)
-        redisFree(flags->context);
-    flags->context = NULL;
-    flags->retry_at_us = clock_mono_us() + FLAGS_RETRY_MS * US_PER_MS;
-    return false;
-}
-
-static bool drop_with_reason(struct flags *flags, struct err *err) {
-    char what[160];
-    snprintf(what, sizeof what, "%s",
-             flags->context && flags->context->errstr[0] ? flags->context->errstr : "no answer");
-    return drop(flags, err, what);
-}
-
-static bool run(struct flags *flags, int argc, const char **argv, struct err *err) {
-    redisReply *reply = redisCommandArgv(flags->context, argc, argv, NULL);
-    if (!reply)
-        return drop_with_reason(flags, err);
-    bool ok = reply->type != REDIS_REPLY_ERROR;
-    if (!ok)
-        drop(flags, err, reply->str);
-    freeReplyObject(reply);
-    return ok;
-}
-
 bool flags_connect(struct flags *flags, struct err *err) {
-    if (flags->context)
-        return true;
-    if (clock_mono_us() < flags->retry_at_us)
-        return err_set(err, ERR_UNAVAILABLE, BACKEND_REDIS, "%s:%d: not reachable a moment ago", flags->host,
-                       flags->port);
-    flags->context = redisConnectWithTimeout(flags->host, flags->port, flags->timeout);
-    if (!flags->context || flags->context->err)
-        return drop_with_reason(flags, err);
-    redisSetTimeout(flags->context, flags->timeout);
-    if (*flags->password) {
-        const char *auth[] = {"AUTH", flags->user, flags->password};
-        const char *auth_default[] = {"AUTH", flags->password};
-        if (!(*flags->user ? run(flags, 3, auth, err) : run(flags, 2, auth_default, err)))
-            return false;
-    }
-    if (flags->db) {
-        char db[16];
-        snprintf(db, sizeof db, "%d", flags->db);
-        const char *select[] = {"SELECT", db};
-        if (!run(flags, 2, select, err))
-            return false;
-    }
-    return true;
+    return redis_connect(flags->redis, err);
 }
 
-static void key_of(char key[static KEY_MAX], const char *prefix, int64_t id) {
-    snprintf(key, KEY_MAX, "%s:%lld", prefix, (long long)id);
+static void set_keys(char keys[2][KEY_MAX], int64_t coupon_id, bool is_cluster) {
+    long long id = (long long)coupon_id;
+    snprintf(keys[0], KEY_MAX, "coupon:available:%lld", id);
+    snprintf(keys[1], KEY_MAX,
+             is_cluster ? "coupon:available_version:{coupon:available:%lld}" : "coupon:available_version:%lld", id);
+}
+
+static int64_t version_of(const char *text) {
+    size_t len = strlen(text);
+    return len <= VERSION_DIGITS_MAX && strspn(text, "0123456789") == len ? strtoll(text, NULL, 10) : 0;
 }
 
 static void read_flag(struct flag *item, const redisReply *value, const redisReply *version) {
@@ -192,69 +79,102 @@ static void read_flag(struct flag *item, const redisReply *value, const redisRep
         item->value = strcmp(value->str, "true") == 0    ? FLAG_TRUE
                       : strcmp(value->str, "false") == 0 ? FLAG_FALSE
                                                          : FLAG_MISSING;
-    item->version = version->type == REDIS_REPLY_STRING ? strtoll(version->str, NULL, 10) : 0;
+    item->version = version->type == REDIS_REPLY_STRING ? version_of(version->str) : 0;
 }
 
-bool flags_get(struct flags *flags, struct flag *items, size_t n, struct err *err) {
-    if (n == 0)
-        return true;
-    if (!flags_connect(flags, err))
-        return false;
+/* Fills items from an answer to MGET. */
+static bool read_flags(struct flag *items, size_t n, const redisReply *reply, struct err *err) {
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 * n)
+        return err_set(err, ERR_UNAVAILABLE, BACKEND_REDIS, "unexpected answer to MGET");
+    for (size_t i = 0; i < n; i++)
+        read_flag(&items[i], reply->element[2 * i], reply->element[2 * i + 1]);
+    return true;
+}
+
+/* One server: one MGET for all items. */
+static bool get_at_once(struct flags *flags, struct flag *items, size_t n, struct err *err) {
     int argc = (int)(1 + 2 * n);
     const char **argv = memory_resize(NULL, (size_t)argc, sizeof *argv);
     char(*keys)[KEY_MAX] = memory_resize(NULL, 2 * n, sizeof *keys);
     argv[0] = "MGET";
-    for (size_t i = 0; i < n; i++) {
-        key_of(keys[2 * i], "coupon:available", items[i].coupon_id);
-        key_of(keys[2 * i + 1], "coupon:available_version", items[i].coupon_id);
-        argv[1 + 2 * i] = keys[2 * i];
-        argv[2 + 2 * i] = keys[2 * i + 1];
-    }
-    redisReply *reply = redisCommandArgv(flags->context, argc, argv, NULL);
+    for (size_t i = 0; i < n; i++)
+        set_keys(&keys[2 * i], items[i].coupon_id, false);
+    for (size_t i = 0; i < 2 * n; i++)
+        argv[1 + i] = keys[i];
+    struct redis_command command = {.argc = argc, .argv = argv};
+    bool ok = redis_run(flags->redis, &command, 1, err) && read_flags(items, n, command.reply, err);
     flags->reads++;
+    redis_clear(&command, 1);
     free(argv);
     free(keys);
-    if (!reply)
-        return drop_with_reason(flags, err);
-    bool ok = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 * n;
-    if (ok)
-        for (size_t i = 0; i < n; i++)
-            read_flag(&items[i], reply->element[2 * i], reply->element[2 * i + 1]);
-    else
-        drop(flags, err, reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected answer to MGET");
-    freeReplyObject(reply);
     return ok;
+}
+
+/* A cluster: the keys of an item have one slot, those of several have not. */
+static bool get_one_by_one(struct flags *flags, struct flag *items, size_t n, struct err *err) {
+    struct redis_command *commands = memory_new(n, sizeof *commands);
+    struct item_command *rows = memory_resize(NULL, n, sizeof *rows);
+    for (size_t i = 0; i < n; i++) {
+        struct item_command *row = &rows[i];
+        set_keys(row->keys, items[i].coupon_id, true);
+        row->argv[0] = "MGET";
+        row->argv[1] = row->keys[0];
+        row->argv[2] = row->keys[1];
+        commands[i] = (struct redis_command){.slot = redis_slot(row->keys[0]), .argc = 3, .argv = row->argv};
+    }
+    bool ok = redis_run(flags->redis, commands, n, err);
+    flags->reads += n;
+    for (size_t i = 0; i < n; i++)
+        if (commands[i].reply && commands[i].reply->type != REDIS_REPLY_ERROR)
+            ok &= read_flags(&items[i], 1, commands[i].reply, err);
+    redis_clear(commands, n);
+    free(rows);
+    free(commands);
+    return ok;
+}
+
+static bool get(struct flags *flags, struct flag *items, size_t n, struct err *err) {
+    return redis_is_cluster(flags->redis) ? get_one_by_one(flags, items, n, err) : get_at_once(flags, items, n, err);
+}
+
+bool flags_get(struct flags *flags, struct flag *items, size_t n, struct err *err) {
+    bool was_cluster = redis_is_cluster(flags->redis);
+    if (n == 0 || get(flags, items, n, err))
+        return true;
+    return redis_is_cluster(flags->redis) != was_cluster && get(flags, items, n, err);
 }
 
 /* Sends EVAL rather than EVALSHA, which would need a second attempt after each restart of Redis. The script is short,
  * and Redis caches it by its content. */
-static void append_set(struct flags *flags, const struct flag *item) {
-    char flag_key[KEY_MAX], version_key[KEY_MAX], version[24];
-    key_of(flag_key, "coupon:available", item->coupon_id);
-    key_of(version_key, "coupon:available_version", item->coupon_id);
-    snprintf(version, sizeof version, "%lld", (long long)item->version);
-    const char *argv[] = {"EVAL", set_script, "2", flag_key, version_key, item->value == FLAG_TRUE ? "true" : "false",
-                          version};
-    redisAppendCommandArgv(flags->context, (int)(sizeof argv / sizeof argv[0]), argv, NULL);
+static bool set(struct flags *flags, const struct flag *items, size_t n, struct err *err) {
+    bool is_cluster = redis_is_cluster(flags->redis);
+    struct redis_command *commands = memory_new(n, sizeof *commands);
+    struct item_command *rows = memory_resize(NULL, n, sizeof *rows);
+    for (size_t i = 0; i < n; i++) {
+        struct item_command *row = &rows[i];
+        set_keys(row->keys, items[i].coupon_id, is_cluster);
+        snprintf(row->version, sizeof row->version, "%lld", (long long)items[i].version);
+        snprintf(row->replaces, sizeof row->replaces, "%lld", (long long)items[i].replaces);
+        const char *argv[] = {"EVAL",       set_script,   "2",
+                              row->keys[0], row->keys[1], items[i].value == FLAG_TRUE ? "true" : "false",
+                              row->version, row->replaces};
+        memcpy(row->argv, argv, sizeof argv);
+        commands[i] = (struct redis_command){
+            .slot = redis_slot(row->keys[0]), .argc = (int)(sizeof argv / sizeof argv[0]), .argv = row->argv};
+    }
+    bool ok = redis_run(flags->redis, commands, n, err);
+    redis_clear(commands, n);
+    free(rows);
+    free(commands);
+    return ok;
 }
 
 bool flags_set(struct flags *flags, const struct flag *items, size_t n, struct err *err) {
-    if (n == 0)
+    bool was_cluster = redis_is_cluster(flags->redis);
+    if (n == 0 || set(flags, items, n, err))
         return true;
-    if (!flags_connect(flags, err))
-        return false;
-    for (size_t i = 0; i < n; i++)
-        append_set(flags, &items[i]);
-    for (size_t i = 0; i < n; i++) {
-        redisReply *reply = NULL;
-        if (redisGetReply(flags->context, (void **)&reply) != REDIS_OK || !reply)
-            return drop_with_reason(flags, err);
-        bool ok = reply->type != REDIS_REPLY_ERROR;
-        if (!ok)
-            drop(flags, err, reply->str);
-        freeReplyObject(reply);
-        if (!ok)
-            return false;
-    }
-    return true;
+    if (redis_is_cluster(flags->redis) != was_cluster && set(flags, items, n, err))
+        return true;
+    metric_add(flags->not_written, (int64_t)n);
+    return false;
 }

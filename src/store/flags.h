@@ -4,8 +4,11 @@
  *   coupon:available:ID           "true" or "false"
  *   coupon:available_version:ID   the version of that value; a late writer can't overwrite a newer version
  *
- * One connection, one thread. An error or a time-out drops the connection. While Redis is unavailable, calls fail at
- * once, except for an attempt to connect every FLAGS_RETRY_MS. */
+ * In a cluster the second key is coupon:available_version:{coupon:available:ID}, which has the slot of the first one: one
+ * script can read and write both.
+ *
+ * One thread. An error or a time-out drops the connection. While Redis is unavailable, calls fail at once, except for an
+ * attempt to connect every REDIS_RETRY_MS. If Redis refuses writes only, flags can still be read. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,14 +16,12 @@
 #include <stdint.h>
 
 #include "base/err.h"
-
-#define FLAGS_RETRY_MS 500
+#include "store/redis.h"
 
 struct flags;
 
-/* Parses "redis://[user:password@]host[:port][/db]". Returns false if the URL is wrong. Does not connect. `timeout_ms`
- * bounds connecting and each command. */
-bool flags_new(const char *url, int64_t timeout_ms, struct flags **ret_flags, struct err *err);
+/* Returns false if the URL or a file of the options is wrong. Does not connect. */
+bool flags_new(const struct redis_options *options, struct flags **ret_flags, struct err *err);
 void flags_free(struct flags *flags);
 /* Connects unless connected. The server's start uses it to check Redis; the calls below connect by themselves. */
 bool flags_connect(struct flags *flags, struct err *err);
@@ -29,11 +30,14 @@ enum flag_value { FLAG_MISSING, FLAG_FALSE, FLAG_TRUE };
 struct flag {
     int64_t coupon_id;
     enum flag_value value;
-    int64_t version; /* 0: Redis has none */
+    int64_t version;  /* 0: Redis has none */
+    int64_t replaces; /* flags_set: 0, or a newer version that the item replaces if Redis still has it */
 };
-/* Fills value and version of n items, by one MGET. */
+/* Fills value and version of n items: by one MGET, or in a cluster by one for each item. If it fails, items that were not
+ * read are untouched. */
 bool flags_get(struct flags *flags, struct flag *items, size_t n, struct err *err);
-/* Stores n items in one round trip. Skips those whose version is older than the stored one. */
+/* Stores n items in one round trip. Skips those whose version is older than the stored one, unless that is the one which
+ * `replaces` names. */
 bool flags_set(struct flags *flags, const struct flag *items, size_t n, struct err *err);
 /* The number of MGET commands that this object has sent. */
 uint64_t flags_reads(const struct flags *flags);

@@ -212,7 +212,7 @@ Test(steps, complete_sets_the_flag_to_false_when_nothing_is_left_and_a_late_one_
     fixture_ledger(&fixture, 1);
     fixture.context.coupon_memory = coupon_memory_new(100);
     cr_assert(watch_start(&fixture.context, &fixture.context.watch, &err), "%s", err.text);
-    struct flag available = {fixture.coupon_id, FLAG_TRUE, 2};
+    struct flag available = {fixture.coupon_id, FLAG_TRUE, 2, 0};
     cr_assert(flags_set(fixture.flags, &available, 1, &err), "%s", err.text);
     struct complete *complete;
     cr_assert(complete_start(&fixture.context, &complete, &err), "%s", err.text);
@@ -220,7 +220,7 @@ Test(steps, complete_sets_the_flag_to_false_when_nothing_is_left_and_a_late_one_
     wait_for_flag(&fixture, FLAG_FALSE);
     cr_assert_eq(fixture_flag(&fixture).version, 3);
     complete_stop(complete);
-    struct flag topped_up = {fixture.coupon_id, FLAG_TRUE, 4}, late = {fixture.coupon_id, FLAG_FALSE, 3};
+    struct flag topped_up = {fixture.coupon_id, FLAG_TRUE, 4, 0}, late = {fixture.coupon_id, FLAG_FALSE, 3, 0};
     cr_assert(flags_set(fixture.flags, &topped_up, 1, &err) && flags_set(fixture.flags, &late, 1, &err));
     cr_assert_eq(fixture_flag(&fixture).value, FLAG_TRUE);
     watch_stop(fixture.context.watch);
@@ -241,7 +241,7 @@ Test(steps, the_reconciler_rebuilds_flags_sends_stale_tickets_again_and_freezes_
     cr_assert(reconcile_start(&fixture.context, &reconcile, &err), "%s", err.text);
     wait_for_flag(&fixture, FLAG_TRUE);
     fixture_wait_for(&fixture, 1, "select max(last_id) from outbox_head where stream = 0");
-    struct flag wrong = {fixture.coupon_id, FLAG_FALSE, 2};
+    struct flag wrong = {fixture.coupon_id, FLAG_FALSE, 2, 0};
     cr_assert(flags_set(fixture.flags, &wrong, 1, &err), "%s", err.text);
     wait_for_flag(&fixture, FLAG_TRUE);
     /* Issues more coupons than exist, without the triggers. */

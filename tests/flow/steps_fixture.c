@@ -61,6 +61,7 @@ void fixture_init(struct fixture *fixture) {
                                                .hot = true};
     fixture->context.cold = fixture->context.hot;
     fixture->context.cold.hot = false;
+    fixture->context.redis = (struct redis_options){.url = fixture->config.redis_url, .timeout_ms = 2000};
     fixture->context.kafka = (struct kafka_options){.brokers = fixture->config.kafka_brokers,
                                                     .topic_prefix = fixture->prefix,
                                                     .replication_factor = 1,
@@ -81,7 +82,7 @@ void fixture_init(struct fixture *fixture) {
     set(fixture, "kafka.partitions", "4");
     must(kafka_admin_new(&fixture->context.kafka, &fixture->context.kafka_admin, &err), &err);
     must(topics_prepare(&fixture->context, &err), &err);
-    must(flags_new(fixture->config.redis_url, 2000, &fixture->flags, &err), &err);
+    must(flags_new(&fixture->context.redis, &fixture->flags, &err), &err);
 }
 
 void fixture_deinit(struct fixture *fixture) {

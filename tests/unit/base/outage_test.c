@@ -26,7 +26,9 @@ Test(outage, its_end_is_told_once_with_how_long_it_lasted) {
     struct outage outage = {0};
     int64_t us = -1;
     cr_assert_not(outage_over(&outage, &us));
+    cr_assert_not(outage_is_on(&outage));
     outage_failed(&outage);
+    cr_assert(outage_is_on(&outage));
     outage.since_us -= 3 * US_PER_S;
     cr_assert(outage_over(&outage, &us));
     cr_assert_geq(us, 3 * US_PER_S);

@@ -171,12 +171,23 @@ Test(config, a_listen_address_is_a_host_and_a_port) {
 }
 
 Test(config, a_redis_url_has_host_port_and_database) {
-    static const char *const good[] = {
-        "redis://",     "redis:///2",           "redis://h",        "redis://h:1",     "redis://h:1/",
-        "redis://h/15", "redis://[::1]:6379/0", "redis://10.0.0.1", "redis://u:p@h:1", "redis://:p%40@h/2"};
+    static const char *const good[] = {"redis://",
+                                       "redis:///2",
+                                       "redis://h",
+                                       "redis://h:1",
+                                       "redis://h:1/",
+                                       "redis://h/15",
+                                       "redis://[::1]:6379/0",
+                                       "redis://10.0.0.1",
+                                       "redis://u:p@h:1",
+                                       "redis://:p%40@h/2",
+                                       "rediss://h:1/2",
+                                       "redis://h:1,i:2/0",
+                                       "unix:///run/redis.sock?db=1",
+                                       "redis+sentinel://h,i/m/1"};
     static const char *const bad[] = {"",
                                       "h:6379",
-                                      "rediss://h",
+                                      "http://h",
                                       "redis:/h",
                                       "redis://h:x",
                                       "redis://h:",
@@ -419,6 +430,40 @@ Test(config, redis_credentials_take_the_place_of_those_in_the_url) {
     cr_assert(config_set(&config, "redis.password=p@ss/w:d", NULL));
     cr_assert(config_finish(&config, &err), "%s", err.text);
     cr_expect_str_eq(config.redis_url, "redis://me:p%40ss%2Fw%3Ad@h:1/2");
+}
+
+Test(config, redis_credentials_are_added_to_every_form_of_the_url) {
+    static const char *const forms[][2] = {
+        {"rediss://h,i:1/2", "rediss://me:p%40@h,i:1/2"},
+        {"redis+sentinel://a@b:c@h/m", "redis+sentinel://me:p%40@h/m"},
+        {"unix:///run/redis.sock?db=1", "unix://me:p%40@/run/redis.sock?db=1"},
+    };
+    cr_assert(config_set(&config, "redis.username=me", NULL) && config_set(&config, "redis.password=p@", NULL));
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        char assignment[80];
+        struct err err = {0};
+        snprintf(assignment, sizeof assignment, "redis.url=%s", forms[i][0]);
+        cr_assert(config_set(&config, assignment, NULL), "%s", assignment);
+        cr_assert(config_finish(&config, &err), "%s", err.text);
+        cr_expect_str_eq(config.redis_url, forms[i][1]);
+    }
+}
+
+Test(config, settings_of_redis_that_would_have_no_effect_are_refused) {
+    struct err err = {0};
+    cr_assert(config_set(&config, "redis.sentinel_password=s3cret", NULL));
+    cr_expect_not(config_finish(&config, &err));
+    cr_expect(strstr(err.text, "need Sentinels"), "%s", err.text);
+    cr_assert(config_set(&config, "redis.url=redis+sentinel://h/m", NULL));
+    cr_expect(config_finish(&config, &err), "%s", err.text);
+    cr_assert(config_set(&config, "redis.tls_ca=/ca.pem", NULL));
+    cr_expect_not(config_finish(&config, &err));
+    cr_expect(strstr(err.text, "need TLS"), "%s", err.text);
+    cr_assert(config_set(&config, "redis.url=rediss+sentinel://h/m", NULL));
+    cr_expect(config_finish(&config, &err), "%s", err.text);
+    cr_assert(config_set(&config, "redis.tls_key=/key.pem", NULL));
+    cr_expect_not(config_finish(&config, &err));
+    cr_expect(strstr(err.text, "need each other"), "%s", err.text);
 }
 
 Test(config, a_postgres_url_that_libpq_can_not_read_is_refused_without_showing_it) {

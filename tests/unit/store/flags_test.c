@@ -60,7 +60,7 @@ static struct flags *flags_at(const char *format, int port) {
     for (const char *from = format; *from; from++)
         at += *from == '#' ? snprintf(url + at, sizeof url - (size_t)at, "%d", port)
                            : snprintf(url + at, sizeof url - (size_t)at, "%c", *from);
-    cr_assert(flags_new(url, 2000, &flags, &err), "%s", err.text);
+    cr_assert(flags_new(&(struct redis_options){.url = url, .timeout_ms = 2000}, &flags, &err), "%s", err.text);
     return flags;
 }
 
@@ -69,7 +69,7 @@ static struct flags *flags_at(const char *format, int port) {
 static void expect_refused(const char *url, const char *why) {
     struct flags *flags = NULL;
     struct err err = {0};
-    cr_expect_not(flags_new(url, 100, &flags, &err), "%s", url);
+    cr_expect_not(flags_new(&(struct redis_options){.url = url, .timeout_ms = 100}, &flags, &err), "%s", url);
     cr_expect_null(flags);
     cr_expect_eq(err.code, ERR_INVALID);
     cr_expect(strstr(err.text, why), "%s: %s", url, err.text);
@@ -79,7 +79,7 @@ static void expect_refused(const char *url, const char *why) {
 Test(flags, a_url_that_is_wrong_is_refused_by_name_and_never_repeated) {
     char host[400] = "redis://", user[700] = "redis://";
     expect_refused("", "does not start with redis://");
-    expect_refused("rediss://h", "does not start with redis://");
+    expect_refused("http://h", "does not start with redis://");
     expect_refused("127.0.0.1:6379", "does not start with redis://");
     expect_refused("redis://s3cret@h", "user:password or :password");
     expect_refused("redis://h:port", "the port is not a number");
@@ -100,7 +100,7 @@ Test(flags, a_url_that_is_wrong_is_refused_by_name_and_never_repeated) {
 static void expect_address(const char *url, const char *address) {
     struct flags *flags;
     struct err err = {0};
-    cr_assert(flags_new(url, 500, &flags, &err), "%s: %s", url, err.text);
+    cr_assert(flags_new(&(struct redis_options){.url = url, .timeout_ms = 500}, &flags, &err), "%s: %s", url, err.text);
     cr_assert_not(flags_connect(flags, &err), "%s", url);
     cr_expect_eq(strncmp(err.text, address, strlen(address)), 0, "%s: %s", url, err.text);
     cr_expect(err.retriable);
