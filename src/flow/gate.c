@@ -119,6 +119,8 @@ static bool ask_postgres(struct gate *gate, const struct undecided *undecided, s
         if (rows[i].exists)
             flags[n_flags++] = flag_of(&rows[i], now_us);
     struct err redis_err;
+    if (n_flags == 0)
+        return true;
     FAULT_POINT("gate", "before_flag_write");
     if (flags_set(gate->flags, flags, n_flags, &redis_err)) {
         coupon_memory_learn_flags(gate->coupon_memory, flags, n_flags);
