@@ -27,6 +27,7 @@
 #include "base/memory.h"
 #include "config/config.h"
 #include "server.h"
+#include "store/kafka.h"
 
 enum { EXIT_DEFECT = 1, EXIT_USAGE = 2, EXIT_BACKEND = 3, EXIT_HURRIED = 4 };
 
@@ -72,6 +73,13 @@ static int print_settings(const char *format_name) {
         return EXIT_USAGE;
     }
     config_help(stdout, format);
+    if (format == CONFIG_MARKDOWN) {
+        fputs("\n## Properties of librdkafka\n\nAny other `kafka.NAME` is a property of librdkafka, except these. "
+              "couponsd"
+              " refuses them at the start and in\n`--check-config`, as it refuses whatever librdkafka refuses.\n\n",
+              stdout);
+        kafka_print_properties(stdout);
+    }
     return 0;
 }
 

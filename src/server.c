@@ -38,9 +38,6 @@
 /* syslog's numbers. <syslog.h> defines names that clash with ours. */
 #define KAFKA_LOG_ERROR 3
 
-const struct config_checks server_config_checks = {.postgres_url = pg_check_url,
-                                                   .kafka_property = kafka_check_property};
-
 struct server {
     struct context context; /* what stages share is in here */
     struct complete *complete;
@@ -63,6 +60,26 @@ static void on_kafka_log(int level, const char *text) {
         log_debug("kafka.client", LOG_STR("text", text));
 }
 
+static struct kafka_options kafka_options_of(const struct config *config) {
+    return (struct kafka_options){
+        .brokers = config->kafka_brokers,
+        .topic_prefix = config->kafka_topic_prefix,
+        .replication_factor = (int)config->kafka_replication_factor,
+        .in_flight_max = (int)config->relay_in_flight_max,
+        .properties = config->kafka_properties,
+        .n_properties = config->n_kafka_properties,
+        .on_log = on_kafka_log,
+    };
+}
+
+static bool check_kafka(const struct config *config, struct err *err) {
+    const struct kafka_options options = kafka_options_of(config);
+    return kafka_check_options(&options, err);
+}
+
+const struct config_checks server_config_checks = {
+    .postgres_url = pg_check_url, .kafka_property = kafka_check_property, .together = check_kafka};
+
 static void init_context(struct context *context, const struct config *config) {
     context->config = config;
     context->hot = (struct pg_options){
@@ -84,15 +101,7 @@ static void init_context(struct context *context, const struct config *config) {
         .sentinel_user = config->redis_sentinel_username,
         .sentinel_password = config->redis_sentinel_password,
     };
-    context->kafka = (struct kafka_options){
-        .brokers = config->kafka_brokers,
-        .topic_prefix = config->kafka_topic_prefix,
-        .replication_factor = (int)config->kafka_replication_factor,
-        .in_flight_max = (int)config->relay_in_flight_max,
-        .properties = config->kafka_properties,
-        .n_properties = config->n_kafka_properties,
-        .on_log = on_kafka_log,
-    };
+    context->kafka = kafka_options_of(config);
 }
 
 /* --- start --- */

@@ -546,8 +546,12 @@ static bool check_access(const struct config *config, struct err *err) {
 }
 
 bool config_finish(struct config *config, struct err *err) {
-    return check(config, err) && check_access(config, err) && check_redis(config, err) &&
-           add_redis_credentials(config, err);
+    if (!check(config, err) || !check_access(config, err) || !check_redis(config, err) ||
+        !add_redis_credentials(config, err))
+        return false;
+    struct err problem;
+    return !config->checks->together || config->checks->together(config, &problem) ||
+           err_set(err, ERR_INVALID, BACKEND_NONE, "%s", problem.text);
 }
 
 bool config_check_files(struct config *config, struct err *err) {

@@ -24,6 +24,8 @@
 #include "base/log.h"
 #include "base/property.h"
 
+struct config;
+
 enum topic_strategy { TOPIC_STRATEGY_KEY, TOPIC_STRATEGY_PER_COUPON };
 
 /* Checks that need a backend's library. The caller supplies them, so that the settings depend on no backend. Each
@@ -31,6 +33,7 @@ enum topic_strategy { TOPIC_STRATEGY_KEY, TOPIC_STRATEGY_PER_COUPON };
 struct config_checks {
     bool (*postgres_url)(const char *url, struct err *err);
     bool (*kafka_property)(const char *name, const char *value, struct err *err);
+    bool (*together)(const struct config *config, struct err *err); /* all settings */
 };
 
 /* Field names follow the keys: grpc.max_message_bytes is grpc_max_message_bytes. The config owns the strings. */

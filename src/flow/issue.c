@@ -26,7 +26,7 @@
 #define WAIT_MS       100
 #define RETRY_WAIT_MS 250
 #define LOOK_EVERY_US US_PER_S
-/* After this many seeks to the same gap the messages count as lost. */
+/* After this many seeks to the same gap, issue goes on without the messages. */
 #define GAP_SEEKS_MAX 5
 
 struct worker {
@@ -73,7 +73,7 @@ static bool notice_new_topics(struct worker *worker, const struct kafka_place *p
             continue;
         log_warn("issue.topic_made_anew", LOG_STR("topic", places[i].topic), LOG_INT("partition", places[i].partition),
                  LOG_INT("stored_offset", next[i]), LOG_INT("end", high[i]));
-        if (!issuance_restart(worker->pg, &worker->arena, &places[i], next[i], low[i], err))
+        if (!issuance_move_offset(worker->pg, &worker->arena, &places[i], next[i], low[i], err))
             return false;
         next[i] = low[i];
     }
@@ -139,6 +139,78 @@ static bool reposition(struct worker *worker, struct err *err) {
     return true;
 }
 
+/* --- holes and gaps ---
+ *
+ *   hole   offsets that hold no message, e.g. the marker of another program's transaction: no loss
+ *   loss   the broker has deleted messages that issue has not read, or they stay away for another reason
+ *   gap    issue can't tell yet: it seeks back and looks again */
+
+static void tell_loss(struct worker *worker, const struct kafka_place *place, int64_t expected, int64_t found) {
+    metric_add(worker->issue->gaps, 1);
+    log_error("issue.messages_lost", LOG_STR("topic", place->topic), LOG_INT("partition", place->partition),
+              LOG_INT("expected_offset", expected), LOG_INT("found_offset", found),
+              LOG_STR("then", "issue goes on; the reconciler resends unissued tickets"));
+}
+
+/* Asks the broker for the oldest offset of each place that has a hole in this batch. If messages of a hole were deleted,
+ * tells of the loss. Takes the hole back if the broker does not answer. */
+static void weigh_holes(struct worker *worker, size_t n) {
+    struct kafka_message *messages = worker->messages;
+    struct kafka_place *places = NULL;
+    size_t n_places = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (messages[i].hole == 0)
+            continue;
+        if (!places)
+            places = ARENA_ARRAY(&worker->arena, struct kafka_place, worker->n_assigned + 1);
+        size_t at = 0;
+        while (at < n_places && kafka_place_compare(&places[at], &messages[i].place) != 0)
+            at++;
+        if (at == n_places && n_places <= worker->n_assigned)
+            places[n_places++] = messages[i].place;
+    }
+    if (n_places == 0)
+        return;
+    struct err err;
+    int64_t *low = ARENA_ARRAY(&worker->arena, int64_t, n_places);
+    bool known = kafka_ends(worker->consumer, places, n_places, low, NULL, &err);
+    for (size_t i = 0; i < n; i++) {
+        struct kafka_message *message = &messages[i];
+        size_t at = 0;
+        while (at < n_places && kafka_place_compare(&places[at], &message->place) != 0)
+            at++;
+        if (message->hole == 0)
+            continue;
+        if (!known || at == n_places || low[at] < 0)
+            message->hole = 0;
+        else if (low[at] > message->offset - message->hole)
+            tell_loss(worker, &message->place, message->offset - message->hole, message->offset);
+    }
+}
+
+/* Moves the stored offsets over holes at the ends of the partitions, where no message will. If a hole is unproven,
+ * repositions. `stored` has an element for each assigned place. */
+static bool pass_end_holes(struct worker *worker, const int64_t *stored, struct err *err) {
+    for (size_t i = 0; i < worker->n_assigned; i++) {
+        const struct kafka_place *place = &worker->assigned[i];
+        const struct kafka_end_hole end = kafka_end_hole(worker->consumer, place);
+        int64_t low;
+        if (end.from != stored[i] || end.to <= end.from)
+            continue;
+        if (!end.is_proven) {
+            worker->reposition = true;
+            continue;
+        }
+        if (!kafka_ends(worker->consumer, place, 1, &low, NULL, err) ||
+            !issuance_move_offset(worker->pg, &worker->arena, place, end.from, end.to, err))
+            return false;
+        if (low > end.from)
+            tell_loss(worker, place, end.from, end.to);
+        kafka_commit(worker->consumer, place, end.to);
+    }
+    return true;
+}
+
 /* A position above the stored offset means that somebody has set the offset back, or that the topic is new.
  * Repositions then. */
 static bool check_positions(struct worker *worker, struct err *err) {
@@ -158,7 +230,7 @@ static bool check_positions(struct worker *worker, struct err *err) {
                      LOG_INT("to_offset", stored[i]));
             worker->reposition = true;
         }
-    return true;
+    return worker->reposition || pass_end_holes(worker, stored, err);
 }
 
 static void note_gap(struct worker *worker, const struct issue_batch_result *result) {
@@ -167,16 +239,32 @@ static void note_gap(struct worker *worker, const struct issue_batch_result *res
     worker->gap_seeks = same ? worker->gap_seeks + 1 : 1;
     worker->gap = (struct accepted_gap){result->gap_place, result->gap_expected};
     worker->reposition = true;
-    metric_add(worker->issue->gaps, 1);
-    if (worker->gap_seeks >= GAP_SEEKS_MAX)
-        log_error("issue.messages_lost", LOG_STR("topic", result->gap_place.topic),
-                  LOG_INT("partition", result->gap_place.partition), LOG_INT("expected_offset", result->gap_expected),
-                  LOG_INT("found_offset", result->gap_found),
-                  LOG_STR("then", "issue goes on; the reconciler resends unissued tickets"));
-    else
-        log_warn("issue.gap", LOG_STR("topic", result->gap_place.topic),
-                 LOG_INT("partition", result->gap_place.partition), LOG_INT("expected_offset", result->gap_expected),
-                 LOG_INT("found_offset", result->gap_found));
+    if (worker->gap_seeks >= GAP_SEEKS_MAX) {
+        tell_loss(worker, &result->gap_place, result->gap_expected, result->gap_found);
+        return;
+    }
+    if (worker->gap_seeks > 1) /* at first sight it is a hole as a rule, which the second look proves */
+        metric_add(worker->issue->gaps, 1);
+    log_info("issue.gap", LOG_STR("topic", result->gap_place.topic), LOG_INT("partition", result->gap_place.partition),
+             LOG_INT("expected_offset", result->gap_expected), LOG_INT("found_offset", result->gap_found),
+             LOG_STR("then", "issue looks again"));
+}
+
+/* Tells if the second look has found the messages that the first one had missed. */
+static void check_gap(struct worker *worker, size_t n) {
+    for (size_t i = 0; i < n && worker->gap_seeks > 0; i++) {
+        const struct kafka_message *message = &worker->messages[i];
+        if (message->offset - message->hole > worker->gap.next_offset || message->offset < worker->gap.next_offset ||
+            kafka_place_compare(&message->place, &worker->gap.place) != 0)
+            continue;
+        worker->gap_seeks = 0;
+        if (message->hole)
+            continue;
+        metric_add(worker->issue->gaps, 1);
+        log_warn("issue.gap_closed", LOG_STR("topic", message->place.topic),
+                 LOG_INT("partition", message->place.partition), LOG_INT("offset", message->offset),
+                 LOG_STR("meaning", "the Kafka client had skipped messages; none is lost"));
+    }
 }
 
 static void after_commit(struct worker *worker, const struct issue_batch_result *result) {
@@ -202,6 +290,8 @@ static void work_on(struct worker *worker, size_t n) {
     struct issue_batch_result result;
     struct err err;
     int64_t start_us = clock_mono_us();
+    weigh_holes(worker, n);
+    check_gap(worker, n);
     struct accepted_gap accepted = worker->gap;
     if (worker->gap_seeks < GAP_SEEKS_MAX)
         accepted.place = (struct kafka_place){"", 0}; /* no gap */

@@ -41,17 +41,17 @@ bool issuance_offsets(struct pg *pg, struct arena *arena, const struct stored_of
     return true;
 }
 
-bool issuance_restart(struct pg *pg, struct arena *arena, const struct kafka_place *place, int64_t stored, int64_t low,
-                      struct err *err) {
-    static const struct pg_statement restart = {
+bool issuance_move_offset(struct pg *pg, struct arena *arena, const struct kafka_place *place, int64_t stored,
+                          int64_t next, struct err *err) {
+    static const struct pg_statement move = {
         "update consumer_offset set next_offset = $4 where topic = $1 and partition = $2 and next_offset = $3"};
     struct pg_args args = {0};
     pg_arg_text(&args, place->topic);
     pg_arg_int4(&args, arena, place->partition);
     pg_arg_int8(&args, arena, stored);
-    pg_arg_int8(&args, arena, low);
+    pg_arg_int8(&args, arena, next);
     PGresult *result;
-    pg_send(pg, &restart, &args);
+    pg_send(pg, &move, &args);
     if (!pg_collect(pg, &result, 1, err))
         return false;
     pg_clear(&result, 1);

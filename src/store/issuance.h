@@ -54,10 +54,10 @@ struct stored_offsets {
 /* Reads the stored offsets of places, and stores `if_none` for new places. Call it before the first batch of a
  * place. */
 bool issuance_offsets(struct pg *pg, struct arena *arena, const struct stored_offsets *offsets, struct err *err);
-/* Sets the stored offset from `stored` to `low`, since the topic was deleted and created again. Does nothing if another
- * process has changed the stored offset. */
-bool issuance_restart(struct pg *pg, struct arena *arena, const struct kafka_place *place, int64_t stored, int64_t low,
-                      struct err *err);
+/* Sets the stored offset from `stored` to `next`: the topic was deleted and created again, or holds no message in
+ * between. Does nothing if another process has changed the stored offset. */
+bool issuance_move_offset(struct pg *pg, struct arena *arena, const struct kafka_place *place, int64_t stored,
+                          int64_t next, struct err *err);
 
 /* Fills the batch. On success the transaction stays open, and issuance_write or issuance_abandon must follow. On
  * failure it is closed. */

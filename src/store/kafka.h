@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "base/property.h"
@@ -32,6 +33,11 @@ struct kafka_options { /* strings must outlive every object made with it */
     void (*on_log)(int syslog_level, const char *text); /* any thread; may be NULL */
 };
 
+/* Makes a handle of every kind with these options, without connecting it. Returns false if librdkafka, or couponsd's own
+ * limits, refuse a property or a combination. */
+bool kafka_check_options(const struct kafka_options *options, struct err *err);
+/* Prints which properties couponsd sets itself and which it limits, with the reasons, as tables in Markdown. */
+void kafka_print_properties(FILE *out);
 /* Returns true if librdkafka knows this property and accepts the value, and couponsd does not set it. The error never
  * repeats a value that may be secret. */
 bool kafka_check_property(const char *name, const char *value, struct err *err);
@@ -143,6 +149,9 @@ int kafka_place_compare(const struct kafka_place *a, const struct kafka_place *b
 struct kafka_message {
     struct kafka_place place;
     int64_t offset;
+    /* How many offsets directly below this one hold no message: the markers of transactions, and compacted messages. The
+     * broker may also have deleted messages there (kafka_ends tells). 0 if that is unproven. */
+    int64_t hole;
     const void *key, *value;
     size_t key_len, value_len;
     void *handle;
@@ -167,13 +176,23 @@ bool kafka_consumer_new(const struct kafka_options *options, enum stream stream,
 /* Leaves the group, after an attempt to commit the offsets that kafka_commit has recorded. NULL is fine. */
 void kafka_consumer_free(struct kafka_consumer *consumer);
 /* Waits up to wait_ms for a first message, then takes the messages that have arrived: up to `max`, or fewer if their
- * values exceed 16 MiB. Returns how many. The caller releases them together. */
+ * values exceed 16 MiB. Returns how many. The caller releases them together.
+ *
+ * Holes: librdkafka reads a place in one go and skips no message there, so a jump between two messages is a hole. It has
+ * lost messages around seeks and rebalances, though. If the first message after one of these jumps, the hole counts as
+ * proven when a seek to the same offset leads to the same message again. */
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max);
 void kafka_release(struct kafka_message *messages, size_t n);
 /* Asks Kafka for each place's oldest offset, and for the offset that its next message will get; -1: unknown. May be
- * called within on_assign. Fails if no offset is known. */
+ * called within on_assign. Fails if no offset is known. `ret_high` may be NULL. */
 bool kafka_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_low,
                 int64_t *ret_high, struct err *err);
+/* Offsets that hold no message, at the end of a place. */
+struct kafka_end_hole {
+    int64_t from, to; /* `to` is the offset that the next message will get; equal: there is no hole */
+    bool is_proven;   /* if not, seek to `from`: the consumer then looks a second time */
+};
+struct kafka_end_hole kafka_end_hole(struct kafka_consumer *consumer, const struct kafka_place *place);
 /* Reads each place's position: the offset after the last message that kafka_consume returned, or the offset of the last
  * seek; -1: unknown. */
 void kafka_positions(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_next);

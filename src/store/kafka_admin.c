@@ -37,9 +37,8 @@ static bool failed(struct kafka_admin *admin, rd_kafka_resp_err_t error, struct 
 bool kafka_admin_new(const struct kafka_options *options, struct kafka_admin **ret_admin, struct err *err) {
     struct kafka_admin *admin = memory_new(1, sizeof *admin);
     admin->options = *options;
-    char text[256];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    if (!kafka_common_conf(options, conf, err)) {
+    if (!kafka_reader_conf(options, conf, err)) {
         rd_kafka_conf_destroy(conf);
         free(admin);
         return false;
@@ -49,11 +48,11 @@ bool kafka_admin_new(const struct kafka_options *options, struct kafka_admin **r
     rd_kafka_conf_set_opaque(conf, admin);
     rd_kafka_conf_set_error_cb(conf, note_error);
     /* A consumer's handle: a producer's handle may create the topics that it asks about. */
-    admin->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+    admin->rk = kafka_handle(RD_KAFKA_CONSUMER, conf, err);
     if (!admin->rk) {
         rd_kafka_conf_destroy(conf);
         free(admin);
-        return err_set(err, ERR_INVALID, BACKEND_KAFKA, "%s", text);
+        return false;
     }
     *ret_admin = admin;
     return true;

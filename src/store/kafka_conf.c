@@ -88,30 +88,6 @@ void kafka_topic_pattern(const struct kafka_options *options, enum stream stream
 
 /* --- configuration --- */
 
-/* Properties that couponsd sets itself, since its guarantees depend on them, with the reason or the setting to use
- * instead. */
-static const char *const own_properties[][2] = {
-    {"bootstrap.servers", "use kafka.brokers"},
-    {"metadata.broker.list", "use kafka.brokers"},
-    {"group.id", "use kafka.topic_prefix, which the names of groups begin with too"},
-    {"enable.idempotence", "order depends on it"},
-    {"enable.gapless.guarantee", "order depends on it"},
-    {"acks", "acknowledged messages must be on all replicas"},
-    {"request.required.acks", "acknowledged messages must be on all replicas"},
-    {"message.timeout.ms", "it waits until an outage is over"},
-    {"delivery.timeout.ms", "it waits until an outage is over"},
-    {"retries", "it waits until an outage is over"},
-    {"message.send.max.retries", "it waits until an outage is over"},
-    {"partitioner", "the contract fixes it"},
-    {"transactional.id", "the outbox needs none"},
-    {"enable.auto.commit", "it commits offsets after the work is done"},
-    {"enable.auto.offset.store", "it commits offsets after the work is done"},
-    {"auto.offset.reset", "nothing may be skipped"},
-    {"partition.assignment.strategy", "librdkafka loses assignments with others"},
-    {"allow.auto.create.topics", "couponsd creates its topics"},
-    {"topic.metadata.refresh.interval.ms", "new topics must be found soon"},
-};
-
 /* True if the property's value may be secret and so must not be shown. */
 static bool may_be_secret(const char *name) {
     static const char *const signs[] = {"password", "secret", "key", "token", "pem", "jaas", "credential", "config"};
@@ -132,16 +108,6 @@ bool kafka_set(rd_kafka_conf_t *conf, const char *key, const char *value, struct
         return err_set(err, ERR_INVALID, BACKEND_KAFKA, "librdkafka refuses this value of %.80s%s%s", key,
                        may_be_secret(key) ? "" : ": ", may_be_secret(key) ? "" : text);
     }
-}
-
-bool kafka_check_property(const char *name, const char *value, struct err *err) {
-    for (size_t i = 0; i < sizeof own_properties / sizeof own_properties[0]; i++)
-        if (strcmp(own_properties[i][0], name) == 0)
-            return err_set(err, ERR_INVALID, BACKEND_KAFKA, "couponsd sets %s itself: %s", name, own_properties[i][1]);
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    bool ok = kafka_set(conf, name, value, err);
-    rd_kafka_conf_destroy(conf);
-    return ok;
 }
 
 static void forward_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
@@ -172,7 +138,13 @@ bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *con
     for (size_t i = 0; i < options->n_properties; i++)
         if (!kafka_set(conf, options->properties[i].name, options->properties[i].value, err))
             return false;
-    return kafka_set(conf, "bootstrap.servers", options->brokers, err);
+    return !options->brokers || kafka_set(conf, "bootstrap.servers", options->brokers, err);
+}
+
+bool kafka_reader_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err) {
+    /* A transaction that another program leaves open would hide all later messages of its partition. To read too much is
+     * harmless: the ledger decides on an event, whoever has sent it. */
+    return kafka_common_conf(options, conf, err) && kafka_set(conf, "isolation.level", "read_uncommitted", err);
 }
 
 /* --- errors and offsets --- */

@@ -2,6 +2,10 @@
 /* The consumer of issue and complete: eager range assignment, no automatic commits. It polls messages one by one, since
  * librdkafka's batch consumption loses messages around seek, pause and rebalance.
  *
+ * A place's holes: every start (an assignment with an offset, or a seek) begins a new reading. Within one reading the
+ * consumer counts on librdkafka to skip no message. The first jump of a reading is only a suspicion, which the next
+ * reading proves or refutes; see kafka_consume.
+ *
  * kafka_commit only records a place's progress. kafka_consume sends the offsets that Kafka has not confirmed yet, in
  * one request at a time and at most ten requests per second. So a lost commit is repeated, and a busy consumer does not
  * send a commit per partition and batch. */
@@ -24,9 +28,20 @@
  * values of 1 MiB into the topic. */
 #define CONSUME_BYTES_MAX (16 * 1024 * 1024)
 
+struct hole {
+    int64_t from, to; /* offsets without a message: `from` up to `to` - 1 */
+};
+
 struct progress {
     struct kafka_place place;
     int64_t done, committed; /* next offsets: recorded, and confirmed by Kafka; -1: none */
+    /* The current reading. */
+    int64_t next;        /* the offset after its last message, or its start; -1: unknown */
+    bool has_begun;      /* a message has arrived */
+    unsigned reading;    /* its number */
+    struct hole suspect; /* a jump at the start of a reading, and the reading that first found it */
+    unsigned suspected_in;
+    struct kafka_end_hole end;
 };
 
 struct kafka_consumer {
@@ -44,6 +59,7 @@ struct kafka_consumer {
     /* The assigned places, ascending. */
     struct progress *progress;
     size_t n_progress;
+    struct progress *last_progress; /* of the message before; NULL: none */
     bool commit_due, commit_in_flight;
     int64_t next_commit_us;
 };
@@ -93,9 +109,25 @@ static void set_assigned(struct kafka_consumer *consumer, const rd_kafka_topic_p
     consumer->progress = memory_new(consumer->n_progress + 1, sizeof *consumer->progress);
     for (size_t i = 0; i < consumer->n_progress; i++)
         consumer->progress[i] = (struct progress){
-            .place = {intern(consumer, list->elems[i].topic), list->elems[i].partition}, .done = -1, .committed = -1};
+            .place = {intern(consumer, list->elems[i].topic), list->elems[i].partition},
+            .done = -1,
+            .committed = -1,
+            .next = -1,
+            .suspect = {-1, -1},
+        };
+    consumer->last_progress = NULL;
     qsort(consumer->progress, consumer->n_progress, sizeof *consumer->progress, by_place);
     consumer->commit_due = consumer->commit_in_flight = false;
+}
+
+static void begin_reading(struct kafka_consumer *consumer, const struct kafka_place *place, int64_t start) {
+    struct progress *progress = progress_of(consumer, place);
+    if (!progress)
+        return;
+    progress->next = start;
+    progress->has_begun = false;
+    progress->reading++;
+    progress->end = (struct kafka_end_hole){start, start, false};
 }
 
 static rd_kafka_topic_partition_list_t *list_of(const struct kafka_place *places, size_t n) {
@@ -114,8 +146,10 @@ static void start_from(struct kafka_consumer *consumer, rd_kafka_topic_partition
     for (size_t i = 0; i < n; i++)
         places[i] = (struct kafka_place){intern(consumer, list->elems[i].topic), list->elems[i].partition};
     if (consumer->events.on_assign(consumer->events.arg, places, start, n))
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             list->elems[i].offset = start[i];
+            begin_reading(consumer, &places[i], start[i]);
+        }
     free(places);
     free(start);
 }
@@ -186,6 +220,8 @@ static void send_commits(struct kafka_consumer *consumer) {
 
 void kafka_commit(struct kafka_consumer *consumer, const struct kafka_place *place, int64_t next_offset) {
     struct progress *progress = progress_of(consumer, place);
+    if (progress && progress->end.is_proven && next_offset == progress->end.from)
+        next_offset = progress->end.to;
     if (!progress || next_offset <= progress->done)
         return; /* no longer assigned, or already recorded */
     progress->done = next_offset;
@@ -199,6 +235,7 @@ static bool configure(struct kafka_consumer *consumer, enum stream stream, const
     static const char *const settings[][2] = {
         {"enable.auto.commit", "false"},
         {"enable.auto.offset.store", "false"},
+        {"enable.partition.eof", "true"},
         {"auto.offset.reset", "earliest"},
         {"partition.assignment.strategy", "range"},
         /* Other members take over a killed member's partitions after this time. By default, brokers allow no less. */
@@ -226,7 +263,8 @@ static bool configure(struct kafka_consumer *consumer, enum stream stream, const
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (!kafka_set(conf, settings[i][0], settings[i][1], err))
             return false;
-    return kafka_common_conf(&consumer->options, conf, err) && kafka_set(conf, "group.id", group, err);
+    return kafka_reader_conf(&consumer->options, conf, err) && kafka_set(conf, "group.id", group, err) &&
+           kafka_check_limits(conf, err);
 }
 
 static bool subscribe(struct kafka_consumer *consumer, struct err *err) {
@@ -251,27 +289,39 @@ static void release(struct kafka_consumer *consumer) {
     free(consumer);
 }
 
-bool kafka_consumer_new(const struct kafka_options *options, enum stream stream, const char *group,
-                        const struct kafka_consumer_events *events, struct kafka_consumer **ret_consumer,
-                        struct err *err) {
+/* Makes a consumer that has not subscribed to its topics yet. */
+static struct kafka_consumer *unsubscribed(const struct kafka_options *options, enum stream stream, const char *group,
+                                           const struct kafka_consumer_events *events, struct err *err) {
     struct kafka_consumer *consumer = memory_new(1, sizeof *consumer);
     consumer->options = *options;
     consumer->events = *events;
     consumer->step = stream == STREAM_REQUESTED ? "issue" : "complete";
     kafka_topic_pattern(options, stream, consumer->pattern);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    char text[256] = "";
-    if (!configure(consumer, stream, group, conf, err)) {
-        rd_kafka_conf_destroy(conf);
-        release(consumer);
+    if (configure(consumer, stream, group, conf, err))
+        consumer->rk = kafka_handle(RD_KAFKA_CONSUMER, conf, err);
+    if (consumer->rk)
+        return consumer;
+    rd_kafka_conf_destroy(conf);
+    release(consumer);
+    return NULL;
+}
+
+bool kafka_consumer_check(const struct kafka_options *options, enum stream stream, struct err *err) {
+    const struct kafka_consumer_events events = {0};
+    struct kafka_consumer *consumer = unsubscribed(options, stream, NULL, &events, err);
+    if (!consumer)
         return false;
-    }
-    consumer->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-    if (!consumer->rk) {
-        rd_kafka_conf_destroy(conf);
-        release(consumer);
-        return err_set(err, ERR_INTERNAL, BACKEND_KAFKA, "%s", text);
-    }
+    release(consumer);
+    return true;
+}
+
+bool kafka_consumer_new(const struct kafka_options *options, enum stream stream, const char *group,
+                        const struct kafka_consumer_events *events, struct kafka_consumer **ret_consumer,
+                        struct err *err) {
+    struct kafka_consumer *consumer = unsubscribed(options, stream, group, events, err);
+    if (!consumer)
+        return false;
     if (!subscribe(consumer, err)) {
         release(consumer);
         return false;
@@ -304,6 +354,62 @@ void kafka_consumer_free(struct kafka_consumer *consumer) {
     release(consumer);
 }
 
+/* --- holes --- */
+
+/* Returns whether nothing lies between the reading's last message and this offset, where the next message is, or the
+ * end. */
+static bool is_next(struct progress *progress, int64_t offset) {
+    if (progress->has_begun || offset <= progress->next)
+        return true;
+    bool known = progress->suspect.from == progress->next && progress->suspect.to == offset;
+    if (!known) {
+        progress->suspect = (struct hole){progress->next, offset};
+        progress->suspected_in = progress->reading;
+    }
+    return progress->suspected_in != progress->reading;
+}
+
+static struct progress *progress_of_message(struct kafka_consumer *consumer, const struct kafka_place *place) {
+    struct progress *last = consumer->last_progress;
+    if (!last || last->place.partition != place->partition || last->place.topic != place->topic)
+        consumer->last_progress = last = progress_of(consumer, place);
+    return last;
+}
+
+/* Returns the size of the hole below this message. */
+static int64_t note_message(struct kafka_consumer *consumer, const struct kafka_place *place, int64_t offset) {
+    struct progress *progress = progress_of_message(consumer, place);
+    int64_t hole = 0;
+    if (!progress)
+        return 0;
+    if (progress->next >= 0 && offset > progress->next && is_next(progress, offset))
+        hole = offset - progress->next;
+    progress->next = offset + 1;
+    progress->has_begun = true;
+    progress->end = (struct kafka_end_hole){offset + 1, offset + 1, false};
+    return hole;
+}
+
+/* The reading has reached the partition's end. */
+static void note_end(struct kafka_consumer *consumer, const rd_kafka_message_t *message) {
+    const struct kafka_place place = {topic_of(consumer, message), message->partition};
+    struct progress *progress = progress_of_message(consumer, &place);
+    if (!progress)
+        return;
+    /* A start that only Kafka knows is what was committed there. */
+    int64_t from = progress->next >= 0 ? progress->next : progress->done;
+    if (message->offset <= from)
+        return;
+    progress->end =
+        (struct kafka_end_hole){from, message->offset, progress->next < 0 || is_next(progress, message->offset)};
+    kafka_commit(consumer, &progress->place, progress->done == from || progress->next < 0 ? from : -1);
+}
+
+struct kafka_end_hole kafka_end_hole(struct kafka_consumer *consumer, const struct kafka_place *place) {
+    const struct progress *progress = progress_of(consumer, place);
+    return progress ? progress->end : (struct kafka_end_hole){-1, -1, false};
+}
+
 /* --- consuming --- */
 
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max) {
@@ -313,15 +419,22 @@ size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, n ? 0 : wait_ms);
         if (!message)
             break;
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            note_end(consumer, message);
+            rd_kafka_message_destroy(message);
+            continue;
+        }
         if (message->err) { /* a report, e.g. that no broker is reachable; librdkafka retries by itself */
             rd_kafka_message_destroy(message);
             if (n == 0)
                 break;
             continue;
         }
+        const struct kafka_place place = {topic_of(consumer, message), message->partition};
         messages[n++] = (struct kafka_message){
-            .place = {topic_of(consumer, message), message->partition},
+            .place = place,
             .offset = message->offset,
+            .hole = note_message(consumer, &place, message->offset),
             .key = message->key,
             .key_len = message->key_len,
             .value = message->payload,
@@ -357,15 +470,15 @@ static bool read_ends(struct kafka_consumer *consumer, const struct kafka_place 
 bool kafka_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_low,
                 int64_t *ret_high, struct err *err) {
     return read_ends(consumer, places, n, RD_KAFKA_OFFSET_BEGINNING, ret_low, err) &&
-           read_ends(consumer, places, n, RD_KAFKA_OFFSET_END, ret_high, err);
+           (!ret_high || read_ends(consumer, places, n, RD_KAFKA_OFFSET_END, ret_high, err));
 }
 
 void kafka_positions(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_next) {
-    rd_kafka_topic_partition_list_t *list = list_of(places, n);
-    bool ok = !rd_kafka_position(consumer->rk, list);
-    for (size_t i = 0; i < n; i++)
-        ret_next[i] = ok && list->elems[i].offset >= 0 ? list->elems[i].offset : -1;
-    rd_kafka_topic_partition_list_destroy(list);
+    /* librdkafka's own position lies behind a hole at the end, whether it is proven or not. */
+    for (size_t i = 0; i < n; i++) {
+        const struct progress *progress = progress_of(consumer, &places[i]);
+        ret_next[i] = progress ? progress->next : -1;
+    }
 }
 
 bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *places, const int64_t *offsets, size_t n,
@@ -381,6 +494,8 @@ bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *place
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
         return err_set(err, ERR_UNAVAILABLE, BACKEND_KAFKA, "seeking: %s", rd_kafka_err2str(code));
+    for (size_t i = 0; i < n; i++)
+        begin_reading(consumer, &places[i], offsets[i]);
     return true;
 }
 
@@ -399,18 +514,15 @@ void kafka_pause(struct kafka_consumer *consumer, bool pause) {
 }
 
 int64_t kafka_consumer_lag(struct kafka_consumer *consumer) {
-    rd_kafka_topic_partition_list_t *list = NULL;
     int64_t lag = 0;
-    if (rd_kafka_assignment(consumer->rk, &list) || !list)
-        return 0;
-    rd_kafka_position(consumer->rk, list);
-    for (int i = 0; i < list->cnt; i++) {
-        int64_t low, high;
-        const rd_kafka_topic_partition_t *at = &list->elems[i];
-        if (at->offset >= 0 && !rd_kafka_get_watermark_offsets(consumer->rk, at->topic, at->partition, &low, &high) &&
-            high > at->offset)
-            lag += high - at->offset;
+    for (size_t i = 0; i < consumer->n_progress; i++) {
+        const struct progress *progress = &consumer->progress[i];
+        int64_t low, high, next = progress->next == progress->end.from ? progress->end.to : progress->next;
+        if (next >= 0 &&
+            !rd_kafka_get_watermark_offsets(consumer->rk, progress->place.topic, progress->place.partition, &low,
+                                            &high) &&
+            high > next)
+            lag += high - next;
     }
-    rd_kafka_topic_partition_list_destroy(list);
     return lag;
 }

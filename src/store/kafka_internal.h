@@ -13,6 +13,15 @@ bool kafka_set(rd_kafka_conf_t *conf, const char *key, const char *value, struct
  * an rd_kafka_t, if set, must point to a struct whose first member is a copy of the options: the log callback reads
  * them, and the handle may outlive its owner (kafka_destroy). */
 bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err);
+/* Makes a handle, which then owns the configuration; on failure the caller still owns it. */
+rd_kafka_t *kafka_handle(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err);
+/* Checks a consumer's or producer's complete configuration against couponsd's own limits. */
+bool kafka_check_limits(const rd_kafka_conf_t *conf, struct err *err);
+/* Makes a handle of this kind and frees it. `options->brokers` is NULL, so that it does not connect. */
+bool kafka_producer_check(const struct kafka_options *options, enum stream stream, struct err *err);
+bool kafka_consumer_check(const struct kafka_options *options, enum stream stream, struct err *err);
+/* Does the same for a consumer's handle, which reads what is not (yet) committed by a transaction, too. */
+bool kafka_reader_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err);
 /* Writes the regular expression that consumers subscribe to, which matches every topic of the stream. */
 void kafka_topic_pattern(const struct kafka_options *options, enum stream stream,
                          char ret_pattern[static 2 * KAFKA_TOPIC_MAX]);

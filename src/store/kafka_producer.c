@@ -71,7 +71,7 @@ static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, st
         if (!kafka_set(conf, settings[i][0], settings[i][1], err))
             return false;
     return kafka_common_conf(&producer->options, conf, err) &&
-           kafka_set(conf, "queue.buffering.max.messages", messages, err);
+           kafka_set(conf, "queue.buffering.max.messages", messages, err) && kafka_check_limits(conf, err);
 }
 
 bool kafka_producer_new(const struct kafka_options *options, enum stream stream, const struct kafka_acks *acks,
@@ -81,19 +81,13 @@ bool kafka_producer_new(const struct kafka_options *options, enum stream stream,
         (struct kafka_producer){.options = *options, .stream = stream, .acks = *acks, .topics_mask = TOPICS_MIN - 1};
     producer->topics = memory_new(TOPICS_MIN, sizeof *producer->topics);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    char text[256] = "";
-    if (!configure(producer, conf, err)) {
-        rd_kafka_conf_destroy(conf);
-        free(producer->topics);
-        free(producer);
-        return false;
-    }
-    producer->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    if (configure(producer, conf, err))
+        producer->rk = kafka_handle(RD_KAFKA_PRODUCER, conf, err);
     if (!producer->rk) {
         rd_kafka_conf_destroy(conf);
         free(producer->topics);
         free(producer);
-        return err_set(err, ERR_INTERNAL, BACKEND_KAFKA, "%s", text);
+        return false;
     }
     static const uint64_t one = 1; /* added to the eventfd's counter */
     rd_kafka_queue_t *queue = rd_kafka_queue_get_main(producer->rk);
@@ -118,6 +112,15 @@ void kafka_producer_free(struct kafka_producer *producer) {
     free(producer->topics);
     if (kafka_destroy(producer->rk))
         free(producer);
+}
+
+bool kafka_producer_check(const struct kafka_options *options, enum stream stream, struct err *err) {
+    struct kafka_producer *producer;
+    const struct kafka_acks acks = {.wake_fd = -1};
+    if (!kafka_producer_new(options, stream, &acks, &producer, err))
+        return false;
+    kafka_producer_free(producer);
+    return true;
 }
 
 static void add_header(rd_kafka_headers_t *headers, const char *name, const char *value, size_t len) {

@@ -17,19 +17,16 @@ struct reader {
 };
 
 static rd_kafka_t *open_handle(struct reader *reader, struct err *err) {
-    char group[KAFKA_TOPIC_MAX], text[256] = "";
+    char group[KAFKA_TOPIC_MAX];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     /* librdkafka requires a group's name even if no group is joined. */
     snprintf(group, sizeof group, "%scoupon-verifier", reader->options.topic_prefix);
     rd_kafka_conf_set_opaque(conf, reader);
     rd_kafka_t *rk = NULL;
-    if (kafka_common_conf(&reader->options, conf, err) && kafka_set(conf, "group.id", group, err) &&
-        kafka_set(conf, "enable.auto.commit", "false", err) &&
-        kafka_set(conf, "enable.auto.offset.store", "false", err)) {
-        rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-        if (!rk)
-            err_set(err, ERR_INTERNAL, BACKEND_KAFKA, "%s", text);
-    }
+    if (kafka_reader_conf(&reader->options, conf, err) && kafka_set(conf, "enable.partition.eof", "true", err) &&
+        kafka_set(conf, "group.id", group, err) && kafka_set(conf, "enable.auto.commit", "false", err) &&
+        kafka_set(conf, "enable.auto.offset.store", "false", err))
+        rk = kafka_handle(RD_KAFKA_CONSUMER, conf, err);
     if (!rk)
         rd_kafka_conf_destroy(conf);
     return rk;
@@ -99,11 +96,17 @@ static size_t unfinished(const struct kafka_scan *scan) {
     return count;
 }
 
-/* Hands a message within its span to on_message. Returns false if on_message wants to stop. */
+/* Hands a message within its span to on_message. Returns false if on_message wants to stop. The span may end in offsets
+ * that hold no message: a later message, or the end of the partition, shows that it is finished. */
 static bool take(const struct kafka_scan *scan, const rd_kafka_message_t *message) {
-    struct kafka_span *span = message->err ? NULL : span_of(scan, message);
-    if (!span || message->offset < span->next || message->offset >= span->end)
+    bool is_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+    struct kafka_span *span = message->err && !is_end ? NULL : span_of(scan, message);
+    if (!span || message->offset < span->next)
         return true;
+    if (is_end || message->offset >= span->end) {
+        span->next = message->offset < span->end ? message->offset : span->end;
+        return true;
+    }
     span->next = message->offset + 1;
     const struct kafka_message seen = {
         .place = {span->topic, span->partition},

@@ -63,14 +63,20 @@ class Topic:
     def lag(self, group):
         return int(self.run("lag", group))
 
-    def produce(self, messages):
-        """messages: pairs of key and value, each bytes or None."""
+    def produce(self, messages, transaction=None):
+        """messages: pairs of key and value, each bytes or None. transaction: how it ends (commit, abort, leave); None:
+        there is none."""
         def part(text):
             return struct.pack(">I", 0xFFFFFFFF if text is None else len(text))
         data = b"".join(part(key) + part(value) + (key or b"") + (value or b"") for key, value in messages)
-        done = subprocess.run([f"{BUILD}/kafka_tool", server("KAFKA_BROKERS"), "produce", self.name], input=data,
+        command = ["transact", self.name, transaction] if transaction else ["produce", self.name]
+        done = subprocess.run([f"{BUILD}/kafka_tool", server("KAFKA_BROKERS"), *command], input=data,
                               capture_output=True)
         assert done.returncode == 0, done.stderr
+
+    def cut(self, offset):
+        """Deletes what partition 0 holds below this offset."""
+        self.run("cut", offset)
 
     def grow(self, partitions):
         self.run("grow", partitions)

@@ -8,6 +8,9 @@
  *   events TOPIC           the same in short, "PARTITION OFFSET COUPON USER TICKET" of the event; 0 for what it lacks
  *   produce TOPIC          what stdin has: for each message two lengths, of the key and of the value, 4 bytes each in
  *                          network order (0xffffffff: null), then both; waits until all of it is acknowledged
+ *   transact TOPIC END     the same in a transaction, which is then ended by END: commit or abort; or leave, which leaves
+ *                          it open, so that the broker aborts it after 8 s
+ *   cut TOPIC OFFSET       deletes the messages below this offset in partition 0
  *   lag TOPIC GROUP        how many messages lie behind the group's offsets
  *   grow TOPIC N           adds partitions until there are N
  *   delete TOPIC...        deletes them, and waits until they are gone
@@ -20,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TIMEOUT_MS 20000
@@ -189,9 +193,15 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
         fail("produce", rd_kafka_err2str(message->err));
 }
 
-static rd_kafka_t *producer_to(const char *brokers) {
-    char text[256];
+/* transactional: its own id, which no other process uses. */
+static rd_kafka_t *producer_to(const char *brokers, bool transactional) {
+    char text[256], id[64];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    snprintf(id, sizeof id, "kafka_tool-%ld-%lld", (long)getpid(), (long long)time(NULL));
+    if (transactional && (rd_kafka_conf_set(conf, "transactional.id", id, text, sizeof text) ||
+                          rd_kafka_conf_set(conf, "transaction.timeout.ms", "8000", text, sizeof text) ||
+                          rd_kafka_conf_set(conf, "message.timeout.ms", "8000", text, sizeof text)))
+        fail(brokers, text);
     if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, text, sizeof text) ||
         rd_kafka_conf_set(conf, "partitioner", "murmur2_random", text, sizeof text) ||
         rd_kafka_conf_set(conf, "linger.ms", "20", text, sizeof text))
@@ -203,9 +213,19 @@ static rd_kafka_t *producer_to(const char *brokers) {
     return rk;
 }
 
-static void produce(const char *brokers, const char *topic) {
-    rd_kafka_t *rk = producer_to(brokers);
+static void check(rd_kafka_error_t *error, const char *what) {
+    if (error)
+        fail(what, rd_kafka_error_string(error));
+}
+
+/* `end`: of the transaction, NULL where there is none. */
+static void produce(const char *brokers, const char *topic, const char *end) {
+    rd_kafka_t *rk = producer_to(brokers, end != NULL);
     uint32_t lens[2];
+    if (end) {
+        check(rd_kafka_init_transactions(rk, TIMEOUT_MS), "init");
+        check(rd_kafka_begin_transaction(rk), "begin");
+    }
     while (read_bytes(lens, sizeof lens)) {
         void *key, *value;
         size_t key_len, value_len;
@@ -225,6 +245,10 @@ static void produce(const char *brokers, const char *topic) {
     }
     if (rd_kafka_flush(rk, TIMEOUT_MS))
         fail("produce", "not all of it is acknowledged");
+    if (end && strcmp(end, "commit") == 0)
+        check(rd_kafka_commit_transaction(rk, TIMEOUT_MS), "commit");
+    else if (end && strcmp(end, "abort") == 0)
+        check(rd_kafka_abort_transaction(rk, TIMEOUT_MS), "abort");
     rd_kafka_destroy(rk);
 }
 
@@ -258,6 +282,25 @@ static void grow(rd_kafka_t *rk, const char *topic, const char *to) {
     rd_kafka_NewPartitions_destroy(more);
 }
 
+static void cut(rd_kafka_t *rk, const char *topic, const char *offset) {
+    rd_kafka_topic_partition_list_t *before = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(before, topic, 0)->offset = strtoll(offset, NULL, 10);
+    rd_kafka_DeleteRecords_t *old = rd_kafka_DeleteRecords_new(before);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_DeleteRecords(rk, &old, 1, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, TIMEOUT_MS);
+    if (!event || rd_kafka_event_error(event))
+        fail(topic, event ? rd_kafka_event_error_string(event) : "no answer");
+    const rd_kafka_topic_partition_list_t *cut_off =
+        rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(event));
+    if (cut_off->cnt != 1 || cut_off->elems[0].err)
+        fail(topic, cut_off->cnt == 1 ? rd_kafka_err2str(cut_off->elems[0].err) : "no result");
+    rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_DeleteRecords_destroy(old);
+    rd_kafka_topic_partition_list_destroy(before);
+}
+
 static void delete_topic(rd_kafka_t *rk, const char *topic) {
     rd_kafka_DeleteTopic_t *old = rd_kafka_DeleteTopic_new(topic);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
@@ -273,7 +316,7 @@ static void delete_topic(rd_kafka_t *rk, const char *topic) {
 
 int main(int argc, char **argv) {
     if (argc < 4)
-        fail("usage", "kafka_tool BROKERS partitions|dump|events|produce|lag|grow|delete TOPIC...");
+        fail("usage", "kafka_tool BROKERS partitions|dump|events|produce|transact|cut|lag|grow|delete TOPIC...");
     const char *command = argv[2];
     bool is_lag = strcmp(command, "lag") == 0 && argc == 5;
     rd_kafka_t *rk = connect_to(argv[1], is_lag ? argv[4] : "kafka_tool");
@@ -286,7 +329,11 @@ int main(int argc, char **argv) {
     else if (strcmp(command, "events") == 0)
         dump(rk, argv[3], print_event);
     else if (strcmp(command, "produce") == 0)
-        produce(argv[1], argv[3]);
+        produce(argv[1], argv[3], NULL);
+    else if (strcmp(command, "transact") == 0 && argc == 5)
+        produce(argv[1], argv[3], argv[4]);
+    else if (strcmp(command, "cut") == 0 && argc == 5)
+        cut(rk, argv[3], argv[4]);
     else if (strcmp(command, "grow") == 0 && argc == 5)
         grow(rk, argv[3], argv[4]);
     else if (strcmp(command, "delete") == 0)

@@ -130,7 +130,7 @@ static void take(struct arena *arena, struct issuance_batch *batch, const struct
             continue;
         bool is_accepted =
             *next == accepted_gap->next_offset && by_place(&messages[i].place, &accepted_gap->place) == 0;
-        if (messages[i].offset > *next && !is_accepted) {
+        if (messages[i].offset - messages[i].hole > *next && !is_accepted) {
             if (!result->gap) {
                 result->gap = true;
                 result->gap_place = messages[i].place;

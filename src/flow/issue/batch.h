@@ -14,13 +14,13 @@ struct issue_batch_result {
     size_t n_places;
     struct kafka_place *places;
     int64_t *next_offset;
-    /* A message was above the stored offset. It and all later messages of its place were not processed. */
+    /* A message and the hole below it were above the stored offset. It and all later messages of its place were not processed. */
     bool gap;
     struct kafka_place gap_place;
     int64_t gap_expected, gap_found; /* offsets */
 };
 
-/* A gap to ignore, since its messages are lost. An empty topic in `place` means that there is none. */
+/* A gap to ignore, since its messages stay away. An empty topic in `place` means that there is none. */
 struct accepted_gap {
     struct kafka_place place;
     int64_t next_offset;

@@ -73,48 +73,7 @@ Test(kafka_conf, a_subscription_matches_the_streams_topics_with_dots_taken_liter
     cr_assert_str_eq(pattern, "^shop\\.a-inside\\.coupon\\.published\\.v(1\\.)?[1-9][0-9]*$");
 }
 
-/* --- properties --- */
-
-static struct err refused(const char *name, const char *value) {
-    struct err err = {0};
-    cr_expect_not(kafka_check_property(name, value, &err), "%s", name);
-    cr_expect_eq(err.backend, BACKEND_KAFKA);
-    return err;
-}
-
-Test(kafka_conf, a_property_that_librdkafka_knows_is_taken) {
-    struct err err = {0};
-    cr_expect(kafka_check_property("linger.ms", "5", &err), "%s", err.text);
-    cr_expect(kafka_check_property("security.protocol", "sasl_plaintext", &err), "%s", err.text);
-    cr_expect(kafka_check_property("sasl.password", "p", &err), "%s", err.text);
-}
-
-Test(kafka_conf, a_property_that_couponsd_needs_for_itself_is_refused_with_the_reason) {
-    static const char *const own[][2] = {
-        {"bootstrap.servers", "kafka.brokers"},  {"group.id", "kafka.topic_prefix"}, {"acks", "replicas"},
-        {"enable.idempotence", "order"},         {"partitioner", "contract"},        {"auto.offset.reset", "skipped"},
-        {"enable.auto.commit", "after the work"}};
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
-        struct err err = refused(own[i][0], "1");
-        cr_expect_eq(err.code, ERR_INVALID);
-        cr_expect(strstr(err.text, own[i][0]) && strstr(err.text, own[i][1]), "%s", err.text);
-    }
-}
-
-Test(kafka_conf, a_property_that_librdkafka_does_not_know_is_named) {
-    struct err err = refused("linger.mss", "5");
-    cr_assert_eq(err.code, ERR_NOT_FOUND);
-    cr_assert_not_null(strstr(err.text, "linger.mss"), "%s", err.text);
-}
-
-Test(kafka_conf, a_value_that_librdkafka_refuses_is_told_with_its_reason) {
-    struct err err = refused("linger.ms", "soon");
-    cr_expect_eq(err.code, ERR_INVALID);
-    cr_expect_not_null(strstr(err.text, "this value of linger.ms: Invalid value"), "%s", err.text);
-    err = refused("security.protocol", "soon");
-    cr_expect_eq(err.code, ERR_INVALID);
-    cr_expect_not_null(strstr(err.text, "soon"), "%s", err.text);
-}
+/* --- configuration --- */
 
 Test(kafka_conf, own_settings_and_properties_of_the_user_reach_librdkafka) {
     const struct property properties[] = {{"client.id", "mine"}, {"linger.ms", "7"}};

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kafka as others use it too: foreign transactions in couponsd's topics, lost messages, settings that can't work."""
+
+import unittest
+
+from tests.harness import Scenario, wait_until
+
+REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
+
+
+class Holes(Scenario):
+    """Offsets that hold no message: a transaction's marker takes one, as do compacted messages."""
+
+    def buy(self, server, coupon, users):
+        for user in users:
+            self.ctl(server, "request", coupon, user)
+
+    def foreign(self, end):
+        for name in (REQUESTED, PUBLISHED):
+            self.topic(name).produce([(None, f"a foreign program's, {end}".encode())], transaction=end)
+
+    def assert_calm(self, server):
+        self.assertEqual(server.metric("couponsd_issue_gaps_total"), 0)
+        self.assertNotRegex(server.text(), r"event=issue\.(gap|messages_lost)")
+
+    def test_the_markers_of_foreign_transactions_are_no_loss(self):
+        server = self.start(kafka__partitions=1)
+        coupon = self.create(server, 100)
+        self.buy(server, coupon, [1])
+        for n, end in enumerate(("commit", "abort", "commit")):
+            self.foreign(end)
+            self.buy(server, coupon, [2 + 2 * n, 3 + 2 * n])
+            self.wait_for_issued(coupon, 3 + 2 * n, 5)
+        self.assert_calm(server)
+        self.assert_issued_exactly(coupon, 7)
+
+    def test_a_marker_at_the_start_of_an_assignment_is_looked_at_twice_and_then_passed(self):
+        server = self.start(kafka__partitions=1)
+        coupon = self.create(server, 100)
+        self.buy(server, coupon, [1])
+        self.wait_for_issued(coupon, 1)
+        topic = self.topic(REQUESTED)
+        topic.produce([(None, b"theirs")], transaction="commit")
+        wait_until(lambda: self.sql("select count(*) from dead_letter where topic like '%requested%'") == [["1"]], 10,
+                   what="their message is put aside")
+        self.assertEqual(server.stop(), 0)
+        # Exactly before the marker, as an older version leaves it.
+        self.sql(f"update consumer_offset set next_offset = 2 where topic = '{topic.name}'")
+        server = self.start(kafka__partitions=1)
+        self.buy(server, coupon, [2])
+        self.wait_for_issued(coupon, 2, 10)
+        self.assertLessEqual(server.metric("couponsd_issue_gaps_total"), 1)
+        self.assertNotIn("event=issue.messages_lost", server.text())
+
+    def test_a_transaction_that_is_left_open_holds_up_nobody_and_its_end_is_no_loss(self):
+        server = self.start(kafka__partitions=1)
+        coupon = self.create(server, 100)
+        self.foreign("leave")
+        self.buy(server, coupon, [1])
+        self.wait_for_issued(coupon, 1, 5)
+        topic = self.topic(REQUESTED)
+        stored = f"select next_offset from consumer_offset where topic = '{topic.name}'"
+        self.assertEqual(self.sql(stored), [["2"]], "their message and ours")
+        wait_until(lambda: self.sql(stored) == [["3"]], 40, what="the broker has aborted the transaction")
+        self.buy(server, coupon, [2])
+        self.wait_for_issued(coupon, 2, 5)
+        self.assert_calm(server)
+
+    def test_a_migration_away_from_topics_that_end_in_a_marker_comes_to_its_end(self):
+        server = self.start(kafka__partitions=1)
+        coupon = self.create(server, 100)
+        self.buy(server, coupon, [1])
+        self.wait_for_issued(coupon, 1)
+        self.foreign("commit")
+        wait_until(lambda: server.metric("couponsd_issue_lag_messages") == 0, 10, what="no lag is left")
+        self.ctl(server, "topics", "migrate", "--to", "v2", "--partitions", 2, "--no-wait")
+        wait_until(lambda: self.sql("select count(*) from relay_cursor where version = 2") == [["16"]], 60,
+                   what="all lanes of both streams are at v2")
+        self.buy(server, coupon, [2])
+        self.wait_for_issued(coupon, 2, 10)
+        wait_until(lambda: self.ctl_raw(server, "topics", "delete", "v1")[0] == 0, 20, what="v1 is drained")
+        self.assert_calm(server)
+
+    def test_verify_reads_a_topic_that_ends_in_a_marker_to_its_end(self):
+        server = self.start(kafka__partitions=1)
+        coupon = self.create(server, 3)
+        self.buy(server, coupon, [1, 2, 3])
+        self.wait_for_issued(coupon, 3)
+        self.foreign("abort")
+        code, out, err = self.ctl_raw(server, "verify", coupon)
+        self.assertEqual(code, 0, f"{out} {err}")
+        self.assertNotIn("not read to", out)
+
+    def test_messages_that_the_broker_has_deleted_are_told_as_lost_and_sent_again(self):
+        relay = self.start(kafka__partitions=1, issue__run="false", reconcile__stale_ms=86400000)
+        coupon = self.create(relay, 100)
+        self.buy(relay, coupon, range(1, 7))
+        topic = self.topic(REQUESTED)
+        wait_until(lambda: topic.lag("nobody") == 6, what="all are in Kafka")
+        self.assertEqual(relay.stop(), 0)
+        self.sql(f"insert into consumer_offset values ('{topic.name}', 0, 1)")
+        topic.cut(4)
+        server = self.start(kafka__partitions=1, reconcile__stale_ms=1000, reconcile__interval_ms=100)
+        self.wait_for_issued(coupon, 6, 30)
+        self.assert_issued_exactly(coupon, 6)
+        self.assertRegex(server.text(), r"level=error event=issue\.messages_lost .*expected_offset=1 found_offset=4")
+
+
+class Settings(Scenario):
+    def test_properties_that_cannot_work_are_refused_by_check_config_and_by_the_start_with_the_reason(self):
+        for setting, why in (
+            ("kafka.max.in.flight=100", "`max.in.flight` must be set <= 5 when `enable.idempotence` is true"),
+            ("kafka.delivery.report.only.error=true", "acknowledgements"),
+            ("kafka.group.instance.id=me", "throw each other out"),
+            ("kafka.session.timeout.ms=301000", "max.poll.interval.ms"),
+            ("kafka.queuing.strategy=lifo", "order"),
+            ("kafka.isolation.level=read_committed", "an open transaction of another program"),
+        ):
+            for arguments in (["--check-config"], []):
+                with self.subTest(setting, arguments=arguments):
+                    code, out, err = self.refused_start(*self.set_arguments(), "--set", setting, *arguments)
+                    self.assertEqual((code, out), (2, ""), err)
+                    self.assertIn(why, err)
+
+    def test_check_config_connects_to_nobody_and_takes_what_works(self):
+        code, out, err = self.refused_start("--check-config", "--set", "kafka.brokers=10.255.255.1:1", "--set",
+                                            "kafka.linger.ms=7", "--set", "kafka.max.in.flight=3")
+        self.assertEqual((code, out, err), (0, "settings are fine\n", ""))
+
+
+if __name__ == "__main__":
+    unittest.main()
