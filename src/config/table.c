@@ -471,7 +471,7 @@ const struct setting settings[] = {
      .min = 1000,
      .max = 86400000,
      .preset = "30000",
-     .text = "a ticket that stays unissued for longer is logged as an error and resent",
+     .text = "a ticket that stays unissued for longer is logged, and resent if its event is lost",
      AT(reconcile_stale_ms)},
     {.key = "server.startup_wait_ms",
      .type = TYPE_INT,

@@ -11,6 +11,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/murmur2.h"
 #include "base/pair_set.h"
 #include "base/ticker.h"
 #include "flow/gate/coupon_memory.h"
@@ -24,8 +25,8 @@
 #include "store/lookup.h"
 
 #define PAGE 1000
-/* Tickets of a coupon resent by one sweep. The rest follows after another reconcile.stale_ms. */
-#define RESEND_MAX 1000
+/* Pages of a coupon's unissued tickets that one sweep works on. The next sweep continues. */
+#define RESEND_PAGES 20
 /* A coupon with more ledger rows is not audited: the scan would slow down other work. */
 #define AUDIT_ROWS_MAX 2000000
 /* The sweeping process holds a lock on its connection. If it is silent for IDLE_INTERVALS intervals, and at least
@@ -41,8 +42,15 @@
 struct seen {
     int64_t coupon_id; /* 0: a free slot */
     int64_t accepted, issued, rejected;
-    int64_t since_us; /* when the counters last changed; monotonic */
     bool audited;
+    /* Tickets that stay unissued. Times are monotonic. */
+    int64_t progress_us; /* when a ticket was last seen to be issued or rejected */
+    int64_t decided_to;  /* all tickets up to this one are issued or rejected */
+    int64_t check_to;    /* the tickets up to this one were accepted at check_us; 0: no round is due */
+    int64_t check_us;
+    int64_t at;        /* where the round continues */
+    bool may_resend;   /* Kafka had everything that earlier rounds had resent when the round began */
+    int64_t resent_id; /* the outbox id of the last event resent; 0: none */
 };
 
 struct reconcile {
@@ -52,7 +60,7 @@ struct reconcile {
     struct pg *pg;
     struct flags *flags;
     struct relay *relay;
-    struct arena arena;
+    struct arena arena, page_arena;
     struct seen *seen;
     size_t seen_mask, seen_count;
     int64_t audit_us; /* time that is left for audits in this sweep */
@@ -92,12 +100,14 @@ static struct seen *seen_of(struct reconcile *reconcile, int64_t coupon_id) {
 
 /* True if the coupon has not changed since the last sweep. */
 static bool at_rest(struct seen *seen, const struct coupon *coupon) {
-    if (seen->accepted == coupon->accepted && seen->issued == coupon->issued && seen->rejected == coupon->rejected)
+    bool progress = seen->issued != coupon->issued || seen->rejected != coupon->rejected;
+    if (!progress && seen->accepted == coupon->accepted)
         return true;
+    if (progress || seen->accepted < 0)
+        seen->progress_us = clock_mono_us();
     seen->accepted = coupon->accepted;
     seen->issued = coupon->issued;
     seen->rejected = coupon->rejected;
-    seen->since_us = clock_mono_us();
     seen->audited = false;
     return false;
 }
@@ -129,40 +139,133 @@ static bool audit(struct reconcile *reconcile, const struct coupon *coupon, stru
     return coupon_freeze(reconcile->pg, &reconcile->arena, reconcile->lanes, coupon->id, err) != COUPON_FAILED;
 }
 
-/* Logs and resends tickets that are still unissued although nothing has moved for reconcile.stale_ms. */
-static bool resend(struct reconcile *reconcile, const struct coupon *coupon, struct err *err) {
-    struct request_status *rows = ARENA_ARRAY(&reconcile->arena, struct request_status, RESEND_MAX);
-    struct outbox_event *events = ARENA_ARRAY(&reconcile->arena, struct outbox_event, RESEND_MAX);
-    struct unissued_tickets unissued = {
-        .coupon_id = coupon->id, .age_ms = reconcile->stale_ms, .room = RESEND_MAX, .rows = rows};
-    int64_t waiting;
-    if (!outbox_lag(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, &waiting, err))
-        return false;
-    if (waiting > 0)
-        return true; /* the outbox is not empty: Kafka may not have them yet */
-    if (!audit_unissued(reconcile->pg, &reconcile->arena, &unissued, err))
-        return false;
-    size_t n = unissued.n;
-    metric_add(reconcile->stale, (int64_t)n);
-    if (n == 0)
-        return true;
-    log_error("reconcile.unissued", LOG_INT("coupon_id", coupon->id), LOG_INT("tickets", n),
-              LOG_INT("first_ticket", rows[0].ticket), LOG_STR("then", "resent"));
+/* --- tickets that stay unissued ---
+ *
+ * A round looks at one coupon's tickets that were accepted at least reconcile.stale_ms ago. It tells of all that are
+ * neither issued nor rejected, and resends those that are lost:
+ *
+ *   - Kafka has acknowledged their events, because the oldest event that waits in the lane is younger, and
+ *   - a later ticket is decided already, or none was for reconcile.stale_ms. Otherwise issue is only behind.
+ *
+ * What a round has resent is not resent again before Kafka has acknowledged it. A large loss takes several sweeps. */
+
+struct lateness {
+    int64_t found, resent;
+    const char *then; /* what happens to those that are not resent */
+};
+
+static bool is_lost(const struct coupon *coupon, const struct request_status *row, const struct outbox_unsent *unsent,
+                    bool stands_still, struct lateness *lateness) {
+    bool is_sent = row->accept_us < unsent->oldest_us;
+    bool is_passed = row->ticket < coupon->highest || stands_still;
+    if (!is_sent)
+        lateness->then = "the others wait until Kafka has their events";
+    else if (!is_passed)
+        lateness->then = "the others wait for issue, which is behind";
+    return is_sent && is_passed;
+}
+
+static bool resend(struct reconcile *reconcile, const struct request_status *rows, size_t n, struct err *err) {
+    struct arena *arena = &reconcile->page_arena;
+    struct outbox_event *events = ARENA_ARRAY(arena, struct outbox_event, n);
     for (size_t i = 0; i < n; i++)
-        events[i] = outbox_event_again(&reconcile->arena, &rows[i]);
+        events[i] = outbox_event_again(arena, &rows[i]);
     const struct outbox_events again = {.n = n, .event = events};
-    if (!outbox_append(reconcile->pg, &reconcile->arena, STREAM_REQUESTED, reconcile->lanes, &again, err))
+    if (n && !outbox_append(reconcile->pg, arena, STREAM_REQUESTED, reconcile->lanes, &again, err))
         return false;
     metric_add(reconcile->resent, (int64_t)n);
-    relay_wake(reconcile->relay, false);
+    if (n)
+        relay_wake(reconcile->relay, false);
     return true;
+}
+
+/* Works on one page. *ret_more: there is another one behind seen->at. */
+static bool resend_page(struct reconcile *reconcile, const struct coupon *coupon, struct seen *seen, bool *ret_more,
+                        struct lateness *lateness, struct err *err) {
+    struct arena *arena = &reconcile->page_arena;
+    struct request_status *rows = ARENA_ARRAY(arena, struct request_status, PAGE);
+    struct unissued_tickets unissued = {
+        .coupon_id = coupon->id, .after = seen->at, .to = seen->check_to, .room = PAGE, .rows = rows};
+    struct outbox_unsent unsent;
+    bool stands_still = clock_mono_us() - seen->progress_us >= reconcile->stale_ms * US_PER_MS;
+    int32_t lane = murmur2_slot_of_id(coupon->id, reconcile->lanes);
+    if (!outbox_unsent(reconcile->pg, arena, STREAM_REQUESTED, lane, &unsent, err) ||
+        !audit_unissued(reconcile->pg, arena, &unissued, err))
+        return false;
+    if (seen->at == seen->decided_to) {
+        /* The first page of a round. */
+        seen->decided_to = seen->at = unissued.n ? rows[0].ticket - 1 : seen->check_to;
+        seen->may_resend = unsent.cursor >= seen->resent_id;
+        if (!seen->may_resend)
+            lateness->then = "Kafka does not have yet what was resent";
+    }
+    size_t n_lost = 0;
+    for (size_t i = 0; i < unissued.n; i++)
+        if (seen->may_resend && is_lost(coupon, &rows[i], &unsent, stands_still, lateness))
+            rows[n_lost++] = rows[i];
+    if (unissued.n)
+        seen->at = rows[unissued.n - 1].ticket > seen->at ? rows[unissued.n - 1].ticket : seen->at;
+    if (!resend(reconcile, rows, n_lost, err))
+        return false;
+    if (n_lost)
+        seen->resent_id = unsent.head + (int64_t)n_lost;
+    lateness->found += (int64_t)unissued.n;
+    lateness->resent += (int64_t)n_lost;
+    *ret_more = unissued.n == PAGE;
+    return true;
+}
+
+/* An error if events were lost, a warning if they only take long. */
+static void tell_late(const struct coupon *coupon, int64_t first, const struct lateness *lateness) {
+    if (lateness->resent)
+        log_error("reconcile.unissued", LOG_INT("coupon_id", coupon->id), LOG_INT("tickets", lateness->found),
+                  LOG_INT("first_ticket", first), LOG_INT("resent", lateness->resent), LOG_STR("then", lateness->then));
+    else
+        log_warn("reconcile.unissued", LOG_INT("coupon_id", coupon->id), LOG_INT("tickets", lateness->found),
+                 LOG_INT("first_ticket", first), LOG_INT("resent", 0), LOG_STR("then", lateness->then));
+}
+
+static bool resend_late(struct reconcile *reconcile, const struct coupon *coupon, struct seen *seen, struct err *err) {
+    struct lateness lateness = {.then = "all are resent"};
+    int64_t first = seen->at + 1;
+    bool ok = true, more = true;
+    for (int pages = 0; ok && more && pages < RESEND_PAGES; pages++) {
+        ok = resend_page(reconcile, coupon, seen, &more, &lateness, err);
+        first = pages ? first : seen->decided_to + 1;
+        arena_reset(&reconcile->page_arena);
+    }
+    metric_add(reconcile->stale, lateness.found);
+    if (lateness.found)
+        tell_late(coupon, first, &lateness);
+    if (ok && !more) { /* the round is over; the next one is about those that are accepted by now */
+        seen->at = seen->decided_to;
+        seen->check_to = coupon->accepted;
+        seen->check_us = clock_mono_us();
+    }
+    return ok;
+}
+
+/* Begins or continues a round if one is due. */
+static bool check_late(struct reconcile *reconcile, const struct coupon *coupon, struct seen *seen, struct err *err) {
+    bool none = coupon->accepted <= coupon->issued + coupon->rejected;
+    if (none)
+        seen->at = seen->decided_to = coupon->accepted;
+    if (none || coupon->frozen) {
+        seen->check_to = 0;
+        return true;
+    }
+    if (seen->check_to == 0) {
+        seen->check_to = coupon->accepted;
+        seen->check_us = clock_mono_us();
+    }
+    if (clock_mono_us() - seen->check_us < reconcile->stale_ms * US_PER_MS)
+        return true;
+    return resend_late(reconcile, coupon, seen, err);
 }
 
 static bool check(struct reconcile *reconcile, const struct coupon *coupon, struct err *err) {
     struct seen *seen = seen_of(reconcile, coupon->id);
-    if (!at_rest(seen, coupon))
-        return true;
-    if (!seen->audited && coupon->accepted <= AUDIT_ROWS_MAX && reconcile->audit_us > 0) {
+    if (at_rest(seen, coupon) && !seen->audited && coupon->accepted <= AUDIT_ROWS_MAX && reconcile->audit_us > 0) {
         int64_t start_us = clock_mono_us();
         if (!audit(reconcile, coupon, err))
             return false;
@@ -170,11 +273,7 @@ static bool check(struct reconcile *reconcile, const struct coupon *coupon, stru
         /* An audit that exceeds the budget reduces the budget of the next sweeps. */
         reconcile->audit_us -= clock_mono_us() - start_us;
     }
-    bool unissued = coupon->accepted > coupon->issued + coupon->rejected && !coupon->frozen;
-    if (!unissued || clock_mono_us() - seen->since_us < reconcile->stale_ms * US_PER_MS)
-        return true;
-    seen->since_us = clock_mono_us();
-    return resend(reconcile, coupon, err);
+    return check_late(reconcile, coupon, seen, err);
 }
 
 /* --- flags --- */
@@ -334,6 +433,7 @@ bool reconcile_start(struct context *context, struct reconcile **ret_reconcile, 
         .seen_mask = SEEN_MIN - 1,
     };
     arena_init(&reconcile->arena, 256 * 1024);
+    arena_init(&reconcile->page_arena, 256 * 1024);
     register_metrics(reconcile);
     if (!flags_new(&context->redis, &reconcile->flags, err) ||
         !ticker_start("reconcile", config->reconcile_interval_ms * US_PER_MS, tick, reconcile, &reconcile->ticker,
@@ -352,6 +452,7 @@ void reconcile_stop(struct reconcile *reconcile) {
     flags_free(reconcile->flags);
     pg_free(reconcile->pg);
     arena_deinit(&reconcile->arena);
+    arena_deinit(&reconcile->page_arena);
     free(reconcile->seen);
     free(reconcile);
 }

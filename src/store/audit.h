@@ -14,9 +14,10 @@ struct audit {
 };
 bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct audit *ret, struct err *err);
 
-/* A coupon's tickets that were accepted at least age_ms ago, and are neither issued nor rejected. */
+/* A coupon's tickets that are neither issued nor rejected. */
 struct unissued_tickets {
-    int64_t coupon_id, age_ms;   /* in */
+    int64_t coupon_id;           /* in */
+    int64_t after, to;           /* in: only tickets above `after`, up to `to` */
     size_t room;                 /* in: the number of elements of `rows` */
     struct request_status *rows; /* filled, the lowest ticket first; strings live in the arena */
     size_t n;                    /* out: the number of rows filled */

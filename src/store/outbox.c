@@ -400,6 +400,36 @@ bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t 
     return true;
 }
 
+bool outbox_unsent(struct pg *pg, struct arena *arena, enum stream stream, int32_t lane, struct outbox_unsent *ret,
+                   struct err *err) {
+#define FIRST(table)                                                                                                   \
+    "(select append_time from " table " o where o.lane = c.lane and o.id > c.last_id order by o.id limit 1)"
+#define UNSENT(segment_0, segment_1)                                                                                   \
+    {                                                                                                                  \
+        "select c.last_id, h.last_id, least(" FIRST(segment_0) ", " FIRST(                                             \
+            segment_1) ") from relay_cursor c join outbox_head h using (stream, lane) where c.stream = $1 and c.lane"  \
+                       " = $2"                                                                                         \
+    }
+    static const struct pg_statement unsent[STREAMS] = {UNSENT("outbox_requested_0", "outbox_requested_1"),
+                                                        UNSENT("outbox_published_0", "outbox_published_1")};
+#undef UNSENT
+#undef FIRST
+    struct pg_args args = {0};
+    pg_arg_int2(&args, arena, (int16_t)stream);
+    pg_arg_int4(&args, arena, lane);
+    PGresult *result;
+    pg_send(pg, &unsent[stream], &args);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    *ret = (struct outbox_unsent){.oldest_us = INT64_MAX};
+    if (PQntuples(result))
+        *ret = (struct outbox_unsent){.cursor = pg_int8(result, 0, 0),
+                                      .head = pg_int8(result, 0, 1),
+                                      .oldest_us = pg_time(result, 0, 2, INT64_MAX)};
+    pg_clear(&result, 1);
+    return true;
+}
+
 /* --- rotating --- */
 
 /* Begins the transaction and locks the stream's row. *ret_current: the current segment if a rotation is due, or -1. A

@@ -129,6 +129,14 @@ bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream,
 /* Counts the events in all lanes that Kafka has not acknowledged. */
 bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t *ret_events, struct err *err);
 
+/* What of one lane Kafka has not acknowledged. */
+struct outbox_unsent {
+    int64_t cursor, head; /* the ids of the last event acknowledged, and of the last one appended */
+    int64_t oldest_us;    /* when the first event behind the cursor was appended; INT64_MAX: there is none */
+};
+bool outbox_unsent(struct pg *pg, struct arena *arena, enum stream stream, int32_t lane, struct outbox_unsent *ret,
+                   struct err *err);
+
 /* Rotates the segments. Does nothing if the last rotation was less than age_ms ago, if the cursors have not passed all
  * rows of the segment to truncate, or if the current segment is empty. *ret_rotated: whether it rotated. */
 bool outbox_rotate(struct pg *pg, struct arena *arena, enum stream stream, int64_t age_ms, bool *ret_rotated,

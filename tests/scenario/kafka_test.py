@@ -3,7 +3,7 @@
 
 import unittest
 
-from tests.harness import Scenario, wait_until
+from tests.harness import CrowdScenario, Scenario, wait_until
 
 REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
 
@@ -126,6 +126,51 @@ class Settings(Scenario):
         code, out, err = self.refused_start("--check-config", "--set", "kafka.brokers=10.255.255.1:1", "--set",
                                             "kafka.linger.ms=7", "--set", "kafka.max.in.flight=3")
         self.assertEqual((code, out, err), (0, "settings are fine\n", ""))
+
+
+class Lost(CrowdScenario):
+    """Tickets whose events got lost behind the relay are sent again, whatever else goes on."""
+
+    def lose_all(self, count, coupon):
+        """Accepts requests of `count` users; their events never reach Kafka, although the outbox says so."""
+        server = self.start(relay__run="false", issue__run="false", kafka__partitions=1,
+                            reconcile__stale_ms=86400000)
+        coupon = coupon or self.create(server, 10 * count)
+        self.ctl(server, "bench", "--coupon", coupon, "--users", count, "--concurrency", 400, "--no-wait")
+        self.assertEqual(server.stop(), 0)
+        self.sql("""update relay_cursor c set last_id = h.last_id from outbox_head h
+                    where h.stream = c.stream and h.lane = c.lane and h.stream = 0""")
+        return coupon
+
+    def test_they_are_sent_again_while_others_buy_the_same_coupon_and_others(self):
+        coupon = self.lose_all(30, None)
+        server = self.start(kafka__partitions=1, reconcile__stale_ms=2000, reconcile__interval_ms=100)
+        other = self.create(server, 100000)
+        benches = [self.ctl_raw(server, "bench", "--coupon", one, "--users", 3000, "--first-user", 1000, "--rate", 100,
+                                background=True) for one in (coupon, other)]
+        lost = f"select count(*) from user_coupon where coupon_id = {coupon} and ticket <= 30"
+        wait_until(lambda: self.sql(lost) == [["30"]], 20, what="the lost tickets are issued")
+        self.assertEqual([bench.poll() for bench in benches], [None, None], "the others are still buying")
+        self.assertRegex(server.text(), r"level=error event=reconcile\.unissued .*tickets=30 first_ticket=1 resent=30")
+        for bench in benches:
+            bench.terminate()
+            bench.wait()
+
+    def test_a_large_loss_does_not_take_a_stale_ms_for_each_thousand(self):
+        coupon = self.lose_all(20000, None)
+        server = self.start(kafka__partitions=1, reconcile__stale_ms=10000, reconcile__interval_ms=100)
+        self.wait_for_issued(coupon, 20000, 60)  # 1,000 for each stale_ms would take 200 s
+        self.assert_issued_exactly(coupon, 20000)
+        self.assertLess(server.metric("couponsd_reconcile_resent_total"), 60000)
+
+    def test_what_waits_for_kafka_is_told_and_not_sent_twice(self):
+        server = self.start(kafka__brokers="127.0.0.1:1", reconcile__stale_ms=1000, reconcile__interval_ms=100)
+        coupon = self.create(server, 10)
+        self.ctl(server, "request", coupon, 1)
+        wait_until(lambda: server.metric("couponsd_reconcile_stale_tickets_total") >= 2, what="two rounds have told")
+        self.assertEqual(server.metric("couponsd_reconcile_resent_total"), 0)
+        self.assertRegex(server.text(), r"event=reconcile\.unissued .*resent=0 then=\"the others wait until Kafka")
+        self.assertEqual(self.sql("select sum(last_id) from outbox_head where stream = 0"), [["1"]])
 
 
 if __name__ == "__main__":
