@@ -17,6 +17,7 @@
 #include "base/thread.h"
 #include "flow/counters.h"
 #include "flow/gate/coupon_memory.h"
+#include "flow/kafka_trouble.h"
 #include "flow/stage.h"
 #include "flow/watch.h"
 #include "model/event.h"
@@ -40,6 +41,7 @@ struct complete {
     size_t batch_max, held;
     struct batch_metrics metrics;
     struct outage outage;
+    struct kafka_trouble trouble;
     struct metric *completed;
     atomic_bool stopping;
 };
@@ -143,6 +145,11 @@ static void drop_stragglers(struct complete *complete) {
     kafka_release(&straggler, kafka_consume(complete->consumer, RETRY_WAIT_MS, &straggler, 1));
 }
 
+static void on_error(void *arg, const struct kafka_failure *failure) {
+    struct complete *complete = arg;
+    kafka_trouble_note(&complete->trouble, failure);
+}
+
 static void *work(void *arg) {
     struct complete *complete = arg;
     while (!atomic_load(&complete->stopping)) {
@@ -172,7 +179,8 @@ bool complete_start(struct context *context, struct complete **ret_complete, str
                                      "Flags set to false because their coupons are no longer available.", ""),
     };
     arena_init(&complete->arena, 256 * 1024);
-    const struct kafka_consumer_events events = {.arg = complete};
+    const struct kafka_consumer_events events = {.arg = complete, .on_error = on_error};
+    kafka_trouble_init(&complete->trouble, "complete");
     complete->is_running =
         flags_new(&context->redis, &complete->flags, err) &&
         kafka_consumer_new(&context->kafka, STREAM_PUBLISHED, NULL, &events, &complete->consumer, err) &&

@@ -18,6 +18,7 @@
 #include "base/thread.h"
 #include "flow/counters.h"
 #include "flow/issue/batch.h"
+#include "flow/kafka_trouble.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
 #include "flow/watch.h"
@@ -45,6 +46,7 @@ struct worker {
     struct accepted_gap gap; /* the last gap found */
     int gap_seeks;
     struct outage outage;
+    struct kafka_trouble trouble;
     int64_t looked_us;
     _Atomic int64_t lag;
 };
@@ -120,6 +122,11 @@ static void on_revoke(void *arg) {
     struct worker *worker = arg;
     log_info("issue.revoked", LOG_INT("partitions", worker->n_assigned));
     worker->n_assigned = 0;
+}
+
+static void on_error(void *arg, const struct kafka_failure *failure) {
+    struct worker *worker = arg;
+    kafka_trouble_note(&worker->trouble, failure);
 }
 
 /* Reads the stored offsets and seeks to them. */
@@ -351,8 +358,10 @@ static double lag(void *arg) {
 
 static bool worker_start(struct worker *worker, struct context *context, struct err *err) {
     const struct issue *issue = worker->issue;
-    const struct kafka_consumer_events events = {.arg = worker, .on_assign = on_assign, .on_revoke = on_revoke};
+    const struct kafka_consumer_events events = {
+        .arg = worker, .on_assign = on_assign, .on_revoke = on_revoke, .on_error = on_error};
     worker->pg = pg_new(&context->hot);
+    kafka_trouble_init(&worker->trouble, "issue");
     worker->cache = coupon_cache_new(issue->lanes);
     worker->messages = memory_new(issue->batch_max, sizeof *worker->messages);
     worker->gap = (struct accepted_gap){{"", 0}, -1};

@@ -9,7 +9,7 @@
  *   epoch    counts how often the lane was taken or rewound; acknowledgements of an older epoch are ignored
  *
  * The relay's thread owns everything; on_ack also runs on it, from within kafka_producer_poll. Other threads only
- * write to wake_fd, `woken`, `gathered` and `stopping`. */
+ * write to wake_fd, `woken`, `gathered`, `check_topics` and `stopping`. */
 #include "flow/relay.h"
 
 #include <errno.h>
@@ -28,6 +28,7 @@
 #include "base/memory.h"
 #include "base/pair_set.h"
 #include "base/thread.h"
+#include "flow/relay/failures.h"
 #include "flow/relay/lane_move.h"
 #include "flow/stage.h"
 #include "store/topics.h"
@@ -74,6 +75,7 @@ struct relay {
     uint64_t pg_generation;
     struct kafka_producer *producer;
     bool topics_exist, rewind;
+    struct relay_failures failures;
     struct lane *lanes;
     int64_t in_flight;
     bool behind; /* more rows are waiting than the last read took */
@@ -87,7 +89,7 @@ struct relay {
     struct outage outage;
     struct metric *lag_rows, *lag_seconds, *lanes_owned, *sent_total, *rewinds;
     int wake_fd;
-    atomic_bool woken, stopping;
+    atomic_bool woken, check_topics, stopping;
     atomic_int gathered; /* batches whose caller announced another one */
     pthread_t thread;
 };
@@ -101,19 +103,24 @@ static bool *acked_slot(const struct relay *relay, struct lane *lane, int64_t id
     return &lane->acked[id % relay->in_flight_max];
 }
 
-static void on_ack(void *arg, uintptr_t tag, bool ok) {
+static void on_ack(void *arg, uintptr_t tag, const struct kafka_failure *failure) {
     struct relay *relay = arg;
     struct lane *lane = &relay->lanes[tag >> (TAG_ID_BITS + TAG_EPOCH_BITS)];
     uint16_t epoch = (uint16_t)(tag >> TAG_ID_BITS);
     int64_t id = (int64_t)(tag & ((UINT64_C(1) << TAG_ID_BITS) - 1));
     FAULT_POINT(relay->stage, "before_ack");
     relay->in_flight--;
+    if (failure)
+        kafka_trouble_note(&relay->failures.trouble, failure);
     if (!lane->own || epoch != lane->epoch)
         return;
-    if (!ok) {
+    if (failure) {
+        if (!relay->rewind)
+            relay->failures.last = *failure;
         relay->rewind = true;
         return;
     }
+    relay->failures.pause_us = 0;
     *acked_slot(relay, lane, id) = true;
     while (lane->cursor < lane->sent && *acked_slot(relay, lane, lane->cursor + 1)) {
         lane->cursor++;
@@ -121,6 +128,11 @@ static void on_ack(void *arg, uintptr_t tag, bool ok) {
         lane->oldest_us = 0;
     }
     FAULT_POINT(relay->stage, "after_ack");
+}
+
+static void on_error(void *arg, const struct kafka_failure *failure) {
+    struct relay *relay = arg;
+    kafka_trouble_note(&relay->failures.trouble, failure);
 }
 
 /* Starts the lane at this cursor. Acknowledgements of messages that are still in flight no longer count. */
@@ -172,11 +184,9 @@ static bool ensure_topics(struct relay *relay, struct err *err) {
 }
 
 static bool ensure_producer(struct relay *relay, struct err *err) {
-    if (!relay->topics_exist && !ensure_topics(relay, err))
-        return false;
-    if (relay->producer && (relay->rewind || kafka_producer_is_fatal(relay->producer))) {
-        log_warn("relay.rewound", LOG_STR("stream", relay->name),
-                 LOG_STR("reason", "a message could not be delivered"));
+    if (relay->producer && (relay->rewind || kafka_producer_is_fatal(relay->producer, &relay->failures.last))) {
+        log_warn("relay.rewound", LOG_STR("stream", relay->name), LOG_STR("reason", "a message could not be delivered"),
+                 LOG_STR("kind", relay->failures.last.name), LOG_ERR(&relay->failures.last.err));
         metric_add(relay->rewinds, 1);
         kafka_producer_free(relay->producer);
         relay->producer = NULL;
@@ -185,9 +195,25 @@ static bool ensure_producer(struct relay *relay, struct err *err) {
             if (relay->lanes[i].own)
                 reset_lane(relay, &relay->lanes[i], true, relay->lanes[i].cursor);
         relay->topics_exist = false; /* check the topics before the next attempt */
+        relay_failures_learn(&relay->failures);
     }
     relay->rewind = false;
-    const struct kafka_acks acks = {.on_ack = on_ack, .arg = relay, .wake_fd = relay->wake_fd};
+    if (atomic_exchange(&relay->check_topics, false))
+        relay->topics_exist = false;
+    if (!relay->producer && !relay_failures_is_due(&relay->failures)) {
+        *err = relay->failures.last.err;
+        return false;
+    }
+    if (!relay->topics_exist && !ensure_topics(relay, err))
+        return false;
+    const struct kafka_acks acks = {
+        .on_ack = on_ack,
+        .on_error = on_error,
+        .arg = relay,
+        .wake_fd = relay->wake_fd,
+        .batch_bytes = relay->failures.batch_bytes,
+        .own_clock = relay->failures.own_clock,
+    };
     return relay->producer || kafka_producer_new(relay->kafka, relay->stream, &acks, &relay->producer, err);
 }
 
@@ -449,7 +475,8 @@ static void *work(void *arg) {
             wait_for_work(relay, RETRY_US);
             continue;
         }
-        stage_resumed(&relay->outage, relay->stage);
+        if (relay->failures.pause_us == 0) /* else no message is acknowledged since the last failure */
+            stage_resumed(&relay->outage, relay->stage);
         if (idle)
             wait_for_work(relay, relay->poll_us);
     }
@@ -465,6 +492,7 @@ static void register_metrics(struct relay *relay) {
     snprintf(labels, sizeof labels, "stream=\"%s\"", relay->name);
     snprintf(relay->stage, sizeof relay->stage, "relay_%s", relay->name);
     relay->metrics = batch_metrics(relay->stage);
+    relay_failures_init(&relay->failures, relay->stage);
     relay->lag_rows = metrics_gauge("couponsd_relay_lag_rows", "Outbox rows that Kafka has not acknowledged.", labels);
     relay->lag_seconds =
         metrics_gauge("couponsd_relay_lag_seconds",
@@ -531,6 +559,12 @@ void relay_wake(struct relay *relay, bool more_follow) {
     atomic_store(&relay->gathered, 0);
     if (!atomic_exchange(&relay->woken, true) && write(relay->wake_fd, &one, sizeof one) < 0)
         return; /* the counter is full: the relay is awake */
+}
+
+void relay_check_topics(struct relay *relay) {
+    if (relay)
+        atomic_store(&relay->check_topics, true);
+    relay_wake(relay, false);
 }
 
 void relay_stop(struct relay *relay) {

@@ -26,6 +26,8 @@ bool relay_start(struct context *context, enum stream stream, struct relay **ret
  * `more_follow` means that the caller's next batch begins at once. The relay then gathers a few batches, for up to
  * relay.poll_ms. */
 void relay_wake(struct relay *relay, bool more_follow);
+/* Makes the relay look whether its topics exist, and create those that do not. Any thread; NULL is fine. */
+void relay_check_topics(struct relay *relay);
 /* Waits up to 3 s for outstanding acknowledgements, stores the cursors a last time, and frees the relay. NULL is
  * fine. */
 void relay_stop(struct relay *relay);

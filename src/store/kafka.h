@@ -82,8 +82,8 @@ struct kafka_new_topics {
     int partitions;        /* of each topic */
     enum kafka_made *made; /* out: n elements, filled on failure too; may be NULL */
 };
-/* Creates the topics. A topic that exists stays as it is. Fails if at least one topic is missing afterwards; *err is
- * about the first of them. */
+/* Creates the topics. A topic that exists stays as it is; if all of a few topics do, no right to create is needed.
+ * Fails if at least one topic is missing afterwards; *err is about the first of them. */
 bool kafka_topic_create(struct kafka_admin *admin, const struct kafka_new_topics *topics, int timeout_ms,
                         struct err *err);
 /* Deletes the topics. Ignores topics that do not exist. */
@@ -104,15 +104,30 @@ bool kafka_topic_ends(struct kafka_admin *admin, const struct kafka_offsets *off
 bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const struct kafka_offsets *offsets,
                          int timeout_ms, struct err *err);
 
+/* --- failures --- */
+
+/* What librdkafka reports of a message, or of a client as a whole. */
+struct kafka_failure {
+    struct err err;      /* its text has the topic, if one is concerned */
+    const char *name;    /* Kafka's name of the error, e.g. TOPIC_AUTHORIZATION_FAILED; static */
+    bool is_too_large;   /* the broker takes only smaller messages or batches */
+    bool is_out_of_time; /* the broker refuses the message's timestamp */
+};
+
 /* --- producing --- */
 
 struct kafka_producer;
 
-/* How a producer reports acknowledgements to its owner. */
+/* How a producer reports to its owner, and how it sends. The functions run within kafka_producer_poll. */
 struct kafka_acks {
-    void (*on_ack)(void *arg, uintptr_t tag, bool ok); /* runs within kafka_producer_poll, once per message */
+    /* Called once per message. `failure` is NULL if Kafka has acknowledged it. */
+    void (*on_ack)(void *arg, uintptr_t tag, const struct kafka_failure *failure);
+    void (*on_error)(void *arg, const struct kafka_failure *failure); /* no message in particular; may be NULL */
     void *arg;
-    int wake_fd; /* an eventfd; the producer writes to it when the owner should poll */
+    int wake_fd;     /* an eventfd; the producer writes to it when the owner should poll */
+    int batch_bytes; /* the greatest size of a request's messages to one partition; 0: librdkafka's default */
+    /* Stamp messages by this machine's clock, instead of by Postgres's clock when the event was appended. */
+    bool own_clock;
 };
 bool kafka_producer_new(const struct kafka_options *options, enum stream stream, const struct kafka_acks *acks,
                         struct kafka_producer **ret_producer, struct err *err);
@@ -129,7 +144,7 @@ bool kafka_produce(struct kafka_producer *producer, const struct outbox_entry *e
                    struct err *err);
 void kafka_producer_poll(struct kafka_producer *producer);
 /* True after an error that no retry can repair. The owner then frees the producer and makes a new one. */
-bool kafka_producer_is_fatal(struct kafka_producer *producer);
+bool kafka_producer_is_fatal(struct kafka_producer *producer, struct kafka_failure *ret_failure);
 /* Waits up to timeout_ms for all acknowledgements. Returns true if all have arrived. */
 bool kafka_producer_flush(struct kafka_producer *producer, int timeout_ms);
 
@@ -165,6 +180,8 @@ struct kafka_consumer_events {
     bool (*on_assign)(void *arg, const struct kafka_place *places, int64_t *ret_start, size_t n);
     /* The consumer is no longer assigned any place. Runs within kafka_consume or kafka_consumer_free. May be NULL. */
     void (*on_revoke)(void *arg);
+    /* The consumer reports an error; it goes on by itself. Runs within kafka_consume. May be NULL. */
+    void (*on_error)(void *arg, const struct kafka_failure *failure);
 };
 
 /* Makes a consumer of every topic of the stream: all versions of the shared topic, and coupons' own topics. It finds a

@@ -9,6 +9,9 @@
 #include "base/memory.h"
 #include "store/kafka_internal.h"
 
+/* Up to this number of topics, asks whether they exist before it creates them. */
+#define ASK_FIRST_MAX 4
+
 struct kafka_admin {
     struct kafka_options options; /* first: kafka_internal.h */
     rd_kafka_t *rk;
@@ -159,14 +162,9 @@ static bool read_results(const rd_kafka_topic_result_t **results, size_t n, rd_k
     return all;
 }
 
-bool kafka_topic_create(struct kafka_admin *admin, const struct kafka_new_topics *topics, int timeout_ms,
-                        struct err *err) {
+static bool create(struct kafka_admin *admin, const struct kafka_new_topics *topics, int timeout_ms, struct err *err) {
     static const char doing[] = "creating topic";
     size_t n = topics->n;
-    for (size_t i = 0; topics->made && i < n; i++)
-        topics->made[i] = KAFKA_MISSING;
-    if (n == 0)
-        return true;
     rd_kafka_NewTopic_t **new_topics = memory_new(n, sizeof(rd_kafka_NewTopic_t *));
     bool ok = true;
     size_t made = 0;
@@ -201,6 +199,70 @@ bool kafka_topic_create(struct kafka_admin *admin, const struct kafka_new_topics
         if (new_topics[i])
             rd_kafka_NewTopic_destroy(new_topics[i]);
     free(new_topics);
+    return ok;
+}
+
+static bool exists(struct kafka_admin *admin, const char *topic, int timeout_ms, bool *ret_exists, struct err *err) {
+    int partitions;
+    if (!kafka_topic_partitions(admin, topic, timeout_ms, &partitions, err))
+        return false;
+    *ret_exists = partitions > 0;
+    return true;
+}
+
+/* Sets `made` of the topics that exist. Fails if the broker does not say. */
+static bool find_existing(struct kafka_admin *admin, const struct kafka_new_topics *topics, int timeout_ms,
+                          enum kafka_made *made, bool *ret_all, struct err *err) {
+    *ret_all = true;
+    for (size_t i = 0; i < topics->n; i++) {
+        bool is_there = made[i] != KAFKA_MISSING;
+        if (!is_there && !exists(admin, topics->name[i], timeout_ms, &is_there, err))
+            return false;
+        if (is_there && made[i] == KAFKA_MISSING)
+            made[i] = KAFKA_EXISTED;
+        *ret_all = *ret_all && is_there;
+    }
+    return true;
+}
+
+/* Does the same as kafka_topic_create, with room in topics->made. */
+static bool create_missing(struct kafka_admin *admin, const struct kafka_new_topics *topics, int timeout_ms,
+                           struct err *err) {
+    struct err problem;
+    bool all = false;
+    if (topics->n <= ASK_FIRST_MAX) {
+        bool known = find_existing(admin, topics, timeout_ms, topics->made, &all, &problem);
+        if (known && all)
+            return true;
+        if (!known && problem.code != ERR_PERMISSION) { /* no broker answers */
+            if (err)
+                *err = problem;
+            return false;
+        }
+    }
+    if (create(admin, topics, timeout_ms, &problem))
+        return true;
+    /* Somebody else may have created them: another couponsd, or the people who keep the right to themselves. The broker
+     * may also have created them and been too slow to answer. */
+    bool may_exist = problem.code == ERR_PERMISSION || topics->n <= ASK_FIRST_MAX;
+    if (may_exist && find_existing(admin, topics, timeout_ms, topics->made, &all, NULL) && all)
+        return true;
+    if (err)
+        *err = problem;
+    return false;
+}
+
+bool kafka_topic_create(struct kafka_admin *admin, const struct kafka_new_topics *topics, int timeout_ms,
+                        struct err *err) {
+    if (topics->n == 0)
+        return true;
+    struct kafka_new_topics with_results = *topics;
+    enum kafka_made *made = memory_new(topics->n, sizeof *made); /* all KAFKA_MISSING */
+    with_results.made = made;
+    bool ok = create_missing(admin, &with_results, timeout_ms, err);
+    if (topics->made)
+        memcpy(topics->made, made, topics->n * sizeof *made);
+    free(made);
     return ok;
 }
 

@@ -130,6 +130,8 @@ bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *con
         {"topic.metadata.refresh.interval.ms", "500"},
         /* Messages to a deleted topic fail after this time; the relay then creates the topic again. */
         {"topic.metadata.propagation.max.ms", "2000"},
+        /* The broker would create a topic with its own number of partitions. */
+        {"allow.auto.create.topics", "false"},
     };
     rd_kafka_conf_set_log_cb(conf, forward_log);
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
@@ -165,6 +167,18 @@ enum err_code kafka_err_code(rd_kafka_resp_err_t error) {
     default:
         return ERR_UNAVAILABLE;
     }
+}
+
+struct kafka_failure kafka_failure_of(rd_kafka_resp_err_t error, const char *topic, const char *text) {
+    struct kafka_failure failure = {
+        .name = rd_kafka_err2name(error),
+        .is_too_large = error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ||
+                        error == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE || error == RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE,
+        .is_out_of_time = error == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP,
+    };
+    err_set(&failure.err, kafka_err_code(error), BACKEND_KAFKA, "%s%s%s", topic ? topic : "", topic ? ": " : "",
+            text ? text : rd_kafka_err2str(error));
+    return failure;
 }
 
 /* Asks once. Returns the number of partitions whose offset has arrived. */

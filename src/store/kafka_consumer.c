@@ -412,6 +412,16 @@ struct kafka_end_hole kafka_end_hole(struct kafka_consumer *consumer, const stru
 
 /* --- consuming --- */
 
+static void report(struct kafka_consumer *consumer, const rd_kafka_message_t *message) {
+    /* A pattern that matches no topic yet is no error. */
+    if (!consumer->events.on_error || (message->rkt && *rd_kafka_topic_name(message->rkt) == '^'))
+        return;
+    const char *text = message->payload ? rd_kafka_message_errstr(message) : NULL;
+    const struct kafka_failure failure =
+        kafka_failure_of(message->err, message->rkt ? rd_kafka_topic_name(message->rkt) : NULL, text);
+    consumer->events.on_error(consumer->events.arg, &failure);
+}
+
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max) {
     size_t n = 0, bytes = 0;
     send_commits(consumer);
@@ -425,6 +435,7 @@ size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_
             continue;
         }
         if (message->err) { /* a report, e.g. that no broker is reachable; librdkafka retries by itself */
+            report(consumer, message);
             rd_kafka_message_destroy(message);
             if (n == 0)
                 break;

@@ -27,6 +27,8 @@ void kafka_topic_pattern(const struct kafka_options *options, enum stream stream
                          char ret_pattern[static 2 * KAFKA_TOPIC_MAX]);
 /* Converts an error's code. ERR_UNAVAILABLE, which is retriable, stands for all errors that a retry may repair. */
 enum err_code kafka_err_code(rd_kafka_resp_err_t error);
+/* Describes an error. `topic` and `text` may be NULL. */
+struct kafka_failure kafka_failure_of(rd_kafka_resp_err_t error, const char *topic, const char *text);
 /* Sets the offset of each element to its partition's oldest (RD_KAFKA_OFFSET_BEGINNING) or next (RD_KAFKA_OFFSET_END)
  * offset, by one request per broker. Asks again for partitions without a leader until timeout_ms have passed. Fails if
  * some offsets are still unknown; these are -1. */

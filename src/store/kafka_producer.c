@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/decimal.h"
 #include "base/memory.h"
 #include "base/pair_set.h"
@@ -34,16 +35,25 @@ static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *o
     struct kafka_producer *producer = opaque;
     (void)rk;
     const struct kafka_acks *acks = &producer->acks;
-    if (!producer->discarding)
-        acks->on_ack(acks->arg, (uintptr_t)message->_private, message->err == RD_KAFKA_RESP_ERR_NO_ERROR);
+    if (producer->discarding)
+        return;
+    if (!message->err) {
+        acks->on_ack(acks->arg, (uintptr_t)message->_private, NULL);
+        return;
+    }
+    const struct kafka_failure failure = kafka_failure_of(message->err, rd_kafka_topic_name(message->rkt), NULL);
+    acks->on_ack(acks->arg, (uintptr_t)message->_private, &failure);
 }
 
-/* Does nothing: librdkafka retries and logs by itself, and kafka_producer_is_fatal finds fatal errors. */
-static void ignore_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) {
+/* librdkafka retries by itself. kafka_producer_is_fatal finds fatal errors. */
+static void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) {
+    struct kafka_producer *producer = opaque;
+    const struct kafka_acks *acks = &producer->acks;
     (void)rk;
-    (void)error;
-    (void)reason;
-    (void)opaque;
+    if (producer->discarding || !acks->on_error || error == RD_KAFKA_RESP_ERR__FATAL)
+        return;
+    const struct kafka_failure failure = kafka_failure_of((rd_kafka_resp_err_t)error, NULL, reason);
+    acks->on_error(acks->arg, &failure);
 }
 
 static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, struct err *err) {
@@ -62,16 +72,18 @@ static bool configure(struct kafka_producer *producer, rd_kafka_conf_t *conf, st
      * since only flags depend on them. */
     if (!kafka_set(conf, "linger.ms", producer->stream == STREAM_REQUESTED ? "5" : "10", err))
         return false;
-    char messages[16];
+    char messages[16], bytes[16];
     snprintf(messages, sizeof messages, "%d", producer->options.in_flight_max);
+    snprintf(bytes, sizeof bytes, "%d", producer->acks.batch_bytes);
     rd_kafka_conf_set_opaque(conf, producer);
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
-    rd_kafka_conf_set_error_cb(conf, ignore_error);
+    rd_kafka_conf_set_error_cb(conf, on_error);
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (!kafka_set(conf, settings[i][0], settings[i][1], err))
             return false;
     return kafka_common_conf(&producer->options, conf, err) &&
-           kafka_set(conf, "queue.buffering.max.messages", messages, err) && kafka_check_limits(conf, err);
+           kafka_set(conf, "queue.buffering.max.messages", messages, err) &&
+           (!producer->acks.batch_bytes || kafka_set(conf, "batch.size", bytes, err)) && kafka_check_limits(conf, err);
 }
 
 bool kafka_producer_new(const struct kafka_options *options, enum stream stream, const struct kafka_acks *acks,
@@ -203,6 +215,8 @@ bool kafka_produce(struct kafka_producer *producer, const struct outbox_entry *e
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {version ? key : NULL, version ? key_len : 0}},
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)(uintptr_t)entry->payload, entry->payload_len}},
         {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
+        /* Brokers refuse times that are too far ahead of their own, and this machine's clock may be wrong. */
+        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = producer->acks.own_clock ? 0 : entry->append_us / US_PER_MS},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)tag},
     };
     rd_kafka_error_t *error = rd_kafka_produceva(producer->rk, message, sizeof message / sizeof message[0]);
@@ -219,9 +233,13 @@ void kafka_producer_poll(struct kafka_producer *producer) {
     rd_kafka_poll(producer->rk, 0);
 }
 
-bool kafka_producer_is_fatal(struct kafka_producer *producer) {
-    char text[8];
-    return rd_kafka_fatal_error(producer->rk, text, sizeof text) != RD_KAFKA_RESP_ERR_NO_ERROR;
+bool kafka_producer_is_fatal(struct kafka_producer *producer, struct kafka_failure *ret_failure) {
+    char text[200];
+    rd_kafka_resp_err_t error = rd_kafka_fatal_error(producer->rk, text, sizeof text);
+    if (!error)
+        return false;
+    *ret_failure = kafka_failure_of(error, NULL, text);
+    return true;
 }
 
 bool kafka_producer_flush(struct kafka_producer *producer, int timeout_ms) {

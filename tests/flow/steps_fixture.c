@@ -190,9 +190,9 @@ void fixture_outbox(struct fixture *fixture, int64_t user_id, int64_t ticket) {
          &err);
 }
 
-static void on_ack(void *arg, uintptr_t tag, bool ok) {
+static void on_ack(void *arg, uintptr_t tag, const struct kafka_failure *failure) {
     (void)tag;
-    *(int *)arg = ok ? 1 : -1;
+    *(int *)arg = failure ? -1 : 1;
 }
 
 void fixture_produce(struct fixture *fixture, enum stream stream, const void *value, size_t len) {

@@ -74,6 +74,13 @@ class Topic:
                               capture_output=True)
         assert done.returncode == 0, done.stderr
 
+    def make(self, partitions):
+        self.run("make", partitions)
+
+    def allow(self, kind, *operations):
+        """Lets User:couponsd do this with the topic, or the group (kind) of this name."""
+        self.run("allow", kind, *operations)
+
     def cut(self, offset):
         """Deletes what partition 0 holds below this offset."""
         self.run("cut", offset)

@@ -11,4 +11,6 @@ die() { printf 'servers: %s\n' "$*" >&2; exit 1; }
 source "$root/tools/servers/servers.sh"
 # shellcheck disable=SC2034
 kafka_java_options=(-XX:TieredStopAtLevel=1) # the broker stops before better compilation would pay off
+# shellcheck disable=SC2034
+kafka_settings=${KAFKA_SETTINGS-}
 "$@"

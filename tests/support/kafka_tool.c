@@ -12,6 +12,8 @@
  *                          it open, so that the broker aborts it after 8 s
  *   cut TOPIC OFFSET       deletes the messages below this offset in partition 0
  *   lag TOPIC GROUP        how many messages lie behind the group's offsets
+ *   make TOPIC N           creates it with N partitions and one replica
+ *   allow NAME KIND OP...  lets User:couponsd do this with the topic or group (KIND) of this name
  *   grow TOPIC N           adds partitions until there are N
  *   delete TOPIC...        deletes them, and waits until they are gone
  *
@@ -260,7 +262,9 @@ static void await(rd_kafka_queue_t *queue, const char *what) {
         fail(what, rd_kafka_event_error_string(event));
     size_t n = 0;
     const rd_kafka_topic_result_t **results =
-        rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATEPARTITIONS_RESULT
+        rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT
+            ? rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n)
+        : rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATEPARTITIONS_RESULT
             ? rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event), &n)
             : rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &n);
     for (size_t i = 0; i < n; i++)
@@ -268,6 +272,46 @@ static void await(rd_kafka_queue_t *queue, const char *what) {
             fail(rd_kafka_topic_result_name(results[i]), rd_kafka_topic_result_error_string(results[i]));
     rd_kafka_event_destroy(event);
     rd_kafka_queue_destroy(queue);
+}
+
+static void make(rd_kafka_t *rk, const char *topic, const char *partitions) {
+    char text[256];
+    rd_kafka_NewTopic_t *made = rd_kafka_NewTopic_new(topic, atoi(partitions), 1, text, sizeof text);
+    if (!made)
+        fail(topic, text);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_CreateTopics(rk, &made, 1, NULL, queue);
+    await(queue, topic);
+    rd_kafka_NewTopic_destroy(made);
+}
+
+static void allow(rd_kafka_t *rk, const char *name, const char *kind, char **operations) {
+    static const struct {
+        const char *name;
+        rd_kafka_AclOperation_t operation;
+    } known[] = {{"read", RD_KAFKA_ACL_OPERATION_READ},
+                 {"write", RD_KAFKA_ACL_OPERATION_WRITE},
+                 {"describe", RD_KAFKA_ACL_OPERATION_DESCRIBE}};
+    for (; *operations; operations++)
+        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+            char text[256];
+            if (strcmp(known[i].name, *operations) != 0)
+                continue;
+            rd_kafka_AclBinding_t *acl =
+                rd_kafka_AclBinding_new(strcmp(kind, "group") == 0 ? RD_KAFKA_RESOURCE_GROUP : RD_KAFKA_RESOURCE_TOPIC,
+                                        name, RD_KAFKA_RESOURCE_PATTERN_LITERAL, "User:couponsd", "*",
+                                        known[i].operation, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, text, sizeof text);
+            if (!acl)
+                fail(name, text);
+            rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+            rd_kafka_CreateAcls(rk, &acl, 1, NULL, queue);
+            rd_kafka_event_t *event = rd_kafka_queue_poll(queue, TIMEOUT_MS);
+            if (!event || rd_kafka_event_error(event))
+                fail(name, event ? rd_kafka_event_error_string(event) : "no answer");
+            rd_kafka_event_destroy(event);
+            rd_kafka_queue_destroy(queue);
+            rd_kafka_AclBinding_destroy(acl);
+        }
 }
 
 static void grow(rd_kafka_t *rk, const char *topic, const char *to) {
@@ -316,7 +360,8 @@ static void delete_topic(rd_kafka_t *rk, const char *topic) {
 
 int main(int argc, char **argv) {
     if (argc < 4)
-        fail("usage", "kafka_tool BROKERS partitions|dump|events|produce|transact|cut|lag|grow|delete TOPIC...");
+        fail("usage",
+             "kafka_tool BROKERS partitions|dump|events|produce|transact|make|allow|cut|lag|grow|delete TOPIC...");
     const char *command = argv[2];
     bool is_lag = strcmp(command, "lag") == 0 && argc == 5;
     rd_kafka_t *rk = connect_to(argv[1], is_lag ? argv[4] : "kafka_tool");
@@ -332,6 +377,10 @@ int main(int argc, char **argv) {
         produce(argv[1], argv[3], NULL);
     else if (strcmp(command, "transact") == 0 && argc == 5)
         produce(argv[1], argv[3], argv[4]);
+    else if (strcmp(command, "make") == 0 && argc == 5)
+        make(rk, argv[3], argv[4]);
+    else if (strcmp(command, "allow") == 0 && argc >= 6)
+        allow(rk, argv[3], argv[4], argv + 5);
     else if (strcmp(command, "cut") == 0 && argc == 5)
         cut(rk, argv[3], argv[4]);
     else if (strcmp(command, "grow") == 0 && argc == 5)

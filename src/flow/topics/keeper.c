@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/ticker.h"
+#include "flow/relay.h"
 #include "store/topics.h"
 
 #define INTERVAL_US US_PER_S
@@ -24,6 +25,7 @@ struct topics_keeper {
     struct pg *pg;
     const struct kafka_options *kafka;
     struct kafka_admin *admin;
+    struct relay *const *relays;
     struct told told[STREAMS][TOPIC_VERSIONS_MAX];
     struct metric *grown, *lanes_left;
 };
@@ -50,6 +52,8 @@ static int compare(struct topics_keeper *keeper, const struct topic_version *ver
             kafka_topic_name(keeper->kafka, (enum stream)stream, versions[i].version, 0, name);
             if (!kafka_topic_partitions(keeper->admin, name, TIMEOUT_MS, &have, NULL))
                 return -1;
+            if (have == 0)
+                relay_check_topics(keeper->relays[stream]); /* somebody has deleted it */
             if (have == 0 || have == versions[i].partitions)
                 continue;
             grown++;
@@ -78,6 +82,7 @@ bool topics_keeper_start(struct context *context, struct topics_keeper **ret_kee
         .pg = pg_new(&context->cold),
         .kafka = &context->kafka,
         .admin = context->kafka_admin,
+        .relays = context->relays,
         .grown = metrics_gauge(
             "couponsd_topics_grown",
             "Shared topics with another number of partitions than they were created with; the log has the details.",

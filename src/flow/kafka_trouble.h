@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Logs and counts what a Kafka client reports, e.g. that it may not read a topic. librdkafka repeats reports for as long
+ * as the cause lasts, so one kind of error is logged once in 10 s. One thread per struct. */
+#pragma once
+
+#include "base/metrics.h"
+#include "store/kafka.h"
+
+struct kafka_trouble {
+    const char *stage;
+    struct metric *errors;
+    const char *logged; /* the name of the last error logged; NULL: none */
+    int64_t logged_us;  /* monotonic */
+};
+
+void kafka_trouble_init(struct kafka_trouble *trouble, const char *stage);
+/* Counts a failure. If a line is due, logs event=kafka.error stage=... kind=... error=.... */
+void kafka_trouble_note(struct kafka_trouble *trouble, const struct kafka_failure *failure);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "flow/relay/failures.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define PAUSE_MIN_US (250 * US_PER_MS)
+#define PAUSE_MAX_US (10 * US_PER_S)
+/* The first limit of a request's size is librdkafka's default. If the broker takes only less, the relay halves it. An
+ * event alone fits into the last limit. */
+#define BATCH_BYTES     1000000
+#define BATCH_BYTES_MIN 4096
+
+void relay_failures_init(struct relay_failures *failures, const char *stage) {
+    *failures = (struct relay_failures){0};
+    kafka_trouble_init(&failures->trouble, stage);
+}
+
+void relay_failures_learn(struct relay_failures *failures) {
+    int bytes = failures->batch_bytes ? failures->batch_bytes : BATCH_BYTES;
+    if (failures->last.is_too_large && bytes > BATCH_BYTES_MIN) {
+        failures->batch_bytes = bytes / 2 > BATCH_BYTES_MIN ? bytes / 2 : BATCH_BYTES_MIN;
+        log_warn("relay.smaller_requests", LOG_STR("stage", failures->trouble.stage),
+                 LOG_INT("bytes", failures->batch_bytes),
+                 LOG_STR("reason", "the topic's max.message.bytes is smaller than the request was"));
+        return;
+    }
+    if (failures->last.is_out_of_time)
+        failures->own_clock = !failures->own_clock;
+    failures->due_us = clock_mono_us() + failures->pause_us;
+    failures->pause_us = failures->pause_us ? 2 * failures->pause_us : PAUSE_MIN_US;
+    if (failures->pause_us > PAUSE_MAX_US)
+        failures->pause_us = PAUSE_MAX_US;
+}
+
+bool relay_failures_is_due(const struct relay_failures *failures) {
+    return clock_mono_us() >= failures->due_us;
+}

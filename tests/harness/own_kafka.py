@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Kafka broker of a test's own, with settings that the shared one does not have."""
+
+import os
+import shutil
+import tempfile
+
+from tests.harness.ports import free_port
+from tests.harness.private_servers import run
+
+
+class OwnKafka:
+    """Clients of `brokers` may do everything. Clients of `secure_brokers` are User:couponsd, by SASL over TLS."""
+
+    def __init__(self, settings):
+        self.dir = tempfile.mkdtemp(prefix="couponsd-kafka.")
+        ports = {name: free_port() for name in ("kafka", "controller", "kafka_secure")}
+        for name, port in ports.items():
+            with open(f"{self.dir}/{name}.port", "w", encoding="ascii") as file:
+                file.write(f"{port}\n")
+        self.brokers, self.secure_brokers = (f"127.0.0.1:{ports[name]}" for name in ("kafka", "kafka_secure"))
+        self.authority = f"{self.dir}/kafka/ca.pem"
+        self.environment = {"KAFKA_SETTINGS": "\n".join(f"{key}={value}" for key, value in settings.items())}
+        run("fetch_kafka")
+        run("start_kafka", self.dir, environment=self.environment)
+
+    def stop(self):
+        run("stop", self.dir, "kafka", "TERM", "KILL")
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def secure_settings(self):
+        """Settings of couponsd with which it is User:couponsd."""
+        return {"kafka__brokers": self.secure_brokers, "kafka__security.protocol": "sasl_ssl",
+                "kafka__sasl.mechanisms": "PLAIN", "kafka__sasl.username": "couponsd",
+                "kafka__sasl.password": "open sesame", "kafka__ssl.ca.location": self.authority}
+
+    def use(self, test):
+        """For this test, KAFKA_BROKERS names this broker."""
+        before = os.environ["KAFKA_BROKERS"]
+        os.environ["KAFKA_BROKERS"] = self.brokers
+        test.addCleanup(os.environ.__setitem__, "KAFKA_BROKERS", before)
