@@ -36,7 +36,6 @@ static const struct {
     {"partition.assignment.strategy", NULL, "librdkafka loses assignments with others"},
     {"allow.auto.create.topics", NULL, "couponsd creates its topics"},
     {"topic.blacklist", NULL, "it must see its topics"},
-    {"topic.metadata.refresh.interval.ms", NULL, "new topics must be found soon"},
     {"enabled_events", NULL, "it uses callbacks; events would wait in a queue that nobody reads"},
     {"log.queue", NULL, "messages would wait in a queue that nobody reads"},
 };
@@ -48,6 +47,7 @@ static const struct {
     const char *why;
 } limits[] = {
     {"max.poll.interval.ms", 60000, 86400000, "issue may wait for Postgres this long without leaving its group"},
+    {"topic.metadata.refresh.interval.ms", 100, 60000, "new topics must be found soon"},
     {"message.max.bytes", 4096, 1000000000, "an event must fit, with its headers"},
 };
 

@@ -82,6 +82,7 @@ Test(kafka_properties, what_only_a_handle_or_a_combination_shows_is_refused_with
         {{{"max.poll.interval.ms", "30000"}}, "issue may wait for Postgres"},
         {{{"heartbeat.interval.ms", "5000"}}, "at most half of kafka.session.timeout.ms (6000)"},
         {{{"message.max.bytes", "1000"}}, "an event must fit"},
+        {{{"topic.metadata.refresh.interval.ms", "-1"}}, "new topics must be found soon"},
         {{{"fetch.max.bytes", "1000"}, {"message.max.bytes", "1000000"}}, "fetch.max.bytes"},
         {{{"security.protocol", "ssl"}, {"ssl.ca.location", "/nowhere/ca.pem"}}, "ssl.ca.location failed"},
         {{{"security.protocol", "sasl_plaintext"}, {"sasl.mechanisms", "ROT13"}}, "ROT13"},
