@@ -84,6 +84,7 @@ static void init_context(struct context *context, const struct config *config) {
     context->config = config;
     context->hot = (struct pg_options){
         .url = config->postgres_url,
+        .url_file = config->postgres_url_file,
         .application_name = "couponsd",
         .connect_timeout_s = (int)config->postgres_connect_timeout_s,
         .statement_timeout_ms = (int)config->postgres_statement_timeout_ms,
@@ -259,12 +260,11 @@ static void set_serving(struct server *server, bool serving) {
 static bool is_ready(void *arg, char why[static 200]) {
     struct server *server = arg;
     struct err err;
-    int64_t now_us;
     if (!atomic_load(&server->serving)) {
         snprintf(why, 200, "starting or stopping");
         return false;
     }
-    if (!pg_connect(server->ready_pg, &err) || !coupon_now(server->ready_pg, &now_us, &err)) {
+    if (!pg_connect(server->ready_pg, &err) || !pg_check_writable(server->ready_pg, &err)) {
         snprintf(why, 200, "postgres: %.180s", err.text);
         return false;
     }

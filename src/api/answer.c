@@ -324,6 +324,10 @@ bool bad_fields_answer(const struct rpc_bad_fields *bad, struct rpc_call *call) 
     return bad->n > 0;
 }
 
+/* The range of google.protobuf.Timestamp: 0001-01-01 to 9999-12-31. */
+#define TIMESTAMP_SECONDS_MIN INT64_C(-62135596800)
+#define TIMESTAMP_SECONDS_MAX INT64_C(253402300799)
+
 void timestamp_init(Google__Protobuf__Timestamp *timestamp, int64_t wall_us) {
     google__protobuf__timestamp__init(timestamp);
     int64_t seconds = wall_us / US_PER_S, rest = wall_us % US_PER_S;
@@ -331,13 +335,17 @@ void timestamp_init(Google__Protobuf__Timestamp *timestamp, int64_t wall_us) {
         seconds--;
         rest += US_PER_S;
     }
+    /* Somebody may have written a later time into the table, e.g. infinity. Clients could not read it. */
+    if (seconds < TIMESTAMP_SECONDS_MIN || seconds > TIMESTAMP_SECONDS_MAX) {
+        seconds = seconds < 0 ? TIMESTAMP_SECONDS_MIN : TIMESTAMP_SECONDS_MAX;
+        rest = 0;
+    }
     timestamp->seconds = seconds;
     timestamp->nanos = (int32_t)rest * 1000;
 }
 
 bool timestamp_read(const Google__Protobuf__Timestamp *timestamp, int64_t *ret_wall_us) {
-    /* The range of google.protobuf.Timestamp: 0001-01-01 to 9999-12-31. */
-    if (timestamp->seconds < INT64_C(-62135596800) || timestamp->seconds > INT64_C(253402300799) ||
+    if (timestamp->seconds < TIMESTAMP_SECONDS_MIN || timestamp->seconds > TIMESTAMP_SECONDS_MAX ||
         timestamp->nanos < 0 || timestamp->nanos > 999999999)
         return false;
     *ret_wall_us = timestamp->seconds * US_PER_S + timestamp->nanos / 1000;

@@ -6,12 +6,31 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Replaces control characters by spaces, and removes spaces at the end. */
+/* Returns the length of the character at `at`, or 0 if the bytes are not UTF-8. */
+static size_t character_len(const unsigned char *at) {
+    if (*at < 0x80)
+        return 1;
+    size_t len = *at >= 0xF0 ? 4 : *at >= 0xE0 ? 3 : 2;
+    if (*at < 0xC2 || *at > 0xF4 || (*at == 0xE0 && at[1] < 0xA0) || (*at == 0xED && at[1] > 0x9F) ||
+        (*at == 0xF0 && at[1] < 0x90) || (*at == 0xF4 && at[1] > 0x8F))
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((at[i] & 0xC0) != 0x80)
+            return 0;
+    return len;
+}
+
+/* Replaces control characters by spaces, and bytes that are not UTF-8 by '?', e.g. in a message that Postgres sends in
+ * its own encoding before it knows ours. Removes spaces at the end. */
 static void flatten(char *text) {
     size_t len = strlen(text);
-    for (size_t i = 0; i < len; i++) {
-        if ((unsigned char)text[i] < ' ')
+    for (size_t i = 0; i < len;) {
+        size_t n = character_len((unsigned char *)text + i);
+        if (n == 0)
+            text[i] = '?';
+        else if ((unsigned char)text[i] < ' ')
             text[i] = ' ';
+        i += n ? n : 1;
     }
     while (len > 0 && text[len - 1] == ' ')
         text[--len] = '\0';

@@ -27,7 +27,8 @@ struct err {
 };
 
 /* Sets *err unless `err` is NULL. Always returns false, so that a caller can write `return err_set(…)`. Only
- * ERR_UNAVAILABLE is marked as retriable. Control characters in the text become spaces. */
+ * ERR_UNAVAILABLE is marked as retriable. Control characters in the text become spaces, and bytes that are not
+ * UTF-8 become question marks. */
 bool err_set(struct err *err, enum err_code code, enum backend backend, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/secret_file.h"
 #include "config/redis_url.h"
 #include "config/table.h"
 
@@ -203,33 +204,11 @@ static bool set_property(struct config *config, const char *key, const char *val
 
 /* --- values from files --- */
 
-#define FILE_PREFIX    "file:"
-#define FILE_MAX_BYTES (64 * 1024)
+#define FILE_PREFIX "file:"
 
-/* Returns the file's text without the line breaks at its end, which the caller frees, or NULL on failure. Errors never
- * repeat the text. */
-static char *read_secret(const char *path, const char *key, const char *where, struct err *err) {
-    FILE *file = fopen(path, "re");
-    if (!file) {
-        err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s: %s can't be opened: %s", where, key, path, strerror(errno));
-        return NULL;
-    }
-    char *text = memory_new(1, FILE_MAX_BYTES + 1);
-    size_t len = fread(text, 1, FILE_MAX_BYTES, file);
-    const char *wrong = ferror(file)                  ? "can't be read"
-                        : len == FILE_MAX_BYTES       ? "is longer than 64 KiB"
-                        : strlen(text) != len         ? "has a NUL byte"
-                        : strspn(text, "\r\n") == len ? "is empty"
-                                                      : NULL;
-    fclose(file);
-    if (wrong) {
-        err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s: %s %s", where, key, path, wrong);
-        free(text);
-        return NULL;
-    }
-    while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-        text[--len] = 0;
-    return text;
+/* Returns the path in a value of the form file:PATH, or NULL. */
+static const char *path_of(const char *value) {
+    return strncmp(value, FILE_PREFIX, sizeof FILE_PREFIX - 1) == 0 ? value + sizeof FILE_PREFIX - 1 : NULL;
 }
 
 static bool set_plain(struct config *config, const char *key, const char *value, const char *where, struct err *err) {
@@ -242,11 +221,22 @@ static bool set_plain(struct config *config, const char *key, const char *value,
     return refuse_key(key, where, err);
 }
 
+/* Notes which file holds postgres.url, which is read again for each new connection. */
+static void note_file(struct config *config, const char *key, const char *path) {
+    if (strcmp(key, "postgres.url") != 0)
+        return;
+    free(config->postgres_url_file);
+    config->postgres_url_file = path ? memory_copy(path) : NULL;
+}
+
 static bool set(struct config *config, const char *key, const char *value, const char *where, struct err *err) {
-    if (strncmp(value, FILE_PREFIX, sizeof FILE_PREFIX - 1) != 0)
-        return set_plain(config, key, value, where, err);
-    char *text = read_secret(value + sizeof FILE_PREFIX - 1, key, where, err);
-    bool ok = text && set_plain(config, key, text, where, err);
+    const char *path = path_of(value), *why = "";
+    char *text = path ? secret_file_read(path, &why) : NULL;
+    if (path && !text)
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s: %s %s", where, key, path, why);
+    bool ok = set_plain(config, key, path ? text : value, where, err);
+    if (ok)
+        note_file(config, key, path);
     free(text);
     return ok;
 }
@@ -274,6 +264,8 @@ void config_deinit(struct config *config) {
         free(config->kafka_properties[i].name);
         free(config->kafka_properties[i].value);
     }
+    free(config->postgres_url_file);
+    config->postgres_url_file = NULL;
     free(config->kafka_properties);
     config->kafka_properties = NULL;
     config->n_kafka_properties = 0;

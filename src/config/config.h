@@ -12,8 +12,8 @@
  * An error names the place (FILE:LINE, the variable, or --set), the key, and what is expected. Errors never repeat a
  * value that may be secret, i.e. a text or Redis's URL.
  *
- * A value of the form file:PATH is read from that file, without the line breaks at its end. Any kafka.NAME that is not
- * in the table is passed to librdkafka as a property. */
+ * A value of the form file:PATH is read from that file, without the line breaks at its end. The file of postgres.url is
+ * read again for each new connection. Any kafka.NAME that is not in the table is passed to librdkafka as a property. */
 #pragma once
 
 #include <stdbool.h>
@@ -54,6 +54,7 @@ struct config {
     char *http_listen;
 
     char *postgres_url;
+    char *postgres_url_file; /* the PATH of postgres.url=file:PATH; NULL: none */
     int64_t postgres_connect_timeout_s;
     int64_t postgres_statement_timeout_ms;
     char *redis_url; /* config/redis_url.h has the forms; config_finish adds the next two to it */

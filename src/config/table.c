@@ -156,7 +156,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 4096,
      .preset = "host=127.0.0.1 port=5432 dbname=couponsd user=couponsd",
-     .text = "the database, as a libpq connection string or URI",
+     .text = "the database, as a libpq string or URI; file:PATH is read again for each connection",
      AT(postgres_url)},
     {.key = "postgres.connect_timeout_s",
      .type = TYPE_INT,

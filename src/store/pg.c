@@ -3,7 +3,6 @@
  * a statement or the Prepare that pg_send has put before it. */
 #include "store/pg.h"
 
-#include <endian.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
@@ -13,33 +12,17 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/memory.h"
-
-/* Oids of built-in types, which never change. */
-enum {
-    OID_BOOL = 16,
-    OID_BYTEA = 17,
-    OID_INT8 = 20,
-    OID_INT2 = 21,
-    OID_INT4 = 23,
-    OID_TEXT = 25,
-    OID_FLOAT8 = 701,
-    OID_BYTEA_ARRAY = 1001,
-    OID_INT4_ARRAY = 1007,
-    OID_TEXT_ARRAY = 1009,
-    OID_INT8_ARRAY = 1016,
-    OID_TIMESTAMPTZ = 1184,
-    OID_TIMESTAMPTZ_ARRAY = 1185,
-};
+#include "base/secret_file.h"
+#include "store/sqlstate.h"
 
 #define MAX_STATEMENTS 48 /* distinct statements on one connection; each stage has fewer than 16 */
 #define MAX_EXPECTED   64 /* messages in one round trip */
-/* Postgres counts time from 2000-01-01. */
-#define PG_EPOCH_US INT64_C(946684800000000)
 /* A server that stays silent for this time beyond the statement time-out counts as unreachable. */
 #define SILENCE_MARGIN_MS 2000
 /* If a failed attempt to connect took at least this time, the server was silent. */
 #define SILENT_CONNECT_US US_PER_S
-/* The pause before a silent server is tried again. Every caller waits longer than this for the server's return. */
+/* The pauses before another attempt to connect. Every caller waits longer than this for the server's return. */
+#define FAILED_PAUSE_US (100 * US_PER_MS)
 #define SILENT_PAUSE_US (250 * US_PER_MS)
 /* A process only computes between the statements of a transaction. If a transaction stays idle for this time, its
  * process was stopped, and Postgres ends the session, so that other processes get its lanes. */
@@ -55,8 +38,11 @@ struct pg {
     bool is_prepare[MAX_EXPECTED];
     int n_expected;
     bool send_failed;
-    int64_t give_up_us;      /* set by pg_give_up_at; INT64_MAX: not set */
-    int64_t silent_until_us; /* pg_connect fails at once until then */
+    int64_t give_up_us; /* set by pg_give_up_at; INT64_MAX: not set */
+    char *file_url;     /* the last usable text of options.url_file; NULL: none was read */
+    /* The pause after a failure: until then, pg_connect fails at once with `failure`. */
+    int64_t paused_until_us;
+    struct err failure;
 };
 
 const struct pg_statement pg_begin = {"begin"};
@@ -74,6 +60,7 @@ void pg_free(struct pg *pg) {
     if (!pg)
         return;
     pg_disconnect(pg);
+    free(pg->file_url);
     free(pg);
 }
 
@@ -83,6 +70,10 @@ bool pg_is_connected(const struct pg *pg) {
 
 void pg_give_up_at(struct pg *pg, int64_t mono_us) {
     pg->give_up_us = mono_us;
+}
+
+const char *pg_server_encoding(const struct pg *pg) {
+    return PQparameterStatus(pg->conn, "server_encoding");
 }
 
 uint64_t pg_generation(const struct pg *pg) {
@@ -101,32 +92,32 @@ int64_t pg_lock_key(const struct pg *pg, enum pg_lock_stage stage, int lane) {
     return (int64_t)((uint64_t)pg->schema_oid << 32 | (uint64_t)stage << 24 | (uint32_t)lane);
 }
 
-/* Fills *err with the server's message. */
+/* Makes later attempts to connect fail at once for a while. */
+static void pause_attempts(struct pg *pg, int64_t us, const struct err *failure) {
+    pg->paused_until_us = clock_mono_us() + us;
+    pg->failure = *failure;
+}
+
+static void pause_after_silence(struct pg *pg) {
+    struct err silent;
+    err_set(&silent, ERR_UNAVAILABLE, BACKEND_POSTGRES, "the server was silent a moment ago");
+    pause_attempts(pg, SILENT_PAUSE_US, &silent);
+}
+
+/* Fills *err with the server's message. Returns true if the session can't go on. Never looks at the message, which
+ * Postgres translates. A result without a state was made by libpq, which then has lost track of the session. */
 static bool server_error(struct err *err, const PGresult *result) {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
-    enum err_code code = ERR_REFUSED;
-    bool retriable = false;
-    if (state) {
-        if (strcmp(state, "42501") == 0 || strncmp(state, "28", 2) == 0)
-            code = ERR_PERMISSION;
-        /* 40: serialization, deadlock; 53: no resources, e.g. a full disk; 55P03: lock time-out; 57: cancelled, or the
-         * server shuts down; 58: system error, e.g. of the disk; 08: connection; 25P03: idle in transaction */
-        if (strncmp(state, "40", 2) == 0 || strncmp(state, "53", 2) == 0 || strncmp(state, "57", 2) == 0 ||
-            strncmp(state, "58", 2) == 0 || strncmp(state, "08", 2) == 0 || strcmp(state, "55P03") == 0 ||
-            strcmp(state, "25P03") == 0) {
-            code = ERR_UNAVAILABLE;
-            retriable = true;
-        }
-    }
-    err_set(err, code, BACKEND_POSTGRES, "%s%s%s", text ? text : "unknown error", detail ? ": " : "",
+    enum sqlstate_kind kind = state ? sqlstate_kind(state) : SQLSTATE_SESSION;
+    enum err_code code = kind == SQLSTATE_FORBIDDEN                             ? ERR_PERMISSION
+                         : kind == SQLSTATE_PASSING || kind == SQLSTATE_SESSION ? ERR_UNAVAILABLE
+                                                                                : ERR_REFUSED;
+    err_set(err, code, BACKEND_POSTGRES, "%s%s%s", text ? text : PQresultErrorMessage(result), detail ? ": " : "",
             detail ? detail : "");
-    if (err) {
-        err->retriable = retriable;
-        snprintf(err->sqlstate, sizeof err->sqlstate, "%s", state ? state : "");
-    }
-    return false;
+    snprintf(err->sqlstate, sizeof err->sqlstate, "%s", state ? state : "");
+    return kind == SQLSTATE_SESSION;
 }
 
 static bool connection_error(struct pg *pg, struct err *err) {
@@ -147,7 +138,7 @@ static bool next_result(struct pg *pg, int64_t give_up_us, PGresult **ret_result
         int64_t left_ms = (give_up_us - clock_mono_us()) / US_PER_MS + 1;
         struct pollfd fd = {.fd = PQsocket(pg->conn), .events = POLLIN};
         if (poll(&fd, 1, left_ms < 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX) == 0) {
-            pg->silent_until_us = clock_mono_us() + SILENT_PAUSE_US;
+            pause_after_silence(pg);
             return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "the server has been silent for too long");
         }
         if (!PQconsumeInput(pg->conn))
@@ -181,11 +172,17 @@ static bool run(struct pg *pg, const char *sql, int64_t give_up_us, PGresult **r
             PQclear(result);
         }
     }
-    if (!ok)
-        server_error(err, *ret_result);
-    if (!ok && PQstatus(pg->conn) != CONNECTION_OK)
-        connection_error(pg, err);
-    return ok;
+    if (ok)
+        return true;
+    struct err cause;
+    bool is_over = server_error(&cause, *ret_result);
+    if (PQstatus(pg->conn) != CONNECTION_OK)
+        return connection_error(pg, err);
+    if (is_over)
+        pg_disconnect(pg);
+    if (err)
+        *err = cause;
+    return false;
 }
 
 static bool exec(struct pg *pg, const char *sql, int64_t give_up_us, struct err *err) {
@@ -203,15 +200,35 @@ bool pg_exec_long(struct pg *pg, const char *sql, struct err *err) {
     return exec(pg, sql, INT64_MAX, err);
 }
 
+static const char read_only[] =
+    "the session is read-only: the server is a standby, or default_transaction_read_only is on";
+
 static bool read_schema(struct pg *pg, struct err *err) {
     PGresult *result;
-    bool ok = run(pg, "select current_schema()::regnamespace::oid::bigint", silence_ends_us(pg), &result, err);
+    /* Not ::regnamespace, which would read the name as an identifier. */
+    bool ok = run(pg,
+                  "select (select oid::bigint from pg_namespace where nspname = current_schema()),"
+                  " current_setting('transaction_read_only')",
+                  silence_ends_us(pg), &result, err);
     if (ok && PQgetisnull(result, 0, 0))
-        ok = err_set(err, ERR_INVALID, BACKEND_POSTGRES,
+        ok = err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES,
                      "no schema of the search_path exists that this role may use: create it or grant USAGE, or set "
                      "search_path in postgres.url");
+    else if (ok && strcmp(PQgetvalue(result, 0, 1), "off") != 0)
+        ok = err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", read_only);
     else if (ok)
         pg->schema_oid = (uint32_t)strtoul(PQgetvalue(result, 0, 0), NULL, 10);
+    PQclear(result);
+    return ok;
+}
+
+bool pg_check_writable(struct pg *pg, struct err *err) {
+    PGresult *result;
+    bool ok = run(pg, "select current_setting('transaction_read_only')", silence_ends_us(pg), &result, err);
+    if (ok && strcmp(PQgetvalue(result, 0, 0), "off") != 0) {
+        ok = err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", read_only);
+        pg_disconnect(pg);
+    }
     PQclear(result);
     return ok;
 }
@@ -221,13 +238,18 @@ static void ignore_notice(void *arg, const PGresult *result) {
     (void)result;
 }
 
+/* Sets what our transactions depend on, whatever the defaults of the server, the database and the role are. Two
+ * defaults stay in force: search_path, which names our schema, and default_transaction_read_only, by which an
+ * administrator may stop all writes. */
 static bool prepare_session(struct pg *pg, struct err *err) {
-    char sql[600];
+    char sql[900];
     snprintf(sql, sizeof sql,
-             "set statement_timeout = %d; set idle_in_transaction_session_timeout = %d; set idle_session_timeout = %d;"
-             "set jit = off; set synchronous_commit = on; set client_min_messages = warning;"
+             "set statement_timeout = %d; set lock_timeout = 0; set idle_in_transaction_session_timeout = %d;"
+             "set idle_session_timeout = %d; set default_transaction_isolation = 'read committed'; %s"
+             "set exit_on_error = off; set jit = off; set synchronous_commit = on; set client_min_messages = warning;"
              "set max_parallel_workers_per_gather = 0;%s",
              pg->options.statement_timeout_ms, IDLE_IN_TRANSACTION_MS, pg->options.idle_timeout_ms,
+             PQserverVersion(pg->conn) >= 170000 ? "set transaction_timeout = 0; " : "",
              pg->options.hot ? "set plan_cache_mode = force_generic_plan; set enable_seqscan = off;"
                                "set enable_hashjoin = off; set enable_mergejoin = off; set enable_bitmapscan = off;"
                                "set enable_memoize = off; set enable_material = off"
@@ -260,42 +282,77 @@ bool pg_check_url(const char *url, struct err *err) {
                          "postgres://USER:PASSWORD@HOST:PORT/DB with %%XX for special characters in user and password");
 }
 
+/* Returns the URL to connect with. *ret_why_not says why the file has none, or is NULL. */
+static const char *current_url(struct pg *pg, const char **ret_why_not) {
+    *ret_why_not = NULL;
+    char *text = pg->options.url_file ? secret_file_read(pg->options.url_file, ret_why_not) : NULL;
+    if (text && pg_check_url(text, NULL)) {
+        free(pg->file_url);
+        pg->file_url = text;
+    } else if (text) {
+        *ret_why_not = "has no URL that libpq understands";
+        free(text);
+    }
+    return pg->file_url ? pg->file_url : pg->options.url;
+}
+
+static bool try_to_connect(struct pg *pg, const char *url, struct err *err) {
+    char timeout[16], silence[16];
+    snprintf(timeout, sizeof timeout, "%d", pg->options.connect_timeout_s);
+    snprintf(silence, sizeof silence, "%d", pg->options.statement_timeout_ms + SILENCE_MARGIN_MS);
+    /* The keywords before dbname are defaults, which the URL may override. Those after it override the URL, and all of
+     * them override the environment. */
+    const struct {
+        const char *keyword, *value;
+    } parameters[] = {
+        {"connect_timeout", timeout},
+        {"tcp_user_timeout", silence},
+        {"keepalives_idle", "10"},
+        {"target_session_attrs", "read-write"},
+        {"application_name", pg->options.application_name},
+        {"dbname", url},
+        {"client_encoding", "UTF8"},
+    };
+    enum { N = sizeof parameters / sizeof parameters[0] };
+    const char *keywords[N + 1] = {NULL}, *values[N + 1] = {NULL};
+    for (size_t i = 0; i < N; i++) {
+        keywords[i] = parameters[i].keyword;
+        values[i] = parameters[i].value;
+    }
+    pg->conn = memory_must(PQconnectdbParams(keywords, values, 1));
+    if (PQstatus(pg->conn) != CONNECTION_OK)
+        return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
+    PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+    return prepare_session(pg, err);
+}
+
 bool pg_connect(struct pg *pg, struct err *err) {
     if (pg->conn && PQstatus(pg->conn) == CONNECTION_OK)
         return true;
     pg_disconnect(pg);
     int64_t begin_us = clock_mono_us();
-    if (begin_us < pg->silent_until_us)
-        return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "the server was silent a moment ago");
-    char timeout[16], silence[16];
-    snprintf(timeout, sizeof timeout, "%d", pg->options.connect_timeout_s);
-    snprintf(silence, sizeof silence, "%d", pg->options.statement_timeout_ms + SILENCE_MARGIN_MS);
-    /* The keywords before dbname are defaults, which the URL may override. */
-    const char *keywords[] = {"connect_timeout",  "tcp_user_timeout", "keepalives_idle",
-                              "application_name", "dbname",           NULL};
-    const char *values[] = {timeout, silence, "10", pg->options.application_name, pg->options.url, NULL};
-    pg->conn = PQconnectdbParams(keywords, values, 1);
-    if (!pg->conn)
-        return err_set(err, ERR_INTERNAL, BACKEND_POSTGRES, "out of memory");
-    if (PQstatus(pg->conn) != CONNECTION_OK) {
-        const char *text = PQerrorMessage(pg->conn);
-        bool refused = strstr(text, "authentication failed") || strstr(text, "does not exist") ||
-                       strstr(text, "permission denied") || strstr(text, "no pg_hba.conf entry") ||
-                       strstr(text, "invalid connection option") || strstr(text, "invalid URI");
-        err_set(err, refused ? ERR_PERMISSION : ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", text);
-        if (clock_mono_us() - begin_us >= SILENT_CONNECT_US)
-            pg->silent_until_us = clock_mono_us() + SILENT_PAUSE_US;
-        pg_disconnect(pg);
+    if (begin_us < pg->paused_until_us) {
+        if (err)
+            *err = pg->failure;
         return false;
     }
-    PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
-    if (!prepare_session(pg, err)) {
-        pg_disconnect(pg);
-        return false;
+    struct err failure;
+    const char *why_not, *url = current_url(pg, &why_not);
+    if (try_to_connect(pg, url, &failure)) {
+        FAULT_POINT("postgres", "connected");
+        pg->generation++;
+        return true;
     }
-    FAULT_POINT("postgres", "connected");
-    pg->generation++;
-    return true;
+    pg_disconnect(pg);
+    err_set(&failure, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s%s%s%s%s", failure.text, why_not ? " (and " : "",
+            why_not ? pg->options.url_file : "", why_not ? " " : "", why_not ? why_not : "");
+    if (clock_mono_us() - begin_us >= SILENT_CONNECT_US)
+        pause_after_silence(pg);
+    else
+        pause_attempts(pg, FAILED_PAUSE_US, &failure);
+    if (err)
+        *err = failure;
+    return false;
 }
 
 /* --- a round trip --- */
@@ -347,12 +404,17 @@ void pg_send(struct pg *pg, const struct pg_statement *statement, const struct p
         expect(pg, false);
 }
 
-/* Reads the results of the round trip up to its sync point. *ret_refused: Postgres refused a statement, and *err says
- * why. Fails if the connection is lost. */
-static bool read_round_trip(struct pg *pg, PGresult **results, int n, bool *ret_refused, struct err *err) {
+struct refusal_of_server {
+    bool refused; /* Postgres refused a statement */
+    bool is_over; /* and the session can't go on */
+};
+
+/* Reads the results of the round trip up to its sync point. If Postgres refused a statement, *err says why. Fails if
+ * the connection is lost. */
+static bool read_round_trip(struct pg *pg, PGresult **results, int n, struct refusal_of_server *ret, struct err *err) {
     int64_t give_up_us = silence_ends_us(pg);
     int got = 0;
-    bool refused = false;
+    bool refused = false, is_over = false;
     for (int i = 0; i < pg->n_expected; i++) {
         PGresult *result = NULL, *end = NULL;
         if (!next_result(pg, give_up_us, &result, err))
@@ -362,7 +424,7 @@ static bool read_round_trip(struct pg *pg, PGresult **results, int n, bool *ret_
         ExecStatusType status = PQresultStatus(result);
         if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
             if (!refused && status != PGRES_PIPELINE_ABORTED)
-                server_error(err, result);
+                is_over = server_error(err, result);
             refused = true;
         }
         if (pg->is_prepare[i] || got == n)
@@ -383,27 +445,32 @@ static bool read_round_trip(struct pg *pg, PGresult **results, int n, bool *ret_
     PQclear(sync);
     if (!synced)
         return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
-    *ret_refused = refused || got != n;
+    *ret = (struct refusal_of_server){.refused = refused || got != n, .is_over = is_over};
     return true;
 }
 
 bool pg_collect(struct pg *pg, PGresult **results, int n, struct err *err) {
     for (int i = 0; i < n; i++)
         results[i] = NULL;
-    bool refused = false;
+    struct refusal_of_server refusal;
+    struct err cause;
     if (!pg->conn || pg->send_failed || !PQpipelineSync(pg->conn))
         return connection_error(pg, err);
     FAULT_POINT("postgres", "round_trip_sent");
-    if (!read_round_trip(pg, results, n, &refused, err)) {
-        pg_clear(results, n);
+    bool is_whole = read_round_trip(pg, results, n, &refusal, &cause);
+    if (is_whole) {
+        pg->n_expected = 0;
+        PQexitPipelineMode(pg->conn);
+        if (!refusal.refused)
+            return true;
+    }
+    pg_clear(results, n);
+    if (err)
+        *err = cause;
+    if (!is_whole || refusal.is_over) {
         pg_disconnect(pg);
         return false;
     }
-    pg->n_expected = 0;
-    PQexitPipelineMode(pg->conn);
-    if (!refused)
-        return true;
-    pg_clear(results, n);
     /* A Prepare may have failed, so the table of prepared statements may be wrong. Start over with none. */
     bool rolled_back = PQtransactionStatus(pg->conn) == PQTRANS_IDLE || pg_exec(pg, "rollback", NULL);
     if (!rolled_back || !pg_exec(pg, "deallocate all", NULL))
@@ -417,174 +484,4 @@ void pg_clear(PGresult **results, int n) {
         PQclear(results[i]);
         results[i] = NULL;
     }
-}
-
-/* --- parameters --- */
-
-static void add_arg(struct pg_args *args, Oid type, const void *value, size_t len) {
-    if (args->n == PG_MAX_ARGS)
-        abort(); /* a defect: PG_MAX_ARGS is too small for a statement */
-    args->types[args->n] = type;
-    args->values[args->n] = value;
-    args->lengths[args->n] = (int)len;
-    args->n++;
-}
-
-static char *put32(char *at, uint32_t value) {
-    value = htobe32(value);
-    memcpy(at, &value, sizeof value);
-    return at + sizeof value;
-}
-
-static char *put64(char *at, uint64_t value) {
-    value = htobe64(value);
-    memcpy(at, &value, sizeof value);
-    return at + sizeof value;
-}
-
-void pg_arg_int2(struct pg_args *args, struct arena *arena, int16_t value) {
-    uint16_t *at = arena_alloc(arena, sizeof *at);
-    *at = htobe16((uint16_t)value);
-    add_arg(args, OID_INT2, at, sizeof *at);
-}
-
-void pg_arg_int4(struct pg_args *args, struct arena *arena, int32_t value) {
-    char *at = arena_alloc(arena, 4);
-    put32(at, (uint32_t)value);
-    add_arg(args, OID_INT4, at, 4);
-}
-
-void pg_arg_int8(struct pg_args *args, struct arena *arena, int64_t value) {
-    char *at = arena_alloc(arena, 8);
-    put64(at, (uint64_t)value);
-    add_arg(args, OID_INT8, at, 8);
-}
-
-void pg_arg_bool(struct pg_args *args, struct arena *arena, bool value) {
-    char *at = arena_alloc(arena, 1);
-    *at = value;
-    add_arg(args, OID_BOOL, at, 1);
-}
-
-void pg_arg_float8(struct pg_args *args, struct arena *arena, double value) {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    char *at = arena_alloc(arena, 8);
-    put64(at, bits);
-    add_arg(args, OID_FLOAT8, at, 8);
-}
-
-void pg_arg_text(struct pg_args *args, const char *value) {
-    add_arg(args, OID_TEXT, value, value ? strlen(value) : 0);
-}
-
-static bool time_is_null(int64_t wall_us) {
-    return wall_us == INT64_MIN || wall_us == INT64_MAX;
-}
-
-void pg_arg_time(struct pg_args *args, struct arena *arena, int64_t wall_us) {
-    if (time_is_null(wall_us)) {
-        add_arg(args, OID_TIMESTAMPTZ, NULL, 0);
-        return;
-    }
-    char *at = arena_alloc(arena, 8);
-    put64(at, (uint64_t)(wall_us - PG_EPOCH_US));
-    add_arg(args, OID_TIMESTAMPTZ, at, 8);
-}
-
-#define ARRAY_HEADER 20 /* bytes: dimensions, has-nulls, element type, length, lower bound (4 each) */
-
-static char *put_array_header(char *at, Oid element, size_t n) {
-    at = put32(at, 1);
-    at = put32(at, 1); /* elements may be null */
-    at = put32(at, element);
-    at = put32(at, (uint32_t)n);
-    return put32(at, 1);
-}
-
-void pg_arg_int4s(struct pg_args *args, struct arena *arena, const int32_t *values, size_t n) {
-    size_t size = ARRAY_HEADER + n * 8;
-    char *array = arena_alloc(arena, size), *at = put_array_header(array, OID_INT4, n);
-    for (size_t i = 0; i < n; i++)
-        at = put32(put32(at, 4), (uint32_t)values[i]);
-    add_arg(args, OID_INT4_ARRAY, array, size);
-}
-
-void pg_arg_int8s(struct pg_args *args, struct arena *arena, const int64_t *values, size_t n) {
-    size_t size = ARRAY_HEADER + n * 12;
-    char *array = arena_alloc(arena, size), *at = put_array_header(array, OID_INT8, n);
-    for (size_t i = 0; i < n; i++)
-        at = put64(put32(at, 8), (uint64_t)values[i]);
-    add_arg(args, OID_INT8_ARRAY, array, size);
-}
-
-void pg_arg_times(struct pg_args *args, struct arena *arena, const int64_t *wall_us, size_t n) {
-    size_t size = ARRAY_HEADER + n * 12;
-    char *array = arena_alloc(arena, size), *at = put_array_header(array, OID_TIMESTAMPTZ, n);
-    for (size_t i = 0; i < n; i++)
-        at = put64(put32(at, 8), (uint64_t)(wall_us[i] - PG_EPOCH_US));
-    add_arg(args, OID_TIMESTAMPTZ_ARRAY, array, size);
-}
-
-static char *put_bytes(char *at, const void *data, size_t len) {
-    if (!data)
-        return put32(at, UINT32_MAX); /* a length of -1 is null */
-    at = put32(at, (uint32_t)len);
-    memcpy(at, data, len);
-    return at + len;
-}
-
-void pg_arg_texts(struct pg_args *args, struct arena *arena, const char *const *values, size_t n) {
-    size_t size = ARRAY_HEADER;
-    for (size_t i = 0; i < n; i++)
-        size += 4 + (values[i] ? strlen(values[i]) : 0);
-    char *array = arena_alloc(arena, size), *at = put_array_header(array, OID_TEXT, n);
-    for (size_t i = 0; i < n; i++)
-        at = put_bytes(at, values[i], values[i] ? strlen(values[i]) : 0);
-    add_arg(args, OID_TEXT_ARRAY, array, size);
-}
-
-void pg_arg_byteas(struct pg_args *args, struct arena *arena, const struct pg_bytes *values, size_t n) {
-    size_t size = ARRAY_HEADER;
-    for (size_t i = 0; i < n; i++)
-        size += 4 + (values[i].data ? values[i].len : 0);
-    char *array = arena_alloc(arena, size), *at = put_array_header(array, OID_BYTEA, n);
-    for (size_t i = 0; i < n; i++)
-        at = put_bytes(at, values[i].data, values[i].len);
-    add_arg(args, OID_BYTEA_ARRAY, array, size);
-}
-
-/* --- results --- */
-
-int64_t pg_int8(const PGresult *result, int row, int column) {
-    uint64_t bits;
-    memcpy(&bits, PQgetvalue(result, row, column), sizeof bits);
-    return (int64_t)be64toh(bits);
-}
-
-int32_t pg_int4(const PGresult *result, int row, int column) {
-    uint32_t bits;
-    memcpy(&bits, PQgetvalue(result, row, column), sizeof bits);
-    return (int32_t)be32toh(bits);
-}
-
-int16_t pg_int2(const PGresult *result, int row, int column) {
-    uint16_t bits;
-    memcpy(&bits, PQgetvalue(result, row, column), sizeof bits);
-    return (int16_t)be16toh(bits);
-}
-
-bool pg_bool(const PGresult *result, int row, int column) {
-    return *PQgetvalue(result, row, column) != 0;
-}
-
-double pg_float8(const PGresult *result, int row, int column) {
-    uint64_t bits = (uint64_t)pg_int8(result, row, column);
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-int64_t pg_time(const PGresult *result, int row, int column, int64_t if_null) {
-    return PQgetisnull(result, row, column) ? if_null : pg_int8(result, row, column) + PG_EPOCH_US;
 }

@@ -5,7 +5,8 @@
  * This uses libpq's pipeline mode, prepared statements, and binary parameters and results. A connection prepares each
  * statement at its first use.
  *
- * If the connection fails (lost, refused, or silent for 2 s beyond the statement time-out), it is closed, and the next
+ * If the connection fails (lost, refused, or silent for 2 s beyond the statement time-out), or Postgres reports that its
+ * session can't go on, e.g. since the server has become read-only (store/sqlstate.h), it is closed, and the next
  * pg_connect opens a new one. After an interrupted COMMIT, the caller has to find out whether Postgres has
  * committed. */
 #pragma once
@@ -22,6 +23,9 @@ struct pg;
 
 struct pg_options {
     const char *url; /* conninfo or URI; must outlive the connection */
+    /* The file that `url` was read from, or NULL. Each attempt to connect reads it again, so that a password can be
+     * rotated. While the file is missing or can't be used, the last URL counts. Must outlive the connection. */
+    const char *url_file;
     const char *application_name;
     int connect_timeout_s;
     int statement_timeout_ms;
@@ -39,10 +43,19 @@ bool pg_check_url(const char *url, struct err *err);
 struct pg *pg_new(const struct pg_options *options);
 void pg_free(struct pg *pg); /* NULL is fine */
 
-/* Connects unless connected. Blocks for up to the connect time-out. If the server was silent during an attempt or a
- * round trip, pg_connect fails at once for the next 250 ms, so that requests that have queued meanwhile are refused at
- * once. */
+/* Connects unless connected, to a server that takes writes. Blocks for up to the connect time-out.
+ *
+ * Every failure is retriable (ERR_UNAVAILABLE), whatever its reason: a wrong password may be in rotation, and a missing
+ * database may be restored soon. After a failure, pg_connect fails at once for the next 100 ms, or 250 ms if the server
+ * was silent during an attempt or a round trip. So requests that have queued meanwhile are refused at once, and the
+ * server is not flooded with attempts. */
 bool pg_connect(struct pg *pg, struct err *err);
+/* Asks the server whether the session may write. If not, closes the connection, and fails with ERR_UNAVAILABLE. Requires
+ * a connection. */
+bool pg_check_writable(struct pg *pg, struct err *err);
+/* Returns the name of the database's encoding, e.g. "UTF8", or NULL if a pooler hides it. Requires a connection. Valid
+ * while connected. */
+const char *pg_server_encoding(const struct pg *pg);
 bool pg_is_connected(const struct pg *pg);
 void pg_disconnect(struct pg *pg);
 
@@ -119,5 +132,6 @@ int32_t pg_int4(const PGresult *result, int row, int column);
 int16_t pg_int2(const PGresult *result, int row, int column);
 bool pg_bool(const PGresult *result, int row, int column);
 double pg_float8(const PGresult *result, int row, int column);
-/* Returns microseconds since 1970, or `if_null` for a null. */
+/* Returns microseconds since 1970, or `if_null` for a null. INT64_MIN is -infinity; INT64_MAX is infinity, or a time that
+ * int64_t cannot hold (after the year 294246). */
 int64_t pg_time(const PGresult *result, int row, int column, int64_t if_null);

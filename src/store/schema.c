@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static bool query_int(struct pg *pg, const struct pg_statement *statement, const struct pg_args *args, int64_t if_none,
                       int64_t *ret, struct err *err) {
@@ -104,8 +105,22 @@ static bool migrate_locked(struct pg *pg, struct err *err) {
     return true;
 }
 
+/* Refuses a database that can't store every text that clients may send. Otherwise such a text would fail later, and with
+ * it the requests that share its transaction. SQL_ASCII stores texts as they are. */
+static bool check_encoding(const struct pg *pg, struct err *err) {
+    const char *encoding = pg_server_encoding(pg);
+    if (!encoding || strcmp(encoding, "UTF8") == 0 || strcmp(encoding, "SQL_ASCII") == 0)
+        return true;
+    return err_set(err, ERR_INVALID, BACKEND_POSTGRES,
+                   "the database's encoding is %s, which does not have every character that a request_id or a name may "
+                   "have: use a database that was created with: encoding 'UTF8' template template0",
+                   encoding);
+}
+
 bool schema_migrate(struct pg *pg, struct err *err) {
     char sql[96];
+    if (!check_encoding(pg, err))
+        return false;
     long long key = (long long)pg_lock_key(pg, PG_LOCK_MIGRATE, 0);
     snprintf(sql, sizeof sql, "select pg_advisory_lock(%lld)", key);
     if (!pg_exec(pg, sql, err))

@@ -19,6 +19,7 @@ extern const int n_migrations;
 
 /* Brings the first schema of the search path up to date. If a newer couponsd has migrated the database further, fails
  * unless the `oldest` of those migrations admits this couponsd.
+ * Also fails if the database's encoding can't store every text.
  *
  * A migration that does not get a table's lock within 200 ms fails with a retriable error, so that the transactions
  * that wait behind it can go on. */

@@ -134,7 +134,7 @@ class Start(Scenario):
         self.sql(f"create role {role} login")
         url = self.postgres_url.replace("couponsd@", f"{role}@")
         for expected in ("grant USAGE", "permission denied for schema"):
-            code, _, err = self.refused_start(*self.set_arguments(postgres__url=url))
+            code, _, err = self.refused_start(*self.set_arguments(postgres__url=url, server__startup_wait_ms=1000))
             self.assertEqual(code, 3, err)
             self.one_line(err, "postgres", expected)
             self.sql(f"grant usage on schema {self.schema} to {role}")

@@ -82,7 +82,7 @@ class Secrets(Scenario):
 
     def test_a_wrong_password_of_postgres_is_one_line_without_it(self):
         self.settings["postgres.url"] = self.with_password(self.postgres_url, self.role, "s3cret")
-        code, out, err = self.refused_start(*self.set_arguments())
+        code, out, err = self.refused_start(*self.set_arguments(server__startup_wait_ms=0))
         self.assertEqual(code, 3)
         self.assertEqual(len(err.splitlines()), 1, err)
         self.assertIn("password authentication failed", err)

@@ -13,6 +13,7 @@
 #include "base/pair_set.h"
 #include "model/event.h"
 #include "model/issue_decide.h"
+#include "store/sqlstate.h"
 
 /* The next offset of a place that has no row in Postgres, because its topic was deleted on command. Every message of
  * the place then counts as a gap. Issue repositions, and reading the stored offsets creates a new row. */
@@ -285,6 +286,12 @@ static char *plain(struct arena *arena, const char *text) {
     return copy;
 }
 
+/* Returns false if no message can be at fault, e.g. if the role lacks a privilege or a table does not exist. All messages
+ * would then become dead letters. */
+static bool blames_a_row(const struct err *cause) {
+    return sqlstate_kind(cause->sqlstate) == SQLSTATE_LASTING;
+}
+
 /* Finds the message that Postgres refuses, by halving the batch, and makes it a dead letter with Postgres's message. */
 static bool isolate(const struct issue_means *means, const struct input *input, const char *why,
                     struct issue_batch_result *ret, struct err *err) {
@@ -294,7 +301,7 @@ static bool isolate(const struct issue_means *means, const struct input *input, 
         alone.careful = true;
         if (transact(means, &alone, ret, &cause))
             return true;
-        if (cause.retriable || !pg_is_connected(means->pg)) {
+        if (!blames_a_row(&cause) || !pg_is_connected(means->pg)) {
             *err = cause;
             return false;
         }
@@ -328,7 +335,7 @@ bool issue_batch_run(const struct issue_means *means, const struct kafka_message
     struct err cause;
     if (transact(means, &input, ret, &cause))
         return true;
-    if (!cause.retriable && pg_is_connected(means->pg))
+    if (blames_a_row(&cause) && pg_is_connected(means->pg))
         return isolate(means, &input, cause.text, ret, err);
     *err = cause;
     return false;

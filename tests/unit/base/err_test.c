@@ -57,6 +57,12 @@ Test(err, a_long_text_is_cut_at_a_whole_character) {
     }
 }
 
+Test(err, bytes_that_are_not_utf_8_become_question_marks) {
+    struct err err;
+    err_set(&err, ERR_REFUSED, BACKEND_POSTGRES, "\xb1\xd9 \xed\xa0\x80 \xc0\xaf \xf4\x90\x80\x80 쿠폰🎟 \xe2\x82");
+    cr_expect_str_eq(err.text, "?? ??? ?? ???? 쿠폰🎟 ??");
+}
+
 Test(err, backends_have_the_names_that_clients_see) {
     cr_expect_str_eq(backend_name(BACKEND_POSTGRES), "postgres");
     cr_expect_str_eq(backend_name(BACKEND_REDIS), "redis");

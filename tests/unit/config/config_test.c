@@ -53,6 +53,21 @@ static void expect_set_refused(const char *assignment, const char *expected) {
     cr_expect_str_eq(err.text, expected);
 }
 
+Test(config, the_file_of_the_databases_url_is_remembered_until_another_value) {
+    char assignment[100];
+    struct err err;
+    FILE *file = fopen(path, "w");
+    fputs("host=here\n", file);
+    fclose(file);
+    cr_assert_null(config.postgres_url_file);
+    snprintf(assignment, sizeof assignment, "postgres.url=file:%s", path);
+    cr_assert(config_set(&config, assignment, &err), "%s", err.text);
+    cr_expect_str_eq(config.postgres_url, "host=here");
+    cr_expect_str_eq(config.postgres_url_file, path);
+    cr_assert(config_set(&config, "postgres.url=host=there", &err), "%s", err.text);
+    cr_expect_null(config.postgres_url_file);
+}
+
 Test(config, the_defaults_serve_on_this_machine) {
     cr_expect_str_eq(config.grpc_listen, "127.0.0.1:50051");
     cr_expect_str_eq(config.http_listen, "127.0.0.1:9464");

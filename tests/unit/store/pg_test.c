@@ -138,6 +138,18 @@ Test(pg, a_null_time_is_read_as_what_stands_for_none) {
     PQclear(result);
 }
 
+Test(pg, a_time_without_end_is_the_end_of_the_range) {
+    static const int64_t sent[] = {INT64_MAX, INT64_MIN, INT64_MAX - 1, INT64_C(9223371331200000000)};
+    static const int64_t read[] = {INT64_MAX, INT64_MIN, INT64_MAX, INT64_MAX};
+    for (size_t i = 0; i < sizeof sent / sizeof sent[0]; i++) {
+        struct pg_args row = {0};
+        pg_arg_int8(&row, &arena, sent[i]);
+        PGresult *result = rows_result(&row, 1);
+        cr_expect_eq(pg_time(result, 0, 0, -5), read[i], "%zu", i);
+        PQclear(result);
+    }
+}
+
 /* --- the URL --- */
 
 static void expect_url(const char *url, bool ok) {
@@ -173,6 +185,7 @@ static struct err fail_with(struct pg *pg, const char *state) {
     char sql[20];
     struct err err = {0};
     snprintf(sql, sizeof sql, "fail %s", state);
+    cr_assert(pg_connect(pg, &err), "%s", err.text);
     cr_assert_not(pg_exec(pg, sql, &err));
     cr_expect_str_eq(err.sqlstate, state);
     cr_expect_eq(err.backend, BACKEND_POSTGRES);
@@ -183,8 +196,8 @@ static struct err fail_with(struct pg *pg, const char *state) {
 Test(pg, a_state_that_passes_is_retriable) {
     struct wire *wire = wire_new();
     struct pg *pg = wire_pg(wire);
-    static const char *const passing[] = {"40001", "40P01", "53100", "53300", "55P03",
-                                          "57014", "57P01", "58030", "08006", "25P03"};
+    static const char *const passing[] = {"40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "58030",
+                                          "08006", "25P03", "25006", "28000", "28P01", "3D000", "0A000"};
     for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++) {
         struct err err = fail_with(pg, passing[i]);
         cr_expect_eq(err.code, ERR_UNAVAILABLE, "%s", passing[i]);
@@ -198,7 +211,7 @@ Test(pg, a_state_that_no_repeat_mends_is_not_retriable) {
     struct wire *wire = wire_new();
     struct pg *pg = wire_pg(wire);
     static const char *const lasting[] = {"23505", "42P01", "22003", "55006", "25P02", "XX000"};
-    static const char *const forbidden[] = {"42501", "28000", "28P01"};
+    static const char *const forbidden[] = {"42501"};
     for (size_t i = 0; i < sizeof lasting / sizeof lasting[0]; i++) {
         struct err err = fail_with(pg, lasting[i]);
         cr_expect_eq(err.code, ERR_REFUSED, "%s", lasting[i]);
@@ -210,6 +223,52 @@ Test(pg, a_state_that_no_repeat_mends_is_not_retriable) {
         cr_expect_not(err.retriable, "%s", forbidden[i]);
     }
     cr_assert(pg_is_connected(pg), "an error costs no connection");
+    pg_free(pg);
+    wire_free(wire);
+}
+
+Test(pg, a_state_that_this_session_can_not_leave_ends_the_connection) {
+    static const struct pg_statement read_only = {"fail 25006"}, deadlock = {"fail 40P01"};
+    struct wire *wire = wire_new();
+    struct pg *pg = wire_pg(wire);
+    PGresult *result;
+    struct err err = {0};
+    fail_with(pg, "40001");
+    cr_assert(pg_is_connected(pg));
+    fail_with(pg, "25006");
+    cr_assert_not(pg_is_connected(pg));
+    cr_assert(pg_connect(pg, &err), "%s", err.text);
+    pg_send(pg, &deadlock, NULL);
+    cr_assert_not(pg_collect(pg, &result, 1, &err));
+    cr_assert(pg_is_connected(pg));
+    pg_send(pg, &read_only, NULL);
+    cr_assert_not(pg_collect(pg, &result, 1, &err));
+    cr_assert_not(pg_is_connected(pg));
+    cr_expect_str_eq(err.sqlstate, "25006");
+    cr_expect(err.retriable);
+    pg_free(pg);
+    wire_free(wire);
+}
+
+Test(pg, after_a_failed_attempt_to_connect_the_next_one_waits_a_moment) {
+    struct err first = {0}, second = {0};
+    struct pg *pg = pg_new(&(struct pg_options){.url = "host=127.0.0.1 port=1", .application_name = "test"});
+    cr_assert_not(pg_connect(pg, &first));
+    cr_expect(first.retriable);
+    cr_assert_not(pg_connect(pg, &second));
+    cr_expect_str_eq(second.text, first.text);
+    cr_expect(second.retriable);
+    pg_free(pg);
+}
+
+Test(pg, a_session_says_what_it_needs_whatever_the_defaults_are) {
+    struct wire *wire = wire_new();
+    struct pg *pg = wire_pg(wire);
+    static const char *const settings[] = {"statement_timeout = ", "lock_timeout = 0",
+                                           "default_transaction_isolation = 'read committed'",
+                                           "synchronous_commit = on", "exit_on_error = off"};
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+        cr_expect_eq(wire_count(wire, settings[i]), 1, "%s", settings[i]);
     pg_free(pg);
     wire_free(wire);
 }

@@ -174,11 +174,11 @@ static void record(struct session *session, const char *sql, const struct pg_arg
 
 /* Handles a simple query, which the set-up of a session and pg_exec use. */
 static void simple_query(struct session *session, const char *sql) {
-    static const struct pg_args schema = {.n = 1, .values = {"2200"}, .lengths = {4}};
+    static const struct pg_args schema = {.n = 2, .values = {"2200", "off"}, .lengths = {4, 3}};
     record(session, sql, &(struct pg_args){0});
     if (!failed(session, sql)) {
         if (strstr(sql, "current_schema")) {
-            describe_columns(session, 1);
+            describe_columns(session, schema.n);
             add_row(session, &schema);
         }
         message(session, 'C', "OK", 3);
@@ -259,10 +259,23 @@ static bool obey(struct session *session, char type, const char *body) {
     return (type != 'S' && type != 'Q') || flush(session);
 }
 
+/* What Postgres reports of itself at the start of a session, by which libpq sees that the server takes writes. */
+#define PARAMETER(text)                                                                                                \
+    { (text), sizeof(text) }
+static const struct {
+    const char *status;
+    size_t len;
+} parameters[] = {PARAMETER("server_version\0"
+                            "15.0"),
+                  PARAMETER("server_encoding\0UTF8"), PARAMETER("default_transaction_read_only\0off"),
+                  PARAMETER("in_hot_standby\0off")};
+
 static void serve(struct session *session) {
     char *body = memory_new(MESSAGE_MAX, 1), head[5];
     if (read_all(session->socket, head, 4) && read_all(session->socket, body, get32(head) - 4)) {
         message(session, 'R', "\0\0\0\0", 4); /* authenticated */
+        for (size_t i = 0; i < sizeof parameters / sizeof parameters[0]; i++)
+            message(session, 'S', parameters[i].status, parameters[i].len);
         ready(session);
         bool goes_on = flush(session);
         while (goes_on && read_all(session->socket, head, 5)) {
