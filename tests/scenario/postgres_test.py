@@ -351,6 +351,22 @@ class Encoding(Postgres):
         self.assertNotIn("start.waiting", err)
 
 
+class Privileges(Postgres):
+    def test_a_privilege_or_a_table_that_is_missing_for_a_while_makes_no_dead_letters(self):
+        server = self.start(postgres__url=self.login())
+        coupon = self.create(server, 10)
+        for user, (broken, mended) in enumerate((
+                (f"revoke insert on issued from {self.role}", f"grant insert on issued to {self.role}"),
+                ("alter table issued rename to issued_", "alter table issued_ rename to issued")), 1):
+            with self.subTest(broken):
+                psql(self.own_superuser, broken)
+                self.ctl(server, "request", coupon, user)
+                wait_until(lambda: re.search("event=stage.interrupted stage=issue", server.text()), what="issue waits")
+                psql(self.own_superuser, mended)
+                self.assertEqual(self.ctl(server, "watch", coupon, user)[-1]["state"], "ISSUED")
+        self.assertEqual(psql(self.own_superuser, "select count(*) from dead_letter"), [["0"]])
+
+
 class EucKr(Encoding):
     encoding = "EUC_KR"
 

@@ -85,10 +85,13 @@ class Standby(OwnPostgres):
             shutil.chown(self.standby, "postgres", "postgres")
         self.tool("pg_basebackup", "-D", self.standby, "-d", self.url("postgres", self.port, "postgres"), "-R", "-X",
                   "stream", "-c", "fast", "--no-sync")
+        self.start_standby()
+        self.addCleanup(self.tool, "pg_ctl", "-D", self.standby, "-s", "-w", "-m", "immediate", "stop")
+
+    def start_standby(self):
         self.tool("pg_ctl", "-D", self.standby, "-l", f"{self.standby}/log", "-s", "-w", "-t", "60", "-o",
                   f"-c port={self.standby_port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
                   " -c max_connections=300", "start")  # as many as the primary has
-        self.addCleanup(self.tool, "pg_ctl", "-D", self.standby, "-s", "-w", "-m", "immediate", "stop")
 
     def tool(self, name, *arguments):
         run("as_postgres", f"{self.bin}/{name}", *arguments)
@@ -119,6 +122,31 @@ class Standby(OwnPostgres):
         self.assert_issued_exactly(coupon, accepted)
         self.assert_all_told_are_issued(coupon)
         self.assertEqual(self.sql("select count(*) from dead_letter"), [["0"]])
+
+    def test_a_commit_that_waits_for_the_standby_is_refused_in_time_and_has_one_effect(self):
+        self.admin("alter system set synchronous_standby_names = '*'", "select pg_reload_conf()")
+        self.addCleanup(self.admin, "alter system reset synchronous_standby_names", "select pg_reload_conf()")
+        wait_until(lambda: self.admin("select sync_state from pg_stat_replication") == [["sync"]], what="it follows")
+        server = self.start(admit__retry_ms=1000)
+        coupon = self.create(server, 100)
+        self.ctl(server, "request", coupon, 1)
+        self.admin("select pg_wal_replay_pause()", port=self.standby_port)  # a pause holds up no commit
+        self.ctl(server, "request", coupon, 2)
+        self.admin("select pg_wal_replay_resume()", port=self.standby_port)
+        self.tool("pg_ctl", "-D", self.standby, "-s", "-w", "-m", "fast", "stop")
+        for _ in range(3):
+            began = time.monotonic()
+            self.assert_unavailable(server, "request", coupon, 3, "--request-id", "three")
+            self.assertLess(time.monotonic() - began, 5 * PATIENCE)
+        self.assertLess(int(self.admin("select count(*) from pg_stat_activity where application_name = 'couponsd'")[0][0]),
+                        40, "sessions that were given up do not pile up")
+        self.start_standby()
+        self.assert_well_soon(server, coupon)
+        answer = self.ctl(server, "request", coupon, 3, "--request-id", "three")[0]
+        self.assertEqual(answer["ticket"], 3)
+        accepted = int(self.sql(f"select accepted from admission where coupon_id = {coupon}")[0][0])
+        self.wait_for_issued(coupon, accepted)
+        self.assert_issued_exactly(coupon, accepted)
 
     def test_a_standby_alone_is_waited_for_even_if_the_url_allows_any_server(self):
         self.sql("create table if not exists anything (id int)")
