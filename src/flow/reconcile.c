@@ -53,6 +53,13 @@ struct seen {
     int64_t resent_id; /* the outbox id of the last event resent; 0: none */
 };
 
+/* A stream whose outbox could not rotate, since another transaction holds the segment to truncate. */
+struct locked_outbox {
+    int64_t since_us;    /* monotonic; 0: not locked */
+    int64_t next_try_us; /* monotonic */
+    struct metric *seconds;
+};
+
 struct reconcile {
     struct ticker *ticker;
     int lanes;
@@ -67,6 +74,7 @@ struct reconcile {
     struct batch_metrics metrics;
     struct outage redis_outage, postgres_outage;
     struct outage ahead; /* limits the log lines about flags with too high versions */
+    struct locked_outbox locked[STREAMS];
     struct metric *flags_mended, *stale, *resent, *violations, *rotations;
 };
 
@@ -335,12 +343,27 @@ static bool mend_flags(struct reconcile *reconcile, const struct coupon_detail *
     return true;
 }
 
+static void note_rotation(struct reconcile *reconcile, int stream, enum outbox_rotation rotation) {
+    struct locked_outbox *locked = &reconcile->locked[stream];
+    int64_t now_us = clock_mono_us();
+    bool is_locked = rotation == OUTBOX_LOCKED;
+    if (is_locked && !locked->since_us)
+        locked->since_us = now_us;
+    else if (!is_locked)
+        locked->since_us = 0;
+    locked->next_try_us = is_locked ? now_us + reconcile->rotate_ms * US_PER_MS : 0;
+    metric_set(locked->seconds, is_locked ? (double)(now_us - locked->since_us) / US_PER_S : 0);
+    metric_add(reconcile->rotations, rotation == OUTBOX_ROTATED);
+}
+
 static bool rotate(struct reconcile *reconcile, struct err *err) {
     for (int stream = 0; stream < STREAMS; stream++) {
-        bool rotated;
-        if (!outbox_rotate(reconcile->pg, &reconcile->arena, (enum stream)stream, reconcile->rotate_ms, &rotated, err))
+        enum outbox_rotation rotation;
+        if (clock_mono_us() < reconcile->locked[stream].next_try_us)
+            continue;
+        if (!outbox_rotate(reconcile->pg, &reconcile->arena, (enum stream)stream, reconcile->rotate_ms, &rotation, err))
             return false;
-        metric_add(reconcile->rotations, rotated);
+        note_rotation(reconcile, stream, rotation);
     }
     return true;
 }
@@ -367,8 +390,11 @@ static bool sweep(struct reconcile *reconcile, struct err *err) {
         reconcile->audit_us = AUDIT_BUDGET_US;
     if (!pg_connect(reconcile->pg, err) || !audit_take_lock(reconcile->pg, &own, err))
         return false;
-    if (!own)
+    if (!own) {
+        for (int stream = 0; stream < STREAMS; stream++)
+            note_rotation(reconcile, stream, OUTBOX_NOT_DUE); /* the process that sweeps knows */
         return true;
+    }
     do {
         struct err redis_err;
         if (!coupon_now(reconcile->pg, &now_us, err) || !coupon_list(reconcile->pg, &reconcile->arena, &page, err))
@@ -413,6 +439,11 @@ static void register_metrics(struct reconcile *reconcile) {
     reconcile->resent = metrics_counter("couponsd_reconcile_resent_total", "Unissued tickets that were resent.", "");
     reconcile->violations =
         metrics_counter("couponsd_reconcile_violations_total", "Broken invariants found; the log has the details.", "");
+    static const char *const labels[STREAMS] = {"stream=\"requested\"", "stream=\"published\""};
+    for (int stream = 0; stream < STREAMS; stream++)
+        reconcile->locked[stream].seconds = metrics_gauge(
+            "couponsd_outbox_locked_seconds",
+            "How long another transaction has kept the outbox from rotating; 0: not at present.", labels[stream]);
     reconcile->rotations = metrics_counter("couponsd_outbox_rotations_total", "Outbox segments truncated.", "");
 }
 

@@ -453,10 +453,10 @@ static bool due_for_rotation(struct pg *pg, struct arena *arena, enum stream str
     return true;
 }
 
-/* Locks `table`, within the transaction. Returns 1 if the cursors have passed all rows of `table`, and `current_table`
- * has rows, so that a rotation makes sense. Returns 0 if not, or if the lock is not free, and -1 on failure. */
-static int is_drained(struct pg *pg, const char *table, const char *current_table, enum stream stream,
-                      struct err *err) {
+/* Locks `table`, within the transaction. *ret: OUTBOX_ROTATED if a rotation makes sense now, since the cursors have
+ * passed all rows of `table`, and `current_table` has rows. */
+static bool lock_segment(struct pg *pg, const char *table, const char *current_table, enum stream stream,
+                         enum outbox_rotation *ret, struct err *err) {
     char sql[600];
     snprintf(sql, sizeof sql,
              "set local lock_timeout = '100ms'; lock table %s in access exclusive mode;"
@@ -466,26 +466,30 @@ static int is_drained(struct pg *pg, const char *table, const char *current_tabl
              " then raise exception 'in use' using errcode = '55006'; end if; end $$",
              table, current_table, table, (int)stream);
     struct err cause;
-    if (pg_exec(pg, sql, &cause))
-        return 1;
-    if (strcmp(cause.sqlstate, "55006") == 0 || strcmp(cause.sqlstate, "55P03") == 0)
-        return 0;
+    if (pg_exec(pg, sql, &cause)) {
+        *ret = OUTBOX_ROTATED;
+        return true;
+    }
+    if (strcmp(cause.sqlstate, "55006") == 0 || strcmp(cause.sqlstate, "55P03") == 0) {
+        *ret = strcmp(cause.sqlstate, "55P03") == 0 ? OUTBOX_LOCKED : OUTBOX_NOT_DUE;
+        return true;
+    }
     if (err)
         *err = cause;
-    return -1;
+    return false;
 }
 
-bool outbox_rotate(struct pg *pg, struct arena *arena, enum stream stream, int64_t age_ms, bool *ret_rotated,
+bool outbox_rotate(struct pg *pg, struct arena *arena, enum stream stream, int64_t age_ms, enum outbox_rotation *ret,
                    struct err *err) {
     int current;
+    enum outbox_rotation rotation = OUTBOX_NOT_DUE;
     if (!due_for_rotation(pg, arena, stream, age_ms, &current, err))
         return false;
     char table[64], current_table[64];
     snprintf(table, sizeof table, "outbox_%s_%d", stream_names[stream], 1 - current);
     snprintf(current_table, sizeof current_table, "outbox_%s_%d", stream_names[stream], current);
-    int drained = current < 0 ? 0 : is_drained(pg, table, current_table, stream, err);
-    bool ok = drained >= 0;
-    if (drained == 1) {
+    bool ok = current < 0 || lock_segment(pg, table, current_table, stream, &rotation, err);
+    if (ok && rotation == OUTBOX_ROTATED) {
         char sql[200];
         snprintf(sql, sizeof sql,
                  "truncate %s; update outbox_segment set current = %d, rotate_time = clock_timestamp()"
@@ -495,15 +499,10 @@ bool outbox_rotate(struct pg *pg, struct arena *arena, enum stream stream, int64
         ok = pg_exec(pg, sql, err);
         FAULT_POINT("rotate", "after_commit");
     }
-    if (drained != 1 || !ok) {
-        if (pg_is_connected(pg))
-            pg_exec(pg, "rollback", NULL);
-    } else {
-        *ret_rotated = true;
-        return true;
-    }
+    if ((!ok || rotation != OUTBOX_ROTATED) && pg_is_connected(pg))
+        pg_exec(pg, "rollback", NULL);
     if (ok)
-        *ret_rotated = false;
+        *ret = rotation;
     return ok;
 }
 

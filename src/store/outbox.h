@@ -137,7 +137,14 @@ struct outbox_unsent {
 bool outbox_unsent(struct pg *pg, struct arena *arena, enum stream stream, int32_t lane, struct outbox_unsent *ret,
                    struct err *err);
 
+enum outbox_rotation {
+    OUTBOX_NOT_DUE,
+    OUTBOX_ROTATED,
+    OUTBOX_LOCKED, /* another transaction holds the segment, e.g. that of a backup */
+};
+
 /* Rotates the segments. Does nothing if the last rotation was less than age_ms ago, if the cursors have not passed all
- * rows of the segment to truncate, or if the current segment is empty. *ret_rotated: whether it rotated. */
-bool outbox_rotate(struct pg *pg, struct arena *arena, enum stream stream, int64_t age_ms, bool *ret_rotated,
+ * rows of the segment to truncate, or if the current segment is empty. If the segment is locked, the relay may wait for
+ * up to 100 ms behind the attempt, so do not try again at once. */
+bool outbox_rotate(struct pg *pg, struct arena *arena, enum stream stream, int64_t age_ms, enum outbox_rotation *ret,
                    struct err *err);

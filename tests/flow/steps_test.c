@@ -437,7 +437,7 @@ Test(steps, two_relays_share_no_lane_and_the_second_takes_over_when_the_first_en
 Test(steps, segments_take_turns_and_only_what_was_relayed_is_truncated) {
     struct fixture fixture;
     struct err err;
-    bool rotated;
+    enum outbox_rotation rotated;
     struct outbox_page page;
     fixture_init(&fixture);
     fixture_coupon(&fixture, 100);
@@ -445,12 +445,12 @@ Test(steps, segments_take_turns_and_only_what_was_relayed_is_truncated) {
     for (int64_t ticket = 1; ticket <= 3; ticket++)
         fixture_outbox(&fixture, ticket, ticket);
     cr_assert(outbox_rotate(fixture.pg, &fixture.arena, STREAM_REQUESTED, 0, &rotated, &err), "%s", err.text);
-    cr_assert(rotated, "the other one is empty");
+    cr_assert_eq(rotated, OUTBOX_ROTATED, "the other one is empty");
     for (int64_t ticket = 4; ticket <= 5; ticket++)
         fixture_outbox(&fixture, ticket, ticket);
     cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_requested_1"), 2);
     cr_assert(outbox_rotate(fixture.pg, &fixture.arena, STREAM_REQUESTED, 0, &rotated, &err), "%s", err.text);
-    cr_assert_not(rotated, "the first three were not relayed");
+    cr_assert_eq(rotated, OUTBOX_NOT_DUE, "the first three were not relayed");
     cr_assert_eq(read_outbox(&fixture, &lane, &page), 5);
     for (int i = 0; i < 5; i++)
         cr_assert_eq(page.entries[i].id, i + 1);
@@ -463,7 +463,7 @@ Test(steps, segments_take_turns_and_only_what_was_relayed_is_truncated) {
     const struct outbox_cursors cursors = {1, &lane, &last_id};
     cr_assert(outbox_move_cursors(fixture.pg, &fixture.arena, STREAM_REQUESTED, &cursors, &err));
     cr_assert(outbox_rotate(fixture.pg, &fixture.arena, STREAM_REQUESTED, 0, &rotated, &err), "%s", err.text);
-    cr_assert(rotated);
+    cr_assert_eq(rotated, OUTBOX_ROTATED);
     cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_requested_0"), 0);
     cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_requested_1"), 2);
     fixture_deinit(&fixture);

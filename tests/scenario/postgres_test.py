@@ -345,6 +345,35 @@ class Defaults(Postgres):
                 wait_until(told, 5, what=f"{answer or 'accepted'}")
 
 
+class LongTransaction(Postgres):
+    def test_a_transaction_that_keeps_the_outbox_from_rotating_is_told_and_costs_no_requests(self):
+        server = self.start(outbox__rotate_ms=300, reconcile__interval_ms=100)
+        coupon = self.create(server, 10**6)
+        users = iter(range(1, 10**6))
+
+        def seconds_locked():
+            self.ctl(server, "request", coupon, next(users))
+            return sum(server.metric("couponsd_outbox_locked_seconds", stream=stream)
+                       for stream in ("requested", "published"))
+
+        def rotations():
+            seconds_locked()
+            return server.metric("couponsd_outbox_rotations_total")
+        wait_until(lambda: rotations() > 2, what="the outbox rotates")
+        dump = subprocess.Popen(  # as pg_dump does
+            ["psql", self.own_url, "-X", "-q", "-v", "ON_ERROR_STOP=1"], stdin=subprocess.PIPE, text=True)
+        self.addCleanup(lambda: (dump.poll() is None and dump.kill(), dump.wait()))
+        dump.stdin.write("begin isolation level repeatable read read only;\n" + "".join(
+            f"lock table outbox_{stream}_{which} in access share mode;\n"
+            for stream in ("requested", "published") for which in (0, 1)))
+        dump.stdin.flush()
+        wait_until(lambda: seconds_locked() >= 2, what="the metric tells")
+        self.assertEqual(self.ctl(server, "watch", coupon, 1)[-1]["state"], "ISSUED")
+        dump.communicate("commit;\n", timeout=30)
+        before = rotations()
+        wait_until(lambda: seconds_locked() == 0 and rotations() > before, what="the outbox rotates again")
+
+
 class Encoding(Postgres):
     def refused(self):
         err = self.assert_refused_start("backend=postgres", self.encoding, "UTF8", server__startup_wait_ms=30000)
