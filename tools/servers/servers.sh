@@ -133,8 +133,9 @@ make_cluster() { # args: DIR; writes DIR/postgres.dir
   fi
   as_postgres "$initdb" -D "$data" -A trust -U postgres -E UTF8 --locale=C.UTF-8 --no-sync \
     --no-instructions >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; die "initdb failed"; }
-  # Members of this role need a password; all others are trusted.
-  as_postgres sed -i '1i host all +with_password 127.0.0.1/32 scram-sha-256' "$data/pg_hba.conf"
+  # Members of with_password need a password. couponsd is its admin, and with that a member, but is trusted as all others.
+  local rules='host all couponsd 127.0.0.1/32 trust\nhost all +with_password 127.0.0.1/32 scram-sha-256'
+  as_postgres sed -i "1i $rules" "$data/pg_hba.conf"
   if [[ $data == "$dir/postgres" ]]; then echo postgres; else echo "$data"; fi >"$dir/postgres.dir"
 }
 
@@ -156,7 +157,7 @@ start_postgres() { # args: DIR
     postgres)
   if [[ -z $("${psql[@]}" -c "select 1 from pg_database where datname = 'couponsd'") ]]; then
     "${psql[@]}" -c 'set client_min_messages = warning' -c 'drop role if exists couponsd' \
-      -c 'create role couponsd login createrole' -c 'create role with_password' \
+      -c 'create role couponsd login createrole' -c 'create role with_password admin couponsd' \
       -c 'create database couponsd owner couponsd'
   fi
   # For tests that want a slow disk.
