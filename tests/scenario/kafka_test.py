@@ -45,10 +45,19 @@ class Holes(Scenario):
                    what="their message is put aside")
         self.assertEqual(server.stop(), 0)
         # Exactly before the marker, as an older version leaves it.
-        self.sql(f"update consumer_offset set next_offset = 2 where topic = '{topic.name}'")
-        server = self.start(kafka__partitions=1)
+        before_it = f"update consumer_offset set next_offset = 2 where topic = '{topic.name}'"
+        stored = f"select next_offset from consumer_offset where topic = '{topic.name}'"
+        self.sql(before_it)
+        server = self.start(kafka__partitions=1, issue__run="true")
+        wait_until(lambda: self.sql(stored) == [["3"]], 20, what="the marker, which nothing follows, is passed")
+        self.assertEqual(server.stop(), 0)
+        server = self.start(kafka__partitions=1, issue__run="false")
         self.buy(server, coupon, [2])
-        self.wait_for_issued(coupon, 2, 10)
+        wait_until(lambda: topic.lag("nobody") >= 4, what="the event is in Kafka")
+        self.assertEqual(server.stop(), 0)
+        self.sql(before_it)
+        server = self.start(kafka__partitions=1)
+        self.wait_for_issued(coupon, 2, 20)
         self.assertLessEqual(server.metric("couponsd_issue_gaps_total"), 1)
         self.assertNotIn("event=issue.messages_lost", server.text())
 
