@@ -28,7 +28,6 @@
 #include "flow/watch.h"
 #include "http/http.h"
 #include "rpc/server.h"
-#include "store/coupons.h"
 #include "store/flags.h"
 #include "store/schema.h"
 
