@@ -452,8 +452,8 @@ static bool read_round_trip(struct pg *pg, PGresult **results, int n, struct ref
 bool pg_collect(struct pg *pg, PGresult **results, int n, struct err *err) {
     for (int i = 0; i < n; i++)
         results[i] = NULL;
-    struct refusal_of_server refusal;
-    struct err cause;
+    struct refusal_of_server refusal = {0};
+    struct err cause = {0};
     if (!pg->conn || pg->send_failed || !PQpipelineSync(pg->conn))
         return connection_error(pg, err);
     FAULT_POINT("postgres", "round_trip_sent");
