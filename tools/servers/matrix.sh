@@ -31,12 +31,14 @@ matrix_postgres() { # args: version; prints the folder of its programs
     artifact=io.zonky.test.postgres:embedded-postgres-binaries-linux-$arch:$1
     rm -rf "$dir.new"
     mkdir -p "$dir.new"
-    mvn -q -B -Dstyle.color=never org.apache.maven.plugins:maven-dependency-plugin:3.8.1:get -Dtransitive=false \
-      -Dartifact="$artifact" >"$dir.log" 2>&1 &&
-      mvn -q -B -Dstyle.color=never org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
-        -Dartifact="$artifact" -DoutputDirectory="$dir.new" >>"$dir.log" 2>&1 &&
-      unzip -q -o "$dir.new/*.jar" '*.txz' -d "$dir.new" && tar -xJf "$dir.new"/*.txz -C "$dir.new" ||
-      { tail -n 20 "$dir.log" >&2; die "Maven could not fetch Postgres $1"; }
+    local plugin=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
+    if ! mvn -q -B -Dstyle.color=never "$plugin:get" -Dtransitive=false -Dartifact="$artifact" >"$dir.log" 2>&1 ||
+      ! mvn -q -B -Dstyle.color=never "$plugin:copy" -Dartifact="$artifact" -DoutputDirectory="$dir.new" >>"$dir.log" 2>&1; then
+      tail -n 20 "$dir.log" >&2
+      die "Maven could not fetch Postgres $1"
+    fi
+    unzip -q -o "$dir.new/*.jar" '*.txz' -d "$dir.new"
+    tar -xJf "$dir.new"/*.txz -C "$dir.new"
     rm -f "$dir.new"/*.jar "$dir.new"/*.txz
     chmod -R a+rX "$matrix_dir" # Postgres may run as another user
     mv "$dir.new" "$dir"
@@ -57,9 +59,11 @@ matrix_redis() { # args: RELEASE:PACKAGE; prints the program
       -o "Dir::Cache=$apt" -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=-
       -o "APT::Sandbox::User=$(id -un)" -o Debug::NoLocking=1)
     # With no package installed as far as apt knows, it fetches all that the server needs.
-    apt-get "${options[@]}" update >"$dir.log" 2>&1 &&
-      apt-get "${options[@]}" -y --no-install-recommends --download-only install "$package" >>"$dir.log" 2>&1 ||
-      { tail -n 20 "$dir.log" >&2; die "apt could not fetch $package of $release"; }
+    if ! apt-get "${options[@]}" update >"$dir.log" 2>&1 ||
+      ! apt-get "${options[@]}" -y --no-install-recommends --download-only install "$package" >>"$dir.log" 2>&1; then
+      tail -n 20 "$dir.log" >&2
+      die "apt could not fetch $package of $release"
+    fi
     for name in "$apt"/archives/*.deb; do
       dpkg-deb -x "$name" "$dir.new/files"
     done
