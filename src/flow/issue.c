@@ -218,20 +218,25 @@ static bool pass_end_holes(struct worker *worker, const int64_t *stored, struct 
     return true;
 }
 
-/* A position above the stored offset means that somebody has set the offset back, or that the topic is new.
- * Repositions then. */
+static bool topic_exists(struct worker *worker, const struct kafka_place *place) {
+    int64_t low;
+    struct err err;
+    return kafka_ends(worker->consumer, place, 1, &low, NULL, &err) && low >= 0;
+}
+
+/* A position above the stored offset means that somebody has set the offset back. So does a position without a stored
+ * offset, unless the topic was deleted on command and the consumer does not know it yet. Repositions then. */
 static bool check_positions(struct worker *worker, struct err *err) {
     size_t n = worker->n_assigned;
     int64_t *stored = ARENA_ARRAY(&worker->arena, int64_t, n), *here = ARENA_ARRAY(&worker->arena, int64_t, n);
-    int64_t *none = arena_zalloc(&worker->arena, n * sizeof *none);
     if (n == 0)
         return true;
-    const struct stored_offsets offsets = {.n = n, .places = worker->assigned, .if_none = none, .next_offset = stored};
+    const struct stored_offsets offsets = {.n = n, .places = worker->assigned, .next_offset = stored};
     if (!pg_connect(worker->pg, err) || !issuance_offsets(worker->pg, &worker->arena, &offsets, err))
         return false;
     kafka_positions(worker->consumer, worker->assigned, n, here);
     for (size_t i = 0; i < n; i++)
-        if (here[i] > stored[i]) {
+        if (here[i] > stored[i] && (stored[i] >= 0 || topic_exists(worker, &worker->assigned[i]))) {
             log_warn("issue.set_back", LOG_STR("topic", worker->assigned[i].topic),
                      LOG_INT("partition", worker->assigned[i].partition), LOG_INT("from_offset", here[i]),
                      LOG_INT("to_offset", stored[i]));

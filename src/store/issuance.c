@@ -27,17 +27,23 @@ bool issuance_offsets(struct pg *pg, struct arena *arena, const struct stored_of
         " cross join lateral (select next_offset from consumer_offset"
         "  where topic = i.topic and partition = i.partition limit 1) o"};
     struct pg_args make_args = {0}, read_args = {0};
-    arg_places(&make_args, arena, offsets->places, offsets->n);
-    pg_arg_int8s(&make_args, arena, offsets->if_none, offsets->n);
-    pg_send(pg, &make, &make_args);
+    if (offsets->if_none) {
+        arg_places(&make_args, arena, offsets->places, offsets->n);
+        pg_arg_int8s(&make_args, arena, offsets->if_none, offsets->n);
+        pg_send(pg, &make, &make_args);
+    }
     arg_places(&read_args, arena, offsets->places, offsets->n);
     pg_send(pg, &read, &read_args);
     PGresult *results[2];
-    if (!pg_collect(pg, results, 2, err))
+    int n_results = offsets->if_none ? 2 : 1;
+    if (!pg_collect(pg, results, n_results, err))
         return false;
-    for (int row = 0; row < PQntuples(results[1]); row++)
-        offsets->next_offset[pg_int8(results[1], row, 0) - 1] = pg_int8(results[1], row, 1);
-    pg_clear(results, 2);
+    const PGresult *stored = results[n_results - 1];
+    for (size_t i = 0; i < offsets->n; i++)
+        offsets->next_offset[i] = -1;
+    for (int row = 0; row < PQntuples(stored); row++)
+        offsets->next_offset[pg_int8(stored, row, 0) - 1] = pg_int8(stored, row, 1);
+    pg_clear(results, n_results);
     return true;
 }
 
