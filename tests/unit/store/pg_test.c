@@ -26,7 +26,7 @@ TestSuite(pg, .init = set_up, .fini = tear_down);
 static void expect_arg(const struct pg_args *args, int i, Oid type, const char *bytes, size_t len) {
     cr_assert_gt(args->n, i);
     cr_expect_eq(args->types[i], type, "argument %d has type %u", i, args->types[i]);
-    cr_assert_eq(args->lengths[i], len, "argument %d has %d bytes", i, args->lengths[i]);
+    cr_assert_eq((size_t)args->lengths[i], len, "argument %d has %d bytes", i, args->lengths[i]);
     cr_expect_eq(memcmp(args->values[i], bytes, len), 0, "argument %d", i);
 }
 
