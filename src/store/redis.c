@@ -94,6 +94,25 @@ static bool is_master(struct redis_conn *conn) {
     return !is_replica;
 }
 
+/* A user who may not run INFO gets no answer. Then the errors of other commands tell. */
+static bool is_cluster_node(struct redis_conn *conn) {
+    const char *argv[] = {"INFO", "cluster"};
+    redisReply *reply;
+    struct err denied;
+    if (!redis_conn_run(conn, 2, argv, &reply, &denied))
+        return false;
+    bool is_node = reply->type == REDIS_REPLY_STRING && strstr(reply->str, "cluster_enabled:1");
+    freeReplyObject(reply);
+    return is_node;
+}
+
+static void become_cluster(struct redis *redis) {
+    redis->cluster = redis_cluster_new(&redis->server, &redis->url, redis->conn);
+    redis->conn = NULL;
+    struct err err;
+    (void)redis_cluster_load_map(redis->cluster, &err); /* redis_cluster_run tries again */
+}
+
 static bool open_master(struct redis *redis, const struct redis_address *address, const char *otherwise,
                         struct err *err) {
     struct redis_conn *conn;
@@ -135,7 +154,11 @@ static bool try_address(struct redis *redis, const struct redis_address *address
                open_master(redis, &master, "a Sentinel names this server as the master, but it is a replica", err);
     if (redis->url.n_addresses > 1)
         return open_master(redis, address, "it is a replica, which takes no writes", err);
-    return redis_conn_open(&redis->server, address, &redis->conn, err);
+    if (!redis_conn_open(&redis->server, address, &redis->conn, err))
+        return false;
+    if (redis->url.kind == REDIS_KIND_SERVER && is_cluster_node(redis->conn))
+        become_cluster(redis);
+    return true;
 }
 
 /* Tries the addresses in turn, from the one that served last. After two time-outs it leaves the rest to the next call. */
@@ -188,8 +211,7 @@ static bool take_error(struct redis *redis, const redisReply *reply, struct err 
     redis_address_error(redis_conn_address(redis->conn), err, reply->str);
     if (redis_error_is(reply, "MOVED") || redis_error_is(reply, "ASK") || redis_error_is(reply, "CROSSSLOT") ||
         strstr(reply->str, "same slot")) {
-        redis->cluster = redis_cluster_new(&redis->server, &redis->url, redis->conn);
-        redis->conn = NULL;
+        become_cluster(redis);
     } else if (strstr(reply->str, "READONLY ") && redis->url.kind != REDIS_KIND_SENTINEL &&
                redis->url.n_addresses == 1) {
         /* The flags can still be read. The address may lead to another server soon. */
@@ -205,6 +227,8 @@ static bool run_on_server(struct redis *redis, struct redis_command *commands, s
     for (int attempt = 0;; attempt++) {
         if (!redis_connect(redis, err))
             return false;
+        if (redis->cluster) /* the commands are those for one server */
+            return redis_address_error(&redis->url.addresses[redis->first_address], err, "it is a node of a cluster");
         if (exchange(redis->conn, commands, n, err))
             break;
         bool repeat = attempt == 0 && redis_conn_was_cut(redis->conn);

@@ -6,8 +6,8 @@
  *   Sentinel     the same, on the master that a Sentinel names, after the ROLE command has confirmed it
  *   cluster      a pipeline for each node, by the slots of the keys; redirections are followed
  *
- * A cluster is recognized by its errors (MOVED, CROSSSLOT), so one server costs no extra command. redis_is_cluster then
- * changes, and the caller builds its commands anew, since a command must not have keys of different slots in a cluster.
+ * A cluster is recognized when the connection opens, by INFO; where the user may not run that, by a cluster's errors
+ * (MOVED, CROSSSLOT). redis_is_cluster then changes, and the caller builds its commands anew, since a command must not have keys of different slots in a cluster.
  *
  * All commands must be safe to repeat: if a connection was cut while it was idle, redis_run repeats them once on a new
  * one. After any other failure the connection is dropped, and calls fail at once for REDIS_RETRY_MS. One thread. */

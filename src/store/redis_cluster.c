@@ -198,7 +198,7 @@ static bool ask_for_map(struct redis_cluster *cluster, struct redis_node *node, 
 }
 
 /* Asks the nodes that are connected first, then the others, then the addresses of the URL, for as long as two time-outs. */
-static bool load_map(struct redis_cluster *cluster, struct err *err) {
+bool redis_cluster_load_map(struct redis_cluster *cluster, struct err *err) {
     int64_t until_us = clock_mono_us() + 2 * cluster->options->timeout_us;
     cluster->map_at_us = clock_mono_us() + RETRY_US;
     cluster->wants_map = false; /* a failure sets it again */
@@ -358,8 +358,8 @@ static void renew_map(struct redis_cluster *cluster, struct round *round) {
     if (!cluster->wants_map || clock_mono_us() < cluster->map_at_us)
         return;
     for (size_t i = 0; i < round->n; i++)
-        round->commands[i].ask_at = NULL; /* its node may go */
-    (void)load_map(cluster, &err);        /* without a new one, the old map is used */
+        round->commands[i].ask_at = NULL;        /* its node may go */
+    (void)redis_cluster_load_map(cluster, &err); /* without a new one, the old map is used */
 }
 
 bool redis_cluster_run(struct redis_cluster *cluster, struct redis_command *commands, size_t n, struct err *err) {

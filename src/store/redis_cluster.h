@@ -12,6 +12,8 @@ struct redis_cluster *redis_cluster_new(const struct redis_conn_options *options
                                         struct redis_conn *first);
 /* NULL is fine. */
 void redis_cluster_free(struct redis_cluster *cluster);
+/* Asks a node for the map. If it fails, redis_cluster_run tries again. */
+bool redis_cluster_load_map(struct redis_cluster *cluster, struct err *err);
 /* As redis_run. */
 bool redis_cluster_run(struct redis_cluster *cluster, struct redis_command *commands, size_t n, struct err *err);
 /* True if the servers have answered that they are no cluster, since others have taken their place. */
