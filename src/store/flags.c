@@ -43,9 +43,6 @@ bool flags_new(const struct redis_options *options, struct flags **ret_flags, st
     flags->not_written = metrics_counter("couponsd_redis_flags_not_written_total",
                                          "Flags that Redis did not take, since it was away or refused writes.", "");
     *ret_flags = flags;
-    /* A cluster's other nodes are then known if the first one goes away. */
-    struct err later;
-    (void)redis_connect(redis, &later);
     return true;
 }
 

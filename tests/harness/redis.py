@@ -79,6 +79,9 @@ class RedisCluster:
         assert made.returncode == 0, made.stdout + made.stderr
         wait_until(lambda: all("cluster_state:ok" in node.ask("cluster", "info") for node in self.nodes), 30,
                    what="the cluster is well")
+        # A replica that has never had its master's data does not take over.
+        wait_until(lambda: sum("master_link_status:up" in node.ask("info", "replication") for node in self.nodes) ==
+                   self.NODES * replicas, 30, what="the replicas have the data")
 
     def get(self, key):
         """The value of a key, by a node that is up."""
