@@ -218,14 +218,9 @@ static bool pass_end_holes(struct worker *worker, const int64_t *stored, struct 
     return true;
 }
 
-static bool topic_exists(struct worker *worker, const struct kafka_place *place) {
-    int64_t low;
-    struct err err;
-    return kafka_ends(worker->consumer, place, 1, &low, NULL, &err) && low >= 0;
-}
-
-/* A position above the stored offset means that somebody has set the offset back. So does a position without a stored
- * offset, unless the topic was deleted on command and the consumer does not know it yet. Repositions then. */
+/* A position above the stored offset means that somebody has set the offset back. Repositions then. A place without a
+ * stored offset is left alone: its topic was deleted on command, and the consumer may not know it yet. If a message
+ * arrives there all the same, it counts as a gap, and repositioning stores an offset. */
 static bool check_positions(struct worker *worker, struct err *err) {
     size_t n = worker->n_assigned;
     int64_t *stored = ARENA_ARRAY(&worker->arena, int64_t, n), *here = ARENA_ARRAY(&worker->arena, int64_t, n);
@@ -236,7 +231,7 @@ static bool check_positions(struct worker *worker, struct err *err) {
         return false;
     kafka_positions(worker->consumer, worker->assigned, n, here);
     for (size_t i = 0; i < n; i++)
-        if (here[i] > stored[i] && (stored[i] >= 0 || topic_exists(worker, &worker->assigned[i]))) {
+        if (stored[i] >= 0 && here[i] > stored[i]) {
             log_warn("issue.set_back", LOG_STR("topic", worker->assigned[i].topic),
                      LOG_INT("partition", worker->assigned[i].partition), LOG_INT("from_offset", here[i]),
                      LOG_INT("to_offset", stored[i]));
