@@ -264,7 +264,7 @@ static bool configure(struct kafka_consumer *consumer, enum stream stream, const
         if (!kafka_set(conf, settings[i][0], settings[i][1], err))
             return false;
     return kafka_reader_conf(&consumer->options, conf, err) && kafka_set(conf, "group.id", group, err) &&
-           kafka_check_limits(conf, err);
+           kafka_check_limits(conf, err) && kafka_check_heartbeat(conf, err);
 }
 
 static bool subscribe(struct kafka_consumer *consumer, struct err *err) {

@@ -17,6 +17,8 @@ bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *con
 rd_kafka_t *kafka_handle(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err);
 /* Checks a consumer's or producer's complete configuration against couponsd's own limits. */
 bool kafka_check_limits(const rd_kafka_conf_t *conf, struct err *err);
+/* The same for a consumer's heartbeats. A producer has none. */
+bool kafka_check_heartbeat(const rd_kafka_conf_t *conf, struct err *err);
 /* Makes a handle of this kind and frees it. `options->brokers` is NULL, so that it does not connect. */
 bool kafka_producer_check(const struct kafka_options *options, enum stream stream, struct err *err);
 bool kafka_consumer_check(const struct kafka_options *options, enum stream stream, struct err *err);

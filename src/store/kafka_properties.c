@@ -96,6 +96,10 @@ bool kafka_check_limits(const rd_kafka_conf_t *conf, struct err *err) {
                            limits[i].name, (long long)value, (long long)limits[i].min, (long long)limits[i].max,
                            limits[i].why);
     }
+    return true;
+}
+
+bool kafka_check_heartbeat(const rd_kafka_conf_t *conf, struct err *err) {
     int64_t heartbeat_ms = value_of(conf, "heartbeat.interval.ms"), session_ms = value_of(conf, "session.timeout.ms");
     if (2 * heartbeat_ms > session_ms)
         return err_set(err, ERR_INVALID, BACKEND_KAFKA,
