@@ -139,7 +139,8 @@ static bool check_others(struct server *server, struct err *err) {
     struct err problem;
     if (!flags_new(&context->redis, &flags, err))
         return false;
-    if (!flags_connect(flags, &problem))
+    context->redis.connects_at_once = flags_connect(flags, &problem);
+    if (!context->redis.connects_at_once)
         log_warn("start.without", LOG_STR("backend", "redis"), LOG_ERR(&problem),
                  LOG_STR("until_then", "Postgres answers instead"));
     flags_free(flags);

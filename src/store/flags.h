@@ -20,7 +20,7 @@
 
 struct flags;
 
-/* Returns false if the URL or a file of the options is wrong. Does not connect. */
+/* Returns false if the URL or a file of the options is wrong. Connects only if the options say so. */
 bool flags_new(const struct redis_options *options, struct flags **ret_flags, struct err *err);
 void flags_free(struct flags *flags);
 /* Connects unless connected. The server's start uses it to check Redis; the calls below connect by themselves. */

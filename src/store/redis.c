@@ -48,6 +48,9 @@ bool redis_new(const struct redis_options *options, struct redis **ret_redis, st
     redis->sentinel.user = or_empty(options->sentinel_user);
     redis->sentinel.password = or_empty(options->sentinel_password);
     redis->sentinel.db = 0;
+    struct err problem;
+    if (options->connects_at_once)
+        (void)redis_connect(redis, &problem);
     *ret_redis = redis;
     return true;
 }

@@ -7,7 +7,9 @@
  *   cluster      a pipeline for each node, by the slots of the keys; redirections are followed
  *
  * A cluster is recognized when the connection opens, by INFO; where the user may not run that, by a cluster's errors
- * (MOVED, CROSSSLOT). redis_is_cluster then changes, and the caller builds its commands anew, since a command must not have keys of different slots in a cluster.
+ * (MOVED, CROSSSLOT). redis_is_cluster then changes, and the caller builds its commands anew, since a command must not
+ * have keys of different slots in a cluster. An object that has never connected knows only the nodes of its URL, which may
+ * be down by then; hence connects_at_once.
  *
  * All commands must be safe to repeat: if a connection was cut while it was idle, redis_run repeats them once on a new
  * one. After any other failure the connection is dropped, and calls fail at once for REDIS_RETRY_MS. One thread. */
@@ -29,12 +31,13 @@ struct redis_options {
     int64_t timeout_ms;                            /* of connecting, and of one answer */
     struct redis_tls tls;                          /* for rediss:// and rediss+sentinel:// */
     const char *sentinel_user, *sentinel_password; /* for the Sentinels themselves */
+    bool connects_at_once;                         /* redis_new connects, and a failure to connect is not its error */
 };
 
 struct redis;
 struct redis_node;
 
-/* Checks URL and files; does not connect. Fails with ERR_INVALID. */
+/* Checks URL and files. Fails with ERR_INVALID. */
 bool redis_new(const struct redis_options *options, struct redis **ret_redis, struct err *err);
 /* NULL is fine. */
 void redis_free(struct redis *redis);
