@@ -34,6 +34,8 @@ enum { EXIT_DEFECT = 1, EXIT_USAGE = 2, EXIT_BACKEND = 3, EXIT_HURRIED = 4 };
 /* How long the stop may still take: after server.drain_ms has passed, and after that or a second signal. */
 #define LAST_MARGIN_S  5
 #define HURRY_MARGIN_S 1
+/* Open files: about 60 of its own, and a reserve that clients do not get (src/edge/door.c). */
+#define FILES_MIN 256
 
 /* jemalloc reads this setting if couponsd is linked with it. One thread often frees memory that another thread then
  * allocates. With jemalloc's default of several arenas, couponsd uses a seventh more memory and is no faster. */
@@ -176,13 +178,21 @@ static void *watch_the_stop(void *arg) {
     _exit(EXIT_HURRIED);
 }
 
-static void raise_file_limit(void) {
+static bool raise_file_limit(struct err *err) {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return true;
+    if (limit.rlim_cur < limit.rlim_max) {
+        const struct rlimit most = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &most) == 0)
+            limit = most;
+        else
             log_warn("start.file_limit", LOG_INT("limit", limit.rlim_max));
     }
+    return limit.rlim_cur >= FILES_MIN ||
+           err_set(err, ERR_INVALID, BACKEND_NONE,
+                   "the limit of open files is %llu, and couponsd needs at least %d: raise it (ulimit -n, LimitNOFILE)",
+                   (unsigned long long)limit.rlim_cur, FILES_MIN);
 }
 
 /* Whether a signal has come that nobody has waited for yet. */
@@ -204,10 +214,9 @@ static int serve(const struct config *config) {
     /* Block the signals before any thread starts: all threads inherit the mask, and the main thread waits for the
      * signals. */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    raise_file_limit();
     log_set_level(config->log_level);
     drain_ms = config->server_drain_ms;
-    if (!server_start(config, stop_is_asked, &server, &err)) {
+    if (!raise_file_limit(&err) || !server_start(config, stop_is_asked, &server, &err)) {
         if (err.retriable && stop_is_asked()) {
             log_info("stop.done", LOG_INT("pid", getpid()), LOG_STR("before", "the server had started"));
             return 0;

@@ -59,7 +59,7 @@ static const struct reason_info reasons[REASONS] = {
     [REASON_OVERLOADED] = {.name = "OVERLOADED",
                            .code = RPC_RESOURCE_EXHAUSTED,
                            .retry_after_ms = RETRY_AFTER_MS,
-                           .text = "more requests are waiting than this server takes: try again later",
+                           .text = "more requests are waiting, or come from this caller, than this server takes: try again later",
                            .metadata = "",
                            .hint = "try again, or let request --retry do it"},
     [REASON_BACKEND_UNAVAILABLE] = {.name = "BACKEND_UNAVAILABLE",

@@ -171,7 +171,7 @@ static bool judge(int n_functions, struct err *err) {
            err_set(err, ERR_INTERNAL, BACKEND_NONE,
                    "the edge is not in force: gRPC's core does not call its %s. Another library defines it as well, or "
                    "gRPC was linked with -Bsymbolic or with a TLS library of its own. Link gRPC and OpenSSL as this "
-                   "system has them, or build with -DEDGE=OFF to serve without the edge's protection",
+                   "system has them, or build with -DCOUPONSD_EDGE=OFF to serve without the edge's protection",
                    missing);
 }
 

@@ -53,9 +53,10 @@ class Scenario(unittest.TestCase):
         self.servers.append(server)
         return server
 
-    def refused_start(self, *arguments):
-        """Runs couponsd with these arguments; returns exit code, stdout, stderr."""
-        done = subprocess.run([f"{BUILD}/couponsd", *arguments], capture_output=True, text=True, timeout=60 * PATIENCE)
+    def refused_start(self, *arguments, before=()):
+        """Runs couponsd with these arguments, behind the command `before`; returns exit code, stdout, stderr."""
+        done = subprocess.run([*before, f"{BUILD}/couponsd", *arguments], capture_output=True, text=True,
+                              timeout=60 * PATIENCE)
         return done.returncode, done.stdout, done.stderr
 
     def set_arguments(self, **settings):

@@ -148,6 +148,11 @@ class Start(Scenario):
         self.assertEqual(code, 3, err)
         self.one_line(err, "flow.lanes = 8")
 
+    def test_too_low_a_limit_of_open_files_is_named(self):
+        code, _, err = self.refused_start(*self.set_arguments(), before=("prlimit", "--nofile=64:64"))
+        self.assertEqual(code, 1)
+        self.assertIn("the limit of open files is 64, and couponsd needs at least 256", err)
+
     def test_a_port_that_is_in_use_is_named(self):
         server = self.start()
         code, _, err = self.refused_start(*self.set_arguments(grpc__listen=server.grpc))

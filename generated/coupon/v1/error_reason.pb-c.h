@@ -65,7 +65,7 @@ typedef enum _Coupon__V1__ErrorReason {
    */
   COUPON__V1__ERROR_REASON__ERROR_REASON_INVALID_FIELD = 9,
   /*
-   * RESOURCE_EXHAUSTED, RetryInfo: more requests are waiting than the server takes.
+   * RESOURCE_EXHAUSTED, RetryInfo: more requests are waiting, or come from this caller, than the server takes.
    */
   COUPON__V1__ERROR_REASON__ERROR_REASON_OVERLOADED = 10,
   /*
