@@ -20,6 +20,7 @@
 #include "flow/gate/coupon_memory.h"
 #include "flow/gate/ticket_holders.h"
 #include "flow/issue.h"
+#include "flow/readiness.h"
 #include "flow/reconcile.h"
 #include "flow/relay.h"
 #include "flow/status.h"
@@ -43,12 +44,12 @@ struct server {
     struct issue *issue;
     struct reconcile *reconcile;
     struct topics_keeper *keeper;
+    struct readiness *readiness;
     ProtobufCService *services[COUPON_SERVICES]; /* as in api_services */
     struct access *access;
     struct rpc_server *rpc;
     struct rpc_health *health;
     struct http_server *http;
-    struct pg *ready_pg; /* the HTTP thread's own */
     atomic_bool serving;
 };
 
@@ -257,18 +258,12 @@ static void set_serving(struct server *server, bool serving) {
         rpc_health_set(server->health, api_services[i].methods->descriptor->name, serving);
 }
 
-static bool is_ready(void *arg, char why[static 200]) {
-    struct server *server = arg;
-    struct err err;
-    if (!atomic_load(&server->serving)) {
-        snprintf(why, 200, "starting or stopping");
-        return false;
-    }
-    if (!pg_connect(server->ready_pg, &err) || !pg_check_writable(server->ready_pg, &err)) {
-        snprintf(why, 200, "postgres: %.180s", err.text);
-        return false;
-    }
-    return true;
+static bool is_ready(void *arg, char text[static 200]) {
+    const struct server *server = arg;
+    if (atomic_load(&server->serving))
+        return readiness_tell(server->readiness, text);
+    snprintf(text, 200, "starting or stopping");
+    return false;
 }
 
 static void warn_of_build(void) {
@@ -287,9 +282,9 @@ bool server_start(const struct config *config, bool (*stop_is_asked)(void), stru
     init_context(&server->context, config);
     counters_register();
     rpc_metrics_register();
-    server->ready_pg = pg_new(&server->context.cold);
     if (!migrate(server, stop_is_asked, err) || !check_others(server, err) || !start_stages(server, err) ||
         !start_services(server, err) || !start_rpc(server, err) ||
+        !readiness_start(&server->context, &server->readiness, err) ||
         !http_server_new(config->http_listen, is_ready, server, &server->http, err)) {
         server_stop(server, NULL);
         return false;
@@ -341,6 +336,6 @@ void server_stop(struct server *server, const atomic_bool *hurry) {
     rpc_server_free(server->rpc);
     access_free(server->access); /* the rpc server has asked it */
     coupon_memory_free(context->coupon_memory);
-    pg_free(server->ready_pg);
+    readiness_stop(server->readiness); /* the HTTP thread has asked it */
     free(server);
 }

@@ -2,7 +2,7 @@
 /* The HTTP side; see http.h.
  *
  * libmicrohttpd runs one thread, which accepts, reads and responds. handle() and the functions that it calls run on
- * that thread. We create the listening socket ourselves, because libmicrohttpd does not report why an address fails. */
+ * that thread, and must not block: one slow answer would delay all others. We create the listening socket ourselves, because libmicrohttpd does not report why an address fails. */
 #include "http/http.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@
 struct http_server {
     struct MHD_Daemon *daemon;
     char address[80]; /* with the port that is bound */
-    bool (*is_ready)(void *arg, char why[static 200]);
+    bool (*is_ready)(void *arg, char text[static 200]);
     void *arg;
 };
 
@@ -63,10 +63,9 @@ static enum MHD_Result respond_metrics(struct MHD_Connection *connection) {
 }
 
 static enum MHD_Result respond_ready(struct MHD_Connection *connection, const struct http_server *server) {
-    char why[200] = "not ready";
-    if (server->is_ready(server->arg, why))
-        return respond_line(connection, MHD_HTTP_OK, "ready");
-    return respond_line(connection, MHD_HTTP_SERVICE_UNAVAILABLE, why);
+    char text[200] = "";
+    bool is_ready = server->is_ready(server->arg, text);
+    return respond_line(connection, is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, text);
 }
 
 /* MHD_AccessHandlerCallback. */
@@ -154,7 +153,7 @@ static void format_address(int fd, char text[static 80]) {
     snprintf(text, 80, address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
-bool http_server_new(const char *listen, bool (*is_ready)(void *arg, char why[static 200]), void *arg,
+bool http_server_new(const char *listen, bool (*is_ready)(void *arg, char text[static 200]), void *arg,
                      struct http_server **ret_server, struct err *err) {
     int fd = open_socket(listen, err);
     if (fd < 0)

@@ -100,6 +100,7 @@ class Postgres(Outage):
 
     def refuse_for(self, seconds, servers, coupon, outage):
         """All kinds of calls, at both servers by turns."""
+        wait_until(lambda: all(server.get("/readyz")[0] == 503 for server in servers), 5, what="none is ready")
         refusals, user, end = Refusals(self, outage), 10**6, time.monotonic() + seconds
         while time.monotonic() < end:
             user += 1

@@ -13,10 +13,9 @@
 
 static atomic_bool ready;
 
-static bool is_ready(void *arg, char why[static 200]) {
+static bool is_ready(void *arg, char text[static 200]) {
     atomic_bool *flag = arg;
-    if (!atomic_load(flag))
-        snprintf(why, 200, "postgres can't be reached");
+    snprintf(text, 200, atomic_load(flag) ? "ready" : "postgres can't be reached");
     return atomic_load(flag);
 }
 

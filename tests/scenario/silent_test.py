@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backends that are silent: their connections stay open, and no byte comes. Probes and scrapes are answered all the same."""
+
+import re
+import threading
+import time
+import unittest
+from urllib.parse import urlsplit, urlunsplit
+
+from tests.chaos.proxy import Proxy
+from tests.harness import Scenario, wait_until
+from tests.harness.environment import PATIENCE
+
+PROMPT_S = 0.5  # for an answer over HTTP
+NOTICED_S = 3  # for /readyz to say that Postgres is silent
+WELL_S = 2  # for /readyz to say that it is back
+PROBES = 8  # of each kind, at a time
+
+
+class SilentBackends(Scenario):
+    def setUp(self):
+        super().setUp()
+        ports = {name: urlsplit(url).port for name, url in
+                 (("postgres", self.postgres_url), ("redis", self.redis_url))}
+        self.proxy = Proxy({name: (0, port) for name, port in ports.items()})
+        self.addCleanup(self.proxy.stop)
+        self.settings["postgres.url"] = f"{self.through('postgres', self.postgres_url)}&sslmode=disable"
+        self.settings["redis.url"] = self.through("redis", self.redis_url)
+
+    def through(self, name, url):
+        parts = urlsplit(url)
+        user = f"{parts.username}@" if parts.username else ""
+        return urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{self.proxy.port(name)}"))
+
+    def probe(self, server, path, answers):
+        began = time.monotonic()
+        answers.append((path, *server.get(path), time.monotonic() - began))
+
+    def assert_prompt(self, server):
+        """Every endpoint answers at once, though probes of all kinds come together. Returns the answers of /readyz."""
+        answers, threads = [], []
+        for path in ("/readyz", "/healthz", "/metrics") * PROBES:
+            threads.append(threading.Thread(target=self.probe, args=(server, path, answers)))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(answers), 3 * PROBES)
+        for path, status, _, seconds in answers:
+            self.assertLess(seconds, PROMPT_S * PATIENCE, path)
+            self.assertTrue(path == "/readyz" or status == 200, (path, status))
+        return [(status, text) for path, status, text, _ in answers if path == "/readyz"]
+
+    def test_probes_and_scrapes_are_answered_at_once_while_postgres_is_silent(self):
+        server = self.start()
+        coupon = self.create(server, 10)
+        status, text = server.get("/readyz")
+        self.assertEqual(status, 200)
+        self.assertRegex(text, r"^ready; Postgres answered 0\.\d s ago\n$")
+        self.proxy.disturb("postgres", "stall", 0)
+        began = time.monotonic()
+        self.ctl_raw(server, "--timeout", 1000, "request", coupon, 1, background=True)
+        while time.monotonic() - began < NOTICED_S * PATIENCE:
+            self.assert_prompt(server)
+        for status, text in self.assert_prompt(server):
+            self.assertEqual(status, 503)
+            self.assertRegex(text, r"^postgres: (no answer for \d+\.\d s|.*silent.*)\n$")
+        self.proxy.calm("postgres")
+        began = time.monotonic()
+        wait_until(lambda: server.get("/readyz")[0] == 200, 10, 0.02, "ready again")
+        self.assertLess(time.monotonic() - began, WELL_S * PATIENCE)
+
+    def test_a_silent_redis_delays_no_probe(self):
+        server = self.start()
+        coupon = self.create(server, 10)
+        self.proxy.disturb("redis", "stall", 0)
+        self.ctl(server, "request", coupon, 1)
+        for status, text in self.assert_prompt(server):
+            self.assertEqual(status, 200, text)
+
+
+if __name__ == "__main__":
+    unittest.main()
