@@ -30,6 +30,7 @@
 #include "http/http.h"
 #include "rpc/server.h"
 #include "store/flags.h"
+#include "store/pooler.h"
 #include "store/schema.h"
 
 #define RETRY_US (200 * US_PER_MS)
@@ -110,6 +111,8 @@ static void init_context(struct context *context, const struct config *config) {
 static bool migrate_once(struct server *server, struct err *err) {
     struct pg_options options = server->context.cold;
     options.idle_timeout_ms = MIGRATE_IDLE_MS;
+    if (!pooler_check(&options, err))
+        return false;
     struct pg *pg = pg_new(&options);
     bool ok = pg_connect(pg, err) && schema_migrate(pg, err) &&
               schema_fix_lanes(pg, (int)server->context.config->flow_lanes, err);

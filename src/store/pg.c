@@ -233,6 +233,19 @@ bool pg_check_writable(struct pg *pg, struct err *err) {
     return ok;
 }
 
+/* A process id may be used again, and several servers may be behind one address; so the time of the start, too. */
+bool pg_session(struct pg *pg, char ret[static PG_SESSION_SIZE], struct err *err) {
+    PGresult *result;
+    bool ok = run(pg,
+                  "select pg_backend_pid() || ' ' || coalesce((select extract(epoch from backend_start)::text"
+                  " from pg_stat_get_activity(pg_backend_pid())), '')",
+                  silence_ends_us(pg), &result, err);
+    if (ok)
+        snprintf(ret, PG_SESSION_SIZE, "%s", PQgetvalue(result, 0, 0));
+    PQclear(result);
+    return ok;
+}
+
 static void ignore_notice(void *arg, const PGresult *result) {
     (void)arg;
     (void)result;

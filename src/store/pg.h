@@ -56,6 +56,10 @@ bool pg_check_writable(struct pg *pg, struct err *err);
 /* Returns the name of the database's encoding, e.g. "UTF8", or NULL if a pooler hides it. Requires a connection. Valid
  * while connected. */
 const char *pg_server_encoding(const struct pg *pg);
+/* Names the session of Postgres that has answered this question. Without a pooler, or in a pooler's session mode, it is
+ * the same for as long as the connection lasts, and no other connection has it. Requires a connection. */
+#define PG_SESSION_SIZE 80
+bool pg_session(struct pg *pg, char ret[static PG_SESSION_SIZE], struct err *err);
 bool pg_is_connected(const struct pg *pg);
 void pg_disconnect(struct pg *pg);
 
