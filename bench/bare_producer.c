@@ -196,7 +196,7 @@ int main(int argc, char **argv) {
     if (is_produce)
         produce(rk, words[2], messages, coupons);
     else
-        create(rk, words[2], atoi(words[3]), words + 4, n - 4);
+        create(rk, words[2], (int)strtol(words[3], NULL, 10), words + 4, n - 4);
     rd_kafka_destroy(rk);
     return 0;
 }

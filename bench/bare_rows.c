@@ -62,10 +62,11 @@ static struct load {
 static void add_event(int64_t coupon, int64_t coupon_id, int64_t ticket) {
     static const char payload[PAYLOAD + 1] = "about as many bytes as an event has when protobuf encodes it";
     struct outbox_lane *lane = &load.lanes[load.lane_of[coupon]];
-    struct cut *cut = lane->n_cuts ? &lane->cuts[lane->n_cuts - 1] : NULL;
+    bool is_first = lane->n_cuts == 0;
+    struct cut *cut = &lane->cuts[is_first ? 0 : lane->n_cuts - 1];
     size_t at = (size_t)(lane->rows.at - lane->rows.data);
     lane->last_id++;
-    if (!cut || at + EVENT_HEAD + PAYLOAD - cut->begin > EVENTS_MAX) {
+    if (is_first || at + EVENT_HEAD + PAYLOAD - cut->begin > EVENTS_MAX) {
         cut = &lane->cuts[lane->n_cuts++];
         *cut = (struct cut){.first_id = lane->last_id, .begin = at};
     }

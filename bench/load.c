@@ -204,7 +204,7 @@ static void print_result(const struct load *load, double cpu_s) {
     printf("},\"bad\":%lld,\"seconds\":%.6f,\"per_s\":%.1f,\"begin_us\":%lld,\"end_us\":%lld,\"cpu_s\":%.6f,",
            (long long)calls->n_bad, (double)us / US_PER_S,
            us > 0 ? (double)calls->n_answers * US_PER_S / (double)us : 0, (long long)load->begin_wall_us,
-           (long long)(load->begin_wall_us + us), cpu_s);
+           (long long)load->begin_wall_us + (long long)us, cpu_s);
     print_latency("latency_us", &calls->all);
     printf(",");
     print_latency("accepted_latency_us", &calls->accepted);

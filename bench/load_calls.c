@@ -119,7 +119,8 @@ static const char *contradiction_of(const struct calls *calls, int64_t number, c
         return "it is about another user";
     uint8_t id[REQUEST_ID_MAX];
     size_t n = put_request_id(calls, number, id);
-    if ((size_t)(status->request_id.end - status->request_id.at) != n || memcmp(status->request_id.at, id, n) != 0)
+    if ((size_t)(status->request_id.end - status->request_id.at) != n ||
+        (n && memcmp(status->request_id.at, id, n) != 0))
         return "it is about another request";
     if (status->state == STATE_REJECTED)
         return NULL;

@@ -36,8 +36,9 @@ static uint8_t *put_number(uint8_t *out, int first, int bits, size_t value) {
 static uint8_t *put_string(uint8_t *out, const char *text) {
     size_t n = strlen(text);
     out = put_number(out, 0, STRING_BITS, n);
-    memcpy(out, text, n);
-    return out + n;
+    for (size_t i = 0; i < n; i++)
+        *out++ = (uint8_t)text[i];
+    return out;
 }
 
 void hpack_request_init(struct hpack_request *request, const char *path, const char *authority, int64_t timeout_ms,
@@ -282,14 +283,15 @@ static bool inflate(struct hpack_reader *reader, const uint8_t *block, size_t n,
 }
 
 const struct hpack_head *hpack_read(struct hpack_reader *reader, const uint8_t *block, size_t n) {
-    struct memo *memo = n <= MEMO_BYTES ? &reader->memos[memo_index(block, n)] : NULL;
-    if (memo && memo->generation == reader->generation && memo->n == n && memcmp(memo->block, block, n) == 0)
+    bool fits = n <= MEMO_BYTES;
+    struct memo *memo = &reader->memos[fits ? memo_index(block, n) : 0];
+    if (fits && memo->generation == reader->generation && memo->n == n && memcmp(memo->block, block, n) == 0)
         return &memo->head;
     if (!inflate(reader, block, n, &reader->head))
         return NULL;
     if (!keeps_table(block, n)) {
         reader->generation++;
-    } else if (memo) {
+    } else if (fits) {
         memo->generation = reader->generation;
         memo->n = n;
         memo->head = reader->head;

@@ -333,10 +333,10 @@ static void read_arguments(int argc, char **argv) {
                 usage();
             *colon = 0;
             settings.redis_host = optarg;
-            settings.redis_port = atoi(colon + 1);
+            settings.redis_port = (int)strtol(colon + 1, NULL, 10);
             break;
         case 'i':
-            settings.interval_ms = atoll(optarg);
+            settings.interval_ms = strtoll(optarg, NULL, 10);
             break;
         default:
             usage();

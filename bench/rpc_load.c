@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "rpc/client.h"
 #include "toy.pb-c.h"
 
@@ -60,25 +61,23 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: %s ADDRESS SECONDS CONNECTIONS IN_FLIGHT\n", argv[0]);
         return 2;
     }
-    double seconds = atof(argv[2]);
-    int n_channels = atoi(argv[3]), in_flight = atoi(argv[4]);
+    double seconds = strtod(argv[2], NULL);
+    size_t n_channels = strtoul(argv[3], NULL, 10), in_flight = strtoul(argv[4], NULL, 10);
     note.text = "0123456789abcdef0123456789abcdef";
     note.number = 1234567;
-    struct rpc_channel **channels = calloc((size_t)n_channels, sizeof *channels);
-    struct rpc_client_call *calls = calloc((size_t)(n_channels * in_flight), sizeof *calls);
+    struct rpc_channel **channels = memory_new(n_channels, sizeof *channels);
+    struct rpc_client_call *calls = memory_new(n_channels * in_flight, sizeof *calls);
     struct err err;
-    if (!channels || !calls)
-        return 1;
-    n_active = n_channels * in_flight;
+    n_active = (int64_t)(n_channels * in_flight);
     int64_t begin_us = clock_mono_us();
-    for (int c = 0; c < n_channels; c++) {
+    for (size_t c = 0; c < n_channels; c++) {
         if (!rpc_channel_new(argv[1], &(struct rpc_channel_options){0}, &channels[c], &err)) {
             fprintf(stderr, "%s\n", err.text);
             return 1;
         }
         ProtobufCService *stub =
             rpc_channel_service(channels[c], &toy__v1__toy__descriptor, METHODS, sizeof METHODS / sizeof *METHODS);
-        for (int i = 0; i < in_flight; i++) {
+        for (size_t i = 0; i < in_flight; i++) {
             struct rpc_client_call *call = &calls[c * in_flight + i];
             call->arg = stub;
             begin(call);
@@ -94,7 +93,7 @@ int main(int argc, char **argv) {
     pthread_mutex_unlock(&lock);
     printf("{\"calls\":%jd,\"seconds\":%.6f,\"all_calls\":%jd,\"failed\":%jd}\n", (intmax_t)done, (double)us / US_PER_S,
            (intmax_t)atomic_load(&n_calls), (intmax_t)atomic_load(&n_failed));
-    for (int c = 0; c < n_channels; c++)
+    for (size_t c = 0; c < n_channels; c++)
         rpc_channel_free(channels[c]);
     free(channels);
     free(calls);

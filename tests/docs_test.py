@@ -3,10 +3,10 @@
 
 import os
 import re
-import subprocess
 import unittest
 import urllib.parse
 
+from tests.harness.checkout import checkout_files
 from tests.harness.environment import ROOT
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
@@ -14,11 +14,7 @@ FENCE = re.compile(r"(?ms)^(```|~~~).*?^\1[ \t]*$")
 
 
 def pages():
-    listed = subprocess.run(["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "-co", "--exclude-standard", "--",
-                             "*.md"], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode:
-        raise unittest.SkipTest(f"needs the checkout, to know its files: {listed.stderr.strip()}")
-    return sorted(name for name in set(listed.stdout.split("\0")) - {""} if os.path.exists(os.path.join(ROOT, name)))
+    return checkout_files("*.md")
 
 
 def text_of(path):

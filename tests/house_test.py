@@ -6,7 +6,6 @@ import ast
 import io
 import os
 import re
-import subprocess
 import tokenize
 import unittest
 
@@ -49,14 +48,6 @@ FORBIDDEN = {
 PENDING = {
     "language": (),
 }
-
-
-def files(*patterns):
-    listed = subprocess.run(["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "-co", "--exclude-standard", "--",
-                             *patterns], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode:
-        raise unittest.SkipTest(f"needs the checkout, to know its files: {listed.stderr.strip()}")
-    return sorted(name for name in set(listed.stdout.split("\0")) - {""} if os.path.exists(os.path.join(ROOT, name)))
 
 
 def text_of(name):

@@ -67,7 +67,7 @@ static void quieten_log(void) {
 #define NO_EVENT_ENGINE_LISTENER     "-event_engine_listener"
 
 static void keep_reading_on_pollers(void) {
-    if (atoi(grpc_version_string()) > LAST_CORE_WITHOUT_EXPERIMENT)
+    if (strtol(grpc_version_string(), NULL, 10) > LAST_CORE_WITHOUT_EXPERIMENT)
         setenv("GRPC_EXPERIMENTS", NO_EVENT_ENGINE_LISTENER, 0); /* the operator's own choice stays */
 }
 

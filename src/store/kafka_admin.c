@@ -203,7 +203,7 @@ static bool create(struct kafka_admin *admin, const struct kafka_new_topics *top
 }
 
 static bool exists(struct kafka_admin *admin, const char *topic, int timeout_ms, bool *ret_exists, struct err *err) {
-    int partitions;
+    int partitions = 0;
     if (!kafka_topic_partitions(admin, topic, timeout_ms, &partitions, err))
         return false;
     *ret_exists = partitions > 0;

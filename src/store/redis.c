@@ -142,7 +142,7 @@ static bool ask_sentinel(struct redis *redis, const struct redis_address *sentin
                reply->element[0]->type != REDIS_REPLY_STRING || reply->element[1]->type != REDIS_REPLY_STRING))
         ok = redis_address_error(sentinel, err, "the Sentinel knows no master of the name in redis.url");
     if (ok) {
-        *ret_master = (struct redis_address){.port = atoi(reply->element[1]->str)};
+        *ret_master = (struct redis_address){.port = (int)strtol(reply->element[1]->str, NULL, 10)};
         strncat(ret_master->host, reply->element[0]->str, sizeof ret_master->host - 1);
     }
     freeReplyObject(reply);

@@ -258,7 +258,7 @@ bool redis_conn_read(struct redis_conn *conn, redisReply **ret_reply, struct err
 }
 
 bool redis_conn_run(struct redis_conn *conn, int argc, const char **argv, redisReply **ret_reply, struct err *err) {
-    redisReply *reply;
+    redisReply *reply = NULL;
     redis_conn_append(conn, argc, argv);
     if (!redis_conn_flush(conn, err) || !redis_conn_read(conn, &reply, err))
         return false;
@@ -274,7 +274,7 @@ bool redis_conn_run(struct redis_conn *conn, int argc, const char **argv, redisR
 /* --- opening and closing --- */
 
 static bool run_plain(struct redis_conn *conn, int argc, const char **argv, struct err *err) {
-    redisReply *reply;
+    redisReply *reply = NULL;
     if (!redis_conn_run(conn, argc, argv, &reply, err))
         return false;
     freeReplyObject(reply);
@@ -285,7 +285,7 @@ static bool run_plain(struct redis_conn *conn, int argc, const char **argv, stru
  * An error as the answer is fine: the server may want a password, or deny the command. */
 static bool check_tls(struct redis_conn *conn, const struct redis_tls *tls, struct err *err) {
     const char *argv[] = {"PING"};
-    redisReply *reply;
+    redisReply *reply = NULL;
     redis_conn_append(conn, 1, argv);
     if (redis_conn_flush(conn, err) && redis_conn_read(conn, &reply, err)) {
         freeReplyObject(reply);
