@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The reconciler; see reconcile.h.
  *
- * One thread with one connection does all the work. The connection is a cold one, since its queries scan. A table by
- * coupon id remembers the counters of the last sweep, so that only coupons at rest are audited, and only once. */
+ * One thread with one connection does all the work. The connection is a cold one, since its queries scan. A sweep looks
+ * at the live coupons (store/live_coupons.h), and at a few of all coupons, to mend the flags of those that have ended.
+ * A table by coupon id remembers the counters of the last sweep, so that only coupons at rest are audited, and only
+ * once. */
 #include "flow/reconcile.h"
 
 #include <stdlib.h>
@@ -14,17 +16,24 @@
 #include "base/murmur2.h"
 #include "base/pair_set.h"
 #include "base/ticker.h"
-#include "flow/gate/coupon_memory.h"
+#include "flow/reconcile/flag_mender.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
 #include "model/event.h"
 #include "store/audit.h"
 #include "store/coupons.h"
 #include "store/dead_letters.h"
-#include "store/flags.h"
+#include "store/live_coupons.h"
 #include "store/lookup.h"
 
 #define PAGE 1000
+/* Pages of live coupons that one sweep looks at. The next sweep continues. */
+#define LIVE_PAGES 10
+/* The number of coupons, whether live or not, that one sweep looks at beside the live ones. The next sweep continues. */
+#define OTHERS 200
+/* A coupon leaves the list of live ones after it was found to have ended in this number of sweeps, with Redis at hand. If
+ * Redis fails over meanwhile, and the new master does not have the last flags, they are mended by then. */
+#define SWEEPS_TO_END 60
 /* Pages of a coupon's unissued tickets that one sweep works on. The next sweep continues. */
 #define RESEND_PAGES 20
 /* A coupon with more ledger rows is not audited: the scan would slow down other work. */
@@ -41,8 +50,10 @@
 
 struct seen {
     int64_t coupon_id; /* 0: a free slot */
+    bool is_live;      /* false: was removed from the list of live coupons */
     int64_t accepted, issued, rejected;
     bool audited;
+    int ended_sweeps; /* sweeps that found it to have ended */
     /* Tickets that stay unissued. Times are monotonic. */
     int64_t progress_us; /* when a ticket was last seen to be issued or rejected */
     int64_t decided_to;  /* all tickets up to this one are issued or rejected */
@@ -65,17 +76,20 @@ struct reconcile {
     int lanes;
     int64_t stale_ms, rotate_ms, dead_letters_max;
     struct pg *pg;
-    struct flags *flags;
+    struct flag_mender *flag_mender;
     struct relay *relay;
     struct arena arena, page_arena;
     struct seen *seen;
     size_t seen_mask, seen_count;
-    int64_t audit_us; /* time that is left for audits in this sweep */
+    size_t looked_at;    /* coupons in this sweep */
+    int64_t live_after;  /* the sweep of live coupons continues behind this id */
+    int64_t other_after; /* and that of all coupons behind this one */
+    bool has_redis;      /* Redis has answered in this sweep */
+    int64_t audit_us;    /* time that is left for audits in this sweep */
     struct batch_metrics metrics;
     struct outage redis_outage, postgres_outage;
-    struct outage ahead; /* limits the log lines about flags with too high versions */
     struct locked_outbox locked[STREAMS];
-    struct metric *flags_mended, *stale, *resent, *violations, *rotations;
+    struct metric *stale, *resent, *violations, *rotations;
 };
 
 /* --- the coupons of the last sweep --- */
@@ -87,22 +101,30 @@ static struct seen *seen_slot(struct seen *table, size_t mask, int64_t coupon_id
     return &table[at];
 }
 
+/* Makes a new table for at least twice the coupons that are live, without the others. */
+static void rebuild_seen(struct reconcile *reconcile) {
+    size_t n = 0, mask = SEEN_MIN - 1;
+    for (size_t i = 0; i <= reconcile->seen_mask; i++)
+        n += reconcile->seen[i].is_live;
+    while (mask < 4 * n)
+        mask = 2 * mask + 1;
+    struct seen *table = memory_new(mask + 1, sizeof *table);
+    for (size_t i = 0; i <= reconcile->seen_mask; i++)
+        if (reconcile->seen[i].is_live)
+            *seen_slot(table, mask, reconcile->seen[i].coupon_id) = reconcile->seen[i];
+    free(reconcile->seen);
+    reconcile->seen = table;
+    reconcile->seen_mask = mask;
+    reconcile->seen_count = n;
+}
+
 static struct seen *seen_of(struct reconcile *reconcile, int64_t coupon_id) {
-    if (2 * (reconcile->seen_count + 1) > reconcile->seen_mask) {
-        size_t mask = 2 * reconcile->seen_mask + 1;
-        struct seen *table = memory_new(mask + 1, sizeof *table);
-        for (size_t i = 0; i <= reconcile->seen_mask; i++)
-            if (reconcile->seen[i].coupon_id)
-                *seen_slot(table, mask, reconcile->seen[i].coupon_id) = reconcile->seen[i];
-        free(reconcile->seen);
-        reconcile->seen = table;
-        reconcile->seen_mask = mask;
-    }
+    if (2 * (reconcile->seen_count + 1) > reconcile->seen_mask)
+        rebuild_seen(reconcile);
     struct seen *seen = seen_slot(reconcile->seen, reconcile->seen_mask, coupon_id);
-    if (!seen->coupon_id) {
-        *seen = (struct seen){.coupon_id = coupon_id, .accepted = -1};
-        reconcile->seen_count++;
-    }
+    reconcile->seen_count += !seen->coupon_id;
+    if (!seen->is_live)
+        *seen = (struct seen){.coupon_id = coupon_id, .is_live = true, .accepted = -1};
     return seen;
 }
 
@@ -284,64 +306,7 @@ static bool check(struct reconcile *reconcile, const struct coupon *coupon, stru
     return check_late(reconcile, coupon, seen, err);
 }
 
-/* --- flags --- */
-
-/* A flag's version can only be above that of its coupon if the coupon was changed after it was read, or if the flag comes
- * from elsewhere. So the coupons are read again, after the flags. Flags that are still ahead are added to `wrong`; they
- * replace exactly the version that was seen, so that a writer of a newer one wins. Returns false if Postgres fails. */
-static bool find_ahead(struct reconcile *reconcile, const struct flag *ahead, size_t n, struct flag *wrong,
-                       size_t *n_wrong, struct err *err) {
-    struct coupon *rows = ARENA_ARRAY(&reconcile->arena, struct coupon, n);
-    size_t n_before = *n_wrong;
-    int64_t now_us;
-    for (size_t i = 0; i < n; i++)
-        rows[i] = (struct coupon){.id = ahead[i].coupon_id};
-    if (!lookup_coupons(reconcile->pg, &reconcile->arena, rows, n, &now_us, err))
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        struct flag should = flag_of(&rows[i], now_us);
-        if (!rows[i].exists || ahead[i].version <= should.version)
-            continue;
-        should.replaces = ahead[i].version;
-        if (*n_wrong == n_before && outage_failed(&reconcile->ahead))
-            log_warn("reconcile.flag_ahead", LOG_INT("coupon_id", should.coupon_id),
-                     LOG_INT("version", should.replaces), LOG_INT("should_be", should.version),
-                     LOG_STR("then", "replaced"),
-                     LOG_STR("reason", "Postgres was restored from a backup, or another installation uses this Redis"));
-        wrong[(*n_wrong)++] = should;
-    }
-    return true;
-}
-
-/* Returns false if Redis or Postgres fails; err->backend tells which. */
-static bool mend_flags(struct reconcile *reconcile, const struct coupon_detail *details, size_t n, int64_t now_us,
-                       struct err *err) {
-    struct flag *ahead = ARENA_ARRAY(&reconcile->arena, struct flag, n);
-    struct flag *have = ARENA_ARRAY(&reconcile->arena, struct flag, n);
-    struct flag *wrong = ARENA_ARRAY(&reconcile->arena, struct flag, n);
-    size_t n_wrong = 0, n_ahead = 0;
-    for (size_t i = 0; i < n; i++)
-        have[i] = (struct flag){.coupon_id = details[i].row.id};
-    if (!flags_get(reconcile->flags, have, n, err))
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        struct flag should = flag_of(&details[i].row, now_us);
-        if (have[i].version > should.version)
-            ahead[n_ahead++] = have[i];
-        else if (have[i].value != should.value || have[i].version != should.version)
-            wrong[n_wrong++] = should;
-    }
-    if (n_ahead && !find_ahead(reconcile, ahead, n_ahead, wrong, &n_wrong, err))
-        return false;
-    if (n_wrong)
-        FAULT_POINT("reconcile", "before_flag_write");
-    if (!flags_set(reconcile->flags, wrong, n_wrong, err))
-        return false;
-    if (n_wrong)
-        FAULT_POINT("reconcile", "after_flag_write");
-    metric_add(reconcile->flags_mended, (int64_t)n_wrong);
-    return true;
-}
+/* --- outbox and dead letters --- */
 
 static void note_rotation(struct reconcile *reconcile, int stream, enum outbox_rotation rotation) {
     struct locked_outbox *locked = &reconcile->locked[stream];
@@ -379,12 +344,103 @@ static bool trim_dead_letters(struct reconcile *reconcile, struct err *err) {
     return true;
 }
 
-/* Sweeps all coupons, page by page. If Redis is unavailable, audits and rotation still run. */
-static bool sweep(struct reconcile *reconcile, struct err *err) {
-    struct coupon_detail *details = ARENA_ARRAY(&reconcile->arena, struct coupon_detail, PAGE);
-    struct coupon_page page = {.room = PAGE, .coupons = details};
+/* --- the sweep --- */
+
+/* Reads the coupons and mends their flags. If Redis fails, it is left alone for the rest of the sweep. */
+static bool look_at(struct reconcile *reconcile, const struct coupon_ids *ids, struct coupon *ret_rows,
+                    int64_t *ret_now_us, struct err *err) {
+    struct err problem;
+    for (size_t i = 0; i < ids->n; i++)
+        ret_rows[i].id = ids->id[i];
+    if (ids->n == 0)
+        return true;
+    reconcile->looked_at += ids->n;
+    if (!lookup_coupons(reconcile->pg, &reconcile->arena, ret_rows, ids->n, ret_now_us, err))
+        return false;
+    if (!reconcile->has_redis || flag_mender_run(reconcile->flag_mender, ret_rows, ids->n, *ret_now_us, &problem))
+        return true;
+    if (problem.backend == BACKEND_POSTGRES) {
+        *err = problem;
+        return false;
+    }
+    stage_interrupted(&reconcile->redis_outage, "reconcile", &problem);
+    reconcile->has_redis = false;
+    return true;
+}
+
+/* Counts the sweeps that found the coupon to have ended. Returns true if it may leave the list of live coupons. */
+static bool has_left(struct reconcile *reconcile, const struct coupon *coupon, int64_t now_us) {
+    struct seen *seen = seen_of(reconcile, coupon->id);
+    if (!coupon_has_ended(coupon, now_us)) {
+        seen->ended_sweeps = 0;
+        return false;
+    }
+    seen->ended_sweeps += reconcile->has_redis;
+    return seen->ended_sweeps >= SWEEPS_TO_END && (seen->audited || coupon->accepted > AUDIT_ROWS_MAX);
+}
+
+static bool sweep_page_of_live(struct reconcile *reconcile, struct coupon_ids *ids, struct err *err) {
+    struct coupon *rows = ARENA_ARRAY(&reconcile->arena, struct coupon, PAGE);
+    struct coupon_ids ended = {.id = ARENA_ARRAY(&reconcile->arena, int64_t, PAGE),
+                               .changes = ARENA_ARRAY(&reconcile->arena, int64_t, PAGE)};
     int64_t now_us;
-    bool own, redis = true;
+    if (!live_coupons_list(reconcile->pg, &reconcile->arena, ids, err) || !look_at(reconcile, ids, rows, &now_us, err))
+        return false;
+    for (size_t i = 0; i < ids->n; i++) {
+        if (!rows[i].exists)
+            continue;
+        if (!check(reconcile, &rows[i], err))
+            return false;
+        if (has_left(reconcile, &rows[i], now_us)) {
+            ended.id[ended.n] = ids->id[i];
+            ended.changes[ended.n++] = ids->changes[i];
+        }
+    }
+    if (!live_coupons_remove(reconcile->pg, &reconcile->arena, &ended, err))
+        return false;
+    for (size_t i = 0; i < ended.n; i++)
+        seen_of(reconcile, ended.id[i])->is_live = false; /* if it stays in the list, it is seen anew */
+    return true;
+}
+
+static bool sweep_live(struct reconcile *reconcile, struct err *err) {
+    struct coupon_ids ids = {.room = PAGE,
+                             .id = ARENA_ARRAY(&reconcile->arena, int64_t, PAGE),
+                             .changes = ARENA_ARRAY(&reconcile->arena, int64_t, PAGE)};
+    bool more = true;
+    for (int pages = 0; more && pages < LIVE_PAGES; pages++) {
+        ids.after = reconcile->live_after;
+        if (!sweep_page_of_live(reconcile, &ids, err))
+            return false;
+        more = ids.n == PAGE;
+        reconcile->live_after = more ? ids.id[PAGE - 1] : 0;
+    }
+    return true;
+}
+
+/* Looks at the next few of all coupons. Those that have not ended belong into the list of live ones. They may be missing
+ * there if somebody has changed rows by hand, or if Postgres' clock was set back. */
+static bool sweep_others(struct reconcile *reconcile, struct err *err) {
+    struct coupon *rows = ARENA_ARRAY(&reconcile->arena, struct coupon, OTHERS);
+    int64_t *lost = ARENA_ARRAY(&reconcile->arena, int64_t, OTHERS), now_us;
+    struct coupon_ids ids = {
+        .after = reconcile->other_after, .room = OTHERS, .id = ARENA_ARRAY(&reconcile->arena, int64_t, OTHERS)};
+    size_t n_lost = 0;
+    if (!live_coupons_list_all(reconcile->pg, &reconcile->arena, &ids, err) ||
+        !look_at(reconcile, &ids, rows, &now_us, err))
+        return false;
+    reconcile->other_after = ids.n == OTHERS ? ids.id[OTHERS - 1] : 0;
+    for (size_t i = 0; i < ids.n; i++)
+        if (rows[i].exists && !coupon_has_ended(&rows[i], now_us))
+            lost[n_lost++] = rows[i].id;
+    return live_coupons_add(reconcile->pg, &reconcile->arena, lost, n_lost, err);
+}
+
+/* If Redis is unavailable, audits and rotation still run. */
+static bool sweep(struct reconcile *reconcile, struct err *err) {
+    bool own;
+    reconcile->looked_at = 0;
+    reconcile->has_redis = true;
     reconcile->audit_us += AUDIT_BUDGET_US;
     if (reconcile->audit_us > AUDIT_BUDGET_US)
         reconcile->audit_us = AUDIT_BUDGET_US;
@@ -395,25 +451,9 @@ static bool sweep(struct reconcile *reconcile, struct err *err) {
             note_rotation(reconcile, stream, OUTBOX_NOT_DUE); /* the process that sweeps knows */
         return true;
     }
-    do {
-        struct err redis_err;
-        if (!coupon_now(reconcile->pg, &now_us, err) || !coupon_list(reconcile->pg, &reconcile->arena, &page, err))
-            return false;
-        if (redis && page.n && !mend_flags(reconcile, details, page.n, now_us, &redis_err)) {
-            if (redis_err.backend == BACKEND_POSTGRES) {
-                *err = redis_err;
-                return false;
-            }
-            stage_interrupted(&reconcile->redis_outage, "reconcile", &redis_err);
-            redis = false;
-        }
-        for (size_t i = 0; i < page.n; i++)
-            if (!check(reconcile, &details[i].row, err))
-                return false;
-        if (page.n)
-            page.after = details[page.n - 1].row.id;
-    } while (page.n == PAGE);
-    if (redis)
+    if (!sweep_live(reconcile, err) || !sweep_others(reconcile, err))
+        return false;
+    if (reconcile->has_redis)
         stage_resumed(&reconcile->redis_outage, "reconcile");
     return trim_dead_letters(reconcile, err) && rotate(reconcile, err);
 }
@@ -426,14 +466,12 @@ static void tick(void *arg) {
         stage_resumed(&reconcile->postgres_outage, "reconcile");
     else
         stage_interrupted(&reconcile->postgres_outage, "reconcile", &err);
-    batch_metrics_observe(&reconcile->metrics, reconcile->seen_count, clock_mono_us() - start_us);
+    batch_metrics_observe(&reconcile->metrics, reconcile->looked_at, clock_mono_us() - start_us);
     arena_reset(&reconcile->arena);
 }
 
 static void register_metrics(struct reconcile *reconcile) {
     reconcile->metrics = batch_metrics("reconcile");
-    reconcile->flags_mended = metrics_counter("couponsd_reconcile_flags_mended_total",
-                                              "Flags in Redis that differed from Postgres and were corrected.", "");
     reconcile->stale = metrics_counter("couponsd_reconcile_stale_tickets_total",
                                        "Accepted tickets found unissued for longer than reconcile.stale_ms.", "");
     reconcile->resent = metrics_counter("couponsd_reconcile_resent_total", "Unissued tickets that were resent.", "");
@@ -466,7 +504,8 @@ bool reconcile_start(struct context *context, struct reconcile **ret_reconcile, 
     arena_init(&reconcile->arena, 256 * 1024);
     arena_init(&reconcile->page_arena, 256 * 1024);
     register_metrics(reconcile);
-    if (!flags_new(&context->redis, &reconcile->flags, err) ||
+    const struct flag_mender_options mender = {&context->redis, reconcile->pg, &reconcile->arena};
+    if (!flag_mender_new(&mender, &reconcile->flag_mender, err) ||
         !ticker_start("reconcile", config->reconcile_interval_ms * US_PER_MS, tick, reconcile, &reconcile->ticker,
                       err)) {
         reconcile_stop(reconcile);
@@ -480,7 +519,7 @@ void reconcile_stop(struct reconcile *reconcile) {
     if (!reconcile)
         return;
     ticker_stop(reconcile->ticker);
-    flags_free(reconcile->flags);
+    flag_mender_free(reconcile->flag_mender);
     pg_free(reconcile->pg);
     arena_deinit(&reconcile->arena);
     arena_deinit(&reconcile->page_arena);

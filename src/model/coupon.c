@@ -29,6 +29,12 @@ int64_t coupon_flag_version(const struct coupon *coupon, int64_t now_us) {
     return 2 * coupon->version + !coupon_is_available(coupon, now_us);
 }
 
+bool coupon_has_ended(const struct coupon *coupon, int64_t now_us) {
+    enum refusal refusal = coupon_refusal(coupon, now_us);
+    return (refusal == REFUSAL_CLOSED || refusal == REFUSAL_EXPIRED || refusal == REFUSAL_SOLD_OUT) &&
+           coupon->accepted == coupon->issued + coupon->rejected;
+}
+
 bool request_status_is_final(const struct request_status *status) {
     return status->issue_us != NOT_ISSUED || status->reject_reason != REJECT_NONE;
 }

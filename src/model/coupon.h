@@ -60,6 +60,9 @@ bool coupon_is_available(const struct coupon *coupon, int64_t now_us);
  * same value. */
 int64_t coupon_flag_version(const struct coupon *coupon, int64_t now_us);
 
+/* True if the coupon gives no more tickets unless its row is changed, and all its tickets are issued or rejected. */
+bool coupon_has_ended(const struct coupon *coupon, int64_t now_us);
+
 #define NOT_ISSUED INT64_MIN
 
 /* The state of a user's request: its row in the ledger, and the fate of its ticket. */

@@ -12,6 +12,8 @@
 #include "flow/relay.h"
 #include "flow/watch.h"
 #include "steps_fixture.h"
+#include "store/coupons.h"
+#include "store/live_coupons.h"
 
 TestSuite(steps, .timeout = 300);
 
@@ -225,6 +227,31 @@ Test(steps, complete_sets_the_flag_to_false_when_nothing_is_left_and_a_late_one_
     cr_assert_eq(fixture_flag(&fixture).value, FLAG_TRUE);
     watch_stop(fixture.context.watch);
     coupon_memory_free(fixture.context.coupon_memory);
+    fixture_deinit(&fixture);
+}
+
+Test(steps, a_coupon_that_is_changed_while_the_reconciler_looks_at_it_stays_live) {
+    struct fixture fixture;
+    struct err err;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 1);
+    fixture_coupon(&fixture, 1);
+    int64_t id[10], changes[10];
+    struct coupon_ids live = {.room = 10, .id = id, .changes = changes};
+    cr_assert(live_coupons_list(fixture.pg, &fixture.arena, &live, &err), "%s", err.text);
+    cr_assert_eq(live.n, 2);
+    const struct coupon_addition addition = {.coupon_id = id[0], .quantity = 1, .request_id = ""};
+    struct coupon_detail detail;
+    int lanes = (int)fixture.config.flow_lanes;
+    cr_assert_eq(coupon_add_quantity(fixture.pg, &fixture.arena, lanes, &addition, &detail, &err), COUPON_OK);
+    cr_assert(live_coupons_remove(fixture.pg, &fixture.arena, &live, &err), "%s", err.text);
+    int64_t changed = id[0], removed = id[1];
+    cr_assert(live_coupons_list(fixture.pg, &fixture.arena, &live, &err), "%s", err.text);
+    cr_assert_eq(live.n, 1);
+    cr_assert_eq(id[0], changed);
+    cr_assert(live_coupons_add(fixture.pg, &fixture.arena, (int64_t[]){changed, removed}, 2, &err), "%s", err.text);
+    cr_assert(live_coupons_list(fixture.pg, &fixture.arena, &live, &err), "%s", err.text);
+    cr_assert_eq(live.n, 2);
     fixture_deinit(&fixture);
 }
 

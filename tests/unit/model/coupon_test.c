@@ -44,6 +44,27 @@ Test(coupon, a_flag_is_true_before_the_opening_and_its_version_grows_when_it_end
     cr_expect_eq(coupon_flag_version(&coupon, 2000), 8);
 }
 
+Test(coupon, it_has_ended_once_it_gives_no_tickets_and_all_are_issued_or_rejected) {
+    struct coupon coupon = open_coupon;
+    coupon.accepted = 5;
+    coupon.issued = 3;
+    coupon.rejected = 2;
+    cr_expect_not(coupon_has_ended(&coupon, 0));
+    cr_expect(coupon_has_ended(&coupon, coupon.expire_us));
+    coupon.status = COUPON_PAUSED;
+    cr_expect_not(coupon_has_ended(&coupon, 0));
+    coupon.status = COUPON_CLOSED;
+    cr_expect(coupon_has_ended(&coupon, 0));
+    coupon.issued = 2;
+    cr_expect_not(coupon_has_ended(&coupon, 0), "a ticket is unissued");
+    coupon.issued = 4;
+    cr_expect_not(coupon_has_ended(&coupon, 0), "one too many is issued");
+    coupon.status = COUPON_PUBLISHABLE;
+    coupon.accepted = coupon.quantity;
+    coupon.issued = coupon.quantity - coupon.rejected;
+    cr_expect(coupon_has_ended(&coupon, coupon.open_us));
+}
+
 Test(coupon, a_status_is_final_once_its_ticket_was_issued_or_rejected) {
     struct request_status status = {.issue_us = NOT_ISSUED};
     cr_expect_not(request_status_is_final(&status));
