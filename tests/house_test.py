@@ -9,6 +9,8 @@ import re
 import tokenize
 import unittest
 
+from tests.harness.checkout import checkout_files
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # folder of src → the folders that it may include. Each may include itself. `.` is src/main.c and src/server.c.
@@ -129,7 +131,7 @@ class House(unittest.TestCase):
 
     def test_includes_go_downwards_only(self):
         found = []
-        for name in files("src/*.c", "src/*.h"):
+        for name in checkout_files("src/*.c", "src/*.h"):
             own = folder_of(name.removeprefix("src/"))
             self.assertIn(own, INCLUDES, f"{name}: which folders may it include?")
             for line, include in enumerate(text_of(name).splitlines(), 1):
@@ -140,7 +142,7 @@ class House(unittest.TestCase):
 
     def test_no_function_has_more_than_six_parameters(self):
         found = [f"{name}:{line} {function} has {count}"
-                 for name in files("src/*.c", "src/*.h", "clients/*.c", "clients/*.h", "bench/*.c", "bench/*.h")
+                 for name in checkout_files("src/*.c", "src/*.h", "clients/*.c", "clients/*.h", "bench/*.c", "bench/*.h")
                  for line, function, count in wide_functions(text_of(name)) if (name, function) not in CALLBACKS]
         self.assert_none(found, f"a function has at most {PARAMETERS_MAX} parameters", "parameters")
 
@@ -151,19 +153,19 @@ class House(unittest.TestCase):
         self.assertEqual(list(wide_functions(wide.replace(" {", ";"))), [])
 
     def test_a_file_of_src_is_one_thing(self):
-        found = [f"{name}: {lines} lines" for name in files("src/*.c", "src/*.h")
+        found = [f"{name}: {lines} lines" for name in checkout_files("src/*.c", "src/*.h")
                  if (lines := text_of(name).count("\n")) > LINES_MAX]
         self.assert_none(found, f"a file has at most {LINES_MAX} lines")
 
     def test_unit_tests_mirror_src(self):
-        tests, elsewhere, found = files("tests/*"), {}, []
+        tests, elsewhere, found = checkout_files("tests/*"), {}, []
         for number, line in enumerate(text_of("tests/unit/mirror.txt").splitlines(), 1):
             if line and not line.startswith("#"):
                 source, arrow, test = line.partition(" → ")
                 self.assertTrue(arrow, f"tests/unit/mirror.txt:{number} is not SOURCE → TEST")
                 self.assertNotIn(source, elsewhere, f"tests/unit/mirror.txt:{number}")
                 elsewhere[source] = test
-        sources = files("src/*.c")
+        sources = checkout_files("src/*.c")
         for source in sources:
             mirror = unit_test_of(source, tests)
             if not mirror and source not in elsewhere:
@@ -175,13 +177,13 @@ class House(unittest.TestCase):
         self.assert_none(found, "each source of src has a unit test of its name, or a test elsewhere")
 
     def test_each_source_file_names_its_license(self):
-        found = [name for name in files() if LICENSED.search(name) and not FOREIGN.search(name)
+        found = [name for name in checkout_files() if LICENSED.search(name) and not FOREIGN.search(name)
                  and LICENSE not in "\n".join(text_of(name).splitlines()[:LICENSE_LINES])]
         self.assert_none(found, f"each source file says {LICENSE}", "license")
 
     def test_comments_are_plain_english(self):
         found = []
-        for name in files():
+        for name in checkout_files():
             if LICENSED.search(name) and not FOREIGN.search(name) and name != "tests/house_test.py":
                 for line, comment in comments(name, text_of(name)):
                     for sentence in sentences(comment):
@@ -197,7 +199,7 @@ class House(unittest.TestCase):
             self.assertFalse(any(pattern.search(good) for pattern in FORBIDDEN.values()), good)
 
     def test_python_finds_its_modules_without_help(self):
-        found = [name for name in files("*.py") if name != "tests/house_test.py" and "sys.path" in text_of(name)]
+        found = [name for name in checkout_files("*.py") if name != "tests/house_test.py" and "sys.path" in text_of(name)]
         self.assert_none(found, "tests and benches are modules of packages: python3 -m, and no change of the search path")
 
 
