@@ -19,6 +19,7 @@
 #include "flow/gate.h"
 #include "flow/gate/coupon_memory.h"
 #include "flow/gate/ticket_holders.h"
+#include "flow/holdings.h"
 #include "flow/issue.h"
 #include "flow/readiness.h"
 #include "flow/reconcile.h"
@@ -167,7 +168,7 @@ static bool start_stages(struct server *server, struct err *err) {
     const struct config *config = context->config;
     context->coupon_memory = coupon_memory_new(config->gate_cache_ms);
     if (!ticket_holders_start(context, &context->ticket_holders, err) || !watch_start(context, &context->watch, err) ||
-        !status_start(context, &context->status, err))
+        !status_start(context, &context->status, err) || !holdings_start(context, &context->holdings, err))
         return false;
     if (config->complete_run && !complete_start(context, &server->complete, err))
         return false;
@@ -326,6 +327,7 @@ void server_stop(struct server *server, const atomic_bool *hurry) {
     for (size_t i = 0; i < COUPON_SERVICES; i++)
         api_services[i].stop(server->services[i]); /* they use the relays and watch */
     topics_keeper_stop(server->keeper);
+    holdings_stop(context->holdings);
     status_stop(context->status);      /* gate and admit have handed requests to it until now */
     reconcile_stop(server->reconcile); /* it wakes a relay */
     issue_stop(server->issue);         /* it wakes a relay and watch */

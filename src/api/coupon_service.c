@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "coupon/v1/coupon_service.pb-c.h"
 #include "flow/gate.h"
+#include "flow/holdings.h"
 #include "flow/request.h"
 #include "flow/status.h"
 #include "flow/watch.h"
@@ -18,6 +19,7 @@ struct coupon_service {
     Coupon__V1__CouponService_Service base; /* first: the stubs hand back a pointer to it */
     struct gate *gate;
     struct status *status;
+    struct holdings *holdings;
     struct watch *watch;
 };
 
@@ -195,7 +197,7 @@ static void list_user_coupons(Coupon__V1__CouponService_Service *base, const Cou
     struct rpc_bad_fields bad = {0};
     bad_fields_check(&bad, request->user_id > 0, "user_id", "must be positive");
     page_read(&bad, input->page_size, input->page_token, &request->page_size, &request->page_after);
-    if (!refuse_bad(&bad, request) && !status_push(service_of(base)->status, request))
+    if (!refuse_bad(&bad, request) && !holdings_push(service_of(base)->holdings, request))
         request_refuse_overloaded(request);
 }
 
@@ -210,6 +212,7 @@ bool coupon_service_start(struct context *context, ProtobufCService **ret_servic
     service->base.list_user_coupons = list_user_coupons;
     service->gate = context->gate;
     service->status = context->status;
+    service->holdings = context->holdings;
     service->watch = context->watch;
     *ret_service = &service->base.base;
     return true;

@@ -30,6 +30,7 @@ struct context {
     struct ticket_holders *ticket_holders;
     struct watch *watch;
     struct status *status;
+    struct holdings *holdings;
     struct relay *relays[STREAMS]; /* NULL if relay.run is off */
     struct admit *admit;
     struct gate *gate;

@@ -50,7 +50,8 @@
  * and issue gets more tickets of a coupon at once. */
 #define GATHERED_BATCHES 4
 
-/* A message's tag holds lane, epoch and id in one word. */
+/* A message's tag holds lane, epoch and the low bits of the id in one word. Far fewer events are in flight than these bits
+ * can count, so id_of_tag finds the others. */
 #define TAG_ID_BITS    40
 #define TAG_EPOCH_BITS 16
 
@@ -99,6 +100,12 @@ static uintptr_t tag_of(int lane, uint16_t epoch, int64_t id) {
                        ((uint64_t)id & ((UINT64_C(1) << TAG_ID_BITS) - 1)));
 }
 
+/* The id above the lane's cursor that has the tag's bits. */
+static int64_t id_of_tag(const struct lane *lane, uintptr_t tag) {
+    uint64_t cursor = (uint64_t)lane->cursor, mask = (UINT64_C(1) << TAG_ID_BITS) - 1;
+    return (int64_t)(cursor + (((uint64_t)tag - cursor) & mask));
+}
+
 static bool *acked_slot(const struct relay *relay, struct lane *lane, int64_t id) {
     return &lane->acked[id % relay->in_flight_max];
 }
@@ -107,7 +114,6 @@ static void on_ack(void *arg, uintptr_t tag, const struct kafka_failure *failure
     struct relay *relay = arg;
     struct lane *lane = &relay->lanes[tag >> (TAG_ID_BITS + TAG_EPOCH_BITS)];
     uint16_t epoch = (uint16_t)(tag >> TAG_ID_BITS);
-    int64_t id = (int64_t)(tag & ((UINT64_C(1) << TAG_ID_BITS) - 1));
     FAULT_POINT(relay->stage, "before_ack");
     relay->in_flight--;
     if (failure)
@@ -121,7 +127,7 @@ static void on_ack(void *arg, uintptr_t tag, const struct kafka_failure *failure
         return;
     }
     relay->failures.pause_us = 0;
-    *acked_slot(relay, lane, id) = true;
+    *acked_slot(relay, lane, id_of_tag(lane, tag)) = true;
     while (lane->cursor < lane->sent && *acked_slot(relay, lane, lane->cursor + 1)) {
         lane->cursor++;
         *acked_slot(relay, lane, lane->cursor) = false;

@@ -41,57 +41,37 @@ static void end_status(struct request *request, const struct request_status *sta
         request_refuse(request, REFUSAL_COUPON_NOT_FOUND, NULL);
 }
 
-static bool list_user_coupons(struct status *status, struct request *request, struct err *err) {
-    size_t max = (size_t)request->page_size;
-    /* One row more than requested shows whether another page follows. */
-    struct user_coupon_page page = {
-        .user_id = request->user_id,
-        .after = request->page_after,
-        .room = max + 1,
-        .rows = ARENA_ARRAY(&status->arena, struct request_status, max + 1),
-    };
-    if (!lookup_user_coupons(status->pg, &status->arena, &page, err))
-        return false;
-    request_end_page(request, page.rows, page.n > max ? max : page.n, page.n > max);
-    return true;
-}
-
 /* For requests that were not found, finds out whether their coupons exist. */
 static bool find_coupons(struct status *status, struct request **requests, const struct request_status *rows, size_t n,
-                         struct coupon *ret_coupons, struct err *err) {
+                         bool *ret_exist, struct err *err) {
     size_t missing = 0;
-    struct coupon *coupons = ARENA_ARRAY(&status->arena, struct coupon, n);
+    int64_t *ids = ARENA_ARRAY(&status->arena, int64_t, n);
+    bool *exist = ARENA_ARRAY(&status->arena, bool, n);
     for (size_t i = 0; i < n; i++)
         if (!rows[i].found && requests[i]->kind == REQUEST_GET_STATUS)
-            coupons[missing++].id = rows[i].coupon_id;
-    int64_t now_us;
-    if (missing && !lookup_coupons(status->pg, &status->arena, coupons, missing, &now_us, err))
+            ids[missing++] = rows[i].coupon_id;
+    if (missing && !lookup_coupons_exist(status->pg, &status->arena, ids, missing, exist, err))
         return false;
     for (size_t i = n; i-- > 0;)
         if (!rows[i].found && requests[i]->kind == REQUEST_GET_STATUS)
-            ret_coupons[i] = coupons[--missing];
+            ret_exist[i] = exist[--missing];
     return true;
 }
 
-/* Looks up and answers the requests. On failure, *ret_answered is how many, counted from the first, were answered. */
-static bool look_up(struct status *status, struct request **requests, size_t n, size_t *ret_answered, struct err *err) {
-    *ret_answered = 0;
+/* Looks up and answers the requests. */
+static bool look_up(struct status *status, struct request **requests, size_t n, struct err *err) {
     struct request_status *rows = ARENA_ARRAY(&status->arena, struct request_status, n);
-    struct coupon *coupons = arena_zalloc(&status->arena, n * sizeof *coupons);
+    bool *coupon_exists = arena_zalloc(&status->arena, n * sizeof *coupon_exists);
     for (size_t i = 0; i < n; i++)
         rows[i] = (struct request_status){.coupon_id = requests[i]->coupon_id, .user_id = requests[i]->user_id};
     if (!pg_connect(status->pg, err) || !lookup_statuses(status->pg, &status->arena, rows, n, err) ||
-        !find_coupons(status, requests, rows, n, coupons, err))
+        !find_coupons(status, requests, rows, n, coupon_exists, err))
         return false;
     for (size_t i = 0; i < n; i++) {
-        struct request *request = requests[i];
-        if (request->kind == REQUEST_PUBLISH)
-            end_publish(request, &rows[i]);
-        else if (request->kind == REQUEST_GET_STATUS)
-            end_status(request, &rows[i], coupons[i].exists);
-        else if (!list_user_coupons(status, request, err))
-            return false;
-        ++*ret_answered;
+        if (requests[i]->kind == REQUEST_PUBLISH)
+            end_publish(requests[i], &rows[i]);
+        else
+            end_status(requests[i], &rows[i], coupon_exists[i]);
     }
     return true;
 }
@@ -99,17 +79,17 @@ static bool look_up(struct status *status, struct request **requests, size_t n, 
 static void run(void *arg, void **items, size_t n) {
     struct status *status = arg;
     struct request **requests = ARENA_ARRAY(&status->arena, struct request *, n);
-    size_t waiting = 0, answered;
+    size_t waiting = 0;
     struct err err;
     for (size_t i = 0; i < n; i++)
         if (!request_is_dropped(items[i]))
             requests[waiting++] = items[i];
     pg_give_up_at(status->pg, request_silence_us(requests, waiting));
-    if (waiting && look_up(status, requests, waiting, &answered, &err)) {
+    if (waiting && look_up(status, requests, waiting, &err)) {
         stage_resumed(&status->outage, "status");
     } else if (waiting) {
         stage_interrupted(&status->outage, "status", &err);
-        for (size_t i = answered; i < waiting; i++)
+        for (size_t i = 0; i < waiting; i++)
             request_fail(requests[i], &err);
     }
     arena_reset(&status->arena);

@@ -4,7 +4,7 @@
  * One thread owns the list of watched requests. Other threads add to `arrivals` under the lock. The cancel function
  * of a call wakes the thread, which drops the cancelled request at its next look.
  *
- *   look   one query for the states of up to LOOK_MAX requests */
+ *   look   one query for the states of up to LOOK_MAX requests, and one for the coupons of those that do not exist */
 #include "flow/watch.h"
 
 #include <pthread.h>
@@ -110,11 +110,22 @@ static bool tell(struct watched *watched, const struct request_status *status, b
     return false;
 }
 
-static bool exists(struct watch *watch, int64_t coupon_id) {
-    struct coupon coupon = {.id = coupon_id};
-    int64_t now_us;
-    /* If Postgres fails here, answer that the request was not found. */
-    return !lookup_coupons(watch->pg, &watch->arena, &coupon, 1, &now_us, NULL) || coupon.exists;
+/* Reads the states of the requests, and finds out whether the coupons of those that were not found exist. */
+static bool look_up(struct watch *watch, struct request_status *rows, size_t n, bool *ret_coupon_exists,
+                    struct err *err) {
+    int64_t *ids = ARENA_ARRAY(&watch->arena, int64_t, n);
+    bool *exist = ARENA_ARRAY(&watch->arena, bool, n);
+    size_t missing = 0;
+    if (!pg_connect(watch->pg, err) || !lookup_statuses(watch->pg, &watch->arena, rows, n, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!rows[i].found)
+            ids[missing++] = rows[i].coupon_id;
+    if (missing && !lookup_coupons_exist(watch->pg, &watch->arena, ids, missing, exist, err))
+        return false;
+    for (size_t i = n; i-- > 0;)
+        ret_coupon_exists[i] = rows[i].found || exist[--missing];
+    return true;
 }
 
 /* Looks at up to LOOK_MAX requests of the list, and puts those that go on back at its end. */
@@ -135,7 +146,8 @@ static void look(struct watch *watch) {
             (struct request_status){.coupon_id = looked[i]->request->coupon_id, .user_id = looked[i]->request->user_id};
     struct err err;
     int64_t start_us = clock_mono_us();
-    bool ok = n == 0 || (pg_connect(watch->pg, &err) && lookup_statuses(watch->pg, &watch->arena, rows, n, &err));
+    bool *coupon_exists = ARENA_ARRAY(&watch->arena, bool, n);
+    bool ok = n == 0 || look_up(watch, rows, n, coupon_exists, &err);
     if (!ok)
         stage_interrupted(&watch->outage, "watch", &err);
     else
@@ -147,8 +159,7 @@ static void look(struct watch *watch) {
         end = &(*end)->next;
     for (size_t i = 0; i < n; i++) {
         /* While Postgres fails, clients that have a status already go on waiting. New ones get the error. */
-        bool over = ok ? tell(looked[i], &rows[i], rows[i].found || exists(watch, rows[i].coupon_id))
-                       : looked[i]->told == TOLD_NOTHING;
+        bool over = ok ? tell(looked[i], &rows[i], coupon_exists[i]) : looked[i]->told == TOLD_NOTHING;
         if (!ok && over)
             request_fail(looked[i]->request, &err);
         if (over) {

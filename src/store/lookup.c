@@ -58,6 +58,24 @@ bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon *coupons, 
     return true;
 }
 
+bool lookup_coupons_exist(struct pg *pg, struct arena *arena, const int64_t *ids, size_t n, bool *ret_exist,
+                          struct err *err) {
+    static const struct pg_statement read = {"select i.n from unnest($1::bigint[]) with ordinality i(id, n)"
+                                             " cross join lateral (select 1 from coupon where id = i.id limit 1) c"};
+    struct pg_args args = {0};
+    PGresult *result;
+    pg_arg_int8s(&args, arena, ids, n);
+    pg_send(pg, &read, &args);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        ret_exist[i] = false;
+    for (int row = 0; row < PQntuples(result); row++)
+        ret_exist[pg_int8(result, row, 0) - 1] = true;
+    pg_clear(&result, 1);
+    return true;
+}
+
 /* Reads a status from four columns, which begin with `column`: request_id, accept_time, issue_time, reason. */
 static void read_status(const PGresult *result, int at, int column, struct arena *arena, struct request_status *row) {
     row->found = true;
@@ -143,18 +161,7 @@ bool lookup_ledger_users(struct pg *pg, struct arena *arena, struct ledger_page 
     return true;
 }
 
-bool lookup_user_coupons(struct pg *pg, struct arena *arena, struct user_coupon_page *page, struct err *err) {
-    static const struct pg_statement read = {
-        "select coupon_id, ticket, issue_time from user_coupon where user_id = $1 and coupon_id > $2"
-        " order by coupon_id limit $3"};
-    struct pg_args args = {0};
-    pg_arg_int8(&args, arena, page->user_id);
-    pg_arg_int8(&args, arena, page->after);
-    pg_arg_int8(&args, arena, (int64_t)page->room);
-    PGresult *result;
-    pg_send(pg, &read, &args);
-    if (!pg_collect(pg, &result, 1, err))
-        return false;
+static void read_page(const PGresult *result, struct user_coupon_page *page) {
     page->n = (size_t)PQntuples(result);
     for (int i = 0; i < PQntuples(result); i++)
         page->rows[i] = (struct request_status){
@@ -164,6 +171,25 @@ bool lookup_user_coupons(struct pg *pg, struct arena *arena, struct user_coupon_
             .ticket = pg_int8(result, i, 1),
             .issue_us = pg_time(result, i, 2, NOT_ISSUED),
         };
-    pg_clear(&result, 1);
+}
+
+bool lookup_user_coupons(struct pg *pg, struct arena *arena, struct user_coupon_page *pages, size_t n,
+                         struct err *err) {
+    static const struct pg_statement read = {
+        "select coupon_id, ticket, issue_time from user_coupon where user_id = $1 and coupon_id > $2"
+        " order by coupon_id limit $3"};
+    PGresult *results[LOOKUP_PAGES_MAX];
+    for (size_t i = 0; i < n; i++) {
+        struct pg_args args = {0};
+        pg_arg_int8(&args, arena, pages[i].user_id);
+        pg_arg_int8(&args, arena, pages[i].after);
+        pg_arg_int8(&args, arena, (int64_t)pages[i].room);
+        pg_send(pg, &read, &args);
+    }
+    if (!pg_collect(pg, results, (int)n, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        read_page(results[i], &pages[i]);
+    pg_clear(results, (int)n);
     return true;
 }

@@ -19,6 +19,10 @@ struct coupon coupon_row_read(const PGresult *result, int row, int64_t id);
 bool lookup_coupons(struct pg *pg, struct arena *arena, struct coupon *coupons, size_t n, int64_t *ret_now_us,
                     struct err *err);
 
+/* Finds out which of n coupons exist. */
+bool lookup_coupons_exist(struct pg *pg, struct arena *arena, const int64_t *ids, size_t n, bool *ret_exist,
+                          struct err *err);
+
 /* Reads the states of n requests, whose coupon_id and user_id are set. Strings live in the arena. */
 bool lookup_statuses(struct pg *pg, struct arena *arena, struct request_status *rows, size_t n, struct err *err);
 
@@ -43,5 +47,6 @@ struct user_coupon_page {
         *rows; /* coupon_id, user_id, found, ticket and issue_us are filled, in the order of coupons */
     size_t n;  /* out: the number of rows filled */
 };
-/* Reads the coupons that were issued to a user. */
-bool lookup_user_coupons(struct pg *pg, struct arena *arena, struct user_coupon_page *page, struct err *err);
+/* Reads the coupons that were issued to users: n pages, at most LOOKUP_PAGES_MAX, in one round trip. */
+#define LOOKUP_PAGES_MAX 32
+bool lookup_user_coupons(struct pg *pg, struct arena *arena, struct user_coupon_page *pages, size_t n, struct err *err);

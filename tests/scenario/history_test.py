@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What grows with the age of an installation, and must not slow it down or stop it: coupons that have ended, and the ids
-of events."""
+"""What grows with the age of an installation, and must not slow it down or stop it: coupons that have ended, lists of
+users' coupons, crowds that were refused, and the ids of events."""
 
+import re
+import subprocess
+import time
 import unittest
 
 from tests.harness import Scenario, wait_until
@@ -64,6 +67,67 @@ class Ended(Scenario):
         # Somebody has tampered with the list: the pass over all coupons finds it.
         self.sql("delete from live_coupon")
         self.wait_for_live(1)
+
+
+class Lookups(Scenario):
+    def hold(self, *statements):
+        """Runs statements in a transaction; returns a function that ends it."""
+        process = subprocess.Popen(["psql", self.postgres_url, "-X", "-q", "-v", "ON_ERROR_STOP=1"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(lambda: (process.poll() is None and process.kill(), process.communicate()))
+        process.stdin.write("begin;" + ";".join(statements) + ";\\echo held\n")
+        process.stdin.flush()
+        self.assertEqual(process.stdout.readline(), "held\n")
+        return lambda: process.communicate("rollback;\n", timeout=30)
+
+    def waits(self, relation):
+        """Whether some session waits for a lock of the table or view."""
+        return self.sql(f"select 1 from pg_locks where relation = '{self.schema}.{relation}'::regclass and not granted")
+
+    def test_repeats_do_not_wait_behind_lists(self):
+        server = self.start(postgres__statement_timeout_ms=60000)
+        coupon = self.create(server, 10)
+        first = self.ctl(server, "request", coupon, 1, "--request-id", "a")[0]
+        self.wait_for_issued(coupon, 1)
+        release = self.hold("alter view user_coupon set (security_barrier = true)")  # lists alone read the view
+        lists = [self.ctl_raw(server, "coupons", 1, background=True) for _ in range(3)]
+        wait_until(lambda: self.waits("user_coupon"), what="a list waits")
+        again = self.ctl(server, "request", coupon, 1, "--request-id", "a")[0]
+        self.assertEqual((again["ticket"], again["state"]), (first["ticket"], "ISSUED"))
+        self.assertTrue(self.waits("user_coupon"))
+        release()
+        for process in lists:
+            out, err = process.communicate(timeout=30)
+            self.assertEqual(process.returncode, 0, err)
+            self.assertIn(f'"coupon_id":{coupon}', re.sub(r'[ "]', "", out).replace("coupon_id", '"coupon_id"'))
+
+    def test_users_without_a_ticket_who_watch_cost_one_query_together(self):
+        timeout_s, users = 1, 20
+        server = self.start(postgres__statement_timeout_ms=timeout_s * 1000)
+        coupon = self.create(server, 1)
+        release = self.hold("lock table coupon in access exclusive mode")  # each query takes until the time-out
+        began = time.monotonic()
+        watchers = [self.ctl_raw(server, "watch", coupon, user, background=True) for user in range(1, users + 1)]
+        for process in watchers:
+            out, _ = process.communicate(timeout=60)
+            self.assertIn("BACKEND_UNAVAILABLE", out)
+        self.assertLess(time.monotonic() - began, users * timeout_s / 2)
+        release()
+        self.assertEqual(self.refusal(server, "watch", coupon, 1)["reason"], "REQUEST_NOT_FOUND")
+
+
+class Ids(Scenario):
+    def test_a_lane_goes_on_behind_its_2_to_the_40th_event(self):
+        self.start().stop()
+        for table in ("outbox_head", "relay_cursor"):
+            self.sql(f"update {table} set last_id = 2::bigint ^ 40 - 5")
+        server = self.start()
+        coupon = self.create(server, 300)
+        self.ctl(server, "bench", "--coupon", coupon, "--users", 300)
+        self.assert_issued_exactly(coupon, 300)
+        wait_until(lambda: self.sql("select max(last_id) from relay_cursor where stream = 1")
+                   == [[str(2**40 - 5 + 300)]], what="the cursors have passed")
+        self.assertEqual(server.metric("couponsd_relay_rewinds_total"), 0)
 
 
 if __name__ == "__main__":
