@@ -175,6 +175,7 @@ static void *watch_the_stop(void *arg) {
     atomic_store(&hurry, true);
     clock_sleep_us(HURRY_MARGIN_S * US_PER_S);
     log_warn("stop.hurried", LOG_STR("reason", signalled ? "a second signal" : "draining took too long"));
+    log_writer_stop();
     _exit(EXIT_HURRIED);
 }
 
@@ -216,7 +217,7 @@ static int serve(const struct config *config) {
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     log_set_level(config->log_level);
     drain_ms = config->server_drain_ms;
-    if (!raise_file_limit(&err) || !server_start(config, stop_is_asked, &server, &err)) {
+    if (!log_writer_start(&err) || !raise_file_limit(&err) || !server_start(config, stop_is_asked, &server, &err)) {
         if (err.retriable && stop_is_asked()) {
             log_info("stop.done", LOG_INT("pid", getpid()), LOG_STR("before", "the server had started"));
             return 0;
@@ -241,6 +242,7 @@ int main(int argc, char **argv) {
     int result = read_command_line(argc, argv, &config);
     if (result < 0)
         result = serve(&config);
+    log_writer_stop();
     config_deinit(&config);
     return result;
 }

@@ -2,21 +2,34 @@
 /* logfmt lines on stderr; see log.h.
  *
  * Each line is built in memory and written by one write(2). Writes to a pipe are atomic up to PIPE_BUF (4096 bytes), so
- * long values are cut to keep lines of different threads and processes apart. */
+ * long values are cut to keep lines of different threads and processes apart.
+ *
+ * Between log_writer_start and log_writer_stop, lines go into `queue`, and the writer's thread writes them. A pipe that
+ * nobody reads, a terminal that was stopped, or a disk that hangs blocks that thread only. A line is lost when the
+ * queue is full, or when its write fails. */
 #include "base/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/strbuf.h"
+#include "base/thread.h"
 
 #define LINES_PER_WINDOW 10
 #define WINDOW_US        US_PER_S
 /* The greatest length of a value in bytes. A line with a few such values is still shorter than PIPE_BUF. */
 #define VALUE_MAX 1000
+/* The queue's bytes: more than 1000 lines. */
+#define QUEUE_MAX (256 << 10)
+/* How long log_writer_stop waits for the lines in the queue. */
+#define STOP_US US_PER_S
+/* How often the writer tries to say how many lines were lost. */
+#define TELL_US US_PER_S
 
 static atomic_int minimum_level = LOG_LEVEL_INFO;
 
@@ -89,12 +102,176 @@ static void add_field(struct strbuf *line, const struct log_field *field) {
     }
 }
 
-static void write_line(const struct strbuf *line) {
-    ssize_t written;
-    do
-        written = write(STDERR_FILENO, line->data, line->len);
-    while (written < 0 && errno == EINTR);
-    /* Ignore other errors: there is no other place to report them. */
+/* Begins a line: its time, its level and its event. */
+static void begin_line(struct strbuf *line, enum log_level level, const char *event) {
+    char time[28];
+    strbuf_printf(line, "ts=%s level=%s event=%s", clock_format(clock_wall_us(), time), level_names[level], event);
+}
+
+/* --- writing --- */
+
+static _Atomic int64_t n_lost; /* since the process began */
+
+/* Writes all bytes, for as long as that takes. Returns the number of bytes that were written before it failed. */
+static size_t write_bytes(const char *bytes, size_t len) {
+    size_t at = 0;
+    while (at < len) {
+        ssize_t written = write(STDERR_FILENO, bytes + at, len - at);
+        struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+        if (written >= 0)
+            at += (size_t)written;
+        else if (errno == EAGAIN) /* another process has made the pipe non-blocking */
+            poll(&room, 1, -1);
+        else if (errno != EINTR)
+            break;
+    }
+    return at;
+}
+
+/* Writes one line. False: it is lost. The calls do not overlap, apart from those without a writer. */
+static bool write_line(const char *line, size_t len) {
+    static atomic_bool is_torn; /* the last line was written in part */
+    if (atomic_load(&is_torn) && write_bytes("\n", 1) != 1)
+        return false;
+    size_t written = write_bytes(line, len);
+    atomic_store(&is_torn, written > 0 && written < len);
+    return written == len;
+}
+
+/* --- the queue and the writer's thread --- */
+
+static struct {
+    pthread_mutex_t lock; /* guards all below */
+    pthread_cond_t change;
+    enum {
+        LOG_DIRECT, /* no writer runs: each thread writes its lines itself */
+        LOG_QUEUED,
+        LOG_CLOSED, /* the writer was left alone with lines that it could not write */
+    } mode;
+    struct strbuf lines;
+    int64_t n_dropped; /* after `lines`, since the queue was full */
+    bool is_stopping, has_ended;
+    pthread_t thread;
+} queue = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool tell_lost(int64_t lost) {
+    struct strbuf line = {0};
+    begin_line(&line, LOG_LEVEL_WARN, "log.lost");
+    strbuf_printf(&line, " lines=%" PRId64 "\n", lost);
+    bool ok = write_line(line.data, line.len);
+    strbuf_deinit(&line);
+    return ok;
+}
+
+/* Writes the lines. *lost counts the lines that were lost and not told yet; a line that says so goes first. */
+static void write_lines(const struct strbuf *lines, int64_t *lost) {
+    for (const char *line = lines->data, *end = line + lines->len, *next; line < end; line = next) {
+        next = (const char *)memchr(line, '\n', (size_t)(end - line)) + 1; /* each line ends with the only one in it */
+        if (*lost > 0 && tell_lost(*lost))
+            *lost = 0;
+        if (*lost == 0 && write_line(line, (size_t)(next - line)))
+            continue;
+        (*lost)++;
+        atomic_fetch_add(&n_lost, 1);
+    }
+}
+
+/* Waits for lines. If `untold`, returns after TELL_US at the latest. Lock held. */
+static void wait_for_lines(bool untold) {
+    struct timespec until = clock_mono_timespec(clock_mono_us() + TELL_US);
+    int timed_out = 0;
+    while (queue.lines.len == 0 && queue.n_dropped == 0 && !queue.is_stopping && !timed_out)
+        timed_out = untold ? pthread_cond_timedwait(&queue.change, &queue.lock, &until)
+                           : pthread_cond_wait(&queue.change, &queue.lock);
+}
+
+static void *run_writer(void *arg) {
+    int64_t lost = 0;
+    pthread_mutex_lock(&queue.lock);
+    for (;;) {
+        wait_for_lines(lost > 0);
+        bool is_last = queue.is_stopping;
+        struct strbuf lines = queue.lines;
+        int64_t dropped = queue.n_dropped;
+        queue.lines = (struct strbuf){0};
+        queue.n_dropped = 0;
+        pthread_mutex_unlock(&queue.lock);
+        if (lines.len > 0)
+            write_lines(&lines, &lost);
+        strbuf_deinit(&lines);
+        lost += dropped;
+        if (lost > 0 && tell_lost(lost))
+            lost = 0;
+        pthread_mutex_lock(&queue.lock);
+        if (is_last && queue.lines.len == 0)
+            break;
+    }
+    queue.has_ended = true;
+    pthread_cond_signal(&queue.change);
+    pthread_mutex_unlock(&queue.lock);
+    return arg;
+}
+
+bool log_writer_start(struct err *err) {
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&queue.change, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    queue.is_stopping = queue.has_ended = false;
+    if (!thread_start("log", run_writer, NULL, &queue.thread, err))
+        return false;
+    pthread_mutex_lock(&queue.lock);
+    queue.mode = LOG_QUEUED;
+    pthread_mutex_unlock(&queue.lock);
+    return true;
+}
+
+void log_writer_stop(void) {
+    struct timespec until = clock_mono_timespec(clock_mono_us() + STOP_US);
+    int timed_out = 0;
+    pthread_mutex_lock(&queue.lock);
+    bool runs = queue.mode == LOG_QUEUED && !queue.is_stopping; /* another thread may be stopping it */
+    if (runs) {
+        queue.is_stopping = true;
+        pthread_cond_signal(&queue.change);
+    }
+    while (runs && !queue.has_ended && !timed_out)
+        timed_out = pthread_cond_timedwait(&queue.change, &queue.lock, &until);
+    if (runs)
+        queue.mode = queue.has_ended ? LOG_DIRECT : LOG_CLOSED;
+    bool ended = queue.has_ended;
+    pthread_mutex_unlock(&queue.lock);
+    if (runs && ended)
+        pthread_join(queue.thread, NULL);
+    else if (runs)
+        pthread_detach(queue.thread);
+}
+
+int64_t log_lost_lines(void) {
+    return atomic_load(&n_lost);
+}
+
+/* Queues the line, or writes it if no writer runs. */
+static void put_line(const struct strbuf *line) {
+    pthread_mutex_lock(&queue.lock);
+    bool is_direct = queue.mode == LOG_DIRECT;
+    bool fits = queue.mode == LOG_QUEUED && queue.n_dropped == 0 && queue.lines.len + line->len <= QUEUE_MAX;
+    if (fits)
+        strbuf_add(&queue.lines, line->data, line->len);
+    else if (!is_direct)
+        queue.n_dropped++;
+    if (fits)
+        pthread_cond_signal(&queue.change);
+    pthread_mutex_unlock(&queue.lock);
+    if (!fits && !(is_direct && write_line(line->data, line->len)))
+        atomic_fetch_add(&n_lost, 1);
+}
+
+void log_last_words(const char *text) {
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) && write(STDERR_FILENO, text, strlen(text)) < 0)
+        return; /* there is no other place to report it */
 }
 
 void log_event(struct log_site *site, enum log_level level, const char *event, const struct log_field *fields,
@@ -103,16 +280,15 @@ void log_event(struct log_site *site, enum log_level level, const char *event, c
         return;
 
     int saved_errno = errno; /* the caller may still need errno */
-    char time[28];
     struct strbuf line = {0};
-    strbuf_printf(&line, "ts=%s level=%s event=%s", clock_format(clock_wall_us(), time), level_names[level], event);
+    begin_line(&line, level, event);
     for (size_t i = 0; i < n_fields; i++)
         add_field(&line, &fields[i]);
     int suppressed = atomic_exchange(&site->suppressed, 0);
     if (suppressed > 0)
         strbuf_printf(&line, " suppressed=%d", suppressed);
     strbuf_add(&line, "\n", 1);
-    write_line(&line);
+    put_line(&line);
     strbuf_deinit(&line);
     errno = saved_errno;
 }

@@ -45,6 +45,18 @@ void log_set_level(enum log_level level);
 /* Parses "debug", "info", "warn" or "error". Returns false for any other text. */
 bool log_level_parse(const char *text, enum log_level *ret);
 
+/* Starts the thread that writes the log. From then on, no caller of the log waits for stderr. While stderr takes
+ * nothing, up to 256 KiB of lines wait; further ones are lost, as are lines whose write fails. When stderr takes lines
+ * again, the event log.lost says how many were lost. Without the thread, callers write their lines themselves. */
+bool log_writer_start(struct err *err);
+/* Ends the thread after it has written the waiting lines, or after 1 s. In the latter case, later lines are lost. Does
+ * nothing if no thread runs. For the end of the process. */
+void log_writer_stop(void);
+/* Lines lost since the process began. */
+int64_t log_lost_lines(void);
+/* Writes the text, without a thread, a lock or memory, unless stderr would block. For the line before an abort. */
+void log_last_words(const char *text);
+
 void log_event(struct log_site *site, enum log_level level, const char *event, const struct log_field *fields,
                size_t n_fields);
 

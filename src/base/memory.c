@@ -4,14 +4,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "base/log.h"
 
 void *memory_must(void *memory) {
-    static const char line[] = "level=error event=memory.exhausted\n";
     if (!memory) {
-        /* Neither stdio nor the log, since both may allocate memory. */
-        ssize_t written = write(STDERR_FILENO, line, sizeof line - 1);
-        (void)written;
+        /* Neither stdio nor the rest of the log, since both may allocate memory. */
+        log_last_words("level=error event=memory.exhausted\n");
         abort();
     }
     return memory;

@@ -4,15 +4,22 @@
 
 #include <stdio.h>
 
+#include "base/log.h"
 #include "base/metrics.h"
 
 static struct metric *accepted, *issued, *rejected, *dead_lettered, *refused[REASONS];
+
+static double log_lost(void *arg) {
+    (void)arg;
+    return (double)log_lost_lines();
+}
 
 void counters_register(void) {
     accepted = metrics_counter("couponsd_accepted_total", "Tickets given by this process.", "");
     issued = metrics_counter("couponsd_issued_total", "Coupons issued by this process.", "");
     rejected = metrics_counter("couponsd_rejected_total", "Accepted tickets that could not be issued.", "");
     dead_lettered = metrics_counter("couponsd_dead_letters_total", "Events that were put aside as dead letters.", "");
+    metrics_counter_fn("couponsd_log_lost_lines_total", "Log lines that could not be written.", "", log_lost, NULL);
     for (int reason = REASON_NONE + 1; reason < REASONS; reason++) {
         char labels[64];
         snprintf(labels, sizeof labels, "reason=\"%s\"", reason_info((enum reason)reason)->name);

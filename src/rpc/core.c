@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 /* cmake/core_features.cmake defines:
  *
@@ -42,8 +43,11 @@ static void stop_deadlock_detection(void) {
 
 #ifdef CORE_LOGS_BY_FUNCTION
 static void log_assertions(gpr_log_func_args *args) {
-    if (strstr(args->message, "assertion failed"))
-        fprintf(stderr, "gRPC core: %s:%d: %s\n", args->file, args->line, args->message);
+    char line[1000];
+    if (!strstr(args->message, "assertion failed"))
+        return;
+    snprintf(line, sizeof line, "gRPC core: %s:%d: %s\n", args->file, args->line, args->message);
+    log_last_words(line);
 }
 
 static void quieten_log(void) {

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backends that are silent: their connections stay open, and no byte comes. Probes and scrapes are answered all the same."""
+"""Neighbours that are silent. Backends: their connections stay open, and no byte comes; probes and scrapes are answered
+all the same. Readers of the log: nobody reads the pipe, or the disk is full; requests are served all the same."""
 
-import re
+import contextlib
+import os
+import tempfile
 import threading
 import time
 import unittest
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.chaos.proxy import Proxy
-from tests.harness import Scenario, wait_until
+from tests.harness import BUILD, Scenario, wait_until
 from tests.harness.environment import PATIENCE
+from tests.harness.ports import free_port
 
 PROMPT_S = 0.5  # for an answer over HTTP
 NOTICED_S = 3  # for /readyz to say that Postgres is silent
@@ -76,6 +80,59 @@ class SilentBackends(Scenario):
         self.ctl(server, "request", coupon, 1)
         for status, text in self.assert_prompt(server):
             self.assertEqual(status, 200, text)
+
+
+class SilentReaders(Scenario):
+    def start_with_log(self, log, **settings):
+        """Starts couponsd behind a shell that gives it `log`, a path, as its stderr."""
+        return self.start(command=["sh", "-c", f'exec "{BUILD}/couponsd" 2>"{log}"'], **settings)
+
+    def assert_it_serves(self, server):
+        coupon = self.create(server, 100)
+        for user in range(1, 11):
+            self.ctl(server, "--timeout", 2000 * PATIENCE, "request", coupon, user)
+        self.ctl(server, "watch", coupon, 10)
+        self.assertEqual(server.get("/readyz")[0], 200)
+
+    def test_a_full_pipe_that_nobody_reads_delays_nothing(self):
+        pipe = os.path.join(tempfile.mkdtemp(dir=os.environ.get("TEST_DIR")), "log")
+        os.mkfifo(pipe)
+        end = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+        self.addCleanup(os.close, end)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(end, b"x" * 4096)
+        # The start logs that Redis is away, and so does each stage.
+        server = self.start_with_log(pipe, redis__url=f"redis://127.0.0.1:{free_port()}/0")
+        self.assert_it_serves(server)
+        self.assertEqual(server.metric("couponsd_log_lost_lines_total"), 0)
+        self.assertIn(b"x", os.read(end, 1 << 20))
+        read = b""
+
+        def has_told():
+            nonlocal read
+            with contextlib.suppress(BlockingIOError):
+                read += os.read(end, 1 << 20)
+            return b"event=start.without backend=redis" in read
+        wait_until(has_told, 5, what="the lines that have waited are written")
+
+    def test_a_pipe_that_nobody_reads_does_not_delay_the_stop(self):
+        pipe = os.path.join(tempfile.mkdtemp(dir=os.environ.get("TEST_DIR")), "log")
+        os.mkfifo(pipe)
+        end = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+        self.addCleanup(os.close, end)
+        server = self.start_with_log(pipe)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(end, b"x")
+        began = time.monotonic()
+        self.assertEqual(server.stop(), 0)
+        self.assertLess(time.monotonic() - began, 5 * PATIENCE)
+
+    def test_a_full_disk_loses_lines_and_counts_them(self):
+        server = self.start_with_log("/dev/full", redis__url=f"redis://127.0.0.1:{free_port()}/0")
+        self.assert_it_serves(server)
+        self.assertGreaterEqual(server.metric("couponsd_log_lost_lines_total"), 1)
 
 
 if __name__ == "__main__":

@@ -196,3 +196,112 @@ Test(log, threads_may_share_a_place_and_every_line_is_accounted_for) {
     cr_expect_eq(lines + told + atomic_load(&site.suppressed), 4000);
     cr_expect_lt(lines, 400);
 }
+
+/* --- the writer --- */
+
+/* Logs n lines of 200 bytes or so, each from a place of its own, so that no limit of a place counts. */
+static void log_lines(int n) {
+    char text[150];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    for (int i = 0; i < n; i++) {
+        struct log_site site = {0};
+        const struct log_field fields[] = {LOG_INT("n", i), LOG_STR("v", text)};
+        log_event(&site, LOG_LEVEL_WARN, "e", fields, 2);
+    }
+}
+
+static void start_writer(void) {
+    struct err err;
+    cr_assert(log_writer_start(&err), "%s", err.text);
+}
+
+static int unread_pipe(void) {
+    int ends[2];
+    cr_assert_eq(pipe(ends), 0);
+    fcntl(ends[1], F_SETPIPE_SZ, 4096);
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+    return ends[0];
+}
+
+static int64_t ms_since(int64_t began_us) {
+    return (clock_mono_us() - began_us) / US_PER_MS;
+}
+
+Test(log, the_writer_keeps_the_order_and_writes_all_before_it_stops) {
+    start_writer();
+    log_lines(300);
+    log_writer_stop();
+    const char *line = logged();
+    for (int i = 0; i < 300; i++, line = strchr(line, '\n') + 1) {
+        char expected[60];
+        snprintf(expected, sizeof expected, "level=warn event=e n=%d v=x", i);
+        cr_assert_eq(strncmp(line, expected, strlen(expected)), 0, "%s", line);
+    }
+    cr_expect_eq(log_lost_lines(), 0);
+    log_warn("after", LOG_INT("n", 1)); /* without a writer again */
+    cr_expect_str_eq(logged(), "level=warn event=after n=1\n");
+}
+
+Test(log, a_pipe_that_nobody_reads_blocks_no_one_and_when_it_is_read_the_lost_lines_are_told) {
+    enum { LINES = 10000 };
+    int end = unread_pipe(), n = 0, told = 0;
+    start_writer();
+    int64_t began_us = clock_mono_us();
+    log_lines(LINES);
+    cr_expect_lt(ms_since(began_us), 1000);
+    int64_t lost = log_lost_lines();
+    cr_expect_gt(lost, LINES / 2);
+    cr_expect_lt(lost, LINES - 500, "the queue holds some");
+    FILE *lines = fdopen(end, "r");
+    char line[1000];
+    while (n + told < LINES && fgets(line, sizeof line, lines)) {
+        n += strstr(line, " event=e ") != NULL;
+        if (strstr(line, " level=warn event=log.lost lines="))
+            told += atoi(strstr(line, "lines=") + 6);
+    }
+    cr_expect_eq(told, lost);
+    cr_expect_eq(n, LINES - lost);
+    log_warn("after", LOG_INT("n", 1));
+    cr_expect_not_null(fgets(line, sizeof line, lines));
+    cr_expect_not_null(strstr(line, "event=after n=1\n"));
+    log_writer_stop();
+}
+
+Test(log, a_full_disk_loses_lines_and_when_there_is_room_they_are_told) {
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    dup2(full, STDERR_FILENO);
+    start_writer();
+    log_lines(3);
+    while (log_lost_lines() < 3)
+        clock_sleep_us(US_PER_MS);
+    dup2(captured, STDERR_FILENO);
+    log_warn("after", LOG_INT("n", 1));
+    log_writer_stop();
+    cr_expect_str_eq(logged(), "level=warn event=log.lost lines=3\nlevel=warn event=after n=1\n");
+    cr_expect_eq(log_lost_lines(), 3);
+}
+
+Test(log, a_stop_does_not_wait_for_a_pipe_that_nobody_reads) {
+    unread_pipe();
+    start_writer();
+    log_lines(1000);
+    int64_t began_us = clock_mono_us();
+    log_writer_stop();
+    log_lines(10);
+    cr_expect_lt(ms_since(began_us), 3000);
+    cr_expect_geq(log_lost_lines(), 10);
+}
+
+Test(log, last_words_are_written_unless_that_would_block) {
+    log_last_words("the end\n");
+    char text[20] = "";
+    cr_expect_eq(pread(captured, text, sizeof text, 0), 8);
+    cr_expect_str_eq(text, "the end\n");
+    int end = unread_pipe();
+    char room[4096] = "";
+    cr_assert_eq(write(STDERR_FILENO, room, sizeof room), (ssize_t)sizeof room);
+    log_last_words("the end\n");
+    cr_expect_eq(read(end, room, sizeof room), (ssize_t)sizeof room);
+}
