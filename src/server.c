@@ -70,6 +70,8 @@ static struct kafka_options kafka_options_of(const struct config *config) {
         .in_flight_max = (int)config->relay_in_flight_max,
         .properties = config->kafka_properties,
         .n_properties = config->n_kafka_properties,
+        .files = config->files,
+        .n_files = config->n_files,
         .on_log = on_kafka_log,
     };
 }
@@ -86,7 +88,7 @@ static void init_context(struct context *context, const struct config *config) {
     context->config = config;
     context->hot = (struct pg_options){
         .url = config->postgres_url,
-        .url_file = config->postgres_url_file,
+        .url_file = config_file_of(config, "postgres.url"),
         .application_name = "couponsd",
         .connect_timeout_s = (int)config->postgres_connect_timeout_s,
         .statement_timeout_ms = (int)config->postgres_statement_timeout_ms,
@@ -101,8 +103,13 @@ static void init_context(struct context *context, const struct config *config) {
                 .certificate = config->redis_tls_certificate,
                 .key = config->redis_tls_key,
                 .name = config->redis_tls_name},
+        .login = {.url_file = config->redis_password[0] ? NULL : config_file_of(config, "redis.url"),
+                  .user_file = config_file_of(config, "redis.username"),
+                  .password_file = config_file_of(config, "redis.password")},
         .sentinel_user = config->redis_sentinel_username,
         .sentinel_password = config->redis_sentinel_password,
+        .sentinel_login = {.user_file = config_file_of(config, "redis.sentinel_username"),
+                           .password_file = config_file_of(config, "redis.sentinel_password")},
     };
     context->kafka = kafka_options_of(config);
 }

@@ -221,12 +221,25 @@ static bool set_plain(struct config *config, const char *key, const char *value,
     return refuse_key(key, where, err);
 }
 
-/* Notes which file holds postgres.url, which is read again for each new connection. */
+/* Notes which file holds the value. `path` is NULL if none does. */
 static void note_file(struct config *config, const char *key, const char *path) {
-    if (strcmp(key, "postgres.url") != 0)
-        return;
-    free(config->postgres_url_file);
-    config->postgres_url_file = path ? memory_copy(path) : NULL;
+    struct property *file = config->files, *end = file + config->n_files;
+    while (file < end && strcmp(file->name, key) != 0)
+        file++;
+    if (file < end) {
+        free(file->value);
+        file->value = path ? memory_copy(path) : NULL;
+    } else if (path) {
+        config->files = memory_resize(config->files, config->n_files + 1, sizeof *config->files);
+        config->files[config->n_files++] = (struct property){memory_copy(key), memory_copy(path)};
+    }
+}
+
+const char *config_file_of(const struct config *config, const char *key) {
+    for (size_t i = 0; i < config->n_files; i++)
+        if (strcmp(config->files[i].name, key) == 0)
+            return config->files[i].value;
+    return NULL;
 }
 
 static bool set(struct config *config, const char *key, const char *value, const char *where, struct err *err) {
@@ -264,8 +277,13 @@ void config_deinit(struct config *config) {
         free(config->kafka_properties[i].name);
         free(config->kafka_properties[i].value);
     }
-    free(config->postgres_url_file);
-    config->postgres_url_file = NULL;
+    for (size_t i = 0; i < config->n_files; i++) {
+        free(config->files[i].name);
+        free(config->files[i].value);
+    }
+    free(config->files);
+    config->files = NULL;
+    config->n_files = 0;
     free(config->kafka_properties);
     config->kafka_properties = NULL;
     config->n_kafka_properties = 0;

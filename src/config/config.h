@@ -54,7 +54,6 @@ struct config {
     char *http_listen;
 
     char *postgres_url;
-    char *postgres_url_file; /* the PATH of postgres.url=file:PATH; NULL: none */
     int64_t postgres_connect_timeout_s;
     int64_t postgres_statement_timeout_ms;
     char *redis_url; /* config/redis_url.h has the forms; config_finish adds the next two to it */
@@ -70,6 +69,8 @@ struct config {
     int64_t kafka_coupon_partitions;
     struct property *kafka_properties;
     size_t n_kafka_properties;
+    struct property *files; /* of settings given as file:PATH, key and path (config_file_of) */
+    size_t n_files;
 
     int64_t flow_lanes;       /* fixed by the first start on a database */
     int64_t flow_queue_size;  /* of each stage */
@@ -112,6 +113,8 @@ bool config_read_file(struct config *config, const char *path, struct err *err);
 bool config_read_environment(struct config *config, char *const *environment, struct err *err);
 /* Sets one setting. `assignment` is "key=value". */
 bool config_set(struct config *config, const char *assignment, struct err *err);
+/* Returns the path of a setting that was given as file:PATH, or NULL. */
+const char *config_file_of(const struct config *config, const char *key);
 /* Checks settings against each other, e.g. a batch against its queue, and adds Redis's credentials to its URL. Call it
  * after all sources were read. */
 bool config_finish(struct config *config, struct err *err);

@@ -30,6 +30,8 @@ struct kafka_options { /* strings must outlive every object made with it */
     int in_flight_max;                 /* the greatest number of unacknowledged messages of a producer */
     const struct property *properties; /* passed on to librdkafka */
     size_t n_properties;
+    const struct property *files; /* the paths of settings that were given as file:PATH, e.g. of kafka.sasl.password */
+    size_t n_files;
     void (*on_log)(int syslog_level, const char *text); /* any thread; may be NULL */
 };
 

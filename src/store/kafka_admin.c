@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kafka_admin: creates, lists and deletes topics, and reads their ends and the offsets of groups. Any thread. */
 #include <librdkafka/rdkafka.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,8 @@
 struct kafka_admin {
     struct kafka_options options; /* first: kafka_internal.h */
     rd_kafka_t *rk;
+    pthread_mutex_t secrets_lock; /* guards `secrets` */
+    struct kafka_secrets secrets;
     atomic_bool refused; /* a broker has refused our credentials */
 };
 
@@ -37,24 +40,29 @@ static bool failed(struct kafka_admin *admin, rd_kafka_resp_err_t error, struct 
                    rd_kafka_err2str(error));
 }
 
+static void admin_free(struct kafka_admin *admin) {
+    pthread_mutex_destroy(&admin->secrets_lock);
+    kafka_secrets_deinit(&admin->secrets);
+    free(admin);
+}
+
 bool kafka_admin_new(const struct kafka_options *options, struct kafka_admin **ret_admin, struct err *err) {
     struct kafka_admin *admin = memory_new(1, sizeof *admin);
     admin->options = *options;
+    pthread_mutex_init(&admin->secrets_lock, NULL);
+    kafka_secrets_init(&admin->secrets, options);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    if (!kafka_reader_conf(options, conf, err)) {
-        rd_kafka_conf_destroy(conf);
-        free(admin);
-        return false;
+    if (kafka_reader_conf(options, conf, err)) {
+        /* Callers get the errors as results, so librdkafka need not log them. */
+        rd_kafka_conf_set_log_cb(conf, NULL);
+        rd_kafka_conf_set_opaque(conf, admin);
+        rd_kafka_conf_set_error_cb(conf, note_error);
+        /* A consumer's handle: a producer's handle may create the topics that it asks about. */
+        admin->rk = kafka_handle(RD_KAFKA_CONSUMER, conf, err);
     }
-    /* Callers get the errors as results, so librdkafka need not log them. */
-    rd_kafka_conf_set_log_cb(conf, NULL);
-    rd_kafka_conf_set_opaque(conf, admin);
-    rd_kafka_conf_set_error_cb(conf, note_error);
-    /* A consumer's handle: a producer's handle may create the topics that it asks about. */
-    admin->rk = kafka_handle(RD_KAFKA_CONSUMER, conf, err);
     if (!admin->rk) {
         rd_kafka_conf_destroy(conf);
-        free(admin);
+        admin_free(admin);
         return false;
     }
     *ret_admin = admin;
@@ -65,7 +73,7 @@ void kafka_admin_free(struct kafka_admin *admin) {
     if (!admin)
         return;
     if (kafka_destroy(admin->rk))
-        free(admin);
+        admin_free(admin);
 }
 
 static bool is_missing(rd_kafka_resp_err_t error) {
@@ -74,6 +82,10 @@ static bool is_missing(rd_kafka_resp_err_t error) {
 
 bool kafka_topic_partitions(struct kafka_admin *admin, const char *topic, int timeout_ms, int *ret_partitions,
                             struct err *err) {
+    /* The keeper of the topics calls this every second, so that the other calls need not. */
+    pthread_mutex_lock(&admin->secrets_lock);
+    kafka_secrets_refresh(&admin->secrets, &admin->options, admin->rk);
+    pthread_mutex_unlock(&admin->secrets_lock);
     rd_kafka_topic_t *handle = rd_kafka_topic_new(admin->rk, topic, NULL);
     if (!handle)
         return err_set(err, ERR_INVALID, BACKEND_KAFKA, "kafka.topic_prefix: %s is not a topic's name", topic);

@@ -137,9 +137,13 @@ bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *con
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (!kafka_set(conf, settings[i][0], settings[i][1], err))
             return false;
-    for (size_t i = 0; i < options->n_properties; i++)
-        if (!kafka_set(conf, options->properties[i].name, options->properties[i].value, err))
+    for (size_t i = 0; i < options->n_properties; i++) {
+        char *value = kafka_value_of(options, &options->properties[i]);
+        bool ok = kafka_set(conf, options->properties[i].name, value, err);
+        free(value);
+        if (!ok)
             return false;
+    }
     return !options->brokers || kafka_set(conf, "bootstrap.servers", options->brokers, err);
 }
 

@@ -48,6 +48,7 @@ struct kafka_consumer {
     struct kafka_options options; /* first: kafka_internal.h */
     struct kafka_consumer_events events;
     rd_kafka_t *rk;
+    struct kafka_secrets secrets;
     const char *step; /* "issue" or "complete", for fault points */
     char pattern[2 * KAFKA_TOPIC_MAX];
     bool paused;
@@ -280,6 +281,7 @@ static bool subscribe(struct kafka_consumer *consumer, struct err *err) {
 }
 
 static void release(struct kafka_consumer *consumer) {
+    kafka_secrets_deinit(&consumer->secrets);
     if (consumer->rk && !kafka_destroy(consumer->rk))
         return;
     for (size_t i = 0; i < consumer->n_topics; i++)
@@ -297,6 +299,7 @@ static struct kafka_consumer *unsubscribed(const struct kafka_options *options, 
     consumer->events = *events;
     consumer->step = stream == STREAM_REQUESTED ? "issue" : "complete";
     kafka_topic_pattern(options, stream, consumer->pattern);
+    kafka_secrets_init(&consumer->secrets, options);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     if (configure(consumer, stream, group, conf, err))
         consumer->rk = kafka_handle(RD_KAFKA_CONSUMER, conf, err);
@@ -425,6 +428,7 @@ static void report(struct kafka_consumer *consumer, const rd_kafka_message_t *me
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max) {
     size_t n = 0, bytes = 0;
     send_commits(consumer);
+    kafka_secrets_refresh(&consumer->secrets, &consumer->options, consumer->rk);
     while (n < max && bytes < CONSUME_BYTES_MAX) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->rk, n ? 0 : wait_ms);
         if (!message)

@@ -13,6 +13,19 @@ bool kafka_set(rd_kafka_conf_t *conf, const char *key, const char *value, struct
  * an rd_kafka_t, if set, must point to a struct whose first member is a copy of the options: the log callback reads
  * them, and the handle may outlive its owner (kafka_destroy). */
 bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err);
+/* Returns a copy of the property's value: what its file has now, or the value that it had at the start. */
+char *kafka_value_of(const struct kafka_options *options, const struct property *property);
+/* The name and password of SASL that a handle has. Not safe for several threads at once. */
+struct kafka_secrets {
+    char *user, *password;
+    int64_t due_us; /* when the files are read again; INT64_MAX: never, since they do not come from files */
+};
+/* Call it before kafka_common_conf, so that a change in between is seen. */
+void kafka_secrets_init(struct kafka_secrets *secrets, const struct kafka_options *options);
+void kafka_secrets_deinit(struct kafka_secrets *secrets);
+/* Gives the handle a name and password that have changed in their files. Reads the files once a second; call it at least
+ * that often. Connections that are open stay open. */
+void kafka_secrets_refresh(struct kafka_secrets *secrets, const struct kafka_options *options, rd_kafka_t *rk);
 /* Makes a handle, which then owns the configuration; on failure the caller still owns it. */
 rd_kafka_t *kafka_handle(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err);
 /* Checks a consumer's or producer's complete configuration against couponsd's own limits. */

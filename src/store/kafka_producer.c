@@ -24,6 +24,7 @@ struct open_topic {
 struct kafka_producer {
     struct kafka_options options; /* first: kafka_internal.h */
     rd_kafka_t *rk;
+    struct kafka_secrets secrets;
     struct open_topic *topics; /* a hash table by id, at most half full */
     size_t topics_mask, n_topics;
     enum stream stream;
@@ -92,11 +93,13 @@ bool kafka_producer_new(const struct kafka_options *options, enum stream stream,
     *producer =
         (struct kafka_producer){.options = *options, .stream = stream, .acks = *acks, .topics_mask = TOPICS_MIN - 1};
     producer->topics = memory_new(TOPICS_MIN, sizeof *producer->topics);
+    kafka_secrets_init(&producer->secrets, options);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     if (configure(producer, conf, err))
         producer->rk = kafka_handle(RD_KAFKA_PRODUCER, conf, err);
     if (!producer->rk) {
         rd_kafka_conf_destroy(conf);
+        kafka_secrets_deinit(&producer->secrets);
         free(producer->topics);
         free(producer);
         return false;
@@ -122,6 +125,7 @@ void kafka_producer_free(struct kafka_producer *producer) {
         if (producer->topics[i].id)
             rd_kafka_topic_destroy(producer->topics[i].handle);
     free(producer->topics);
+    kafka_secrets_deinit(&producer->secrets);
     if (kafka_destroy(producer->rk))
         free(producer);
 }
@@ -230,6 +234,7 @@ bool kafka_produce(struct kafka_producer *producer, const struct outbox_entry *e
 }
 
 void kafka_producer_poll(struct kafka_producer *producer) {
+    kafka_secrets_refresh(&producer->secrets, &producer->options, producer->rk);
     rd_kafka_poll(producer->rk, 0);
 }
 

@@ -16,6 +16,7 @@ struct redis {
     struct redis_url url;
     struct redis_tls tls;
     struct redis_conn_options server, sentinel;
+    struct redis_login login, sentinel_login;
     struct redis_conn *conn; /* to the one server or master; NULL: not connected */
     size_t first_address;    /* the address that is tried first: the one that served last */
     int64_t retry_at_us;     /* no attempt to connect before */
@@ -37,16 +38,17 @@ bool redis_new(const struct redis_options *options, struct redis **ret_redis, st
         return false;
     struct redis *redis = memory_new(1, sizeof *redis);
     redis->url = url;
+    redis_login_init(&redis->login, &options->login, url.user, url.password);
+    redis_login_init(&redis->sentinel_login, &options->sentinel_login, or_empty(options->sentinel_user),
+                     or_empty(options->sentinel_password));
     redis->tls = tls;
     redis->server = (struct redis_conn_options){.timeout_us = options->timeout_ms * US_PER_MS,
                                                 .tls = url.has_tls ? &redis->tls : NULL,
-                                                .user = redis->url.user,
-                                                .password = redis->url.password,
+                                                .login = &redis->login,
                                                 .db = url.db,
                                                 .resolver = redis_resolver_new()};
     redis->sentinel = redis->server;
-    redis->sentinel.user = or_empty(options->sentinel_user);
-    redis->sentinel.password = or_empty(options->sentinel_password);
+    redis->sentinel.login = &redis->sentinel_login;
     redis->sentinel.db = 0;
     struct err problem;
     if (options->connects_at_once)

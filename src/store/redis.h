@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "store/redis_login.h"
 #include "store/redis_tls.h"
 
 #define REDIS_RETRY_MS 500
@@ -30,8 +31,10 @@ struct redis_options {
     const char *url;                               /* config/redis_url.h has the forms */
     int64_t timeout_ms;                            /* of connecting, and of one answer */
     struct redis_tls tls;                          /* for rediss:// and rediss+sentinel:// */
+    struct redis_login_files login;                /* the files of the URL's credentials */
     const char *sentinel_user, *sentinel_password; /* for the Sentinels themselves */
-    bool connects_at_once;                         /* redis_new connects, and a failure to connect is not its error */
+    struct redis_login_files sentinel_login;
+    bool connects_at_once; /* redis_new connects, and a failure to connect is not its error */
 };
 
 struct redis;

@@ -274,7 +274,8 @@ static struct redis_node *target_of(struct redis_cluster *cluster, const struct 
     if (!address || !colon || colon < address || (size_t)(colon - address) > sizeof host)
         return NULL;
     snprintf(host, sizeof host, "%.*s", (int)(colon - address - 1), address + 1);
-    return node_of(cluster, *host && strcmp(host, "?") != 0 ? host : from->address.host, (int)strtol(colon + 1, NULL, 10));
+    return node_of(cluster, *host && strcmp(host, "?") != 0 ? host : from->address.host,
+                   (int)strtol(colon + 1, NULL, 10));
 }
 
 static void take_error(struct redis_cluster *cluster, struct round *round, struct redis_command *command) {

@@ -302,9 +302,11 @@ static bool check_tls(struct redis_conn *conn, const struct redis_tls *tls, stru
 
 static bool log_in(struct redis_conn *conn, const struct redis_conn_options *options, struct err *err) {
     char db[16];
-    const char *auth[] = {"AUTH", options->user, options->password}, *auth_default[] = {"AUTH", options->password};
+    redis_login_refresh(options->login);
+    const char *user = options->login->user, *password = options->login->password;
+    const char *auth[] = {"AUTH", user, password}, *auth_default[] = {"AUTH", password};
     const char *select[] = {"SELECT", db};
-    if (*options->password && !(*options->user ? run_plain(conn, 3, auth, err) : run_plain(conn, 2, auth_default, err)))
+    if (*password && !(*user ? run_plain(conn, 3, auth, err) : run_plain(conn, 2, auth_default, err)))
         return false;
     snprintf(db, sizeof db, "%d", options->db);
     return options->db == 0 || run_plain(conn, 2, select, err);

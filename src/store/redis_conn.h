@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "config/redis_url.h"
+#include "store/redis_login.h"
 #include "store/redis_resolver.h"
 #include "store/redis_tls.h"
 
@@ -18,7 +19,7 @@ struct redis_conn;
 struct redis_conn_options {
     int64_t timeout_us;          /* of connecting, of one handshake step, and of one answer */
     const struct redis_tls *tls; /* NULL: none */
-    const char *user, *password; /* "": none */
+    struct redis_login *login;
     int db;
     struct redis_resolver *resolver;
 };

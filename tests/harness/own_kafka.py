@@ -20,9 +20,16 @@ class OwnKafka:
                 file.write(f"{port}\n")
         self.brokers, self.secure_brokers = (f"127.0.0.1:{ports[name]}" for name in ("kafka", "kafka_secure"))
         self.authority = f"{self.dir}/kafka/ca.pem"
-        self.environment = {"KAFKA_SETTINGS": "\n".join(f"{key}={value}" for key, value in settings.items())}
         run("fetch_kafka")
+        self.start(settings)
+
+    def start(self, settings):
+        self.environment = {"KAFKA_SETTINGS": "\n".join(f"{key}={value}" for key, value in settings.items())}
         run("start_kafka", self.dir, environment=self.environment)
+
+    def restart(self, settings):
+        run("stop", self.dir, "kafka", "TERM", "KILL")
+        self.start(settings)
 
     def stop(self):
         run("stop", self.dir, "kafka", "TERM", "KILL")

@@ -9,12 +9,13 @@ import time
 import unittest
 
 from tests.harness import BUILD, Scenario, wait_until
+from tests.harness.own_kafka import OwnKafka
 
 PASSWORD = "pa/ss:w@rd %41"  # what needs escaping in a URL
 ENCODED = "pa%2Fss%3Aw%40rd%20%2541"
 
 
-class Secrets(Scenario):
+class SecretsBase(Scenario):
     def setUp(self):
         super().setUp()
         self.role = f"{self.schema}_role"
@@ -54,6 +55,8 @@ class Secrets(Scenario):
         self.assert_not_shown(server.text())
         self.assertNotIn("level=warn", server.text())
 
+
+class Secrets(SecretsBase):
     def test_all_three_servers_with_credentials_from_files(self):
         self.settings.update({
             "postgres.url": "file:" + self.secret_file(self.with_password(self.postgres_url, self.role, ENCODED)),
@@ -112,6 +115,72 @@ class Secrets(Scenario):
             self.assertEqual(len(err.splitlines()), 1, err)
             if "unsecure" not in bad[-1]:
                 self.assert_not_shown(out, err)
+
+
+class Rotation(SecretsBase):
+    """Passwords change while couponsd runs. It reads their files again."""
+
+    def rewrite(self, path, text):
+        """As tools do: a new file, renamed over the old one."""
+        with open(f"{path}.new", "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        os.rename(f"{path}.new", path)
+
+    def wait_for_flags(self, server):
+        coupon = self.create(server, 1)
+        wait_until(lambda: self.redis("get", f"coupon:available:{coupon}") == "true", 10, what="the flag is there")
+
+    def change_redis(self, password):
+        subprocess.run(["redis-cli", "-u", self.redis_url, "acl", "setuser", self.role, "resetpass", f">{password}"],
+                       check=True, capture_output=True)
+        subprocess.run(["redis-cli", "-u", self.redis_url, "client", "kill", "user", self.role], check=True,
+                       capture_output=True)
+
+    def test_the_password_of_redis(self):
+        def url(password):
+            return self.with_password(self.redis_url, self.role, password)
+
+        old, new, newest = ENCODED, "n%C3%A9w%20s3cret", "s3cret3"
+        plain = {old: PASSWORD, new: "néw s3cret", newest: newest}
+        for key, text in (("redis.url", url), ("redis.password", plain.get)):
+            with self.subTest(key):
+                self.change_redis(PASSWORD)
+                path = self.secret_file(text(old))
+                settings = {key: f"file:{path}"}
+                if key == "redis.password":
+                    settings["redis.username"] = self.role
+                server = self.start(**settings)
+                self.wait_for_flags(server)
+                self.rewrite(path, text(new))
+                self.change_redis(plain[new])
+                self.wait_for_flags(server)
+                self.change_redis(newest)  # before the file
+                wait_until(lambda: "WRONGPASS" in server.text(), what="Redis refuses the old password")
+                self.rewrite(path, text(newest))
+                self.wait_for_flags(server)
+                self.assert_not_shown(server.text())
+                self.assertEqual(server.stop(), 0)
+
+    def test_the_password_of_kafka(self):
+        def settings(password):
+            return {"listener.name.secure.plain.sasl.jaas.config":
+                    f'org.apache.kafka.common.security.plain.PlainLoginModule required user_couponsd="{password}";'}
+
+        kafka = OwnKafka(settings("open sesame"))
+        self.addCleanup(kafka.stop)
+        path = self.secret_file("open sesame")
+        server = self.start(**{**kafka.secure_settings(), "kafka__sasl.password": f"file:{path}"})
+        coupon = self.create(server, 10)
+        self.ctl(server, "request", coupon, 1)
+        self.assertEqual(self.ctl(server, "watch", coupon, 1)[-1]["state"], "ISSUED")
+        kafka.restart(settings("s3cret2"))
+        wait_until(lambda: "kind=_AUTHENTICATION" in server.text(), 60, what="Kafka refuses the old password")
+        self.ctl(server, "request", coupon, 2)
+        self.rewrite(path, "s3cret2")
+        self.wait_for_issued(coupon, 2, 60)
+        wait_until(lambda: self.redis("get", f"coupon:available:{coupon}") == "true", what="the flag is there")
+        self.assert_not_shown(server.text())
+        self.assertEqual(self.ctl_raw(server, "verify", coupon)[0], 0)
 
 
 if __name__ == "__main__":

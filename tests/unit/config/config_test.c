@@ -59,13 +59,13 @@ Test(config, the_file_of_the_databases_url_is_remembered_until_another_value) {
     FILE *file = fopen(path, "w");
     fputs("host=here\n", file);
     fclose(file);
-    cr_assert_null(config.postgres_url_file);
+    cr_assert_null(config_file_of(&config, "postgres.url"));
     snprintf(assignment, sizeof assignment, "postgres.url=file:%s", path);
     cr_assert(config_set(&config, assignment, &err), "%s", err.text);
     cr_expect_str_eq(config.postgres_url, "host=here");
-    cr_expect_str_eq(config.postgres_url_file, path);
+    cr_expect_str_eq(config_file_of(&config, "postgres.url"), path);
     cr_assert(config_set(&config, "postgres.url=host=there", &err), "%s", err.text);
-    cr_expect_null(config.postgres_url_file);
+    cr_expect_null(config_file_of(&config, "postgres.url"));
 }
 
 Test(config, the_defaults_serve_on_this_machine) {
