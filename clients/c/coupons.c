@@ -13,6 +13,7 @@
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS   2000
+#define TRIES_MIN        3 /* that fit into the time of a call */
 #define US_PER_MS        1000
 
 struct coupons_client {
@@ -127,7 +128,7 @@ void coupons_free(void *response) {
 /* --- retries --- */
 
 static bool is_retriable(int code) {
-    return code == RPC_UNAVAILABLE || code == RPC_RESOURCE_EXHAUSTED;
+    return code == RPC_UNAVAILABLE || code == RPC_RESOURCE_EXHAUSTED || code == RPC_DEADLINE_EXCEEDED;
 }
 
 /* Returns the delay that the server asks for, plus a random part: clients that were refused at the same time should not
@@ -166,10 +167,11 @@ static ProtobufCMessage *copy_with_request_id(const ProtobufCMessage *request, c
 static void *call_until_answered(struct coupons_client *client, const ProtobufCMessage *request,
                                  const struct coupons_retry *retry, struct coupons_failure *ret_failure) {
     int64_t timeout_ms = retry && retry->timeout_ms > 0 ? retry->timeout_ms : COUPONS_TIMEOUT_MS;
+    int64_t try_ms = retry && retry->try_timeout_ms > 0 ? retry->try_timeout_ms : timeout_ms / TRIES_MIN;
     int64_t end_us = clock_mono_us() + timeout_ms * US_PER_MS, backoff_ms = BACKOFF_FIRST_MS;
     for (;;) {
-        int64_t left_ms = (end_us - clock_mono_us()) / US_PER_MS;
-        void *response = coupons_call_once(client, request, left_ms > 0 ? left_ms : 1, ret_failure);
+        int64_t left_ms = (end_us - clock_mono_us()) / US_PER_MS, time_ms = left_ms < try_ms ? left_ms : try_ms;
+        void *response = coupons_call_once(client, request, time_ms > 0 ? time_ms : 1, ret_failure);
         if (response || !is_retriable(ret_failure->code))
             return response;
         int64_t delay_ms = delay_before_retry(ret_failure, backoff_ms);

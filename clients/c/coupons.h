@@ -59,9 +59,11 @@ const char *coupons_failure_name(const struct coupons_failure *failure);
 
 struct coupons_client;
 
-/* Creates a client without TLS. `target` is HOST:PORT, or any gRPC target. The first call connects. */
+/* Creates a client without TLS. `target` is HOST:PORT, several of them separated by commas, or any gRPC target. Calls
+ * take all addresses in turn, except for unreachable ones. The first call connects. */
 bool coupons_client_new(const char *target, struct coupons_client **ret_client, struct err *err);
-/* The same with options: TLS, a token, limits. `options` may be NULL. Fails if a certificate file cannot be used. */
+/* The same with options: TLS, a token, limits (rpc/client.h). `options` may be NULL. Fails if a certificate file cannot
+ * be used, or if a token would go over plain text to another address than loopback without plaintext_token. */
 bool coupons_client_open(const char *target, const struct rpc_channel_options *options,
                          struct coupons_client **ret_client, struct err *err);
 /* Ends calls in flight with CANCELLED. `client` may be NULL. */
@@ -75,7 +77,8 @@ ProtobufCService *coupons_service(struct coupons_client *client, const ProtobufC
 void coupons_request_id(char ret_id[static COUPONS_REQUEST_ID_SIZE]);
 
 struct coupons_retry {
-    int64_t timeout_ms; /* for all tries together; 0: COUPONS_TIMEOUT_MS */
+    int64_t timeout_ms;     /* for all tries together; 0: COUPONS_TIMEOUT_MS */
+    int64_t try_timeout_ms; /* for each try; 0: a third of timeout_ms */
     /* Called after a failed try, `delay_ms` before the next one; may be NULL. */
     void (*on_retry)(const struct coupons_failure *failure, int64_t delay_ms, void *arg);
     void *arg;
@@ -86,9 +89,10 @@ struct coupons_retry {
  * which the caller frees with coupons_free. Returns NULL if the call failed; the caller then frees *ret_failure with
  * coupons_failure_deinit.
  *
- * UNAVAILABLE and RESOURCE_EXHAUSTED are retried. The delay is what the server asks for in RetryInfo, plus a random
- * part of a backoff that doubles from 50 ms to 2 s. After UNAVAILABLE, the server may have executed the request;
- * because of the request_id, couponsd executes it once. If RequestPublish, CreateCoupon or AddQuantity has an empty
+ * UNAVAILABLE and RESOURCE_EXHAUSTED are retried, and a try without an answer within its time: the next one may reach
+ * another server. The delay is what the server asks for in RetryInfo, plus a random part of a backoff that doubles from
+ * 50 ms to 2 s. The server may have executed a request that failed; because of the request_id, couponsd executes it
+ * once. VerifyCoupon may need more than the time of one try: set try_timeout_ms to timeout_ms. If RequestPublish, CreateCoupon or AddQuantity has an empty
  * request_id, all tries send a copy with one random id, and *request stays as it is. Set an id yourself to repeat the
  * call later. */
 void *coupons_call(struct coupons_client *client, const ProtobufCMessage *request, const struct coupons_retry *retry,

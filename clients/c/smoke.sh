@@ -4,6 +4,7 @@
 #
 #   smoke.sh build            installs the library below $CLIENT_BUILD_DIR, builds programs against it with pkg-config
 #   smoke.sh run HOST:PORT    runs smoke.c, which explains itself
+#   smoke.sh probe ARGUMENT…  runs probe.c, which explains itself
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -29,7 +30,7 @@ build() {
   pkg_config=(pkg-config "--define-variable=prefix=$build/prefix" couponsd-client)
   read -ra flags < <("${pkg_config[@]}" --cflags --libs)
   libdir=$("${pkg_config[@]}" --variable=libdir)
-  for program in example smoke; do
+  for program in example smoke probe; do
     cc -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror "$here/$program.c" "${flags[@]}" -pthread \
       "-Wl,-rpath,$libdir" -o "$build/$program"
   done
@@ -41,5 +42,9 @@ run)
   [[ -x $build/smoke ]] || die "$build/smoke does not exist; build it with: clients/c/smoke.sh build"
   exec "$build/smoke" "${2:?usage: smoke.sh run HOST:PORT}"
   ;;
-*) die "usage: smoke.sh build | run HOST:PORT" ;;
+probe)
+  shift
+  exec "$build/probe" "$@"
+  ;;
+*) die "usage: smoke.sh build | run HOST:PORT | probe ARGUMENT…" ;;
 esac

@@ -15,6 +15,7 @@ const struct option_spec global_options[] = {
     {"key", "FILE", "private key of the client certificate (PEM)"},
     {"server-name", "NAME", "name in the server's certificate, if it is not HOST"},
     {"token-file", "FILE", "file with a bearer token (default: the token in $COUPONCTL_TOKEN)"},
+    {"plaintext-token", NULL, "send the token without TLS to other addresses than loopback, too"},
     {"json", NULL, "print one JSON object per line, errors too"},
     {"timeout", "MS", "time limit of a call (10000; health: 2000; verify: 65000; watch: none); 0: none"},
     {"help", NULL, "print this help and exit"},

@@ -55,6 +55,7 @@ static bool read_credentials(struct servers *servers, const struct args *args) {
     if (!path && token)
         servers->token = memory_copy(token);
     servers->options.token = servers->token;
+    servers->options.plaintext_token = args_flag(args, "plaintext-token");
     return true;
 }
 

@@ -10,9 +10,17 @@
 #include "rpc/core.h"
 #include "rpc/method.h"
 #include "rpc/operation.h"
+#include "rpc/target.h"
 #include "rpc/tls.h"
 
 #define MESSAGE_BYTES_MAX (4 << 20) /* the default, and the core's */
+
+/* A connection whose peer has vanished ends within 40 s, if it has a call. Servers of gRPC refuse clients that ping more
+ * often than they allow, or without a call. */
+#define KEEPALIVE_TIME_MS    30000
+#define KEEPALIVE_TIMEOUT_MS 10000
+/* A connection that is not up after this time is tried again: its packets may be lost. */
+#define CONNECT_TIMEOUT_MS 5000
 
 static void add_arg(grpc_channel_args *args, const char *key, int value) {
     grpc_arg arg = {.type = GRPC_ARG_INTEGER, .key = (char *)key};
@@ -20,18 +28,28 @@ static void add_arg(grpc_channel_args *args, const char *key, int value) {
     args->args[args->num_args++] = arg;
 }
 
-static grpc_channel *create_core(const char *target, const struct rpc_channel_options *options,
+static void add_text(grpc_channel_args *args, const char *key, const char *value) {
+    grpc_arg arg = {.type = GRPC_ARG_STRING, .key = (char *)key};
+    arg.value.string = (char *)(uintptr_t)value;
+    args->args[args->num_args++] = arg;
+}
+
+static grpc_channel *create_core(const struct target *target, const struct rpc_channel_options *options,
                                  size_t max_message_bytes, struct err *err) {
     grpc_arg room[16];
     grpc_channel_args args = {.args = room};
     add_arg(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, max_message_bytes < INT_MAX ? (int)max_message_bytes : INT_MAX);
-    if (options->server_name) {
-        grpc_arg name = {.type = GRPC_ARG_STRING, .key = GRPC_SSL_TARGET_NAME_OVERRIDE_ARG};
-        name.value.string = (char *)(uintptr_t)options->server_name;
-        room[args.num_args++] = name;
-    }
-    add_arg(&args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1); /* a connection per channel */
-    add_arg(&args, GRPC_ARG_ENABLE_RETRIES, 0);            /* only the caller knows whether that is safe */
+    const char *name = options->server_name ? options->server_name : target->name;
+    if (name)
+        add_text(&args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, name);
+    if (target->name) /* the core's own is the whole list */
+        add_text(&args, GRPC_ARG_DEFAULT_AUTHORITY, name);
+    add_text(&args, GRPC_ARG_LB_POLICY_NAME, "round_robin");
+    add_arg(&args, GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_TIME_MS);
+    add_arg(&args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);
+    add_arg(&args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0); /* no limit: a stream may be silent for hours */
+    add_arg(&args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);    /* a connection per channel */
+    add_arg(&args, GRPC_ARG_ENABLE_RETRIES, 0);               /* only the caller knows whether that is safe */
     add_arg(&args, GRPC_ARG_ENABLE_CHANNELZ, 0);
     /* As on the server, message.c decompresses within the limits. */
     add_arg(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, COMPRESSIONS);
@@ -39,13 +57,14 @@ static grpc_channel *create_core(const char *target, const struct rpc_channel_op
     /* A channel finds a restarted server within a second; the core's own backoff grows to two minutes. */
     add_arg(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
     add_arg(&args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+    add_arg(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS);
     /* A proxy named in the environment is not used. */
     add_arg(&args, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     grpc_channel_credentials *credentials =
         options->tls ? tls_client_credentials(options->tls, err) : grpc_insecure_credentials_create();
     if (!credentials)
         return NULL;
-    grpc_channel *core = grpc_channel_create(target, credentials, &args);
+    grpc_channel *core = grpc_channel_create(target->uri, credentials, &args);
     grpc_channel_credentials_release(credentials);
     return core;
 }
@@ -63,15 +82,39 @@ static bool start_pollers(struct rpc_channel *channel, unsigned n, struct err *e
     return true;
 }
 
-bool rpc_channel_new(const char *target, const struct rpc_channel_options *options, struct rpc_channel **ret_channel,
+static bool check_token(const struct target *target, const char *text, const struct rpc_channel_options *options,
+                        struct err *err) {
+    if (!options->token)
+        return true;
+    if (!grpc_header_nonbin_value_is_legal(grpc_slice_from_static_string(options->token)))
+        return err_set(err, ERR_INVALID, BACKEND_NONE,
+                       "the token has a byte that no header may have, e.g. a line break");
+    if (options->tls || target->is_local || options->plaintext_token)
+        return true;
+    return err_set(
+        err, ERR_INVALID, BACKEND_NONE,
+        "%.100s is not loopback, and there is no TLS, so everybody on the way could read the token: use TLS, "
+        "or set plaintext_token where the network is trusted",
+        text);
+}
+
+bool rpc_channel_new(const char *text, const struct rpc_channel_options *options, struct rpc_channel **ret_channel,
                      struct err *err) {
     static const struct rpc_channel_options none = {0};
     options = options ? options : &none;
+    struct target target;
+    if (!target_init(text, &target, err))
+        return false;
+    if (!check_token(&target, text, options, err)) {
+        target_deinit(&target);
+        return false;
+    }
     struct rpc_channel *channel = memory_new(1, sizeof *channel);
     pthread_mutex_init(&channel->lock, NULL);
     core_init();
     channel->max_message_bytes = options->max_message_bytes ? options->max_message_bytes : MESSAGE_BYTES_MAX;
-    channel->core = create_core(target, options, channel->max_message_bytes, err);
+    channel->core = create_core(&target, options, channel->max_message_bytes, err);
+    target_deinit(&target);
     if (options->token) {
         struct strbuf credential = {0};
         strbuf_printf(&credential, "Bearer %s", options->token);

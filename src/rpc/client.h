@@ -34,6 +34,7 @@ struct rpc_channel_options {
     const struct rpc_tls *tls;
     const char *server_name; /* the name to find in the server's certificate; NULL: the target's host */
     const char *token;       /* sent with each call as "authorization: Bearer …"; or NULL */
+    bool plaintext_token;    /* send the token without TLS to other addresses than loopback, too */
 };
 
 struct rpc_client_call {
@@ -54,7 +55,9 @@ struct rpc_client_call {
     void *operation, *received;
 };
 
-/* `target`: HOST:PORT, or any gRPC target. Does not connect yet. */
+/* `target`: HOST:PORT, several of them separated by commas, or any gRPC target. Does not connect yet, but looks names in
+ * a list up. Calls take all addresses in turn, those of a single name, too, except for unreachable ones. With TLS, all
+ * servers of a list show the same name: server_name, or else the host of the first address. */
 bool rpc_channel_new(const char *target, const struct rpc_channel_options *options, struct rpc_channel **ret_channel,
                      struct err *err);
 /* Cancels the calls in flight, waits until `done` of each has run, and joins the pollers. NULL is fine. Not from a

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""clients_test.py LANGUAGE: builds clients/LANGUAGE and runs its smoke program against a couponsd.
+"""clients_test.py LANGUAGE: builds clients/LANGUAGE, and runs its programs against couponsd.
 
-The program begins while nothing listens, so that its first call has to be tried again, and couponsd's queues are short,
-so that bursts are refused as OVERLOADED. The test compares what the program reports
-with the database.
+smoke begins while nothing listens, so that its first call has to be tried again, and couponsd's queues are short, so
+that bursts are refused as OVERLOADED. The test compares what the program reports with the database.
+
+probe makes single calls, over networks and to servers that are the same for all languages. The wait for a lost
+connection is the longest of them, so it begins first and ends last.
 """
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 import unittest
 
-from tests.harness import BUILD, ROOT, Scenario
+from tests.clients.probe import Network, Probe, script
+from tests.harness import Scenario
+from tests.harness.certificates import Authority
 from tests.harness.ports import free_address
 
 LANGUAGE = ""
@@ -20,17 +28,154 @@ BUILD_TIMEOUT_S, RUN_TIMEOUT_S = 800, 120
 SHORT_QUEUES = {f"{stage}.{limit}": 16 for stage, limit in
                 (("flow", "queue_size"), ("gate", "batch_max"), ("admit", "batch_max"), ("status", "batch_max"))}
 
+OK, UNAVAILABLE, UNAUTHENTICATED = 0, 14, 16
+PATIENT_MS, IMPATIENT_MS = 20_000, 3_000  # an impatient call gives each try 1 s
+LOST_S = 30 + 10 + 8  # keepalive's interval and timeout, and some time for the machine
 
-class Smoke(Scenario):
-    def test_it_creates_requests_repeats_retries_and_watches(self):
-        smoke = os.path.join(ROOT, "clients", LANGUAGE, "smoke.sh")
-        environment = {**os.environ, "CLIENT_BUILD_DIR": os.path.join(os.path.dirname(BUILD), "clients", LANGUAGE)}
-        built = subprocess.run([smoke, "build"], env=environment, timeout=BUILD_TIMEOUT_S, text=True,
+# Clients whose probe exists.
+PROBED = ("c",)
+
+
+class Client(Scenario):
+    def setUp(self):
+        super().setUp()
+        self.folder = tempfile.mkdtemp(dir=os.environ.get("TEST_DIR"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.user = 0
+
+    def write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def probe(self, environment=None, **options):
+        return Probe(self, LANGUAGE, environment, **options)
+
+    def request(self, probe, timeout_ms=PATIENT_MS):
+        """Requests the coupon for a user who has none yet."""
+        self.user += 1
+        return probe.call("request", self.coupon, self.user, timeout_ms)
+
+    def expect(self, code, timeout_ms=PATIENT_MS, **options):
+        end = self.request(self.probe(**options), timeout_ms)
+        self.assertEqual(end.get("code"), code, (options, end))
+        return end
+
+    def test_the_client(self):
+        command, environment = script(LANGUAGE)
+        built = subprocess.run([command, "build"], env=environment, timeout=BUILD_TIMEOUT_S, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.assertEqual(built.returncode, 0, built.stdout)
 
+        self.tokens = self.write("tokens", "".join(
+            f"{roles} {hashlib.sha256(token.encode()).hexdigest()}\n"
+            for roles, token in (("caller", "web"), ("admin,caller", "boss"))))
+        self.first, self.second = (self.start(access__tokens=self.tokens) for _ in range(2))
+        self.coupon = self.ctl(self.first, "--token-file", self.write("boss", "boss"), "create", "--quantity", 1000)[0]["id"]
+        if LANGUAGE not in PROBED:
+            self.smoke()
+            return
+        waiting = self.begin_on_a_lost_connection()
+        for case in (self.several_addresses, self.proxies, self.tokens_over_plain_text, self.tls, self.smoke):
+            with self.subTest(case.__name__):
+                case()
+        with self.subTest("a lost connection"):
+            self.end_on_a_lost_connection(*waiting)
+
+    def begin_on_a_lost_connection(self):
+        """A call without a time limit waits on a connection that has been lost."""
+        network = Network(self, self.first.grpc)
+        probe = self.probe(target=network.address, token="web")
+        self.assertEqual(self.request(probe)["code"], OK)
+        network.lose_connections()
+        probe.begin("watch", self.coupon, self.user)
+        return network, probe, time.monotonic() + LOST_S
+
+    def end_on_a_lost_connection(self, network, probe, end):
+        """Keepalive ends the call, and the client connects again."""
+        self.assertEqual(probe.answer(end - time.monotonic())["code"], UNAVAILABLE)
+        self.assertEqual(network.accepted, 1)
+        self.assertEqual(self.request(probe)["code"], OK)
+
+    def several_addresses(self):
+        lossy, sound = Network(self, self.first.grpc), Network(self, self.second.grpc)
+        probe = self.probe(target=f"{lossy.address},{sound.address}", token="web")
+
+        def served(server):
+            return server.metric("couponsd_rpc_total", method="RequestPublish", code="OK")
+
+        before = served(self.first), served(self.second)
+        for _ in range(8):
+            self.assertEqual(self.request(probe)["code"], OK)
+        self.assertGreater(served(self.first), before[0], "both servers are called")
+        self.assertGreater(served(self.second), before[1], "both servers are called")
+
+        # The server accepts requests whose answers are lost. The next try repeats them at the other server.
+        lossy.lose_answers()
+        ends = [self.request(probe, IMPATIENT_MS) for _ in range(4)]
+        self.assertEqual([end["code"] for end in ends], [OK] * 4, ends)
+        self.assertGreater(sum(end["retries"] for end in ends), 0, "a try was given up")
+        self.assertLess(max(end["s"] for end in ends), IMPATIENT_MS / 1000)
+        self.assertEqual(self.sql(f"select count(*) from publish_request where coupon_id = {self.coupon}"),
+                         [[str(self.user)]], "a ticket for each user")
+
+        lossy.close()
+        for _ in range(4):
+            self.assertEqual(self.request(probe, IMPATIENT_MS)["code"], OK)
+        self.assertEqual(self.request(self.probe(target=f"{lossy.address},{sound.address}", token="web"))["code"], OK)
+
+    def proxies(self):
+        """Proxies in the environment are not for couponsd."""
+        proxy = Network(self, self.first.grpc)
+        url = f"http://{proxy.address}"
+        host, port = proxy.address.split(":")
+        variables = [f"{scheme}_proxy" for scheme in ("http", "https", "grpc", "all")]
+        environment = {name: url for each in variables for name in (each, each.upper())}
+        environment.update(no_proxy="", NO_PROXY="", no_grpc_proxy="", GRPC_PROXY_EXP=proxy.address,
+                           JAVA_TOOL_OPTIONS=f"-Dhttp.nonProxyHosts= -Dhttp.proxyHost={host} -Dhttp.proxyPort={port} "
+                                             f"-Dhttps.proxyHost={host} -Dhttps.proxyPort={port}")
+        for host in ("127.0.0.1", "localhost"):
+            self.expect(OK, environment=environment, token="web",
+                        target=f"{host}:{self.second.grpc.rsplit(':', 1)[1]}")
+        self.assertEqual(proxy.accepted, 0)
+
+    def tokens_over_plain_text(self):
+        target = self.first.grpc
+        self.expect(OK, target=target, token="web")
+        for token in (None, "guess"):
+            self.assertEqual(self.expect(UNAUTHENTICATED, target=target, token=token)["reason"], "PERMISSION")
+        # 0.0.0.0 reaches this host, too, but is no loopback address.
+        anywhere = "0.0.0.0:" + target.rsplit(":", 1)[1]
+        self.assertIn("plaintext", self.probe(target=anywhere, token="web").answer()["error"].lower())
+        self.assertIn("plaintext", self.probe(target=f"{target},{anywhere}", token="web").answer()["error"].lower())
+        self.expect(OK, target=anywhere, token="web", plaintext_token="true")
+
+    def tls(self):
+        authority, stranger = Authority(self.folder), Authority(self.folder, "stranger")
+        certificate, key = authority.sign("server", "DNS:coupons.test,IP:127.0.0.1")
+        server = self.start(grpc__tls_certificate=certificate, grpc__tls_key=key, access__callers="shop.test",
+                            grpc__tls_client_ca=authority.certificate, grpc__tls_client_optional="true",
+                            access__tokens=self.tokens)
+        caller, caller_key = authority.sign("caller", "DNS:shop.test")
+        known, ca = {"certificate": caller, "key": caller_key}, authority.certificate
+        name = f"localhost:{server.grpc.rsplit(':', 1)[1]}"  # is not in the certificate
+        self.expect(OK, target=server.grpc, ca=ca, **known)
+        self.expect(OK, target=name, ca=ca, server_name="coupons.test", **known)
+        self.expect(OK, target=server.grpc, ca=ca, token="web")
+        self.expect(UNAUTHENTICATED, target=server.grpc, ca=ca)
+        self.expect(UNAUTHENTICATED, target=server.grpc, ca=ca, token="guess")
+        self.expect(UNAVAILABLE, IMPATIENT_MS, target=name, ca=ca, **known)
+        self.expect(UNAVAILABLE, IMPATIENT_MS, target=server.grpc, ca=stranger.certificate, **known)
+        self.expect(UNAVAILABLE, IMPATIENT_MS, target=server.grpc, tls="true", **known)
+        list_of_two = f"{Network(self, server.grpc).address},{server.grpc}"
+        self.expect(OK, target=list_of_two, ca=ca, **known)
+        self.expect(OK, target=list_of_two, ca=ca, server_name="coupons.test", token="web")
+
+    def smoke(self):
+        command, environment = script(LANGUAGE)
         address = free_address()
-        program = subprocess.Popen([smoke, "run", address], env=environment, text=True, stdout=subprocess.PIPE)
+        program = subprocess.Popen([command, "run", address], env=environment, text=True, stdout=subprocess.PIPE)
         self.addCleanup(lambda: (program.poll() is None and program.kill(), program.communicate()))
         self.assertEqual(program.stdout.readline(), "calling\n")
         server = self.start(grpc=address, **{key.replace(".", "__"): value for key, value in SHORT_QUEUES.items()})
