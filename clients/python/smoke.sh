@@ -4,6 +4,7 @@
 #
 #   smoke.sh build            makes a virtual environment and the stubs in $CLIENT_BUILD_DIR
 #   smoke.sh run HOST:PORT    runs smoke.py, which explains itself
+#   smoke.sh probe ARGUMENT…  runs probe.py, which explains itself
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -34,10 +35,12 @@ build() {
 
 case ${1-} in
 build) build ;;
-run)
+run | probe)
   [[ -d $build/stubs ]] || die "$build has no stubs; generate them with: clients/python/smoke.sh build"
   export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$build/stubs
-  exec "$build/venv/bin/python" "$here/smoke.py" "${2:?usage: smoke.sh run HOST:PORT}"
+  program=$here/smoke.py
+  [[ $1 == run ]] || program=$here/probe.py
+  exec "$build/venv/bin/python" "$program" "${@:2}"
   ;;
-*) die "usage: smoke.sh build | run HOST:PORT" ;;
+*) die "usage: smoke.sh build | run HOST:PORT | probe ARGUMENT…" ;;
 esac

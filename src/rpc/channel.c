@@ -36,7 +36,7 @@ static void add_text(grpc_channel_args *args, const char *key, const char *value
 
 static grpc_channel *create_core(const struct target *target, const struct rpc_channel_options *options,
                                  size_t max_message_bytes, struct err *err) {
-    grpc_arg room[16];
+    grpc_arg room[24];
     grpc_channel_args args = {.args = room};
     add_arg(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, max_message_bytes < INT_MAX ? (int)max_message_bytes : INT_MAX);
     const char *name = options->server_name ? options->server_name : target->name;
@@ -47,6 +47,7 @@ static grpc_channel *create_core(const struct target *target, const struct rpc_c
     add_text(&args, GRPC_ARG_LB_POLICY_NAME, "round_robin");
     add_arg(&args, GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_TIME_MS);
     add_arg(&args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);
+    add_arg(&args, CORE_ARG_PING_TIMEOUT, KEEPALIVE_TIMEOUT_MS);
     add_arg(&args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0); /* no limit: a stream may be silent for hours */
     add_arg(&args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);    /* a connection per channel */
     add_arg(&args, GRPC_ARG_ENABLE_RETRIES, 0);               /* only the caller knows whether that is safe */

@@ -26,3 +26,6 @@ int64_t core_time_us(gpr_timespec time);
 /* Newer cores also refuse calls while too many wait to be requested: some of them from 1,000 on, all from 3,000 on. */
 #define CORE_ARG_PENDING_SOFT "grpc.server.max_pending_requests"
 #define CORE_ARG_PENDING_HARD "grpc.server.max_pending_requests_hard_limit"
+/* The time for the answer to a ping that is not keepalive's. While one is unanswered, newer cores send no other; 1.51
+ * ignores the argument. */
+#define CORE_ARG_PING_TIMEOUT "grpc.http2.ping_timeout_ms"

@@ -74,7 +74,11 @@ class Network:
             except OSError:
                 return
             host, port = self.server.rsplit(":", 1)
-            server = socket.create_connection((host, int(port)))
+            try:
+                server = socket.create_connection((host, int(port)))
+            except OSError:  # the server has stopped
+                client.close()
+                continue
             with self.lock:
                 self.sockets += [client, server]
                 self.accepted += 1

@@ -10,7 +10,8 @@
         print(couponsd.retry(coupons.RequestPublish, request).status)
 """
 
+from .channels import connect
 from .errors import Info, info, reason, retry_delay
-from .retrying import connect, request_id, retry
+from .retrying import request_id, retry
 
 __all__ = ["Info", "connect", "info", "reason", "request_id", "retry", "retry_delay"]

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Channels to couponsd: addresses, TLS, tokens, and lost connections."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import socket
+from typing import Any, NamedTuple, Union
+
+import grpc
+
+OPTIONS = [
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # A connection that is not up after this time is tried again: its packets may be lost.
+    ("grpc.min_reconnect_backoff_ms", 5000),
+    # A connection whose peer has vanished ends within 40 s, if it has a call. Servers of gRPC refuse clients that ping
+    # more often than they allow, or without a call.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # The same for other pings of gRPC. While one is unanswered, no other is sent.
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),  # no limit: a stream may be silent for hours
+    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+    ("grpc.enable_retries", 0),  # the retries of gRPC ignore RetryInfo
+    ("grpc.enable_http_proxy", 0),
+]
+
+Path = Union[str, "os.PathLike[str]"]
+
+
+def connect(target: str, *, tls: bool = False, ca: Path | None = None, certificate: Path | None = None,
+            key: Path | None = None, server_name: str | None = None, token: str | None = None,
+            plaintext_token: bool = False) -> grpc.Channel:
+    """Returns a channel. It connects with its first call, tries to reach a lost server at least once a second, and
+    leaves retries to retry().
+
+    `target` is HOST:PORT, several of them separated by commas, or any gRPC target. Calls take all addresses in turn,
+    those of a single name too, except for unreachable ones. Names in a list are looked up once, by this function.
+
+    With `tls`, `ca` or `certificate`, the channel uses TLS. `ca` is the file of the trusted authorities (PEM); without
+    it, gRPC's own list is used. `certificate` and `key` are the files of a client certificate. `server_name` is the
+    name in the server's certificate, if that is not the host of the target. All servers of a list show the same name,
+    by default the host of the first address.
+
+    `token` is sent with each call. Without TLS, it is sent to loopback addresses only, and this function raises
+    ValueError for others, unless `plaintext_token` is true.
+    """
+    uri, hosts = _resolve(target)
+    name = server_name or (hosts[0] if len(hosts) > 1 else None)
+    options = [*OPTIONS]
+    if name:
+        options.append(("grpc.ssl_target_name_override", name))
+    if len(hosts) > 1:
+        options.append(("grpc.default_authority", name))  # otherwise it is the whole list
+    if tls or ca or certificate:
+        channel = grpc.secure_channel(uri, grpc.ssl_channel_credentials(_read(ca), _read(key), _read(certificate)),
+                                      options)
+    elif token and not plaintext_token and not all(map(_is_loopback, hosts)):
+        raise ValueError(f"{target} is not loopback, and there is no TLS, so everybody on the way could read the token: "
+                         "use TLS, or set plaintext_token where the network is trusted")
+    else:
+        channel = grpc.insecure_channel(uri, options)
+    return grpc.intercept_channel(channel, _Token(token)) if token else channel
+
+
+def _read(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _resolve(target: str) -> tuple[str, list[str]]:
+    """Returns the target in gRPC's words, and the hosts in it. gRPC has no target for several names, only for several IP
+    addresses: ipv4: for IPv4 alone, and ipv6: for both, with IPv4 addresses mapped."""
+    scheme, addresses = re.fullmatch(r"(ipv4:|ipv6:|unix(?:-abstract)?:|dns:///|dns:|)(.*)", target, re.S).groups()
+    if scheme.startswith("unix"):
+        return target, ["localhost"]
+    pairs = [_split(address) for address in addresses.split(",")]
+    hosts = [host for host, _ in pairs]
+    if scheme or len(pairs) == 1:
+        return target, hosts
+    found = []
+    for address, (host, port) in zip(addresses.split(","), pairs):
+        if not host or not port:
+            raise ValueError(f'"{address}" is no HOST:PORT')
+        found += socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if all(family == socket.AF_INET for family, *_ in found):
+        return "ipv4:" + ",".join(f"{at[0]}:{at[1]}" for *_, at in found), hosts
+    prefixes = {socket.AF_INET: "::ffff:", socket.AF_INET6: ""}
+    return "ipv6:" + ",".join(f"[{prefixes[family]}{at[0]}]:{at[1]}" for family, *_, at in found), hosts
+
+
+def _split(address: str) -> tuple[str, str | None]:
+    """Splits HOST:PORT, [HOST]:PORT or HOST."""
+    match = re.fullmatch(r"\[(.*)\](?::(.*))?", address) or re.fullmatch(r"([^:]*):([^:]*)", address)
+    return match.groups() if match else (address, None)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+class _Details(NamedTuple):
+    method: str
+    timeout: float | None
+    metadata: Any
+    credentials: grpc.CallCredentials | None
+    wait_for_ready: bool | None
+    compression: grpc.Compression | None
+
+
+class _Token(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Sends the token with each call. gRPC's call credentials would do so over TLS only."""
+
+    def __init__(self, token: str):
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError("the token has a character that no header may have, e.g. a line break")
+        self._metadata = ("authorization", f"Bearer {token}")
+
+    def intercept_unary_unary(self, continuation, details, request):
+        metadata = [*(details.metadata or ()), self._metadata]
+        return continuation(_Details(details.method, details.timeout, metadata, details.credentials,
+                                     details.wait_for_ready, details.compression), request)
+
+    intercept_unary_stream = intercept_unary_unary
