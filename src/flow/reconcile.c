@@ -418,7 +418,7 @@ static bool sweep_live(struct reconcile *reconcile, struct err *err) {
     return true;
 }
 
-/* Looks at the next few of all coupons. Those that have not ended belong into the list of live ones. They may be missing
+/* Looks at the next few of all coupons. Those that have not ended belong in the list of live ones. They may be missing
  * there if somebody has changed rows by hand, or if Postgres' clock was set back. */
 static bool sweep_others(struct reconcile *reconcile, struct err *err) {
     struct coupon *rows = ARENA_ARRAY(&reconcile->arena, struct coupon, OTHERS);

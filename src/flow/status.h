@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The state of requests: answers GetStatus, and looks up in the ledger the requests that gate or admit gave no ticket to. A repeat gets its first answer, brought up to date. One query reads the rows of all
- * waiting requests. One thread with one connection does all the work. */
+/* The state of requests: answers GetStatus, and looks up in the ledger the requests that gate or admit gave no ticket
+ * to. A repeat gets its first answer, brought up to date. One query reads the rows of all waiting requests. One thread
+ * with one connection does all the work. */
 #pragma once
 
 #include "flow/context.h"

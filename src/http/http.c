@@ -2,7 +2,8 @@
 /* The HTTP side; see http.h.
  *
  * libmicrohttpd runs one thread, which accepts, reads and responds. handle() and the functions that it calls run on
- * that thread, and must not block: one slow answer would delay all others. We create the listening socket ourselves, because libmicrohttpd does not report why an address fails. */
+ * that thread, and must not block: one slow answer would delay all others. We create the listening socket ourselves,
+ * because libmicrohttpd does not report why an address fails. */
 #include "http/http.h"
 
 #include <errno.h>
