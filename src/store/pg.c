@@ -19,6 +19,8 @@
 #define MAX_EXPECTED   64 /* messages in one round trip */
 /* A server that stays silent for this time beyond the statement time-out counts as unreachable. */
 #define SILENCE_MARGIN_MS 2000
+/* A connection that has just been opened may be silent for this time, even if opening it took until pg_give_up_at. */
+#define FRESH_SILENCE_US US_PER_S
 /* If a failed attempt to connect took at least this time, the server was silent. */
 #define SILENT_CONNECT_US US_PER_S
 /* The pauses before another attempt to connect. Every caller waits longer than this for the server's return. */
@@ -336,6 +338,9 @@ static bool try_to_connect(struct pg *pg, const char *url, struct err *err) {
     if (PQstatus(pg->conn) != CONNECTION_OK)
         return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
     PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+    int64_t fresh_until_us = clock_mono_us() + FRESH_SILENCE_US;
+    if (pg->give_up_us < fresh_until_us)
+        pg->give_up_us = fresh_until_us;
     return prepare_session(pg, err);
 }
 

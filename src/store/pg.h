@@ -64,7 +64,8 @@ bool pg_is_connected(const struct pg *pg);
 void pg_disconnect(struct pg *pg);
 
 /* Sets the time (clock_mono_us) at which later round trips give up on a silent server. They give up earlier if the
- * statement time-out and 2 s pass. */
+ * statement time-out and 2 s pass, and not before 1 s after the connection was opened: a host that is down may take up
+ * all the time before the next host is tried, and that must not cost the connection to the next host. */
 void pg_give_up_at(struct pg *pg, int64_t mono_us);
 
 /* The number of connections opened so far. If it has changed, the session locks of the earlier connection are gone. */

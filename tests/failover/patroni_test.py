@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Patroni makes the synchronous standby the primary, under load, whichever way couponsd reaches it: by the hosts of both
+servers, or by the one address of a HAProxy. Then the old primary comes back."""
+
+import contextlib
+import os
+import threading
+import time
+import unittest
+
+from tests.failover.patroni import Patroni
+from tests.harness import PATIENCE, wait_until
+from tests.harness.postgres import with_search_path
+from tests.outage.outage import Load, Outage, Refusals, assert_quiet, figure, print_figures
+
+WELL_S = 5  # the longest time from the promotion until couponsd issues again
+RATE = 300 // PATIENCE
+
+
+class Failover(Outage):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Patroni()
+        cls.addClassCleanup(cls.cluster.stop)
+        cls.addClassCleanup(os.environ.__setitem__, "POSTGRES_URL", os.environ["POSTGRES_URL"])
+        os.environ["POSTGRES_URL"] = cls.url(f"{cls.cluster.hosts()}") + "?target_session_attrs=read-write"
+
+    @staticmethod
+    def url(hosts):
+        return f"postgresql://couponsd@{hosts}/couponsd"
+
+    def setUp(self):
+        self.old, self.new = self.cluster.primary_and_standby()
+        super().setUp()
+        self.addCleanup(self.tell_logs)
+
+    def tell_logs(self):
+        if any(error for _, error in self._outcome.result.failures + self._outcome.result.errors):
+            print(self.cluster.logs())
+
+    @contextlib.contextmanager
+    def never_a_primary(self):
+        """While the block runs, the old primary answers that it is a standby, or does not answer."""
+        seen, is_over = [], threading.Event()
+
+        def watch():
+            while not is_over.wait(0.02):
+                seen.append(self.old.is_standby())
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            watcher.join()
+        self.assertIn(True, seen)
+        self.assertNotIn(False, seen)
+
+    def assert_it_issues_again(self, server, coupon, first_user, promoted, how):
+        """A request is accepted and its coupon issued, within WELL_S from the promotion."""
+        users = iter(range(first_user, first_user + 10**5))
+
+        def accepted():
+            user = next(users)
+            return user if self.ctl_raw(server, "--timeout", 1000, "request", coupon, user)[0] == 0 else None
+        user = wait_until(accepted, 30, 0.02, "accepted again")
+        seconds = time.monotonic() - promoted
+        self.assertEqual(self.ctl(server, "watch", coupon, user)[-1]["state"], "ISSUED")
+        issued = time.monotonic() - promoted
+        wait_until(lambda: server.get("/readyz")[0] == 200, 10, 0.02, "ready again")
+        figure("failover", f"{how}: accepted, issued again after the promotion", f"{seconds:.1f} s, {issued:.1f} s")
+        self.assertLess(issued, WELL_S * PATIENCE)
+
+    def fail_over(self, url, lose, how):
+        """lose: what happens to the old primary"""
+        url = with_search_path(url, self.schema)
+        servers = [self.start(postgres__url=url), self.start(postgres__url=url)]
+        coupon = self.create(servers[0], 10**6)
+        load = Load(self, servers, coupon, 30 * RATE, RATE)
+        wait_until(lambda: self.accepted(coupon) > RATE, what="load")
+        self.addCleanup(self.old.reset)
+        lose()
+        lost = time.monotonic()
+        refusals = Refusals(self, "failover")
+        wait_until(lambda: servers[0].get("/readyz")[0] == 503, 10, what="it is not ready")
+        refusals.call(servers[0], "request", coupon, 10**7)
+        refusals.call(servers[1], "status", coupon, 1)
+        wait_until(lambda: self.new.is_standby() is False, 60, 0.02, "the standby is promoted")
+        promoted = time.monotonic()
+        figure("failover", f"{how}: promoted after", f"{promoted - lost:.1f} s")
+        for i, server in enumerate(servers):
+            self.assert_it_issues_again(server, coupon, 10**6 * (i + 2), promoted, f"{how}, couponsd {i + 1}")
+        with self.never_a_primary():
+            self.old.reset()
+            self.assertEqual(self.cluster.primary_and_standby(), (self.new, self.old))
+        result = load.finish()
+        self.assertLessEqual(set(result["answers"]), {"ACCEPTED", "ISSUED"})
+        self.assert_nothing_lost(coupon)
+        assert_quiet(self, servers)
+
+    def test_by_the_hosts_of_both_servers(self):
+        self.fail_over(self.url(self.cluster.hosts()), self.old.kill, "hosts")
+
+    def test_through_haproxy(self):
+        self.fail_over(self.url(f"127.0.0.1:{self.cluster.proxy_port}"), self.old.kill, "HAProxy")
+
+    def test_through_haproxy_while_the_primary_is_silent(self):
+        self.fail_over(self.url(f"127.0.0.1:{self.cluster.proxy_port}"), self.old.freeze, "HAProxy, silent")
+
+
+def tearDownModule():
+    print_figures()
+
+
+if __name__ == "__main__":
+    unittest.main()
