@@ -8,15 +8,12 @@ import (
 	"fmt"
 	"log"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"couponsd/clients/go/coupons"
 	couponv1 "couponsd/clients/go/gen/coupon/v1"
 )
 
 func main() {
-	conn, err := coupons.NewClient("127.0.0.1:50051", grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := coupons.NewClient("127.0.0.1:50051", coupons.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -4,6 +4,7 @@
 #
 #   smoke.sh build            generates the stubs into gen/, tests the package, builds into $CLIENT_BUILD_DIR
 #   smoke.sh run HOST:PORT    runs smoke/main.go, which explains itself
+#   smoke.sh probe ARGUMENT…  runs probe/main.go, which explains itself
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -36,6 +37,7 @@ build() {
   go test ./...
   go build -o "$build/example" .
   go build -o "$build/smoke" ./smoke
+  go build -o "$build/probe" ./probe
 }
 
 case ${1-} in
@@ -44,5 +46,9 @@ run)
   [[ -x $build/smoke ]] || die "$build/smoke does not exist; build it with: clients/go/smoke.sh build"
   exec "$build/smoke" "${2:?usage: smoke.sh run HOST:PORT}"
   ;;
-*) die "usage: smoke.sh build | run HOST:PORT" ;;
+probe)
+  shift
+  exec "$build/probe" "$@"
+  ;;
+*) die "usage: smoke.sh build | run HOST:PORT | probe ARGUMENT…" ;;
 esac

@@ -33,7 +33,7 @@ PATIENT_MS, IMPATIENT_MS = 20_000, 3_000  # an impatient call gives each try 1 s
 LOST_S = 30 + 10 + 8  # keepalive's interval and timeout, and some time for the machine
 
 # Clients whose probe exists.
-PROBED = ("c", "python")
+PROBED = ("c", "python", "go")
 
 
 class Client(Scenario):

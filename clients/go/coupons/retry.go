@@ -19,6 +19,7 @@ const (
 	defaultDeadline = 30 * time.Second
 	firstBackoff    = 50 * time.Millisecond
 	maxBackoff      = 2 * time.Second
+	minTries        = 3 // that fit into the time of a call
 )
 
 // Retry calls a unary method of a stub until it succeeds, fails for good, or reaches the deadline of ctx (30 s from now
@@ -26,11 +27,12 @@ const (
 //
 //	response, err := coupons.Retry(ctx, client.RequestPublish, &couponv1.RequestPublishRequest{...})
 //
-// UNAVAILABLE and RESOURCE_EXHAUSTED are retried. The delay is what the server asks for ([RetryDelay]), plus a random
-// part of a backoff that doubles from 50 ms to 2 s. Every other error is an answer. Retry returns the last error.
+// UNAVAILABLE and RESOURCE_EXHAUSTED are retried, and a try without an answer within a third of the time (or
+// [TryTimeout]): the next one may reach another server. The delay is what the server asks for ([RetryDelay]), plus a
+// random part of a backoff that doubles from 50 ms to 2 s. Every other error is an answer. Retry returns the last error.
 //
-// After UNAVAILABLE, the server may have executed the request. All tries send the same request, and because of its
-// request_id couponsd executes it once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id, all
+// The server may have executed a request that failed. All tries send the same request, and because of its request_id
+// couponsd executes it once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id, all
 // tries send a copy with one random id, and *request stays as it is. Set an id yourself to repeat the call later.
 func Retry[Request, Response any](
 	ctx context.Context,
@@ -44,9 +46,15 @@ func Retry[Request, Response any](
 		defer cancel()
 	}
 	deadline, _ := ctx.Deadline()
+	limit := time.Until(deadline) / minTries
+	for _, option := range options {
+		if given, ok := option.(tryTimeout); ok {
+			limit = given.limit
+		}
+	}
 	request = withRequestID(request)
 	for backoff := firstBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		response, err := method(ctx, request, options...)
+		response, err := try(ctx, limit, method, request, options)
 		if err == nil || !retriable(err) {
 			return response, err
 		}
@@ -63,9 +71,31 @@ func Retry[Request, Response any](
 	}
 }
 
+// TryTimeout limits each try of [Retry] to another time than a third of the whole. VerifyCoupon may need more.
+func TryTimeout(limit time.Duration) grpc.CallOption {
+	return tryTimeout{limit: limit}
+}
+
+type tryTimeout struct {
+	grpc.EmptyCallOption
+	limit time.Duration
+}
+
+func try[Request, Response any](
+	ctx context.Context,
+	limit time.Duration,
+	method func(context.Context, *Request, ...grpc.CallOption) (*Response, error),
+	request *Request,
+	options []grpc.CallOption,
+) (*Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return method(ctx, request, options...)
+}
+
 func retriable(err error) bool {
 	code := status.Code(err)
-	return code == codes.Unavailable || code == codes.ResourceExhausted
+	return code == codes.Unavailable || code == codes.ResourceExhausted || code == codes.DeadlineExceeded
 }
 
 // withRequestID returns the request itself, or a copy with a random request_id if its type has that field and it is

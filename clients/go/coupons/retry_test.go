@@ -70,7 +70,7 @@ func TestUnavailableAndResourceExhaustedAreRetriedWithTheSameRequest(t *testing.
 
 func TestAnAnswerIsNotRetried(t *testing.T) {
 	for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
-		if code == codes.Unavailable || code == codes.ResourceExhausted {
+		if code == codes.Unavailable || code == codes.ResourceExhausted || code == codes.DeadlineExceeded {
 			continue
 		}
 		s := &server{errors: repeat(failure(t, code), 1)}
@@ -130,6 +130,32 @@ func TestTheLastErrorIsReturnedAtTheDeadline(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestATryWithoutAnAnswerIsGivenUpAndRepeated(t *testing.T) {
+	for _, c := range []struct {
+		options []grpc.CallOption
+		want    time.Duration
+	}{
+		{nil, 2 * time.Second},
+		{[]grpc.CallOption{TryTimeout(time.Second)}, time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+			defer cancel()
+			start, tries := time.Now(), 0
+			_, err := Retry(ctx, func(ctx context.Context, _ *request, _ ...grpc.CallOption) (*response, error) {
+				if tries++; tries > 1 {
+					return &response{}, nil
+				}
+				<-ctx.Done()
+				return nil, status.FromContextError(ctx.Err()).Err()
+			}, &request{}, c.options...)
+			if took := time.Since(start); err != nil || took < c.want || took > c.want+firstBackoff {
+				t.Errorf("got %v after %v; want success after %v", err, took, c.want)
+			}
+		})
+	}
 }
 
 func TestACancelledCallerIsNotKeptWaiting(t *testing.T) {

@@ -20,7 +20,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"couponsd/clients/go/coupons"
@@ -69,7 +68,7 @@ type client struct {
 func smoke(address string) (*summary, error) {
 	ctx := context.Background() // coupons.Retry sets a deadline
 	retries := &retries{pending: map[any]failure{}}
-	conn, err := coupons.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := coupons.NewClient(address, coupons.Options{},
 		grpc.WithUnaryInterceptor(retries.watch))
 	if err != nil {
 		return nil, fmt.Errorf("address %s: %w", address, err)
