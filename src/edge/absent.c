@@ -31,6 +31,8 @@ bool edge_batch_retry(void) {
     return true;
 }
 
+void edge_turn(void) {}
+
 int64_t edge_refused(void) {
     return 0;
 }

@@ -8,6 +8,8 @@
  * - cork.c takes what is sent.
  * - The core reads a connection for as long as there is something to read, before it does anything else on that thread.
  *   After READ_AT_ONCE bytes it gets EAGAIN, so that other connections get a turn. An event brings it back.
+ * - The server's pollers take turns of EDGE_TURN_MS at most. When none has come for STALL_MS, the process has stood still
+ *   (it was stopped, its machine was, or its cores were busy), and clients are judged more mildly for LATE_MS.
  *
  * Any thread; one thread at a time reads a connection. */
 #include "edge/connections.h"
@@ -49,6 +51,9 @@
 #define UNFINISHED_MIN      (64 << 20)
 #define ALL_TIMES           2
 
+#define STALL_MS            300
+#define LATE_MS             2000
+
 struct connection {
     /* Set last and cleared last: orders the rest between the threads that accept, read and close. */
     atomic_bool is_client;
@@ -75,6 +80,7 @@ static _Atomic(struct connection *) connections; /* by descriptor; never changes
 static atomic_int n_connections;                 /* the length of `connections` */
 static _Atomic int64_t n_cut[EDGE_ABUSES];
 static int tls_index = -1;
+static _Atomic int64_t turn_ms, late_until_ms; /* the last turn of a poller; 0: none yet */
 
 static void forget_frames(struct frames *frames) {
     atomic_fetch_sub(&n_unfinished, frames->unfinished);
@@ -123,7 +129,22 @@ static struct connection *connection_of(int fd) {
     return all && fd >= 0 && fd < atomic_load_explicit(&n_connections, memory_order_relaxed) ? &all[fd] : NULL;
 }
 
-static struct frames_limits limits_now(void) {
+static void note_stall(int64_t last_turn_ms, int64_t now_ms) {
+    if (last_turn_ms != 0 && now_ms - last_turn_ms > STALL_MS)
+        atomic_store_explicit(&late_until_ms, now_ms + LATE_MS, memory_order_relaxed);
+}
+
+void connections_turn(void) {
+    int64_t now_ms = clock_mono_us() / US_PER_MS;
+    note_stall(atomic_exchange_explicit(&turn_ms, now_ms, memory_order_relaxed), now_ms);
+}
+
+static bool server_is_late(int64_t now_ms) {
+    note_stall(atomic_load_explicit(&turn_ms, memory_order_relaxed), now_ms);
+    return now_ms < atomic_load_explicit(&late_until_ms, memory_order_relaxed);
+}
+
+static struct frames_limits limits_now(int64_t now_ms) {
     size_t message_bytes = atomic_load_explicit(&message_max, memory_order_relaxed);
     int64_t one = (int64_t)message_bytes * UNFINISHED_MESSAGES;
     one = one < UNFINISHED_MIN ? UNFINISHED_MIN : one;
@@ -133,12 +154,13 @@ static struct frames_limits limits_now(void) {
         .block_bytes = atomic_load_explicit(&block_max, memory_order_relaxed),
         .message_bytes = message_bytes,
         .unfinished_bytes = is_short ? all / (atomic_load(&n_clients) + 1) : one,
+        .server_is_late = server_is_late(now_ms),
     };
 }
 
 static enum edge_abuse take(struct frames *frames, uint64_t address, uint8_t *bytes, size_t len) {
     int64_t now_ms = clock_mono_us() / US_PER_MS, unfinished = frames->unfinished;
-    struct frames_limits limits = limits_now();
+    struct frames_limits limits = limits_now(now_ms);
     enum edge_abuse abuse = frames_take(frames, bytes, len, &limits, now_ms);
     if (frames->unfinished != unfinished)
         atomic_fetch_add(&n_unfinished, frames->unfinished - unfinished);

@@ -44,6 +44,10 @@ bool edge_batch_retry(void) {
     return cork_retry();
 }
 
+void edge_turn(void) {
+    connections_turn();
+}
+
 int64_t edge_refused(void) {
     return door_refused();
 }

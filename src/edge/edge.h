@@ -52,6 +52,11 @@ void edge_batch_end(void);
 #define EDGE_RETRY_MS 5
 bool edge_batch_retry(void);
 
+/* A poller of the server is about to wait for events, for EDGE_TURN_MS at most. Turns that are overdue tell the edge that
+ * the process has stood still, so that it does not blame clients for what has piled up. */
+#define EDGE_TURN_MS 100
+void edge_turn(void);
+
 /* Connections since the process began: closed because there were too many, and cut off for a reason. */
 int64_t edge_refused(void);
 int64_t edge_cut(enum edge_abuse why);

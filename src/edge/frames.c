@@ -48,9 +48,13 @@ enum {
  * - A client that reads a fast stream sends many window updates, and some clients a ping for each message or round
  *   trip. So a write of the server pays for a ping.
  * - A stream that is reset within QUICK_MS of its opening has cost the server a call, and the client nothing. Opening
- *   streams earns enough to reset three of five at once, as clients that hedge do. More is an attack. */
+ *   streams earns enough to reset three of five at once, as clients that hedge do. More is an attack.
+ * - A stream that is reset within EARLY_MS may have had a short deadline that the server has missed. Such resets have a
+ *   number that grows with time, and cost no more than later ones.
+ * - After the server has stood still, it reads all at once what a client has sent meanwhile. So for a while each quick
+ *   reset counts as an early one. */
 #define PRICE_WINDOW_UPDATE 1
-#define PRICE_USELESS       20 /* a late reset; priorities, empty DATA frames, frames that the core does not know */
+#define PRICE_USELESS       20 /* a later reset; priorities, empty DATA frames, frames that the core does not know */
 #define PRICE_PING          200
 #define PRICE_SETTINGS      100
 #define PRICE_QUICK_RESET   400
@@ -58,7 +62,10 @@ enum {
 #define INCOME_PER_MS       20
 #define PURSE_MAX           (10000 * PRICE_USELESS)
 #define FREE_PINGS_MAX      1000
-#define QUICK_MS            100
+#define QUICK_MS            10
+#define EARLY_MS            100
+#define EARLY_MAX           50000
+#define EARLY_PER_MS        5
 /* Streams opened before the client has acknowledged the server's settings. Until then the core enforces no limit on
  * streams. Clients of gRPC wait for the settings. */
 #define EARLY_STREAMS_MAX 256
@@ -116,18 +123,40 @@ static bool is_free_ping(struct frames *frames) {
     return frames->free_pings > 0 && frames->free_pings-- > 0;
 }
 
-/* Streams are numbered as they are opened, so two numbers tell which streams are old. A stream becomes old QUICK_MS to
- * 2 * QUICK_MS after its opening. */
-static void tell_old_streams(struct frames *frames, int64_t now_ms) {
-    if (now_ms - frames->window_ms < QUICK_MS)
+/* Streams are numbered as they are opened, so two numbers tell which streams are old. A stream counts as old from
+ * age_ms to 2 * age_ms after its opening. */
+static void tell_old_streams(struct frames_age *age, uint32_t newest, int64_t age_ms, int64_t now_ms) {
+    if (now_ms - age->window_ms < age_ms)
         return;
-    frames->old_stream = now_ms - frames->window_ms < 2 * (int64_t)QUICK_MS ? frames->window_stream : frames->stream;
-    frames->window_stream = frames->stream;
-    frames->window_ms = now_ms;
+    age->old_stream = now_ms - age->window_ms < 2 * age_ms ? age->window_stream : newest;
+    age->window_stream = newest;
+    age->window_ms = now_ms;
+}
+
+static void tell_ages(struct frames *frames, int64_t now_ms) {
+    tell_old_streams(&frames->quick, frames->stream, QUICK_MS, now_ms);
+    tell_old_streams(&frames->early, frames->stream, EARLY_MS, now_ms);
+}
+
+/* Counts an early reset. False: there were too many. */
+static bool count_early(struct frames *frames, int64_t now_ms) {
+    int64_t fewer = (now_ms - frames->early_ms) * EARLY_PER_MS;
+    frames->n_early_resets = fewer < frames->n_early_resets ? frames->n_early_resets - (int)fewer : 0;
+    frames->early_ms = now_ms;
+    return ++frames->n_early_resets <= EARLY_MAX;
+}
+
+/* A stream is reset. Returns the price, or -1 if there were too many. */
+static int price_of_reset(struct frames *frames, uint32_t stream, bool server_is_late, int64_t now_ms) {
+    if (stream <= frames->early.old_stream)
+        return PRICE_USELESS;
+    if (stream > frames->quick.old_stream && !server_is_late)
+        return PRICE_QUICK_RESET;
+    return count_early(frames, now_ms) ? PRICE_USELESS : -1;
 }
 
 static enum edge_abuse judge_opening(struct frames *frames, uint32_t stream, int64_t now_ms) {
-    tell_old_streams(frames, now_ms);
+    tell_ages(frames, now_ms);
     if (stream <= frames->stream)
         return EDGE_ABUSE_NONE;
     frames->stream = stream;
@@ -253,7 +282,7 @@ static enum edge_abuse end_data(struct frames *frames, int64_t now_ms) {
 /* --- frames --- */
 
 /* A frame's header is complete. */
-static enum edge_abuse judge(struct frames *frames, size_t block_max, int64_t now_ms) {
+static enum edge_abuse judge(struct frames *frames, const struct frames_limits *limits, int64_t now_ms) {
     const uint8_t *header = frames->header;
     uint32_t len = get_u32(header) >> 8, stream = get_u32(header + STREAM_AT) & 0x7fffffff;
     int type = header[TYPE_AT], flags = header[FLAGS_AT], price = PRICE_USELESS;
@@ -262,20 +291,23 @@ static enum edge_abuse judge(struct frames *frames, size_t block_max, int64_t no
     switch (type) {
     case TYPE_HEADERS:
         abuse = judge_opening(frames, stream, now_ms);
-        return abuse == EDGE_ABUSE_NONE ? judge_block(frames, len, flags & FLAG_END_HEADERS, block_max) : abuse;
+        return abuse == EDGE_ABUSE_NONE ? judge_block(frames, len, flags & FLAG_END_HEADERS, limits->block_bytes)
+                                        : abuse;
     case TYPE_CONTINUATION:
-        return judge_block(frames, len, flags & FLAG_END_HEADERS, block_max);
+        return judge_block(frames, len, flags & FLAG_END_HEADERS, limits->block_bytes);
     case TYPE_DATA:
         frames->current = take_upload(frames, stream);
         if (len > 0 || (flags & FLAG_END_STREAM))
             return EDGE_ABUSE_NONE;
         break;
     case TYPE_RST_STREAM:
-        tell_old_streams(frames, now_ms);
+        tell_ages(frames, now_ms);
         frames->current = take_upload(frames, stream);
         drop_upload(frames, &frames->current);
-        price = stream > frames->old_stream ? PRICE_QUICK_RESET : PRICE_USELESS;
+        price = price_of_reset(frames, stream, limits->server_is_late, now_ms);
         abuse = EDGE_ABUSE_RESETS;
+        if (price < 0)
+            return abuse;
         break;
     case TYPE_PING:
         price = is_free_ping(frames) ? 0 : PRICE_PING;
@@ -321,7 +353,7 @@ static enum edge_abuse take_header(struct frames *frames, const uint8_t *bytes, 
     frames->header_len += (uint32_t)len;
     if (frames->header_len < HEADER_LEN)
         return EDGE_ABUSE_NONE;
-    return judge(frames, limits->block_bytes, now_ms);
+    return judge(frames, limits, now_ms);
 }
 
 enum edge_abuse frames_take(struct frames *frames, uint8_t *bytes, size_t len, const struct frames_limits *limits,

@@ -19,6 +19,12 @@ struct upload {
     uint8_t prefix_len; /* bytes of the prefix that have come; 0: between messages */
 };
 
+/* Tells which streams are older than an age, by their numbers. */
+struct frames_age {
+    uint32_t window_stream, old_stream; /* the newest one when the window began; the newest one that is old */
+    int64_t window_ms;
+};
+
 /* What a connection's client has sent so far. */
 struct frames {
     uint32_t preface_left;              /* bytes of the preface that are to come */
@@ -29,9 +35,10 @@ struct frames {
     uint32_t free_pings;                /* pings that the server's writes allow */
     int purse;                          /* what the client may spend; see the prices in frames.c */
     int64_t paid_ms;                    /* when it last paid */
-    /* numbers of streams: the newest one; the newest one when the window began; the newest one that is old */
-    uint32_t stream, window_stream, old_stream;
-    int64_t window_ms;
+    uint32_t stream;                    /* the newest one */
+    struct frames_age quick, early;
+    int n_early_resets; /* as of early_ms; falls with time */
+    int64_t early_ms;
     uint32_t n_early; /* streams opened before the server's settings were acknowledged */
     uint8_t header[9];
     bool has_settings; /* the client has acknowledged the server's settings */
@@ -48,6 +55,7 @@ struct frames_limits {
     size_t block_bytes;       /* of a header block */
     size_t message_bytes;     /* of a message: the highest limit of the servers in the process */
     int64_t unfinished_bytes; /* of the connection's messages that have come in part */
+    bool server_is_late;      /* the bytes may have waited for the server to read them */
 };
 
 /* `offences`: those of the client's address. Each divides by 4 what the client may spend at first. */

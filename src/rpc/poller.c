@@ -52,8 +52,12 @@ static void set_waiting(struct poller *poller, bool is_waiting) {
 static grpc_event wait_for_event(struct poller *poller) {
     set_waiting(poller, true);
     int ms = poller->tick ? poller->tick(poller) : -1;
-    if (!edge_batch_retry() && (ms < 0 || ms > EDGE_RETRY_MS))
-        ms = EDGE_RETRY_MS;
+    bool is_server = poller->tick != NULL;
+    int most_ms = !edge_batch_retry() ? EDGE_RETRY_MS : is_server ? EDGE_TURN_MS : -1;
+    if (most_ms >= 0 && (ms < 0 || ms > most_ms))
+        ms = most_ms;
+    if (is_server)
+        edge_turn();
     grpc_event event = grpc_completion_queue_next(poller->queue, time_in(ms), NULL);
     set_waiting(poller, false);
     return event;

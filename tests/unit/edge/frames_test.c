@@ -19,7 +19,7 @@ enum { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY
 #define ACK         0x1
 #define END_HEADERS 0x4
 
-static const struct frames_limits limits = {
+static struct frames_limits limits = {
     .block_bytes = BLOCK_MAX, .message_bytes = MESSAGE_MAX, .unfinished_bytes = UNFINISHED_MAX};
 
 static enum edge_abuse feed(struct frames *frames, uint8_t *bytes, size_t len, int64_t now_ms) {
@@ -134,7 +134,21 @@ Test(frames, streams_that_are_reset_as_soon_as_they_are_opened_are_too_many_unle
     uint32_t all_at_once = open_and_reset(1, 1, 0);
     cr_assert(all_at_once > 1000 && all_at_once < 2000, "%u", all_at_once);
     cr_assert_eq(open_and_reset(2, 1, 0), UINT32_MAX, "hedging");
-    cr_assert_eq(open_and_reset(100, 100, 250), UINT32_MAX, "deadlines");
+}
+
+Test(frames, streams_that_are_reset_when_a_deadline_passes_cost_little_up_to_five_thousand_a_second) {
+    cr_assert_eq(open_and_reset(100, 100, 250), UINT32_MAX);
+    cr_assert_eq(open_and_reset(400, 400, 80), UINT32_MAX);
+    cr_assert_eq(open_and_reset(100, 100, 20), UINT32_MAX);
+    cr_assert_gt(open_and_reset(9000, 9000, 80), 40000, "all calls of a busy client at once");
+    uint32_t attack = open_and_reset(1000, 1000, 20); /* fifty thousand a second, each 20 ms old */
+    cr_assert(attack > 50000 && attack < 60000, "%u", attack);
+}
+
+Test(frames, resets_that_have_piled_up_while_the_server_stood_still_count_as_deadlines) {
+    limits.server_is_late = true;
+    uint32_t all_at_once = open_and_reset(1, 1, 0);
+    cr_assert(all_at_once >= 49999 && all_at_once < 51000, "%u", all_at_once);
 }
 
 Test(frames, pings_are_paid_for_by_what_the_server_sends) {
