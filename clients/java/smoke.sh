@@ -4,6 +4,7 @@
 #
 #   smoke.sh build            builds stubs, package, example and smoke program with their jars into $CLIENT_BUILD_DIR
 #   smoke.sh run HOST:PORT    runs src/test/java/Smoke.java, which explains itself
+#   smoke.sh probe ARGUMENT…  runs src/test/java/Probe.java, which explains itself
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -31,9 +32,11 @@ build() {
 
 case ${1-} in
 build) build ;;
-run)
+run | probe)
   [[ -d $build/lib ]] || die "nothing is built in $build; build it with: clients/java/smoke.sh build"
-  exec java -cp "$build/classes:$build/test-classes:$build/lib/*" Smoke "${2:?usage: smoke.sh run HOST:PORT}"
+  program=Smoke
+  [[ $1 == run ]] || program=Probe
+  exec java -cp "$build/classes:$build/test-classes:$build/lib/*" "$program" "${@:2}"
   ;;
-*) die "usage: smoke.sh build | run HOST:PORT" ;;
+*) die "usage: smoke.sh build | run HOST:PORT | probe ARGUMENT…" ;;
 esac

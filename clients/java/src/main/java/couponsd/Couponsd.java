@@ -2,18 +2,16 @@
 package couponsd;
 
 import com.google.protobuf.Message;
-import io.grpc.ConnectivityState;
 import io.grpc.Deadline;
 import io.grpc.ManagedChannel;
-import io.grpc.ManagedChannelBuilder;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.AbstractStub;
+import java.io.IOException;
 import java.time.Duration;
 import java.util.EnumSet;
 import java.util.Set;
 import java.util.UUID;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BiConsumer;
@@ -37,40 +35,31 @@ public final class Couponsd {
     public static final Duration DEFAULT_TIMEOUT = Duration.ofSeconds(30);
 
     private static final Set<Status.Code> RETRIABLE =
-            EnumSet.of(Status.Code.UNAVAILABLE, Status.Code.RESOURCE_EXHAUSTED);
+            EnumSet.of(Status.Code.UNAVAILABLE, Status.Code.RESOURCE_EXHAUSTED, Status.Code.DEADLINE_EXCEEDED);
     private static final Set<String> NEED_REQUEST_ID = Set.of(
             "coupon.v1.RequestPublishRequest", "coupon.v1.CreateCouponRequest", "coupon.v1.AddQuantityRequest");
     private static final Duration FIRST_BACKOFF = Duration.ofMillis(50);
     private static final Duration MAX_BACKOFF = Duration.ofSeconds(2);
-    private static final long RECONNECT_MS = 1000;
+    private static final int TRIES_MIN = 3; // that fit into the time of a call
 
     private Couponsd() {}
 
-    /**
-     * Returns a channel without TLS. It tries to reach a lost server every second, and leaves retries to
-     * {@link #retry}, since the retries of gRPC ignore RetryInfo.
-     */
+    /** Returns a channel without TLS; see {@link #connect(String, Options)}. */
     public static ManagedChannel connect(String target) {
-        ManagedChannel channel = ManagedChannelBuilder.forTarget(target).usePlaintext().disableRetry().build();
-        keepReconnecting(channel);
-        return channel;
+        return connect(target, new Options());
     }
 
     /**
-     * Ends gRPC's reconnect backoff every second. The backoff grows to two minutes, no setting bounds it, and calls
-     * fail at once while it lasts. An idle channel is left alone: its next call connects.
+     * Returns a channel. It connects with its first call, tries to reach a lost server every second, and leaves retries
+     * to {@link #retry}, since the retries of gRPC ignore RetryInfo.
+     *
+     * @param target HOST:PORT, several of them separated by commas, or any gRPC target. Calls take all addresses in
+     *     turn, those of a single name too, except for unreachable ones
+     * @throws IllegalArgumentException if a token would go over plain text to another address than loopback
+     * @throws java.io.UncheckedIOException if a file cannot be read
      */
-    private static void keepReconnecting(ManagedChannel channel) {
-        ConnectivityState state = channel.getState(false);
-        if (state == ConnectivityState.TRANSIENT_FAILURE) {
-            // A timer, since the state may stay the same over many attempts, and then nothing would notify us.
-            CompletableFuture.delayedExecutor(RECONNECT_MS, TimeUnit.MILLISECONDS).execute(() -> {
-                channel.resetConnectBackoff();
-                keepReconnecting(channel);
-            });
-        } else if (state != ConnectivityState.SHUTDOWN) {
-            channel.notifyWhenStateChanged(state, () -> keepReconnecting(channel));
-        }
+    public static ManagedChannel connect(String target, Options options) {
+        return Channels.open(target, options);
     }
 
     /** Returns a new random id. Use one id for each request, and the same id for each try of that request. */
@@ -78,20 +67,34 @@ public final class Couponsd {
         return UUID.randomUUID().toString();
     }
 
-    /** Calls {@link #retry(AbstractStub, BiFunction, Object, Duration, BiConsumer)} with {@link #DEFAULT_TIMEOUT}. */
+    /** Calls {@link #retry(AbstractStub, BiFunction, Object, Duration, Duration, BiConsumer)} with
+     * {@link #DEFAULT_TIMEOUT}. */
     public static <S extends AbstractStub<S>, Q, R> R retry(S stub, BiFunction<S, Q, R> method, Q request) {
         return retry(stub, method, request, DEFAULT_TIMEOUT, (error, delay) -> {});
+    }
+
+    /** Calls {@link #retry(AbstractStub, BiFunction, Object, Duration, Duration, BiConsumer)} with a third of the
+     * timeout for each try. */
+    public static <S extends AbstractStub<S>, Q, R> R retry(
+            S stub,
+            BiFunction<S, Q, R> method,
+            Q request,
+            Duration timeout,
+            BiConsumer<StatusRuntimeException, Duration> onRetry) {
+        return retry(stub, method, request, timeout, timeout.dividedBy(TRIES_MIN), onRetry);
     }
 
     /**
      * Calls a unary method of a blocking stub until it succeeds, is refused, or the time is over.
      *
-     * <p>UNAVAILABLE and RESOURCE_EXHAUSTED are retried. The delay is what the server asks for, plus a random part of a
-     * backoff that doubles from 50 ms to 2 s. After UNAVAILABLE, the server may have executed the request; because of
-     * the request_id, couponsd executes it once. If RequestPublish, CreateCoupon or AddQuantity has an empty
-     * request_id, all tries send a copy with one random id. Set an id yourself to repeat the call later.
+     * <p>UNAVAILABLE and RESOURCE_EXHAUSTED are retried, and a try without an answer within its time: the next one may
+     * reach another server. The delay is what the server asks for, plus a random part of a backoff that doubles from 50
+     * ms to 2 s. The server may have executed a request that failed; because of the request_id, couponsd executes it
+     * once. If RequestPublish, CreateCoupon or AddQuantity has an empty request_id, all tries send a copy with one
+     * random id. Set an id yourself to repeat the call later.
      *
      * @param timeout for all tries together
+     * @param tryTimeout for each try; VerifyCoupon may need more than a third of the timeout
      * @param onRetry called before each delay, with the error of the last try and the delay
      * @throws StatusRuntimeException the last error; CANCELLED if the thread is interrupted
      */
@@ -100,20 +103,21 @@ public final class Couponsd {
             BiFunction<S, Q, R> method,
             Q request,
             Duration timeout,
+            Duration tryTimeout,
             BiConsumer<StatusRuntimeException, Duration> onRetry) {
         Deadline deadline = Deadline.after(timeout.toNanos(), TimeUnit.NANOSECONDS);
         Q sent = withRequestId(request);
-        S bounded = stub.withDeadline(deadline);
         Duration backoff = FIRST_BACKOFF;
         while (true) {
             try {
-                return method.apply(bounded, sent);
+                Deadline end = Deadline.after(tryTimeout.toNanos(), TimeUnit.NANOSECONDS);
+                return method.apply(stub.withDeadline(deadline.minimum(end)), sent);
             } catch (StatusRuntimeException error) {
                 // The random part keeps clients that were refused at the same time from returning at the same time.
                 Duration jitter = Duration.ofNanos(ThreadLocalRandom.current().nextLong(backoff.toNanos()));
                 Duration delay = Errors.retryDelay(error).plus(jitter);
                 Duration left = Duration.ofNanos(deadline.timeRemaining(TimeUnit.NANOSECONDS));
-                if (!RETRIABLE.contains(error.getStatus().getCode()) || delay.compareTo(left) >= 0) {
+                if (!isRetriable(error.getStatus()) || delay.compareTo(left) >= 0) {
                     throw error;
                 }
                 onRetry.accept(error, delay);
@@ -122,6 +126,12 @@ public final class Couponsd {
             Duration doubled = backoff.multipliedBy(2);
             backoff = doubled.compareTo(MAX_BACKOFF) < 0 ? doubled : MAX_BACKOFF;
         }
+    }
+
+    private static boolean isRetriable(Status status) {
+        // gRPC also reports some broken connections as UNKNOWN.
+        return RETRIABLE.contains(status.getCode())
+                || (status.getCode() == Status.Code.UNKNOWN && status.getCause() instanceof IOException);
     }
 
     @SuppressWarnings("unchecked") // a message's builder builds a message of the same type
