@@ -89,6 +89,7 @@ static void init_context(struct context *context, const struct config *config) {
     context->hot = (struct pg_options){
         .url = config->postgres_url,
         .url_file = config_file_of(config, "postgres.url"),
+        .first_host = &context->first_postgres_host,
         .application_name = "couponsd",
         .connect_timeout_s = (int)config->postgres_connect_timeout_s,
         .statement_timeout_ms = (int)config->postgres_statement_timeout_ms,

@@ -20,8 +20,9 @@
 
 struct context {
     const struct config *config;
-    struct pg_options hot;  /* for the statements that every request needs */
-    struct pg_options cold; /* for everything else */
+    atomic_int first_postgres_host; /* what `hot` and `cold` share */
+    struct pg_options hot;          /* for the statements that every request needs */
+    struct pg_options cold;         /* for everything else */
     struct redis_options redis;
     struct kafka_options kafka;
     struct kafka_admin *kafka_admin;

@@ -13,6 +13,7 @@
 #include "base/fault.h"
 #include "base/memory.h"
 #include "base/secret_file.h"
+#include "store/pg_hosts.h"
 #include "store/sqlstate.h"
 
 #define MAX_STATEMENTS 48 /* distinct statements on one connection; each stage has fewer than 16 */
@@ -311,7 +312,8 @@ static const char *current_url(struct pg *pg, const char **ret_why_not) {
     return pg->file_url ? pg->file_url : pg->options.url;
 }
 
-static bool try_to_connect(struct pg *pg, const char *url, struct err *err) {
+/* Opens the connection. It may have failed: PQstatus says so. */
+static PGconn *open_connection(const struct pg *pg, const char *url, const struct pg_hosts *hosts) {
     char timeout[16], silence[16];
     snprintf(timeout, sizeof timeout, "%d", pg->options.connect_timeout_s);
     snprintf(silence, sizeof silence, "%d", pg->options.statement_timeout_ms + SILENCE_MARGIN_MS);
@@ -327,6 +329,9 @@ static bool try_to_connect(struct pg *pg, const char *url, struct err *err) {
         {"application_name", pg->options.application_name},
         {"dbname", url},
         {"client_encoding", "UTF8"},
+        {"host", hosts->host},
+        {"hostaddr", hosts->hostaddr},
+        {"port", hosts->port},
     };
     enum { N = sizeof parameters / sizeof parameters[0] };
     const char *keywords[N + 1] = {NULL}, *values[N + 1] = {NULL};
@@ -334,7 +339,11 @@ static bool try_to_connect(struct pg *pg, const char *url, struct err *err) {
         keywords[i] = parameters[i].keyword;
         values[i] = parameters[i].value;
     }
-    pg->conn = memory_must(PQconnectdbParams(keywords, values, 1));
+    return memory_must(PQconnectdbParams(keywords, values, 1));
+}
+
+static bool open_session(struct pg *pg, const char *url, const struct pg_hosts *hosts, struct err *err) {
+    pg->conn = open_connection(pg, url, hosts);
     if (PQstatus(pg->conn) != CONNECTION_OK)
         return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
     PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
@@ -342,6 +351,17 @@ static bool try_to_connect(struct pg *pg, const char *url, struct err *err) {
     if (pg->give_up_us < fresh_until_us)
         pg->give_up_us = fresh_until_us;
     return prepare_session(pg, err);
+}
+
+static bool try_to_connect(struct pg *pg, const char *url, struct err *err) {
+    atomic_int *first = pg->options.first_host;
+    struct pg_hosts hosts;
+    pg_hosts_init(&hosts, url, first ? atomic_load(first) : 0);
+    bool ok = open_session(pg, url, &hosts, err);
+    if (ok && first)
+        atomic_store(first, pg_hosts_reached(&hosts, PQhost(pg->conn), PQport(pg->conn)));
+    pg_hosts_deinit(&hosts);
+    return ok;
 }
 
 bool pg_connect(struct pg *pg, struct err *err) {

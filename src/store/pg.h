@@ -12,6 +12,7 @@
 #pragma once
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +27,9 @@ struct pg_options {
     /* The file that `url` was read from, or NULL. Each attempt to connect reads it again, so that a password can be
      * rotated. While the file is missing or can't be used, the last URL counts. Must outlive the connection. */
     const char *url_file;
+    /* Of a URL with several hosts: which one the last connection of the process has reached, and where the next one
+     * begins (store/pg_hosts.h). NULL: each begins with the first. Must outlive the connection. */
+    atomic_int *first_host;
     const char *application_name;
     int connect_timeout_s;
     int statement_timeout_ms;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two Postgres servers under Patroni, of which one is the other's synchronous standby, with an etcd and a HAProxy in front
-of them; all on free ports of loopback, in a temporary folder."""
+"""Two Postgres servers under Patroni, of which one is the other's synchronous standby, with an etcd and a HAProxy in
+front of them; all on free ports of loopback, in a temporary folder."""
 
 import contextlib
 import os
@@ -41,7 +41,10 @@ postgresql:
   data_dir: {folder}/{name}/data
   pgpass: {folder}/{name}/pgpass
   basebackup: [{{checkpoint: fast}}, no-sync]
-  authentication: {{superuser: {{username: postgres}}, replication: {{username: replicator}}, rewind: {{username: rewinder}}}}
+  authentication:
+    superuser: {{username: postgres}}
+    replication: {{username: replicator}}
+    rewind: {{username: rewinder}}
   pg_hba: ["host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"]
   parameters: {{unix_socket_directories: "{folder}/{name}"}}
 """
@@ -70,7 +73,8 @@ listen primary
 
 def as_postgres(*command):
     """Postgres, and with it Patroni, refuse to run as root."""
-    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", *command] if os.geteuid() == 0 else command
+    user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
+    return [*user, *command]
 
 
 class Node:
@@ -98,9 +102,10 @@ class Node:
     def pids(self):
         """Of Patroni, and of Postgres, which is not its child."""
         pids = descendants(self.process.pid) if self.process.poll() is None else []
-        with contextlib.suppress(OSError), open(f"{self.folder}/{self.name}/data/postmaster.pid", encoding="ascii") as file:
+        data = f"{self.folder}/{self.name}/data"
+        with contextlib.suppress(OSError), open(f"{data}/postmaster.pid", encoding="ascii") as file:
             postmaster = int(file.readline())
-            if os.readlink(f"/proc/{postmaster}/cwd") == f"{self.folder}/{self.name}/data":
+            if os.readlink(f"/proc/{postmaster}/cwd") == data:
                 pids += [pid for pid in reversed(descendants(postmaster)) if pid not in pids]
         return pids
 
@@ -136,7 +141,8 @@ class Node:
 
     def is_synchronous(self):
         """A standby that Patroni would promote; Postgres knows it some time before Patroni does."""
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.rest}/synchronous", timeout=2):
+        url = f"http://127.0.0.1:{self.rest}/synchronous"
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
             return True
 
 
@@ -202,6 +208,7 @@ class Patroni:
         """The last lines of each, for the message of a failure."""
         text = []
         for name in ("etcd", "haproxy", "a", "b"):
-            with contextlib.suppress(OSError), open(f"{self.folder}/{name}.log", encoding="utf-8", errors="replace") as log:
+            path = f"{self.folder}/{name}.log"
+            with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as log:
                 text += [f"--- {name}", *log.read().splitlines()[-20:]]
         return "\n".join(text)

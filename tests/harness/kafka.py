@@ -52,6 +52,10 @@ class Topic:
     def partitions(self):
         return int(self.run("partitions"))
 
+    def in_sync_replicas(self):
+        """Of the partition that has the fewest."""
+        return int(self.run("insync"))
+
     def messages(self):
         """All messages: partition, offset, timestamp, key, headers, and the coupon and ticket of the event."""
         messages = [json.loads(line) for line in self.run("dump").splitlines()]

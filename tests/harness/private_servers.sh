@@ -9,8 +9,11 @@ die() { printf 'servers: %s\n' "$*" >&2; exit 1; }
 
 # shellcheck source=tools/servers/servers.sh
 source "$root/tools/servers/servers.sh"
+# The broker stops before better compilation would pay off.
 # shellcheck disable=SC2034
-kafka_java_options=(-XX:TieredStopAtLevel=1) # the broker stops before better compilation would pay off
+kafka_java_options=(-XX:TieredStopAtLevel=1 "-Xmx${KAFKA_HEAP-512m}")
 # shellcheck disable=SC2034
 kafka_settings=${KAFKA_SETTINGS-}
+# shellcheck disable=SC2034
+kafka_cluster_id=${KAFKA_CLUSTER_ID-}
 "$@"

@@ -2,6 +2,7 @@
 /* kafka_tool BROKERS COMMAND: what tests ask of Kafka, independently of couponsd's own code.
  *
  *   partitions TOPIC       how many there are, 0 if it does not exist
+ *   insync TOPIC           the number of in-sync replicas of the partition that has the fewest
  *   dump TOPIC             every message of it, a JSON object a line: partition, offset, timestamp (ms), key, headers
  *                          as an object, and the value in hexadecimal; ends at the offsets that were the ends when it
  *                          began
@@ -20,6 +21,7 @@
  * Exit code 1 and a line on stderr where it fails. */
 #include <arpa/inet.h>
 #include <librdkafka/rdkafka.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -58,6 +60,23 @@ static int partitions_of(rd_kafka_t *rk, const char *topic) {
     rd_kafka_metadata_destroy(metadata);
     rd_kafka_topic_destroy(handle);
     return n;
+}
+
+/* The fewest in-sync replicas of a partition of the topic, as the broker that answers knows them. */
+static int insync_of(rd_kafka_t *rk, const char *topic) {
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t error = rd_kafka_metadata(rk, 0, handle, &metadata, TIMEOUT_MS);
+    if (error || metadata->topic_cnt != 1 || metadata->topics[0].err)
+        fail(topic, error ? rd_kafka_err2str(error) : "there is no such topic");
+    int fewest = metadata->topics[0].partition_cnt > 0 ? INT_MAX : 0;
+    for (int i = 0; i < metadata->topics[0].partition_cnt; i++) {
+        int n = metadata->topics[0].partitions[i].isr_cnt;
+        fewest = n < fewest ? n : fewest;
+    }
+    rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_destroy(handle);
+    return fewest;
 }
 
 static void print_text(const char *text, size_t len) {
@@ -369,6 +388,8 @@ int main(int argc, char **argv) {
         print_lag(rk, argv[3]);
     else if (strcmp(command, "partitions") == 0)
         printf("%d\n", partitions_of(rk, argv[3]));
+    else if (strcmp(command, "insync") == 0)
+        printf("%d\n", insync_of(rk, argv[3]));
     else if (strcmp(command, "dump") == 0)
         dump(rk, argv[3], print_message);
     else if (strcmp(command, "events") == 0)

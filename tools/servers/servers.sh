@@ -26,6 +26,7 @@ redis_server=${DEV_REDIS_SERVER:-redis-server}
 kafka_version=${DEV_KAFKA_VERSION:-} # the default is the pom's
 kafka_java_options=() # more of them
 kafka_settings=''     # more of the broker's; they win over those below
+kafka_cluster_id=''   # what all brokers of a cluster are formatted with; '': a new one
 redis_options=(--appendonly no)
 starting=() # the shells that are starting a server
 started=()  # the servers that servers_up has started here
@@ -249,8 +250,8 @@ EOF
   local java=(java -Xmx512m "${kafka_java_options[@]}" "-Dlog4j.configuration=file:kafka/log4j.properties"
     -cp "$kafka_libs/*")
   if [[ ! -e $dir/data/meta.properties ]]; then
-    local id
-    id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | cut -c1-22)
+    local id=$kafka_cluster_id
+    [[ $id ]] || id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | cut -c1-22)
     setsid --wait "${java[@]}" kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" \
       >"$dir/format.log" 2>&1 ||
       { tail -n 20 "$dir/format.log" >&2; die "formatting Kafka's storage failed"; }

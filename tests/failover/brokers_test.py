@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three Kafka brokers, with replication 3 and min.insync.replicas 2, of which one is lost, and two, under load."""
+
+import os
+import time
+import unittest
+
+from tests.failover.kafka_cluster import KafkaCluster
+from tests.harness import PATIENCE, wait_until
+from tests.harness.kafka import PUBLISHED, REQUESTED
+from tests.outage.outage import Load, Outage, assert_quiet, figure, print_figures
+
+RATE = 300 // PATIENCE
+SECONDS = 20  # of load
+DOWN_S = 5  # how long two brokers are away
+
+
+class Brokers(Outage):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = KafkaCluster()
+        cls.addClassCleanup(cls.cluster.stop)
+        cls.addClassCleanup(os.environ.__setitem__, "KAFKA_BROKERS", os.environ["KAFKA_BROKERS"])
+        os.environ["KAFKA_BROKERS"] = cls.cluster.brokers
+
+    def setUp(self):
+        super().setUp()
+        self.cluster.repair()
+        self.servers = [self.start(kafka__replication_factor=3), self.start(kafka__replication_factor=3)]
+        self.coupon = self.create(self.servers[0], 10**6)
+        self.wait_for_replicas(3)
+
+    def wait_for_replicas(self, n):
+        wait_until(lambda: all(self.topic(name).in_sync_replicas() == n for name in (REQUESTED, PUBLISHED)), 60, 0.2,
+                   f"each partition has {n} replicas in sync")
+
+    def issued(self):
+        return int(self.sql(f"select count(*) from user_coupon where coupon_id = {self.coupon}")[0][0])
+
+    def load(self):
+        load = Load(self, self.servers, self.coupon, SECONDS * RATE, RATE, retry=False)
+        wait_until(lambda: self.issued() > RATE, what="load")
+        return load
+
+    def assert_issues_again(self, since, what):
+        """All that was accepted by now is issued, while more is accepted."""
+        accepted = self.accepted(self.coupon)
+        wait_until(lambda: self.issued() >= accepted, 60, 0.05, "what was accepted is issued")
+        figure("Kafka, 3 brokers", f"{what}: all accepted until then are issued after",
+               f"{time.monotonic() - since:.1f} s")
+
+    def finish(self, load):
+        result = load.finish()
+        self.assertEqual(result["answers"], {"ACCEPTED": SECONDS * RATE}, "Kafka's failures reach no client")
+        self.assert_nothing_lost(self.coupon)
+        assert_quiet(self, self.servers)
+
+    def test_one_is_killed_and_nothing_waits_for_its_return(self):
+        load = self.load()
+        self.cluster.kill(self.cluster.all[:1])
+        self.assert_issues_again(time.monotonic(), "one killed")
+        self.wait_for_replicas(2)
+        self.cluster.repair()
+        self.wait_for_replicas(3)
+        self.finish(load)
+
+    def test_two_are_killed_and_all_is_issued_in_order_after_their_return(self):
+        load = self.load()
+        self.cluster.kill(self.cluster.all[1:])
+        gone, at = time.monotonic(), self.accepted(self.coupon)
+        wait_until(lambda: time.monotonic() - gone > DOWN_S, DOWN_S + 1, what="they are away")
+        self.assertGreater(self.accepted(self.coupon) - at, 0.8 * DOWN_S * RATE, "requests are accepted all the same")
+        self.assertGreater(self.unsent(), 0, "and wait in the outbox")
+        self.cluster.repair()
+        self.assert_issues_again(time.monotonic(), "two back")
+        self.finish(load)
+
+
+def tearDownModule():
+    print_figures()
+
+
+if __name__ == "__main__":
+    unittest.main()
