@@ -69,14 +69,15 @@ static ProtobufCMessage *take_message(struct rpc_call *call, struct arena *arena
         call_refuse(call, RPC_RESOURCE_EXHAUSTED,
                     "the request is larger than the %zu bytes that its call may still send", max);
     } else if (result == MESSAGE_BROKEN) {
-        call_refuse(call, RPC_INTERNAL, "cannot decompress the request");
+        call_refuse(call, RPC_INVALID_ARGUMENT,
+                    "cannot decompress the request: it is not what grpc-encoding says, or it is damaged");
     } else {
         call->received_bytes += len;
         bool is_well_formed = message_check(descriptor, bytes, len, arena, &bad);
         if (is_well_formed && bad.n > 0)
             refuse_bad_fields(call, &bad);
         else if (!is_well_formed || !(message = message_unpack(descriptor, arena, bytes, len)))
-            call_refuse(call, RPC_INTERNAL, "cannot decode the request as %s", descriptor->name);
+            call_refuse(call, RPC_INVALID_ARGUMENT, "cannot decode the request as %s", descriptor->name);
     }
     grpc_byte_buffer_destroy(incoming);
     return message;
@@ -256,7 +257,7 @@ static void receive(struct rpc_call *call) {
     else if (call->incoming)
         dispatch(call, &call->arena);
     else /* the client half-closed without a request, or the core has refused it as too large */
-        call_refuse(call, RPC_INTERNAL, "no request came");
+        call_refuse(call, RPC_INVALID_ARGUMENT, "no request came, or only a part of one");
 }
 
 static void on_accepted(struct op *op, bool ok) {

@@ -28,6 +28,14 @@ P99_TIMES, P99_FLOOR_US = 10, 100_000
 TRIES, BAN_S = 3, 10  # and how long an address is not let in at most
 # What any attack may cost in memory. The calls that are allowed at once on one connection (10,000) take about 100 MiB.
 MEMORY_GROWTH_MAX_MIB = 256
+# Calls that a test may make with any values: what they change belongs to the test.
+PATHS = ("/coupon.v1.IntegrityService/VerifyCoupon", "/coupon.v1.CouponService/RequestPublish",
+         "/coupon.v1.CouponService/GetStatus", "/coupon.v1.CouponService/ListUserCoupons",
+         "/coupon.v1.CouponAdminService/GetCoupon", "/coupon.v1.CouponAdminService/ListCoupons",
+         "/coupon.v1.CouponAdminService/PauseCoupon", "/coupon.v1.CouponAdminService/ResumeCoupon",
+         "/coupon.v1.CouponAdminService/AddQuantity", "/coupon.v1.DeadLetterAdminService/ListDeadLetters",
+         "/coupon.v1.DeadLetterAdminService/GetDeadLetter", "/coupon.v1.TopicAdminService/ListTopics",
+         floods.CREATE_COUPON)
 FORK = multiprocessing.get_context("fork")  # attackers inherit h2.TLS
 ESTABLISHED, CLOSE_WAIT = "01", "08"  # in /proc/PID/net/tcp
 
@@ -145,6 +153,12 @@ class Broken(Hostile):
         self.attack(broken.throw, kind, SEED)
         for reason in ("offender", "connects"):
             self.assertEqual(self.cut(reason), 0, "not looked at")
+        self.assert_nobody_is_paged()
+
+    def assert_nobody_is_paged(self):
+        """The alert CouponsdInternalErrors is about these codes."""
+        for code in ("INTERNAL", "UNKNOWN", "DATA_LOSS"):
+            self.assertEqual(self.server.metric("couponsd_rpc_total", code=code), 0, code)
 
     def test_bytes_that_are_not_http2(self):
         self.throw(broken.not_http2)
@@ -179,6 +193,7 @@ class Broken(Hostile):
                     told = connection.call(path, body, *headers)
                     self.assertEqual(told[0], code, told)
                     self.assertIn(part, told[1])
+        self.assert_nobody_is_paged()
 
     def test_strings_with_nul_or_bad_utf8_are_refused_by_the_name_of_their_field(self):
         def create(name):
@@ -214,15 +229,35 @@ class Broken(Hostile):
         gzip_encoding = (("grpc-encoding", "gzip"),)
         fine = h2.field(1, 1)
         self.answers(
-            (floods.GET_COUPON, h2.message(b"\xff"), (), 13, "cannot decode"),
-            (floods.GET_COUPON, h2.message(b"\x0a\x7f"), (), 13, "cannot decode"),
-            (floods.GET_COUPON, h2.message(b"\x0b" * 1000), (), 13, "cannot decode"),
-            (floods.GET_COUPON, h2.message(b"garbage", 1), gzip_encoding, 13, "decompress"),
-            (floods.GET_COUPON, h2.message(gzip.compress(fine)[:-5], 1), gzip_encoding, 13, "decompress"),
+            (floods.GET_COUPON, h2.message(b"\xff"), (), 3, "cannot decode"),
+            (floods.GET_COUPON, h2.message(b"\x0a\x7f"), (), 3, "cannot decode"),
+            (floods.GET_COUPON, h2.message(b"\x0b" * 1000), (), 3, "cannot decode"),
+            (floods.GET_COUPON, h2.message(b"garbage", 1), gzip_encoding, 3, "decompress"),
+            (floods.GET_COUPON, h2.message(gzip.compress(fine)[:-5], 1), gzip_encoding, 3, "decompress"),
             (floods.GET_COUPON, h2.message(gzip.compress(bytes(12_000_000)), 1), gzip_encoding, 8, "larger"),
-            (floods.GET_COUPON, h2.message(bytes(10), length=100_000_000), (), 13, "no request"),
-            (floods.GET_COUPON, b"", (), 13, "no request"),
+            (floods.GET_COUPON, h2.message(bytes(10), length=100_000_000), (), 3, "no request"),
+            (floods.GET_COUPON, b"", (), 3, "no request"),
             (floods.GET_COUPON, h2.message(gzip.compress(fine), 1), gzip_encoding, 5, ""))
+
+
+    def test_no_value_of_any_field_is_an_internal_error(self):
+        self.begin()
+        extremes = (0, 1, -1, 2**31 - 1, 2**31, 2**63 - 1, -2**63, 10**9, 10**12, 10**15)
+        texts = (b"", b"0", b"x" * 128, b"x" * 129, b"%s\\", "쿠폰".encode(), b"/" * 4000, b"AAAA", b"-1")
+        values = [h2.field(number, value) for number in range(1, 6) for value in (*extremes, *texts)]
+        times = [h2.field(1, value) + h2.field(2, nanos) for value in extremes for nanos in (0, -1, 2**31 - 1)]
+        coupon = h2.field(2, b"name") + h2.field(3, 5)
+        coupons = [h2.field(1, coupon + h2.field(number, time)) for number in (8, 9, 10) for time in times]
+        coupons += [h2.field(1, coupon + h2.field(number, value)) for number in range(1, 12) for value in extremes]
+        # NaN, infinity, and a very small number
+        coupons += [h2.field(1, coupon + b"\x39" + bytes(6) + end) for end in (b"\xf8\x7f", b"\xf0\x7f", b"\x10\0")]
+        more = [h2.field(1, self.coupon) + value for value in values[len(values) // 5:]]
+        with h2.Connection(self.server.grpc) as connection:
+            for path in PATHS:
+                for value in values + (coupons if path == floods.CREATE_COUPON else more if "Verify" not in path else []):
+                    told = connection.call(path, h2.message(value))
+                    self.assertNotIn(told[0], (2, 13, 15, None), (path, value, told))
+        self.assert_nobody_is_paged()
 
 
 class Floods(Hostile):

@@ -191,12 +191,12 @@ Test(request, bad_text_is_refused_with_the_field_named) {
     toy_free(toy);
 }
 
-Test(request, what_cannot_be_decoded_is_an_internal_error_that_names_the_type) {
+Test(request, what_cannot_be_decoded_is_an_invalid_argument_and_the_answer_names_the_type) {
     struct toy *toy = toy_new(NULL);
     char message[1000];
-    cr_assert_eq(REFUSAL(toy, "\x0a\x05", message), RPC_INTERNAL);
+    cr_assert_eq(REFUSAL(toy, "\x0a\x05", message), RPC_INVALID_ARGUMENT);
     cr_assert_str_eq(message, "cannot decode the request as toy.v1.Note");
-    cr_assert_eq(REFUSAL(toy, "\x08\x05", message), RPC_INTERNAL, "a string that is a number");
+    cr_assert_eq(REFUSAL(toy, "\x08\x05", message), RPC_INVALID_ARGUMENT, "a string that is a number");
     cr_assert_str_eq(message, "cannot decode the request as toy.v1.Note");
     toy_free(toy);
 }
