@@ -241,6 +241,7 @@ static bool start_rpc(struct server *server, struct err *err) {
         .max_concurrent_streams = (int)config->grpc_max_concurrent_streams,
         .max_metadata_bytes = (size_t)config->grpc_max_metadata_bytes,
         .max_connection_age_ms = config->grpc_max_connection_age_ms,
+        .keepalive_ms = config->grpc_keepalive_ms,
         .max_connections = (int)config->grpc_max_connections,
         .max_in_flight = config->grpc_max_in_flight,
         .caller_limits = {.per_second = (double)config->grpc_caller_requests_per_s,

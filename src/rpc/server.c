@@ -19,6 +19,11 @@
 /* How long the calls of a connection that has reached its age may still take. Then they are cut off, and clients try
  * again on another one. */
 #define CONNECTION_AGE_GRACE_MS 60000
+/* How long a client may take to answer a ping of keepalive. The core's default is 20 s. */
+#define KEEPALIVE_TIMEOUT_MS 10000
+/* How often clients may ping where the edge does not judge them. The core's default is five minutes, and many clients
+ * ping every 10 s to 30 s. */
+#define CLIENT_PING_MIN_MS 5000
 /* How often stop reads `hurry`, since nothing signals its change. */
 #define STOP_TICK_MS 10
 /* After the last call, how long its answer may travel before the connections are cut. */
@@ -114,8 +119,20 @@ static void add_arg(grpc_channel_args *args, const char *key, int64_t value) {
     args->args[args->num_args++] = arg;
 }
 
+/* With keepalive, the core also sets TCP_USER_TIMEOUT to KEEPALIVE_TIMEOUT_MS. */
+static void add_keepalive(grpc_channel_args *args, int64_t interval_ms) {
+    /* Clients may ping as well, also while they have no calls. */
+    add_arg(args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    add_arg(args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, CLIENT_PING_MIN_MS);
+    if (interval_ms == 0)
+        return;
+    add_arg(args, GRPC_ARG_KEEPALIVE_TIME_MS, interval_ms);
+    add_arg(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);
+    add_arg(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0); /* no limit */
+}
+
 static grpc_server *create_core(const struct rpc_server_options *options) {
-    grpc_arg room[16];
+    grpc_arg room[24];
     grpc_channel_args args = {.args = room};
     add_arg(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int64_t)options->max_message_bytes);
     add_arg(&args, GRPC_ARG_MAX_METADATA_SIZE, (int64_t)options->max_metadata_bytes);
@@ -133,6 +150,7 @@ static grpc_server *create_core(const struct rpc_server_options *options) {
         add_arg(&args, GRPC_ARG_MAX_CONNECTION_AGE_MS, options->max_connection_age_ms);
         add_arg(&args, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, CONNECTION_AGE_GRACE_MS);
     }
+    add_keepalive(&args, options->keepalive_ms);
     /* A second server on the same port has to fail rather than share it. */
     add_arg(&args, GRPC_ARG_ALLOW_REUSEPORT, 0);
     /* The core decompresses a whole message before it checks the size: a few kilobytes may become gigabytes. message.c

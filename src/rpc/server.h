@@ -78,6 +78,9 @@ struct rpc_server_options {
     int max_concurrent_streams;    /* per connection; 0: no limit */
     size_t max_metadata_bytes;     /* per call; 0: 8 KiB */
     int64_t max_connection_age_ms; /* 0: no limit */
+    /* How often the server pings a connection from which nothing comes. It closes the connection 10 s after a ping that
+     * was not answered, and ends its calls: the client has vanished. 0: never, and only the kernel notices. */
+    int64_t keepalive_ms;
     /* Connections of the process at a time; more are closed as they come. 0: as many as the limit of open files allows,
      * less a reserve for other uses. The number of a descriptor stands for the count, so this is not exact
      * (edge/door.c). */
