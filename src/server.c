@@ -243,6 +243,7 @@ static bool start_rpc(struct server *server, struct err *err) {
         .max_connection_age_ms = config->grpc_max_connection_age_ms,
         .keepalive_ms = config->grpc_keepalive_ms,
         .max_connections = (int)config->grpc_max_connections,
+        .max_address_waiting = config->grpc_max_address_waiting > 0 ? (int)config->grpc_max_address_waiting : -1,
         .max_in_flight = config->grpc_max_in_flight,
         .caller_limits = {.per_second = (double)config->grpc_caller_requests_per_s,
                           .in_flight = config->grpc_caller_in_flight},

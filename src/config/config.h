@@ -47,6 +47,7 @@ struct config {
     int64_t grpc_max_metadata_bytes;
     int64_t grpc_max_connection_age_ms;                             /* 0: no limit */
     int64_t grpc_keepalive_ms;                                      /* 0: no limit */
+    int64_t grpc_max_address_waiting;                               /* 0: no limit */
     int64_t grpc_max_connections, grpc_max_in_flight;               /* 0: no limit */
     int64_t grpc_caller_requests_per_s, grpc_caller_in_flight;      /* 0: no limit */
     char *grpc_tls_certificate, *grpc_tls_key, *grpc_tls_client_ca; /* "": none */

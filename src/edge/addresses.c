@@ -19,11 +19,9 @@
 #define FORGET_MS    2000 /* without a new offence, one is forgotten each time this has passed */
 #define REMEMBER_MAX 8    /* the most offences that are remembered */
 
-/* Connections at a time that wait for their first call. */
-#define WAITING_MAX 1000
-/* Connections that end without a call: how many at once, and then in each second. */
-#define WASTED_MAX   500
-#define WASTED_PER_S 100
+/* Connections that end without a call: how many at once, and then in each second, as shares of waiting_max. */
+#define WASTED_SHARE       2
+#define WASTED_PER_S_SHARE 10
 
 struct known_address {
     uint64_t key;
@@ -33,6 +31,7 @@ struct known_address {
     int64_t wasted_ms;
 };
 
+static atomic_int waiting_max; /* connections at a time that wait for their first call */
 static struct known_address known[PLACES];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -42,8 +41,14 @@ static uint64_t mix(uint64_t x) { /* the last steps of splitmix64 */
     return x ^ (x >> 31);
 }
 
+void addresses_init(int new_waiting_max) {
+    atomic_store(&waiting_max, new_waiting_max);
+}
+
 uint64_t address_key(const struct sockaddr *address, socklen_t len) {
     uint64_t network = 0;
+    if (atomic_load_explicit(&waiting_max, memory_order_relaxed) == 0)
+        return 0;
     if (address && address->sa_family == AF_INET && len >= sizeof(struct sockaddr_in)) {
         network = ((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr;
     } else if (address && address->sa_family == AF_INET6 && len >= sizeof(struct sockaddr_in6)) {
@@ -73,7 +78,7 @@ static int offences(const struct known_address *address, int64_t now_ms) {
 
 /* Lock held. */
 static void forget_wasted(struct known_address *address, int64_t now_ms) {
-    address->n_wasted -= (double)(now_ms - address->wasted_ms) / 1000 * WASTED_PER_S;
+    address->n_wasted -= (double)(now_ms - address->wasted_ms) / 1000 * atomic_load(&waiting_max) / WASTED_PER_S_SHARE;
     if (address->n_wasted < 0)
         address->n_wasted = 0;
     address->wasted_ms = now_ms;
@@ -104,7 +109,8 @@ bool address_connects(uint64_t key, int64_t now_ms) {
     pthread_mutex_lock(&lock);
     struct known_address *address = place(key, true);
     forget_wasted(address, now_ms);
-    bool may = address->n_waiting < WAITING_MAX && address->n_wasted < WASTED_MAX;
+    int max = atomic_load(&waiting_max);
+    bool may = address->n_waiting < max && address->n_wasted < (double)max / WASTED_SHARE;
     if (may)
         address->n_waiting++;
     pthread_mutex_unlock(&lock);

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+/* Sets the limit of an address's connections that wait for their first call. 0: every address has the key 0. */
+void addresses_init(int waiting_max);
 /* A key for the address without its port, and for the network (/64) of an IPv6 address. 0 for other addresses, such as
  * those of Unix sockets: nothing is remembered for key 0. */
 uint64_t address_key(const struct sockaddr *address, socklen_t len);

@@ -2,6 +2,7 @@
 /* The public functions of the edge, and the record of a self-test. */
 #include "edge/edge.h"
 
+#include "edge/addresses.h"
 #include "edge/connections.h"
 #include "edge/cork.h"
 #include "edge/door.h"
@@ -17,6 +18,7 @@ bool edge_is_present(void) {
 
 void edge_init(const struct edge_limits *limits) {
     replaced_link();
+    addresses_init(limits->max_address_waiting);
     connections_init(door_limit(limits->max_connections), limits->max_metadata_bytes, limits->max_message_bytes);
 }
 

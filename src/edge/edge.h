@@ -25,9 +25,11 @@
 
 #include "edge/abuse.h"
 
-/* The limits of a server. With several servers in a process, the highest sizes and the last max_connections hold. */
+/* The limits of a server. With several servers in a process, the highest sizes and the last numbers of
+ * connections hold. */
 struct edge_limits {
     int max_connections; /* at a time; 0: as many as the limit of open files allows, less a reserve for other uses */
+    int max_address_waiting; /* connections of an address that wait for their first call; 0: addresses have no limits */
     size_t max_metadata_bytes; /* of a call */
     size_t max_message_bytes;  /* of a message */
 };

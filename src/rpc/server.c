@@ -35,6 +35,7 @@ static const struct rpc_server_options defaults = {
     .pollers = 1,
     .max_message_bytes = 4 << 20, /* as the core */
     .max_metadata_bytes = 8 << 10,
+    .max_address_waiting = 2000,
 };
 
 static op_fn on_shut_down;
@@ -49,6 +50,8 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
         server->options.max_message_bytes = defaults.max_message_bytes;
     if (server->options.max_metadata_bytes == 0)
         server->options.max_metadata_bytes = defaults.max_metadata_bytes;
+    if (server->options.max_address_waiting == 0)
+        server->options.max_address_waiting = defaults.max_address_waiting;
     pthread_mutex_init(&server->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -246,6 +249,7 @@ bool rpc_server_start(struct rpc_server *server, struct err *err) {
     server->is_shut_down = server->own_closed = false;
     edge_init(&(struct edge_limits){
         .max_connections = server->options.max_connections,
+        .max_address_waiting = server->options.max_address_waiting > 0 ? server->options.max_address_waiting : 0,
         .max_metadata_bytes = server->options.max_metadata_bytes,
         .max_message_bytes = server->options.max_message_bytes,
     });

@@ -2,6 +2,7 @@
 """Clients that vanish without a word lose their places; clients that are only quiet keep them, and may ping."""
 
 import signal
+import socket
 import time
 import unittest
 
@@ -48,6 +49,30 @@ class Keepalive(Scenario):
                     self.assertNotEqual(got[0], h2.GOAWAY)
                     answered += got[0] == h2.PING and got[1] & h2.ACK
             self.assertEqual(answered, PINGS)
+        self.assertEqual(server.metric("couponsd_rpc_connections_cut_total"), 0)
+
+
+class OneAddress(Scenario):
+    """Many clients behind one NAT."""
+
+    def connected(self, server, count):
+        """Connects without calling; returns how many of the connections the server has kept."""
+        host, port = server.grpc.rsplit(":", 1)
+        held = [socket.create_connection((host, int(port)), 5, (h2.ATTACKER, 0)) for _ in range(count)]
+        kept = 0
+        for one in held:
+            try:
+                kept += len(one.recv(1)) > 0  # the server's settings come first
+            except ConnectionError:
+                pass
+        for one in held:
+            one.close()
+        return kept
+
+    def test_the_connections_of_an_address_that_wait_for_a_call_are_limited_as_set(self):
+        self.assertEqual(self.connected(self.start(grpc__max_address_waiting=20), 50), 20)
+        server = self.start(grpc__max_address_waiting=0)
+        self.assertEqual(self.connected(server, 1500), 1500)
         self.assertEqual(server.metric("couponsd_rpc_connections_cut_total"), 0)
 
 

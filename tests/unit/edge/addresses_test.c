@@ -5,6 +5,12 @@
 
 #include "edge/addresses.h"
 
+static void set_up(void) {
+    addresses_init(1000);
+}
+
+TestSuite(addresses, .init = set_up);
+
 static uint64_t key4(const char *text) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = 17};
     cr_assert_eq(inet_pton(AF_INET, text, &address.sin_addr), 1);
@@ -89,4 +95,22 @@ Test(addresses, who_calls_may_connect_as_often_as_he_likes) {
 Test(addresses, who_has_no_address_may_connect) {
     for (int n = 0; n < 100000; n++)
         cr_assert(address_connects(0, 1));
+}
+
+Test(addresses, the_limits_are_shares_of_the_connections_that_may_wait) {
+    addresses_init(20);
+    uint64_t key = key4("10.0.0.7"), other = key4("10.0.0.8");
+    int n = 0;
+    while (n < 100 && address_connects(key, 1))
+        n++;
+    cr_assert_eq(n, 20);
+    for (n = 0; n < 100 && address_connects(other, 1); n++)
+        address_leaves(other, 1);
+    cr_assert_eq(n, 10);
+}
+
+Test(addresses, without_a_limit_nothing_is_remembered_of_any_address) {
+    addresses_init(0);
+    cr_assert_eq(key4("10.0.0.9"), 0);
+    cr_assert_eq(key6("2001:db8:1:2::1"), 0);
 }
