@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three Kafka brokers, which are their own controllers: what is acknowledged is on two of them. They are on free ports of
+"""Three Kafka brokers, which are their own controllers; what is acknowledged is on two of them. All on free ports of
 loopback, each in a temporary folder."""
 
 import base64
