@@ -253,7 +253,7 @@ static bool take_lanes(struct relay *relay, struct err *err) {
 
 static void measure_lag(struct relay *relay) {
     int64_t rows, oldest_us = INT64_MAX, now_us = clock_wall_us();
-    if (outbox_lag(relay->pg, &relay->arena, relay->stream, &rows, NULL))
+    if (outbox_lag(relay->pg, &relay->arena, relay->stream, relay->n_lanes, &rows, NULL))
         metric_set(relay->lag_rows, (double)rows);
     for (int i = 0; i < relay->n_lanes; i++) {
         const struct lane *lane = &relay->lanes[i];

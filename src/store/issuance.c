@@ -6,6 +6,7 @@
 
 #include "base/fault.h"
 #include "store/lookup.h"
+#include "store/newest.h"
 
 static void arg_places(struct pg_args *args, struct arena *arena, const struct kafka_place *places, size_t n) {
     const char **topics = ARENA_ARRAY(arena, const char *, n);
@@ -24,8 +25,8 @@ bool issuance_offsets(struct pg *pg, struct arena *arena, const struct stored_of
         " select i.* from unnest($1::text[], $2::integer[], $3::bigint[]) i on conflict do nothing"};
     static const struct pg_statement read = {
         "select i.n, o.next_offset from unnest($1::text[], $2::integer[]) with ordinality i(topic, partition, n)"
-        " cross join lateral (select next_offset from consumer_offset"
-        "  where topic = i.topic and partition = i.partition limit 1) o"};
+        " cross join lateral (select next_offset from consumer_offset where " NEWEST_BY_TWO(
+            "topic", "partition", "i.topic", "i.partition") ") o"};
     struct pg_args make_args = {0}, read_args = {0};
     if (offsets->if_none) {
         arg_places(&make_args, arena, offsets->places, offsets->n);
@@ -67,7 +68,8 @@ bool issuance_move_offset(struct pg *pg, struct arena *arena, const struct kafka
 static void send_lock_offsets(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
     static const struct pg_statement lock = {
         "select i.n, o.next_offset from unnest($1::text[], $2::integer[]) with ordinality i(topic, partition, n)"
-        " join consumer_offset o on o.topic = i.topic and o.partition = i.partition for update of o"};
+        " cross join lateral (select next_offset from consumer_offset where " NEWEST_BY_TWO(
+            "topic", "partition", "i.topic", "i.partition") " for update) o"};
     struct pg_args args = {0};
     arg_places(&args, arena, batch->places, batch->n_places);
     pg_send(pg, &lock, &args);
@@ -246,10 +248,14 @@ bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuanc
 }
 
 static int send_counts(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
-    static const struct pg_statement count = {
-        "update issuance s set issued = i.issued, rejected = i.rejected, highest = i.highest"
-        " from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) i(coupon_id, issued, rejected, highest)"
-        " where s.coupon_id = i.coupon_id and (s.issued, s.rejected) <> (i.issued, i.rejected)"};
+    static const struct pg_statement count = {"update issuance s set issued = i.issued, rejected = i.rejected, highest "
+                                              "= i.highest"
+                                              " from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) "
+                                              "i(coupon_id, issued, rejected, highest)"
+                                              " where s.ctid = (select ctid from issuance where " NEWEST_BY_COUPON(
+                                                  "i.coupon_id") ")"
+                                                                 " and (s.issued, s.rejected) <> (i.issued, "
+                                                                 "i.rejected)"}; /* the triggers have locked the row */
     int64_t *ids = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
     int64_t *issued = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
     int64_t *rejected = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
@@ -299,10 +305,12 @@ static int send_rejected(struct pg *pg, struct arena *arena, const struct issuan
 
 bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *batch, const struct issuance_rows *rows,
                     const struct outbox_batch *outbox, struct err *err) {
-    static const struct pg_statement offsets = {"update consumer_offset o set next_offset = i.next_offset"
-                                                " from unnest($1::text[], $2::integer[], $3::bigint[])"
-                                                " i(topic, partition, next_offset)"
-                                                " where o.topic = i.topic and o.partition = i.partition"};
+    static const struct pg_statement offsets = {
+        "update consumer_offset o set next_offset = i.next_offset"
+        " from unnest($1::text[], $2::integer[], $3::bigint[])"
+        " i(topic, partition, next_offset)"
+        " where o.ctid = (select ctid from consumer_offset where " NEWEST_BY_TWO("topic", "partition", "i.topic",
+                                                                                 "i.partition") ")"};
     struct pg_args args = {0};
     arg_places(&args, arena, batch->places, batch->n_places);
     pg_arg_int8s(&args, arena, batch->next_offset, batch->n_places);
@@ -313,10 +321,11 @@ bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *b
         outbox_send_append(pg, arena, STREAM_PUBLISHED, batch->segment, outbox, batch->now_us);
         n += OUTBOX_APPEND_STATEMENTS;
     }
+    if (rows->n_rejected)
+        n += send_rejected(pg, arena, rows);
     if (rows->n_issued || rows->n_rejected)
         n += send_counts(pg, arena, batch);
     if (rows->n_rejected) {
-        n += send_rejected(pg, arena, rows);
         outbox_send_raise_epoch(pg, arena, STREAM_PUBLISHED, &batch->heads);
         n++;
     }

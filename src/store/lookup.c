@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/lookup.h"
 
+#include "store/newest.h"
+
 static const struct pg_statement read_coupons = {
     "select i.n, c.status, c.frozen, c.open_time, c.expire_time, c.version, a.quantity, a.accepted, s.issued, "
     "s.rejected, s.highest"
     " from unnest($1::bigint[]) with ordinality i(id, n)"
     " cross join lateral (select * from coupon where id = i.id limit 1) c"
-    " cross join lateral (select * from admission where coupon_id = i.id limit 1) a"
-    " cross join lateral (select * from issuance where coupon_id = i.id limit 1) s"};
+    " cross join lateral (select * from admission where " NEWEST_BY_COUPON(
+        "i.id") ") a"
+                " cross join lateral (select * from issuance where " NEWEST_BY_COUPON("i.id") ") s"};
 
 void coupons_send_read(struct pg *pg, struct arena *arena, const int64_t *ids, size_t n) {
     struct pg_args args = {0};

@@ -48,7 +48,7 @@ struct outbox_event {
 void outbox_put(struct outbox_batch *batch, int32_t lane, const struct outbox_event *event);
 
 /* Sends two statements: the first takes the lanes' locks; the second reads the clock, the current segment and the
- * heads. They are separate so that the second sees the commits that the first has waited for. */
+ * heads, and locks their rows. They are separate so that the second sees the commits that the first has waited for. */
 #define OUTBOX_LOCK_STATEMENTS 2
 void outbox_send_lock(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_heads *heads);
 /* Reads the results of these two statements. */
@@ -127,7 +127,8 @@ bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream,
                          struct err *err);
 
 /* Counts the events in all lanes that Kafka has not acknowledged. */
-bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int64_t *ret_events, struct err *err);
+bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int lanes, int64_t *ret_events,
+                struct err *err);
 
 /* What of one lane Kafka has not acknowledged. */
 struct outbox_unsent {

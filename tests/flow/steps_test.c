@@ -215,7 +215,10 @@ static void check_plans(struct fixture *fixture) {
         "  for line in execute 'explain execute ' || s.name"
         "   || case when s.n = 0 then '' else '(' || repeat('null, ', s.n - 1) || 'null)' end loop"
         "   if line ~ 'Seq Scan on (coupon|admission|issuance|publish_request|issued|rejection|outbox|relay)'"
-        "    or line ~ '(Hash|Merge) ' or line ~ '(Sort|Materialize)' then"
+        "    or line ~ '(Hash|Merge) ' or line ~ '(Sort|Materialize)'"
+        /* Of rows that each batch updates, the newest version first (store/newest.h). */
+        "    or s.statement !~ 'discount_rate'"
+        "     and line ~ 'Index Scan using (admission|issuance|outbox_head|relay_cursor|consumer_offset)_pkey' then"
         "    raise exception '% in %', line, s.statement; end if;"
         "  end loop; end loop; end $$";
     struct err err;

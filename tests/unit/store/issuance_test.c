@@ -116,7 +116,7 @@ Test(issuance, each_event_finds_its_row_of_the_ledger_and_one_that_has_none_stay
     wire_answer(wire, "cross join lateral (select ticket, user_id", ledger, 3);
     pg_arg_int8(&offset, &arena, 1);
     pg_arg_int8(&offset, &arena, 77);
-    wire_answer(wire, "for update of o", &offset, 1);
+    wire_answer(wire, "for update) o", &offset, 1);
     struct outbox_heads expected;
     outbox_heads_init(&expected, &arena, (int64_t[]){7, 8}, 2, LANES);
     for (size_t i = 0; i < expected.n; i++) {
