@@ -8,8 +8,9 @@
  *   3  a required backend is unavailable or refuses
  *   4  stopped without finishing the drain (second signal, or the drain took too long); no accepted request is lost
  *
- * Threads: SIGTERM and SIGINT are blocked in all threads. The main thread waits for the first signal; during the
- * stop, watch_the_stop waits for a second. A signal during the start ends the wait for Postgres; otherwise the stop
+ * Threads: SIGTERM, SIGINT and SIGHUP are blocked in all threads. The main thread waits for the first signal; during
+ * the stop, watch_the_stop waits for a second. SIGHUP changes nothing: files that settings name are read again whenever
+ * they change. A signal during the start ends the wait for Postgres; otherwise the stop
  * follows the start. */
 #include <getopt.h>
 #include <pthread.h>
@@ -28,6 +29,7 @@
 #include "config/config.h"
 #include "server.h"
 #include "store/kafka.h"
+#include "supervisor.h"
 
 enum { EXIT_DEFECT = 1, EXIT_USAGE = 2, EXIT_BACKEND = 3, EXIT_HURRIED = 4 };
 
@@ -36,6 +38,9 @@ enum { EXIT_DEFECT = 1, EXIT_USAGE = 2, EXIT_BACKEND = 3, EXIT_HURRIED = 4 };
 #define HURRY_MARGIN_S 1
 /* Open files: about 60 of its own, and a reserve that clients do not get (src/edge/door.c). */
 #define FILES_MIN 256
+/* No more open files than the edge guards (src/edge/connections.c). A container's limit may be a billion, and libraries
+ * may have tables of that size. */
+#define FILES_MAX (1 << 20)
 
 /* jemalloc reads this setting if couponsd is linked with it. One thread often frees memory that another thread then
  * allocates. With jemalloc's default of several arenas, couponsd uses a seventh more memory and is no faster. */
@@ -55,7 +60,7 @@ static void print_help(FILE *out) {
           "  --reasons FORMAT   print the reasons of refusals as markdown, and exit\n"
           "  --version          print the version, and exit\n"
           "  --help             print this, and exit\n\n"
-          "SIGTERM and SIGINT stop it gracefully; a second one at once.\n\n"
+          "SIGTERM and SIGINT stop it gracefully; a second one at once. SIGHUP changes nothing.\n\n"
           "Settings come from the file, the environment (COUPONSD_SET_GRPC_LISTEN=… is grpc.listen) and --set; the\n"
           "later wins. A text given as file:PATH is read from that file: the way for passwords. Any other kafka.NAME\n"
           "is a property of librdkafka, e.g. kafka.security.protocol.\n\nSettings:\n",
@@ -183,8 +188,9 @@ static bool raise_file_limit(struct err *err) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return true;
-    if (limit.rlim_cur < limit.rlim_max) {
-        const struct rlimit most = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+    rlim_t wanted = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
+    if (limit.rlim_cur != wanted) {
+        const struct rlimit most = {.rlim_cur = wanted, .rlim_max = limit.rlim_max};
         if (setrlimit(RLIMIT_NOFILE, &most) == 0)
             limit = most;
         else
@@ -202,9 +208,20 @@ static bool stop_is_asked(void) {
     return sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
 }
 
+/* Waits until the process is asked to stop. Returns the signal. */
+static int wait_for_stop(const sigset_t *stop_signals) {
+    sigset_t signals = *stop_signals;
+    int number = 0;
+    sigaddset(&signals, SIGHUP);
+    while (sigwait(&signals, &number) != 0 || number == SIGHUP)
+        log_info("reload.not_needed", LOG_STR("read_when_they_change", "certificates and tokens"),
+                 LOG_STR("restart_for", "all other settings"));
+    return number;
+}
+
 static int serve(const struct config *config) {
-    sigset_t signals;
-    int signal_number = 0;
+    sigset_t signals, blocked;
+    struct supervisor *supervisor = NULL;
     pthread_t watcher;
     struct server *server;
     struct err err;
@@ -214,7 +231,9 @@ static int serve(const struct config *config) {
     sigaddset(&signals, SIGINT);
     /* Block the signals before any thread starts: all threads inherit the mask, and the main thread waits for the
      * signals. */
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    blocked = signals;
+    sigaddset(&blocked, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
     log_set_level(config->log_level);
     drain_ms = config->server_drain_ms;
     if (!log_writer_start(&err) || !raise_file_limit(&err) || !server_start(config, stop_is_asked, &server, &err)) {
@@ -227,11 +246,14 @@ static int serve(const struct config *config) {
     }
     printf("ready grpc=%s http=%s\n", server_grpc_address(server), server_http_address(server));
     fflush(stdout);
-    sigwait(&signals, &signal_number);
-    log_info("stop.begun", LOG_STR("signal", strsignal(signal_number)));
+    if (!supervisor_ready(config, &supervisor, &err))
+        log_error("start.without_watchdog", LOG_ERR(&err));
+    log_info("stop.begun", LOG_STR("signal", strsignal(wait_for_stop(&signals))));
+    supervisor_stopping();
     if (pthread_create(&watcher, NULL, watch_the_stop, &signals) == 0)
         pthread_detach(watcher);
     server_stop(server, &hurry);
+    supervisor_free(supervisor);
     log_info("stop.done", LOG_INT("pid", getpid()));
     return 0;
 }

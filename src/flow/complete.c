@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/heart.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/pair_set.h"
@@ -152,7 +153,9 @@ static void on_error(void *arg, const struct kafka_failure *failure) {
 
 static void *work(void *arg) {
     struct complete *complete = arg;
+    struct heart *heart = heart_new("complete");
     while (!atomic_load(&complete->stopping)) {
+        heart_work(heart); /* each wait is short */
         if (complete->held == 0)
             complete->held = kafka_consume(complete->consumer, WAIT_MS, complete->messages, complete->batch_max);
         else /* paused: delivers nothing, but keeps us in the group */
@@ -161,6 +164,7 @@ static void *work(void *arg) {
             work_on(complete);
         arena_reset(&complete->arena);
     }
+    heart_free(heart);
     kafka_release(complete->messages, complete->held);
     return NULL;
 }

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/heart.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
@@ -331,7 +332,9 @@ static void *work(void *arg) {
     struct worker *worker = arg;
     struct issue *issue = worker->issue;
     struct err err;
+    struct heart *heart = heart_new("issue");
     while (!atomic_load(&issue->stopping)) {
+        heart_work(heart); /* each wait is short */
         if (worker->reposition && !reposition(worker, &err)) {
             stage_interrupted(&worker->outage, "issue", &err);
             kafka_pause(worker->consumer, true);
@@ -345,6 +348,7 @@ static void *work(void *arg) {
         look_around(worker);
         arena_reset(&worker->arena);
     }
+    heart_free(heart);
     return NULL;
 }
 

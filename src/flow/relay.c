@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/heart.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/pair_set.h"
@@ -471,7 +472,9 @@ static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) 
 
 static void *work(void *arg) {
     struct relay *relay = arg;
+    struct heart *heart = heart_new(relay->stage);
     while (!atomic_load(&relay->stopping)) {
+        heart_work(heart); /* each wait is short */
         bool idle = true;
         struct err err;
         bool ok = round_of_work(relay, &idle, &err);
@@ -486,6 +489,7 @@ static void *work(void *arg) {
         if (idle)
             wait_for_work(relay, relay->poll_us);
     }
+    heart_free(heart);
     struct err err;
     if (relay->producer && kafka_producer_flush(relay->producer, STOP_FLUSH_MS) && pg_is_connected(relay->pg) &&
         !store_cursors(relay, &err))

@@ -10,6 +10,7 @@
 
 #include "base/batch_queue.h"
 #include "base/clock.h"
+#include "base/heart.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
@@ -23,6 +24,7 @@
 #define NEWEST_SHARE 0.1
 
 struct stage {
+    const char *name;
     struct batch_queue *queue;
     size_t batch_max, telling_batch;
     int64_t patience_us;
@@ -67,16 +69,20 @@ static void learn_speed(struct stage *stage, size_t n, int64_t us) {
 
 static void *work(void *arg) {
     struct stage *stage = arg;
+    struct heart *heart = heart_new(stage->name);
     while (!batch_queue_is_drained(stage->queue)) {
+        heart_rest(heart);
         size_t n = batch_queue_take(stage->queue, stage->items, stage->batch_max, -1);
         if (n == 0)
             continue;
+        heart_work(heart);
         int64_t start_us = clock_mono_us();
         stage->run(stage->arg, stage->items, n);
         int64_t us = clock_mono_us() - start_us;
         learn_speed(stage, n, us);
         batch_metrics_observe(&stage->metrics, n, us);
     }
+    heart_free(heart);
     return NULL;
 }
 
@@ -90,6 +96,7 @@ bool stage_start(const char *name, const struct stage_options *options, void (*r
                  void *arg, struct stage **ret_stage, struct err *err) {
     struct stage *stage = memory_new(1, sizeof *stage);
     *stage = (struct stage){
+        .name = name,
         .queue = memory_must(batch_queue_new(options->queue_size)),
         .batch_max = options->batch_max,
         .telling_batch = options->batch_max < 2 * TELLING_BATCH ? (options->batch_max + 1) / 2 : TELLING_BATCH,

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/heart.h"
 #include "base/memory.h"
 #include "base/thread.h"
 #include "flow/stage.h"
@@ -215,14 +216,18 @@ static bool wait_for_change(struct watch *watch, bool *ret_ending) {
 
 static void *work(void *arg) {
     struct watch *watch = arg;
+    struct heart *heart = heart_new("watch");
     bool ending, going = true;
     while (going) {
+        heart_rest(heart);
         going = wait_for_change(watch, &ending);
+        heart_work(heart);
         if (ending || !going)
             end_all(watch);
         else
             look(watch);
     }
+    heart_free(heart);
     return NULL;
 }
 

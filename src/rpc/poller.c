@@ -3,6 +3,7 @@
  * come back. So no op is lost, and none runs after poller_drain. */
 #include <string.h>
 
+#include "base/heart.h"
 #include "edge/edge.h"
 #include "rpc/poller.h"
 
@@ -88,10 +89,13 @@ static bool work_on(struct poller *poller, grpc_event event) {
 
 static void *run(void *arg) {
     struct poller *poller = arg;
+    struct heart *heart = poller->tick ? heart_new("rpc-poller") : NULL; /* of a server, whose waits are short */
     here = poller;
-    while (work_on(poller, wait_for_event(poller)))
-        ;
+    do
+        heart_work(heart);
+    while (work_on(poller, wait_for_event(poller)));
     here = NULL;
+    heart_free(heart);
     return NULL;
 }
 

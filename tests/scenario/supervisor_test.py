@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""couponsd under a service manager: what it reports to the manager, signals, and the limits that the manager sets."""
+
+import os
+import re
+import signal
+import socket
+import tempfile
+import time
+import unittest
+from urllib.parse import urlsplit, urlunsplit
+
+from tests.chaos.proxy import Proxy
+from tests.harness import BUILD, Scenario, wait_until
+from tests.harness.environment import PATIENCE, SANITIZED
+
+WATCHDOG_S = 0.6
+SILENT_S = 3  # how long Postgres is silent
+
+
+class Manager(Scenario):
+    def listen(self, path):
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(manager.close)
+        manager.bind(path)
+        manager.settimeout(10 * PATIENCE)
+        return manager
+
+    def start_under(self, name, **settings):
+        return self.start(command=["env", f"NOTIFY_SOCKET={name}", f"WATCHDOG_USEC={int(WATCHDOG_S * 10**6)}",
+                                   f"{BUILD}/couponsd"], **settings)
+
+    def test_it_reports_ready_then_answers_the_watchdog_and_reports_its_stop(self):
+        path = os.path.join(tempfile.mkdtemp(dir=os.environ.get("TEST_DIR")), "notify")
+        for name, address in ((path, path), (f"@{self.schema}", f"\0{self.schema}")):
+            with self.subTest(name=name):
+                manager = self.listen(address)
+                server = self.start_under(name)
+                self.assertEqual(manager.recv(100), b"READY=1")
+                for _ in range(3):
+                    self.assertEqual(manager.recv(100), b"WATCHDOG=1")
+                server.process.send_signal(signal.SIGTERM)
+                while (state := manager.recv(100)) == b"WATCHDOG=1":
+                    pass
+                self.assertEqual(state, b"STOPPING=1")
+                self.assertEqual(server.process.wait(60), 0)
+
+    def test_a_silent_postgres_does_not_silence_the_watchdog(self):
+        parts = urlsplit(self.postgres_url)
+        proxy = Proxy({"postgres": (0, parts.port)})
+        self.addCleanup(proxy.stop)
+        url = urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{proxy.port('postgres')}"))
+        manager = self.listen(f"\0{self.schema}")
+        server = self.start_under(f"@{self.schema}", postgres__url=f"{url}&sslmode=disable")
+        coupon = self.create(server, 10)
+        proxy.disturb("postgres", "stall", 0)
+        self.ctl_raw(server, "--timeout", 1000, "request", coupon, 1, background=True)
+        manager.settimeout(WATCHDOG_S * PATIENCE)
+        until = time.monotonic() + SILENT_S
+        while time.monotonic() < until:
+            self.assertIn(manager.recv(100), (b"READY=1", b"WATCHDOG=1"))
+        proxy.calm("postgres")
+
+    def test_sighup_is_told_in_the_log_and_changes_nothing(self):
+        server = self.start()
+        for _ in range(3):
+            server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "event=reload.not_needed" in server.text(), what="it says so")
+        coupon = self.create(server, 1)
+        self.assertEqual(self.ctl(server, "request", coupon, 1)[0]["ticket"], 1)
+        server.process.send_signal(signal.SIGHUP)
+        self.assertEqual(server.stop(), 0)
+
+    def test_a_limit_of_a_billion_open_files_costs_neither_time_nor_memory(self):
+        """As some containers have it; the kernel of a test may not allow it, so a library pretends."""
+        began = time.monotonic()
+        server = self.start(command=["env", f"LD_PRELOAD={BUILD}/billion_files.so",
+                                      "ASAN_OPTIONS=verify_asan_link_order=0", f"{BUILD}/couponsd"])
+        self.assertLess(time.monotonic() - began, 20 * PATIENCE)
+        coupon = self.create(server, 1)
+        self.assertEqual(self.ctl(server, "request", coupon, 1)[0]["ticket"], 1)
+        self.assertEqual(server.stop(), 0)
+        text = server.text()
+        self.assertIn("billion_files: 1000000000 told\n", text)
+        self.assertIn("billion_files: 1048576 set\n", text)
+        resident = int(re.search(r"billion_files: (\d+) MiB at most", text).group(1))
+        if not SANITIZED:  # which take memory of their own
+            self.assertLess(resident, 200)
+
+
+if __name__ == "__main__":
+    unittest.main()
