@@ -66,10 +66,9 @@ def held(stand):
         process.communicate("commit;\n", timeout=MINUTE_S)
 
 
-def part(stand, server, options, minutes):
-    """A sample for each second."""
+def part(stand, server, options, minutes, samples):
+    """Adds a sample for each second."""
     n = int(options.rate * minutes * MINUTE_S)
-    samples = []
     what = stand.create_some(server, 1, n + 1)
     with loading(server.grpc, what, requests=n, rate=options.rate, every=1, options=options,
                  deadline=minutes * MINUTE_S + PATIENT_S) as lines:
@@ -85,9 +84,8 @@ def part(stand, server, options, minutes):
                 last = samples[-MINUTE_S:]
                 say(f"{len(samples)} s: p50 {median(last, 'p50'):.1f} ms, p99 {median(last, 'p99'):.1f} ms; " + ", ".join(
                     f"{name} {stand.sql(size_of(name))[0][0]} KiB" for name in HOT))
-    if load["outcomes"] != {"OK": n}:
+    if set(load["outcomes"]) - {"OK", "OVERLOADED"}:
         raise Wrong(f"requests by a timetable were answered: {load['outcomes']}")
-    return samples
 
 
 def size_of(table):
@@ -98,9 +96,9 @@ def measure(options, results):
     with Stand() as stand:
         server = stand.start()
         pipeline.warm_up(stand, server, options)
-        results["without"] = part(stand, server, options, options.without)
+        part(stand, server, options, options.without, results.setdefault("without", []))
         with held(stand):
-            results["held"] = part(stand, server, options, options.minutes)
+            part(stand, server, options, options.minutes, results.setdefault("held", []))
         results["locked_s"] = server.metric("couponsd_outbox_locked_seconds", stream="requested")
         stand.stop(server)
 

@@ -67,6 +67,7 @@ static struct kafka_options kafka_options_of(const struct config *config) {
         .brokers = config->kafka_brokers,
         .topic_prefix = config->kafka_topic_prefix,
         .replication_factor = (int)config->kafka_replication_factor,
+        .has_coupon_topics = config->kafka_topic_strategy == TOPIC_STRATEGY_PER_COUPON,
         .in_flight_max = (int)config->relay_in_flight_max,
         .properties = config->kafka_properties,
         .n_properties = config->n_kafka_properties,

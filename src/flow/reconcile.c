@@ -89,6 +89,8 @@ struct reconcile {
     struct batch_metrics metrics;
     struct outage redis_outage, postgres_outage;
     struct locked_outbox locked[STREAMS];
+    int64_t snapshot_xmin, snapshot_us; /* the oldest snapshot, and since when it is; monotonic */
+    struct metric *snapshot_seconds;
     struct metric *stale, *resent, *violations, *rotations;
 };
 
@@ -333,6 +335,23 @@ static bool rotate(struct reconcile *reconcile, struct err *err) {
     return true;
 }
 
+/* `xmin` identifies the oldest snapshot; 0: none is old. */
+static void note_snapshot(struct reconcile *reconcile, int64_t xmin) {
+    int64_t now_us = clock_mono_us();
+    if (xmin != reconcile->snapshot_xmin)
+        reconcile->snapshot_us = now_us;
+    reconcile->snapshot_xmin = xmin;
+    metric_set(reconcile->snapshot_seconds, xmin ? (double)(now_us - reconcile->snapshot_us) / US_PER_S : 0);
+}
+
+static bool look_for_snapshots(struct reconcile *reconcile, struct err *err) {
+    int64_t xmin;
+    if (!audit_oldest_snapshot(reconcile->pg, &xmin, err))
+        return false;
+    note_snapshot(reconcile, xmin);
+    return true;
+}
+
 /* Drops the oldest dead letters beyond issue.dead_letters_max, so that garbage does not fill the disk. If a dropped
  * letter was about a real ticket, the ledger still has the ticket. */
 static bool trim_dead_letters(struct reconcile *reconcile, struct err *err) {
@@ -449,13 +468,14 @@ static bool sweep(struct reconcile *reconcile, struct err *err) {
     if (!own) {
         for (int stream = 0; stream < STREAMS; stream++)
             note_rotation(reconcile, stream, OUTBOX_NOT_DUE); /* the process that sweeps knows */
+        note_snapshot(reconcile, 0);
         return true;
     }
     if (!sweep_live(reconcile, err) || !sweep_others(reconcile, err))
         return false;
     if (reconcile->has_redis)
         stage_resumed(&reconcile->redis_outage, "reconcile");
-    return trim_dead_letters(reconcile, err) && rotate(reconcile, err);
+    return trim_dead_letters(reconcile, err) && rotate(reconcile, err) && look_for_snapshots(reconcile, err);
 }
 
 static void tick(void *arg) {
@@ -482,6 +502,9 @@ static void register_metrics(struct reconcile *reconcile) {
         reconcile->locked[stream].seconds = metrics_gauge(
             "couponsd_outbox_locked_seconds",
             "How long another transaction has kept the outbox from rotating; 0: not at present.", labels[stream]);
+    reconcile->snapshot_seconds = metrics_gauge(
+        "couponsd_postgres_snapshot_seconds",
+        "How long somebody has held a snapshot that keeps Postgres from removing old rows; 0: nobody.", "");
     reconcile->rotations = metrics_counter("couponsd_outbox_rotations_total", "Outbox segments truncated.", "");
 }
 

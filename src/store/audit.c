@@ -71,6 +71,24 @@ bool audit_unissued(struct pg *pg, struct arena *arena, struct unissued_tickets 
     return true;
 }
 
+bool audit_oldest_snapshot(struct pg *pg, int64_t *ret_xmin, struct err *err) {
+    /* Every role may see these columns of others. Sessions without a database are those of standbys. */
+    static const struct pg_statement oldest = {
+        "select coalesce((select x::text::bigint from (select backend_xmin from pg_stat_activity"
+        "   where pid <> pg_backend_pid() and (datname = current_database() or datname is null)"
+        "   and backend_type is distinct from 'autovacuum worker'"
+        "  union all select xmin from pg_replication_slots"
+        "  union all select transaction from pg_prepared_xacts where database = current_database()) s(x)"
+        " where age(x) > 1000 order by age(x) desc limit 1), 0)"};
+    PGresult *result;
+    pg_send(pg, &oldest, NULL);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    *ret_xmin = pg_int8(result, 0, 0);
+    pg_clear(&result, 1);
+    return true;
+}
+
 bool audit_take_lock(struct pg *pg, bool *ret_own, struct err *err) {
     static const struct pg_statement held = {
         "select exists (select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and granted"

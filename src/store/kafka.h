@@ -27,6 +27,7 @@ struct kafka_options { /* strings must outlive every object made with it */
     const char *brokers;
     const char *topic_prefix;
     int replication_factor;            /* of new topics */
+    bool has_coupon_topics;            /* coupons have topics of their own, which consumers must find soon */
     int in_flight_max;                 /* the greatest number of unacknowledged messages of a producer */
     const struct property *properties; /* passed on to librdkafka */
     size_t n_properties;

@@ -13,6 +13,11 @@
 #include "base/memory.h"
 #include "store/kafka_internal.h"
 
+#define REFRESH "topic.metadata.refresh.interval.ms"
+/* Consumers find new topics within this time: a subscription to a pattern asks for all topics of the broker each time.
+ * Without coupons' own topics, a new one only comes with a migration. */
+#define FIND_TOPICS_MS     "5000"
+
 #define DESTROY_TIMEOUT_US (2 * US_PER_S)
 /* The pause before asking again for a partition without a leader. A new topic gets its leaders within a moment. */
 #define LEADER_RETRY_US (50 * US_PER_MS)
@@ -126,8 +131,8 @@ bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *con
         {"reconnect.backoff.ms", "50"},
         {"reconnect.backoff.max.ms", "1000"},
         {"log.connection.close", "false"},
-        /* Find new topics and partitions within this time. */
-        {"topic.metadata.refresh.interval.ms", "500"},
+        /* Find new partitions within this time. */
+        {REFRESH, "500"},
         /* Messages to a deleted topic fail after this time; the relay then creates the topic again. */
         {"topic.metadata.propagation.max.ms", "2000"},
         /* The broker would create a topic with its own number of partitions. */
@@ -147,10 +152,18 @@ bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *con
     return !options->brokers || kafka_set(conf, "bootstrap.servers", options->brokers, err);
 }
 
+static bool is_given(const struct kafka_options *options, const char *name) {
+    for (size_t i = 0; i < options->n_properties; i++)
+        if (strcmp(options->properties[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 bool kafka_reader_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err) {
     /* A transaction that another program leaves open would hide all later messages of its partition. To read too much is
      * harmless: the ledger decides on an event, whoever has sent it. */
-    return kafka_common_conf(options, conf, err) && kafka_set(conf, "isolation.level", "read_uncommitted", err);
+    return kafka_common_conf(options, conf, err) && kafka_set(conf, "isolation.level", "read_uncommitted", err) &&
+           (options->has_coupon_topics || is_given(options, REFRESH) || kafka_set(conf, REFRESH, FIND_TOPICS_MS, err));
 }
 
 /* --- errors and offsets --- */

@@ -78,8 +78,9 @@ class Topic:
                               capture_output=True)
         assert done.returncode == 0, done.stderr
 
-    def make(self, partitions):
-        self.run("make", partitions)
+    def make(self, partitions, **settings):
+        self.run("make", partitions, *(word for key, value in settings.items()
+                                       for word in (key.replace("_", "."), value)))
 
     def allow(self, kind, *operations):
         """Lets User:couponsd do this with the topic, or the group (kind) of this name."""

@@ -100,6 +100,31 @@ class Holes(Scenario):
         self.assertEqual(code, 0, f"{out} {err}")
         self.assertNotIn("not read to", out)
 
+    def test_compaction_leaves_holes_that_are_no_loss(self):
+        topic = self.topic(REQUESTED)
+        topic.make(1, cleanup_policy="compact", segment_ms=100, min_cleanable_dirty_ratio=0.001, min_compaction_lag_ms=0)
+        relay = self.start(kafka__partitions=1, issue__run="false", reconcile__stale_ms=86400000)
+        first, second = self.create(relay, 100), self.create(relay, 100)
+        # Of the messages with one key, that is of one coupon, compaction keeps the last one of the closed segments.
+        users = iter(range(1, 100))
+
+        def holes():
+            self.buy(relay, first, [next(users)])  # closes the segment before it
+            offsets = [message["offset"] for message in topic.messages()]
+            return offsets and offsets[-1] + 1 > len(offsets) > 1
+        for user in range(1, 4):
+            self.buy(relay, second, [user])
+        wait_until(holes, 60, what="the topic is compacted")
+        count = next(users) - 1
+        self.assertEqual(relay.stop(), 0)
+        server = self.start(kafka__partitions=1, reconcile__stale_ms=1000, reconcile__interval_ms=100)
+        # The tickets whose events are gone are sent again.
+        self.wait_for_issued(first, count)
+        self.wait_for_issued(second, 3)
+        self.assertNotIn("event=issue.messages_lost", server.text())
+        self.assert_issued_exactly(first, count)
+        self.assert_issued_exactly(second, 3)
+
     def test_messages_that_the_broker_has_deleted_are_told_as_lost_and_sent_again(self):
         relay = self.start(kafka__partitions=1, issue__run="false", reconcile__stale_ms=86400000)
         coupon = self.create(relay, 100)

@@ -374,6 +374,24 @@ class LongTransaction(Postgres):
         wait_until(lambda: seconds_locked() == 0 and rotations() > before, what="the outbox rotates again")
 
 
+    def test_a_snapshot_that_somebody_holds_is_told(self):
+        server = self.start(reconcile__interval_ms=100)
+        coupon = self.create(server, 10**6)
+        holder = subprocess.Popen(["psql", self.own_url, "-X", "-q", "-v", "ON_ERROR_STOP=1"], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, text=True)
+        self.addCleanup(lambda: (holder.poll() is None and holder.kill(), holder.communicate()))
+        holder.stdin.write("begin isolation level repeatable read; select 1;\n\\echo held\n")
+        holder.stdin.flush()
+        while holder.stdout.readline() != "held\n":
+            pass
+        self.rows("do $$ begin for i in 1 .. 1100 loop perform txid_current(); commit; end loop; end $$")
+        wait_until(lambda: server.metric("couponsd_postgres_snapshot_seconds") >= 2, what="the metric tells")
+        self.ctl(server, "request", coupon, 1)
+        self.assertEqual(self.ctl(server, "watch", coupon, 1)[-1]["state"], "ISSUED")
+        holder.communicate("commit;\n", timeout=30)
+        wait_until(lambda: server.metric("couponsd_postgres_snapshot_seconds") == 0, what="it is over")
+
+
 class Encoding(Postgres):
     def refused(self):
         err = self.assert_refused_start("backend=postgres", self.encoding, "UTF8", server__startup_wait_ms=30000)

@@ -293,11 +293,14 @@ static void await(rd_kafka_queue_t *queue, const char *what) {
     rd_kafka_queue_destroy(queue);
 }
 
-static void make(rd_kafka_t *rk, const char *topic, const char *partitions) {
+/* settings: pairs of a key and a value, and NULL */
+static void make(rd_kafka_t *rk, const char *topic, const char *partitions, char **settings) {
     char text[256];
     rd_kafka_NewTopic_t *made = rd_kafka_NewTopic_new(topic, atoi(partitions), 1, text, sizeof text);
     if (!made)
         fail(topic, text);
+    for (; settings[0] && settings[1]; settings += 2)
+        rd_kafka_NewTopic_set_config(made, settings[0], settings[1]);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
     rd_kafka_CreateTopics(rk, &made, 1, NULL, queue);
     await(queue, topic);
@@ -398,8 +401,8 @@ int main(int argc, char **argv) {
         produce(argv[1], argv[3], NULL);
     else if (strcmp(command, "transact") == 0 && argc == 5)
         produce(argv[1], argv[3], argv[4]);
-    else if (strcmp(command, "make") == 0 && argc == 5)
-        make(rk, argv[3], argv[4]);
+    else if (strcmp(command, "make") == 0 && argc >= 5)
+        make(rk, argv[3], argv[4], argv + 5);
     else if (strcmp(command, "allow") == 0 && argc >= 6)
         allow(rk, argv[3], argv[4], argv + 5);
     else if (strcmp(command, "cut") == 0 && argc == 5)

@@ -96,6 +96,29 @@ Test(kafka_conf, own_settings_and_properties_of_the_user_reach_librdkafka) {
     rd_kafka_conf_destroy(conf);
 }
 
+static void check_refresh(const struct kafka_options *options, const char *expected) {
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    struct err err = {0};
+    char value[100];
+    size_t size = sizeof value;
+    cr_assert(kafka_reader_conf(options, conf, &err), "%s", err.text);
+    cr_assert_eq(rd_kafka_conf_get(conf, "topic.metadata.refresh.interval.ms", value, &size), RD_KAFKA_CONF_OK);
+    cr_expect_str_eq(value, expected);
+    rd_kafka_conf_destroy(conf);
+}
+
+Test(kafka_conf, consumers_ask_for_all_topics_seldom_unless_coupons_have_topics_of_their_own) {
+    const struct property mine = {"topic.metadata.refresh.interval.ms", "3000"};
+    struct kafka_options options = PLAIN;
+    check_refresh(&options, "5000");
+    options.has_coupon_topics = true;
+    check_refresh(&options, "500");
+    options.has_coupon_topics = false;
+    options.properties = &mine;
+    options.n_properties = 1;
+    check_refresh(&options, "3000");
+}
+
 /* --- errors --- */
 
 Test(kafka_conf, an_error_tells_whether_to_try_again) {
