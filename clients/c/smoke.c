@@ -27,8 +27,8 @@ static void check(bool ok, const char *expected, const char *got) {
 
 static void count_retry(const struct coupons_failure *failure, int64_t delay_ms, void *arg) {
     (void)arg;
-    if (failure->code == RPC_UNAVAILABLE) {
-        atomic_fetch_add(&unavailable_retries, 1);
+    if (failure->code != RPC_RESOURCE_EXHAUSTED) {
+        atomic_fetch_add(&unavailable_retries, failure->code == RPC_UNAVAILABLE);
         return;
     }
     check(strcmp(failure->reason, "OVERLOADED") == 0, "the reason OVERLOADED", coupons_failure_name(failure));

@@ -26,7 +26,7 @@ const retrying = {
   onRetry(error, delayMs) {
     if (error.code === codes.UNAVAILABLE) {
       unavailableRetries++;
-    } else {
+    } else if (error.code === codes.RESOURCE_EXHAUSTED) {
       check(reason(error) === "OVERLOADED", "the reason OVERLOADED", error.message);
       check(retryDelayMs(error) > 0 && delayMs >= retryDelayMs(error), "a delay of at least RetryInfo's", delayMs);
       overloadedRetries++;

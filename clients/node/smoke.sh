@@ -4,6 +4,7 @@
 #
 #   smoke.sh build            builds the package couponsd with its stubs and dependencies in $CLIENT_BUILD_DIR
 #   smoke.sh run HOST:PORT    runs smoke.mjs, which explains itself
+#   smoke.sh probe ARGUMENT…  runs probe.mjs, which explains itself
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -45,9 +46,11 @@ build() {
 
 case ${1-} in
 build) build ;;
-run)
+run | probe)
   [[ -d $build/dist ]] || die "nothing is built in $build; build it with: clients/node/smoke.sh build"
-  exec node "$build/smoke.mjs" "${2:?usage: smoke.sh run HOST:PORT}"
+  program=smoke
+  [[ $1 == run ]] || program=probe
+  exec node "$build/$program.mjs" "${@:2}"
   ;;
-*) die "usage: smoke.sh build | run HOST:PORT" ;;
+*) die "usage: smoke.sh build | run HOST:PORT | probe ARGUMENT…" ;;
 esac

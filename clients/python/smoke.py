@@ -15,7 +15,7 @@ from coupon.v1 import coupon_pb2, coupon_service_pb2 as messages, coupon_service
 
 BURST, BURSTS_MAX, IN_FLIGHT = 500, 20, 250
 
-retries = {grpc.StatusCode.UNAVAILABLE: 0, grpc.StatusCode.RESOURCE_EXHAUSTED: 0}
+retries = dict.fromkeys(couponsd.RETRIABLE, 0)
 retries_lock = threading.Lock()
 
 

@@ -32,9 +32,6 @@ OK, UNAVAILABLE, UNAUTHENTICATED = 0, 14, 16
 PATIENT_MS, IMPATIENT_MS = 20_000, 3_000  # an impatient call gives each try 1 s
 LOST_S = 30 + 10 + 8  # keepalive's interval and timeout, and some time for the machine
 
-# Clients whose probe exists.
-PROBED = ("c", "python", "go", "java")
-
 
 class Client(Scenario):
     def setUp(self):
@@ -73,9 +70,6 @@ class Client(Scenario):
             for roles, token in (("caller", "web"), ("admin,caller", "boss"))))
         self.first, self.second = (self.start(access__tokens=self.tokens) for _ in range(2))
         self.coupon = self.ctl(self.first, "--token-file", self.write("boss", "boss"), "create", "--quantity", 1000)[0]["id"]
-        if LANGUAGE not in PROBED:
-            self.smoke()
-            return
         waiting = self.begin_on_a_lost_connection()
         for case in (self.several_addresses, self.proxies, self.tokens_over_plain_text, self.tls, self.smoke):
             with self.subTest(case.__name__):

@@ -10,5 +10,6 @@
 //
 // 64-bit numbers are BigInt, since a Number cannot hold every id exactly.
 
+export { connect, type ConnectOptions } from "./connecting.js";
 export { DOMAIN, info, reason, retryDelayMs, type Info } from "./errors.js";
-export { connect, requestId, retry, type RetryOptions, type UnaryMethod } from "./retrying.js";
+export { requestId, retry, type RetryOptions, type UnaryMethod } from "./retrying.js";

@@ -4,20 +4,12 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import {
-  type CallOptions, type ChannelCredentials, type ChannelOptions, type Client, type ClientUnaryCall, credentials,
-  Metadata, type ServiceError, status,
-} from "@grpc/grpc-js";
+import { type CallOptions, type Client, type ClientUnaryCall, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 
 import { retryDelayMs } from "./errors.js";
 
 const FIRST_BACKOFF_MS = 50, MAX_BACKOFF_MS = 2000;
-
-const CHANNEL_OPTIONS: ChannelOptions = {
-  "grpc.initial_reconnect_backoff_ms": 100,
-  "grpc.max_reconnect_backoff_ms": 1000,
-  "grpc.enable_retries": 0,
-};
+const TRIES_MIN = 3; // that fit into the time of a call
 
 /** A method of a stub that takes one message and returns one. */
 export type UnaryMethod<Request, Response> = (
@@ -27,16 +19,10 @@ export type UnaryMethod<Request, Response> = (
 export interface RetryOptions {
   /** For all tries together, in milliseconds; 30 s by default. */
   timeoutMs?: number;
+  /** For each try; a third of timeoutMs by default. VerifyCoupon may need more. */
+  tryTimeoutMs?: number;
   /** Called before each delay, with the error of the last try. */
   onRetry?: (error: ServiceError, delayMs: number) => void;
-}
-
-/** Returns a stub without TLS. It tries to reach a lost server at least once a second, and leaves retries to retry(),
- * since the retries of gRPC ignore RetryInfo. Stubs with the same target share a connection. */
-export function connect<Stub extends Client>(
-  Service: new (target: string, credentials: ChannelCredentials, options: ChannelOptions) => Stub, target: string,
-): Stub {
-  return new Service(target, credentials.createInsecure(), CHANNEL_OPTIONS);
 }
 
 /** Returns a new random id. Use one id for each request, and the same id for each try of that request. */
@@ -46,19 +32,19 @@ export function requestId(): string {
 
 /** Calls a unary method of a stub until it succeeds, is refused, or the time is over; throws the last error.
  *
- * UNAVAILABLE and RESOURCE_EXHAUSTED are retried. The delay is what the server asks for, plus a random part of a
- * backoff that doubles from 50 ms to 2 s. After UNAVAILABLE, the server may have executed the request; because of the
- * requestId, couponsd executes it once. If RequestPublish, CreateCoupon or AddQuantity has an empty requestId, all
+ * UNAVAILABLE and RESOURCE_EXHAUSTED are retried, and a try without an answer within its time: the next one may reach
+ * another server. The delay is what the server asks for, plus a random part of a backoff that doubles from 50 ms to 2 s.
+ * The server may have executed a request that failed; because of the requestId, couponsd executes it once. If RequestPublish, CreateCoupon or AddQuantity has an empty requestId, all
  * tries send a copy with one random id, and `request` stays as it is. Set an id yourself to repeat the call later. */
 export async function retry<Request, Response>(
   stub: Client, method: UnaryMethod<Request, Response>, request: Request,
-  { timeoutMs = 30_000, onRetry }: RetryOptions = {},
+  { timeoutMs = 30_000, tryTimeoutMs = timeoutMs / TRIES_MIN, onRetry }: RetryOptions = {},
 ): Promise<Response> {
   const sent = withRequestId(request);
   const end = performance.now() + timeoutMs;
   for (let backoffMs = FIRST_BACKOFF_MS; ; backoffMs = Math.min(2 * backoffMs, MAX_BACKOFF_MS)) {
     try {
-      return await once(stub, method, sent, end - performance.now());
+      return await once(stub, method, sent, Math.min(end - performance.now(), tryTimeoutMs));
     } catch (error) {
       // The random part keeps clients that were refused at the same time from returning at the same time.
       const delayMs = retryDelayMs(error) + Math.random() * backoffMs;
@@ -86,5 +72,5 @@ function once<Request, Response>(
 
 function isRetriable(error: unknown): error is ServiceError {
   const { code } = error as Partial<ServiceError>;
-  return code === status.UNAVAILABLE || code === status.RESOURCE_EXHAUSTED;
+  return code === status.UNAVAILABLE || code === status.RESOURCE_EXHAUSTED || code === status.DEADLINE_EXCEEDED;
 }

@@ -12,6 +12,6 @@
 
 from .channels import connect
 from .errors import Info, info, reason, retry_delay
-from .retrying import request_id, retry
+from .retrying import RETRIABLE, request_id, retry
 
-__all__ = ["Info", "connect", "info", "reason", "request_id", "retry", "retry_delay"]
+__all__ = ["RETRIABLE", "Info", "connect", "info", "reason", "request_id", "retry", "retry_delay"]

@@ -197,6 +197,9 @@ public class Smoke {
                 }
                 return;
             }
+            if (error.getStatus().getCode() != Status.Code.RESOURCE_EXHAUSTED) {
+                return;
+            }
             overloaded.incrementAndGet();
             check(Errors.reason(error).equals("OVERLOADED") && Errors.retryDelay(error).compareTo(Duration.ZERO) > 0,
                     "OVERLOADED with a retry_delay", error.getMessage() + " " + Errors.info(error));
