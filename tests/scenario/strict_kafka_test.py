@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kafka as a platform team runs it: rights for what is needed alone, small messages, clocks that are looked at."""
 
-import datetime
-import glob
 import unittest
 
-from tests.harness import SANITIZED, Scenario, wait_until
+from tests.harness import Scenario, wait_until
 from tests.harness.kafka import Topic
 from tests.harness.own_kafka import OwnKafka
-from tests.outage.outage import couponsd_with
 
 REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
 SETTINGS = {
@@ -107,19 +104,6 @@ class Strict(Scenario):
         self.wait_for_issued(coupon, 1)
         accepted = self.sql("select floor(extract(epoch from accept_time) * 1000)::bigint from publish_request")
         self.assertEqual([[str(message["timestamp"])] for message in self.topic(REQUESTED).messages()], accepted)
-
-    @unittest.skipIf(SANITIZED, "libfaketime and sanitizers do not get along")
-    def test_a_host_whose_clock_is_further_ahead_than_the_broker_allows_does_no_harm(self):
-        library, = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
-        server = self.start(kafka__partitions=1, command=couponsd_with(
-            LD_PRELOAD=library, FAKETIME="+2h", FAKETIME_DONT_FAKE_MONOTONIC="1", DONT_FAKE_MONOTONIC="1",
-            FAKETIME_DISABLE_SHM="1"))
-        coupon = self.create(server, 10)
-        self.ctl(server, "request", coupon, 1)
-        self.assertEqual(self.ctl(server, "watch", coupon, 1)[-1]["state"], "ISSUED")
-        self.assertRegex(server.text(), "^ts=" + (datetime.datetime.now(datetime.timezone.utc) +
-                                                  datetime.timedelta(hours=2)).strftime("%Y-%m-%d"))
-        self.assertNotIn("INVALID_TIMESTAMP", server.text())
 
     def test_a_broker_that_refuses_the_time_of_postgres_gets_the_time_of_the_host(self):
         server = self.start(kafka__partitions=1, relay__run="false")
