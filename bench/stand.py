@@ -209,8 +209,8 @@ class Bare(Stand):
     def write(self, mode, rows, coupons, batch=1000):
         self.sql("""
             set client_min_messages = warning;
-            truncate coupon, admission, issuance, publish_request, issued, user_coupon_rows, consumer_offset,
-                     outbox_requested_0, outbox_published_0""")
+            truncate coupon, live_coupon, admission, issuance, publish_request, issued, user_coupon_rows,
+                     consumer_offset, outbox_requested_0, outbox_published_0""")
         result = run_json("bench_bare_rows", mode, self.postgres_url, "--rows", rows, "--coupons", coupons,
                           "--batch", batch)
         self.expect(f"{rows}|t", self.WRITTEN[mode], f"what {mode} has written")

@@ -57,6 +57,21 @@ static const char *value_of(char **arguments, const char *name) {
     return NULL;
 }
 
+/* Reads the n numbers behind the command's name. */
+static bool is_command(const char *line, const char *name, int64_t *ret_numbers, int n) {
+    if (strncmp(line, name, strlen(name)) != 0)
+        return false;
+    const char *at = line + strlen(name);
+    for (int i = 0; i < n; i++) {
+        char *end;
+        ret_numbers[i] = strtoll(at, &end, 10);
+        if (end == at)
+            return false;
+        at = end;
+    }
+    return true;
+}
+
 int main(int argc, char **argv) {
     (void)argc;
     const struct rpc_tls tls = {
@@ -74,12 +89,12 @@ int main(int argc, char **argv) {
         return 1;
     }
     char line[200];
-    int64_t coupon_id, user_id, timeout_ms;
+    int64_t numbers[3]; /* coupon, user, time-out in ms */
     while (fgets(line, sizeof line, stdin)) {
-        if (sscanf(line, "request %" SCNd64 " %" SCNd64 " %" SCNd64, &coupon_id, &user_id, &timeout_ms) == 3)
-            request(client, coupon_id, user_id, timeout_ms);
-        else if (sscanf(line, "watch %" SCNd64 " %" SCNd64, &coupon_id, &user_id) == 2)
-            watch(client, coupon_id, user_id);
+        if (is_command(line, "request ", numbers, 3))
+            request(client, numbers[0], numbers[1], numbers[2]);
+        else if (is_command(line, "watch ", numbers, 2))
+            watch(client, numbers[0], numbers[1]);
         fflush(stdout);
     }
     coupons_client_free(client);

@@ -26,6 +26,7 @@ class Caller(threading.Thread):
         super().__init__()
         self.address, self.coupon, self.timeout_s = address, coupon, timeout_s
         self.n_reset, self.failure, self.stopping = 0, None, False
+        self.answered = threading.Event()  # by then, the server's settings have been acknowledged
 
     def open(self, connection, user):
         body = h2.message(h2.field(1, self.coupon) + h2.field(2, user))
@@ -44,6 +45,7 @@ class Caller(threading.Thread):
                 raise h2.Closed(f"GOAWAY {payload}")
             elif flags & h2.END_STREAM or kind == h2.RST_STREAM:
                 waiting.pop(stream, None)
+                self.answered.set()
 
     def call(self, connection):
         waiting, user = collections.OrderedDict(), 0
@@ -74,6 +76,7 @@ class Deadlines(Scenario):
         coupon = self.create(server, 10**6)
         caller = Caller(server.grpc, coupon, timeout_s)
         caller.start()
+        self.assertTrue(caller.answered.wait(30))
         slow_down()
         time.sleep(1)  # what waited is read meanwhile
         caller.stopping = True
