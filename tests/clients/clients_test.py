@@ -90,7 +90,7 @@ class Client(Scenario):
         """Keepalive ends the call, and the client connects again."""
         self.assertEqual(probe.answer(end - time.monotonic())["code"], UNAVAILABLE)
         self.assertEqual(self.request(probe)["code"], OK)
-        self.assertEqual(network.accepted, 2)
+        self.assertGreater(network.accepted, 1)
 
     def several_addresses(self):
         lossy, sound = Network(self, self.first.grpc), Network(self, self.second.grpc)

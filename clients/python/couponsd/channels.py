@@ -15,8 +15,9 @@ import grpc
 OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # A connection that is not up after this time is tried again: its packets may be lost.
-    ("grpc.min_reconnect_backoff_ms", 5000),
+    # While there are no calls, gRPC looks at its sockets every 5 s only. A TLS connection takes three looks, and a
+    # connection that is not up after this time is tried again.
+    ("grpc.min_reconnect_backoff_ms", 20_000),
     # A connection whose peer has vanished ends within 40 s, if it has a call. Servers of gRPC refuse clients that ping
     # more often than they allow, or without a call.
     ("grpc.keepalive_time_ms", 30_000),
