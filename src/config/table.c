@@ -73,7 +73,7 @@ const struct setting settings[] = {
      .type = TYPE_INT,
      .min = 0,
      .max = 1000000,
-     .preset = "2000",
+     .preset = "1000",
      .text = "connections of one address that wait for their first call; 0: addresses have no limits",
      AT(grpc_max_address_waiting)},
     {.key = "grpc.max_in_flight",

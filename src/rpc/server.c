@@ -35,7 +35,7 @@ static const struct rpc_server_options defaults = {
     .pollers = 1,
     .max_message_bytes = 4 << 20, /* as the core */
     .max_metadata_bytes = 8 << 10,
-    .max_address_waiting = 2000,
+    .max_address_waiting = 1000,
 };
 
 static op_fn on_shut_down;

@@ -87,7 +87,7 @@ struct rpc_server_options {
     int max_connections;
     /* Connections of one client's address (an IPv6 network of /64) that wait for their first call, at a time; more are
      * closed as they come, as are those of an address that half as many have left without a call, or a tenth of it per
-     * second, or that was cut off several times. For the whole process. 0: 2000; -1: addresses have no limits. */
+     * second, or that was cut off several times. For the whole process. 0: 1000; -1: addresses have no limits. */
     int max_address_waiting;
     int64_t max_in_flight; /* calls at a time; health and reflection have as many of their own; 0: no limit */
     /* A caller is the number that `allow` sets by rpc_call_set_caller, else the client's address without its port. */
