@@ -46,6 +46,13 @@ def write_json(path, whole):
         file.write("\n")
 
 
+def end_if_short(rows, wrong, what):
+    """Ends the program if a row of the table is not as it should be, unless run() ends it for another reason."""
+    short = [row.what for row in rows if row.ok is False]
+    if short and not wrong:
+        sys.exit(f"{os.path.basename(sys.argv[0])}: {what}: {'; '.join(short)}")
+
+
 def run(measure, show):
     """measure(results) fills results, one after the other, so that show(results, wrong) has what there is when a later
     one fails. Ends the program where something is wrong; the logs are kept then."""

@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import statistics
 import subprocess
-import sys
 
 from bench import pipeline, report, runner
 from bench.pipeline import OPEN_CONNECTIONS
@@ -142,9 +141,7 @@ def show(options, results, wrong):
               f"{options.minutes:g} under the snapshot\n")
         print(report.table(rows))
     runner.write_json(options.json, whole)
-    short = [row.what for row in rows if row.ok is False]
-    if short and not wrong:
-        sys.exit(f"snapshot.py: slower than it should be: {'; '.join(short)}")
+    runner.end_if_short(rows, wrong, "slower than it should be")
 
 
 def main():

@@ -10,7 +10,6 @@ outbox's tables or what is unsent grow.
 import argparse
 import dataclasses
 import statistics
-import sys
 import time
 
 from bench import pipeline, report, runner, svg
@@ -227,9 +226,7 @@ def show(options, results, wrong):
     if options.svg:
         with open(options.svg, "w", encoding="utf-8") as file:
             file.write(drawing(results, options))
-    short = [row.what for row in rows if row.ok is False]
-    if short and not wrong:
-        sys.exit(f"soak.py: not as it should be: {'; '.join(short)}")
+    runner.end_if_short(rows, wrong, "not as it should be")
 
 
 def main():

@@ -10,8 +10,7 @@
  *
  * Threads: SIGTERM, SIGINT and SIGHUP are blocked in all threads. The main thread waits for the first signal; during
  * the stop, watch_the_stop waits for a second. SIGHUP changes nothing: files that settings name are read again whenever
- * they change. A signal during the start ends the wait for Postgres; otherwise the stop
- * follows the start. */
+ * they change. A signal during the start ends the wait for Postgres; otherwise the stop follows the start. */
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>

@@ -92,9 +92,10 @@ struct coupons_retry {
  * UNAVAILABLE and RESOURCE_EXHAUSTED are retried, and a try without an answer within its time: the next one may reach
  * another server. The delay is what the server asks for in RetryInfo, plus a random part of a backoff that doubles from
  * 50 ms to 2 s. The server may have executed a request that failed; because of the request_id, couponsd executes it
- * once. VerifyCoupon may need more than the time of one try: set try_timeout_ms to timeout_ms. If RequestPublish, CreateCoupon or AddQuantity has an empty
- * request_id, all tries send a copy with one random id, and *request stays as it is. Set an id yourself to repeat the
- * call later. */
+ * once. VerifyCoupon may need more than the time of one try: set try_timeout_ms to timeout_ms.
+ *
+ * If RequestPublish, CreateCoupon or AddQuantity has an empty request_id, all tries send a copy with one random id, and
+ * *request stays as it is. Set an id yourself to repeat the call later. */
 void *coupons_call(struct coupons_client *client, const ProtobufCMessage *request, const struct coupons_retry *retry,
                    struct coupons_failure *ret_failure);
 /* The same in a single try of at most timeout_ms (0: no limit). */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A build without the edge (COUPONSD_EDGE=OFF): clients talk to the core as it is. Nothing limits how many connect, no client is
- * cut off, and each answer is a system call of its own. */
+/* A build without the edge (COUPONSD_EDGE=OFF): clients talk to the core as it is. Nothing limits how many connect, no
+ * client is cut off, and each answer is a system call of its own. */
 #include "edge/edge.h"
 
 bool edge_is_present(void) {

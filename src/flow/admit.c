@@ -74,10 +74,7 @@ static size_t index_of(const struct coupon *coupons, size_t n, int64_t id) {
 static void batch_init(struct batch *batch, struct worker *worker, void **items, size_t n) {
     struct arena *arena = &worker->arena;
     *batch = (struct batch){.requests = ARENA_ARRAY(arena, struct request *, n)};
-    for (size_t i = 0; i < n; i++)
-        if (!request_is_dropped(items[i]))
-            batch->requests[batch->n++] = items[i];
-    n = batch->n;
+    n = batch->n = request_drop_cancelled(items, n, batch->requests);
     int64_t *ids = ARENA_ARRAY(arena, int64_t, n), *sorted = ARENA_ARRAY(arena, int64_t, n);
     int64_t *user_ids = ARENA_ARRAY(arena, int64_t, n);
     for (size_t i = 0; i < n; i++) {

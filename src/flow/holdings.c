@@ -39,11 +39,8 @@ static bool look_up(struct holdings *holdings, struct request *const *requests, 
 static void run(void *arg, void **items, size_t n) {
     struct holdings *holdings = arg;
     struct request *waiting[LOOKUP_PAGES_MAX];
-    size_t n_waiting = 0;
+    size_t n_waiting = request_drop_cancelled(items, n, waiting);
     struct err err;
-    for (size_t i = 0; i < n; i++)
-        if (!request_is_dropped(items[i]))
-            waiting[n_waiting++] = items[i];
     if (n_waiting == 0)
         return;
     pg_give_up_at(holdings->pg, request_silence_us(waiting, n_waiting));

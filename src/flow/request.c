@@ -57,6 +57,14 @@ bool request_is_dropped(struct request *request) {
     return true;
 }
 
+size_t request_drop_cancelled(void *const *items, size_t n, struct request **ret_requests) {
+    size_t n_waiting = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!request_is_dropped(items[i]))
+            ret_requests[n_waiting++] = items[i];
+    return n_waiting;
+}
+
 /* --- how long a request may wait --- */
 
 /* Returns give_up_us, or the time by which the call has to be answered, whichever is earlier. */

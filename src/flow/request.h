@@ -69,6 +69,9 @@ void request_refuse_overloaded(struct request *request);
 void request_refuse_stopping(struct request *request);
 /* Ends the request if its client no longer waits. Returns true if it did. */
 bool request_is_dropped(struct request *request);
+/* Does so with the requests of a batch. Writes those that are left, in their order, into ret_requests, which has room
+ * for n. Returns their number. */
+size_t request_drop_cancelled(void *const *items, size_t n, struct request **ret_requests);
 
 /* --- how long a request may wait for a backend; monotonic microseconds --- */
 

@@ -79,11 +79,8 @@ static bool look_up(struct status *status, struct request **requests, size_t n, 
 static void run(void *arg, void **items, size_t n) {
     struct status *status = arg;
     struct request **requests = ARENA_ARRAY(&status->arena, struct request *, n);
-    size_t waiting = 0;
+    size_t waiting = request_drop_cancelled(items, n, requests);
     struct err err;
-    for (size_t i = 0; i < n; i++)
-        if (!request_is_dropped(items[i]))
-            requests[waiting++] = items[i];
     pg_give_up_at(status->pg, request_silence_us(requests, waiting));
     if (waiting && look_up(status, requests, waiting, &err)) {
         stage_resumed(&status->outage, "status");

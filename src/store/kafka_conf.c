@@ -152,18 +152,19 @@ bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *con
     return !options->brokers || kafka_set(conf, "bootstrap.servers", options->brokers, err);
 }
 
-static bool is_given(const struct kafka_options *options, const char *name) {
+const struct property *kafka_property_of(const struct kafka_options *options, const char *name) {
     for (size_t i = 0; i < options->n_properties; i++)
         if (strcmp(options->properties[i].name, name) == 0)
-            return true;
-    return false;
+            return &options->properties[i];
+    return NULL;
 }
 
 bool kafka_reader_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err) {
     /* A transaction that another program leaves open would hide all later messages of its partition. To read too much is
      * harmless: the ledger decides on an event, whoever has sent it. */
     return kafka_common_conf(options, conf, err) && kafka_set(conf, "isolation.level", "read_uncommitted", err) &&
-           (options->has_coupon_topics || is_given(options, REFRESH) || kafka_set(conf, REFRESH, FIND_TOPICS_MS, err));
+           (options->has_coupon_topics || kafka_property_of(options, REFRESH) ||
+            kafka_set(conf, REFRESH, FIND_TOPICS_MS, err));
 }
 
 /* --- errors and offsets --- */

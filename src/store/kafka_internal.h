@@ -13,6 +13,8 @@ bool kafka_set(rd_kafka_conf_t *conf, const char *key, const char *value, struct
  * an rd_kafka_t, if set, must point to a struct whose first member is a copy of the options: the log callback reads
  * them, and the handle may outlive its owner (kafka_destroy). */
 bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err);
+/* Returns the property of that name in options->properties, or NULL. */
+const struct property *kafka_property_of(const struct kafka_options *options, const char *name);
 /* Returns a copy of the property's value: what its file has now, or the value that it had at the start. */
 char *kafka_value_of(const struct kafka_options *options, const struct property *property);
 /* The name and password of SASL that a handle has. Not safe for several threads at once. */

@@ -36,10 +36,8 @@ char *kafka_value_of(const struct kafka_options *options, const struct property 
 
 /* Returns a copy, or NULL if the property is not set. */
 static char *current(const struct kafka_options *options, const char *name) {
-    for (size_t i = 0; i < options->n_properties; i++)
-        if (strcmp(options->properties[i].name, name) == 0)
-            return kafka_value_of(options, &options->properties[i]);
-    return NULL;
+    const struct property *property = kafka_property_of(options, name);
+    return property ? kafka_value_of(options, property) : NULL;
 }
 
 void kafka_secrets_init(struct kafka_secrets *secrets, const struct kafka_options *options) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Redis as it is installed: one server, a master that Sentinels name, or a cluster. The caller gives commands with the slots
- * of their keys, and this file finds the servers.
+/* Redis as it is installed: one server, a master that Sentinels name, or a cluster. The caller gives commands with the
+ * slots of their keys, and this file finds the servers.
  *
  *   one server   all commands in one pipeline. Of several addresses, the first one that is a master.
  *   Sentinel     the same, on the master that a Sentinel names, after the ROLE command has confirmed it

@@ -14,7 +14,7 @@ struct flag_mender_options {
     struct pg *pg;       /* the caller's; connected while the mender runs */
     struct arena *arena; /* the caller's, who also resets it */
 };
-/* Returns false if the options of Redis are wrong. Does not connect. */
+/* Returns false if the options of Redis are wrong. */
 bool flag_mender_new(const struct flag_mender_options *options, struct flag_mender **ret_mender, struct err *err);
 void flag_mender_free(struct flag_mender *mender);
 
