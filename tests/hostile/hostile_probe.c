@@ -6,8 +6,8 @@
  * Calls GetCoupon and Health.Check in turn, one at a time, on one connection, and says "ready" after the first two.
  * For each line on stdin it tells what has been since the line before, in one of its own:
  *   {"calls": 400, "failed": 0, "p50_us": 300, "p99_us": 900, "first_failure": ""}
- * The end of stdin ends it. A call's time counts from when it was due, so that one call that hangs is seen as all those
- * that were held up by it. */
+ * The end of stdin ends it. A call that hangs counts once more for each call that was due meanwhile, from when that was
+ * due. After it the clock starts anew, so that a slow machine adds up no delay of the probe's own. */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +36,13 @@ static struct seen seen;
 static ProtobufCService *admin, *health;
 static int64_t coupon_id;
 
-static void call(size_t number, int64_t due_us) {
+static void count(int64_t us) {
+    if (seen.n < CALLS_MAX)
+        seen.us[seen.n++] = us;
+}
+
+/* Makes one call. */
+static void call(size_t number) {
     Coupon__V1__GetCouponRequest get = COUPON__V1__GET_COUPON_REQUEST__INIT;
     const Grpc__Health__V1__HealthCheckRequest check = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     get.coupon_id = coupon_id;
@@ -49,8 +55,6 @@ static void call(size_t number, int64_t due_us) {
                      status.message ? status.message : "");
         rpc_status_deinit(&status);
     }
-    if (seen.n < CALLS_MAX)
-        seen.us[seen.n++] = clock_mono_us() - due_us;
 }
 
 static int by_size(const void *a, const void *b) {
@@ -62,10 +66,7 @@ static int64_t percentile(size_t percent) {
     return seen.n ? seen.us[(seen.n - 1) * percent / 100] : 0;
 }
 
-/* Calls that were due by now and not made, because another has hung, count as if they ended now. */
-static void report(int64_t due_us, int64_t every_us) {
-    for (int64_t now_us = clock_mono_us(); due_us < now_us && seen.n < CALLS_MAX; due_us += every_us)
-        seen.us[seen.n++] = now_us - due_us;
+static void report(void) {
     qsort(seen.us, seen.n, sizeof seen.us[0], by_size);
     for (char *c = seen.first_failure; *c; c++)
         if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ')
@@ -78,17 +79,16 @@ static void report(int64_t due_us, int64_t every_us) {
 }
 
 /* Until it is time for the next call, answering lines; false at the end of stdin. */
-static bool wait_until_due(int64_t *due_us, int64_t every_us) {
+static bool wait_until(int64_t due_us) {
     for (;;) {
-        int64_t left_us = *due_us - clock_mono_us();
+        int64_t left_us = due_us - clock_mono_us();
         struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
         struct timespec left = {.tv_sec = left_us / US_PER_S, .tv_nsec = left_us % US_PER_S * 1000};
         if (ppoll(&input, 1, left_us > 0 ? &left : &(struct timespec){0}, NULL) > 0) {
             char line[100];
             if (!fgets(line, sizeof line, stdin))
                 return false;
-            report(*due_us, every_us);
-            *due_us = clock_mono_us();
+            report();
         } else if (left_us <= 0) {
             return true;
         }
@@ -113,15 +113,19 @@ int main(int argc, char **argv) {
     admin = rpc_channel_service(channel, &coupon__v1__coupon_admin_service__descriptor, coupon_admin_service_methods,
                                 COUPON_ADMIN_SERVICE_METHODS);
     health = rpc_channel_service(channel, &grpc__health__v1__health__descriptor, health_methods, 2);
-    call(0, clock_mono_us());
-    call(1, clock_mono_us());
+    call(0);
+    call(1);
     puts(seen.failed ? seen.first_failure : "ready");
     fflush(stdout);
     seen.n = seen.failed = 0;
     int64_t due_us = clock_mono_us(), every_us = US_PER_S / calls_per_s;
-    for (size_t number = 0; wait_until_due(&due_us, every_us); number++) {
-        call(number, due_us);
-        due_us += every_us;
+    for (size_t number = 0; wait_until(due_us); number++) {
+        call(number);
+        int64_t end_us = clock_mono_us();
+        do {
+            count(end_us - due_us);
+            due_us += every_us;
+        } while (due_us <= end_us);
     }
     rpc_channel_free(channel);
     return 0;
