@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reports to the service manager, such as systemd, if there is one: that the server is ready, that it stops, and, if the
- * manager has a watchdog, that the server makes progress. The main thread calls all functions. */
+/* Reports to the service manager, such as systemd, if there is one: that the server is ready, that it stops, and, if
+ * the manager has a watchdog, that the server makes progress. The main thread calls all functions. */
 #pragma once
 
 #include <stdbool.h>

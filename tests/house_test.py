@@ -30,6 +30,7 @@ PARAMETERS_MAX = 6
 # Functions whose parameters a library has set.
 CALLBACKS = {("src/http/http.c", "handle"): "MHD_AccessHandlerCallback"}
 LINES_MAX = 600  # of a file in src
+COLUMNS_MAX = 120  # of a line of C
 LICENSE = "SPDX-License-Identifier: Apache-2.0"
 LICENSE_LINES = 5  # it stands within the first lines
 LICENSED = re.compile(r"\.(c|h|py|sh|go|java|ts|mjs|proto|cmake)$|(^|/)(CMakeLists\.txt|Dockerfile)$|^(dev|\.ci/run)$"
@@ -156,6 +157,11 @@ class House(unittest.TestCase):
         found = [f"{name}: {lines} lines" for name in checkout_files("src/*.c", "src/*.h")
                  if (lines := text_of(name).count("\n")) > LINES_MAX]
         self.assert_none(found, f"a file has at most {LINES_MAX} lines")
+
+    def test_lines_of_c_fit_the_screen(self):
+        found = [f"{name}:{number}: {len(line)} columns" for name in checkout_files("*.c", "*.h") if not FOREIGN.search(name)
+                 for number, line in enumerate(text_of(name).split("\n"), 1) if len(line) > COLUMNS_MAX]
+        self.assert_none(found, f"a line has at most {COLUMNS_MAX} columns; clang-format leaves comments as they are")
 
     def test_unit_tests_mirror_src(self):
         tests, elsewhere, found = checkout_files("tests/*"), {}, []

@@ -8,8 +8,8 @@
  * - cork.c takes what is sent.
  * - The core reads a connection for as long as there is something to read, before it does anything else on that thread.
  *   After READ_AT_ONCE bytes it gets EAGAIN, so that other connections get a turn. An event brings it back.
- * - The server's pollers take turns of EDGE_TURN_MS at most. When none has come for STALL_MS, the process has stood still
- *   (it was stopped, its machine was, or its cores were busy), and clients are judged more mildly for LATE_MS.
+ * - The server's pollers take turns of EDGE_TURN_MS at most. When none has come for STALL_MS, the process has stood
+ *   still (it was stopped, its machine was, or its cores were busy), and clients are judged more mildly for LATE_MS.
  *
  * Any thread; one thread at a time reads a connection. */
 #include "edge/connections.h"

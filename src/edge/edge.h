@@ -13,8 +13,8 @@
  *   addresses.c    remembers clients' addresses; knows no socket
  *   cork.c         holds answers back for a moment, so that many go out with one system call; knows nothing of abuse
  *
- * A build without the edge (CMake option COUPONSD_EDGE=OFF) has absent.c instead of all that. Every function here exists
- * then, does nothing, and edge_is_present() is false.
+ * A build without the edge (CMake option COUPONSD_EDGE=OFF) has absent.c instead of all that. Every function here
+ * exists then, does nothing, and edge_is_present() is false.
  *
  * The edge is one for the whole process. Any thread may call any function here. */
 #pragma once
@@ -54,8 +54,8 @@ void edge_batch_end(void);
 #define EDGE_RETRY_MS 5
 bool edge_batch_retry(void);
 
-/* A poller of the server is about to wait for events, for EDGE_TURN_MS at most. Turns that are overdue tell the edge that
- * the process has stood still, so that it does not blame clients for what has piled up. */
+/* A poller of the server is about to wait for events, for EDGE_TURN_MS at most. Turns that are overdue tell the edge
+ * that the process has stood still, so that it does not blame clients for what has piled up. */
 #define EDGE_TURN_MS 100
 void edge_turn(void);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lists the coupons that users hold: answers ListUserCoupons. One thread with one connection does all the work, so that
- * long lists delay nobody but other lists. One round trip reads the pages of up to LOOKUP_PAGES_MAX waiting requests. */
+ * long lists delay nobody but other lists. One round trip reads the pages of up to LOOKUP_PAGES_MAX waiting
+ * requests. */
 #pragma once
 
 #include "flow/context.h"

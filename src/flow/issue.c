@@ -160,8 +160,8 @@ static void tell_loss(struct worker *worker, const struct kafka_place *place, in
               LOG_STR("then", "issue goes on; the reconciler resends unissued tickets"));
 }
 
-/* Asks the broker for the oldest offset of each place that has a hole in this batch. If messages of a hole were deleted,
- * tells of the loss. Takes the hole back if the broker does not answer. */
+/* Asks the broker for the oldest offset of each place that has a hole in this batch. If messages of a hole were
+ * deleted, tells of the loss. Takes the hole back if the broker does not answer. */
 static void weigh_holes(struct worker *worker, size_t n) {
     struct kafka_message *messages = worker->messages;
     struct kafka_place *places = NULL;

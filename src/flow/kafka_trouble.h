@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Logs and counts what a Kafka client reports, e.g. that it may not read a topic. librdkafka repeats reports for as long
- * as the cause lasts, so one kind of error is logged once in 10 s. One thread per struct. */
+/* Logs and counts what a Kafka client reports, e.g. that it may not read a topic. librdkafka repeats reports for as
+ * long as the cause lasts, so one kind of error is logged once in 10 s. One thread per struct. */
 #pragma once
 
 #include "base/metrics.h"

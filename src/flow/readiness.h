@@ -15,6 +15,6 @@ struct readiness;
 bool readiness_start(struct context *context, struct readiness **ret_readiness, struct err *err);
 /* Waits for a running question, and ends the thread. NULL is fine. */
 void readiness_stop(struct readiness *readiness);
-/* Whether Postgres takes writes, by an answer that is not older than 2 s. `text` gets one line for a person: how old the
- * answer is, or what is wrong. Any thread; never blocks. */
+/* Whether Postgres takes writes, by an answer that is not older than 2 s. `text` gets one line for a person: how old
+ * the answer is, or what is wrong. Any thread; never blocks. */
 bool readiness_tell(struct readiness *readiness, char text[static 200]);

@@ -29,10 +29,11 @@
 #define PAGE 1000
 /* Pages of live coupons that one sweep looks at. The next sweep continues. */
 #define LIVE_PAGES 10
-/* The number of coupons, whether live or not, that one sweep looks at beside the live ones. The next sweep continues. */
+/* The number of coupons, whether live or not, that one sweep looks at beside the live ones. The next sweep
+ * continues. */
 #define OTHERS 200
-/* A coupon leaves the list of live ones after it was found to have ended in this number of sweeps, with Redis at hand. If
- * Redis fails over meanwhile, and the new master does not have the last flags, they are mended by then. */
+/* A coupon leaves the list of live ones after it was found to have ended in this number of sweeps, with Redis at hand.
+ * If Redis fails over meanwhile, and the new master does not have the last flags, they are mended by then. */
 #define SWEEPS_TO_END 60
 /* Pages of a coupon's unissued tickets that one sweep works on. The next sweep continues. */
 #define RESEND_PAGES 20

@@ -51,8 +51,8 @@
  * and issue gets more tickets of a coupon at once. */
 #define GATHERED_BATCHES 4
 
-/* A message's tag holds lane, epoch and the low bits of the id in one word. Far fewer events are in flight than these bits
- * can count, so id_of_tag finds the others. */
+/* A message's tag holds lane, epoch and the low bits of the id in one word. Far fewer events are in flight than these
+ * bits can count, so id_of_tag finds the others. */
 #define TAG_ID_BITS    40
 #define TAG_EPOCH_BITS 16
 

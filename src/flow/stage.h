@@ -22,8 +22,8 @@ struct stage_options {
     int64_t patience_us; /* 0: only queue_size limits the queue */
 };
 
-/* Starts the stage's thread, which calls `run(arg, items, n)` with n >= 1 items. `name`, a literal, names the thread and
- * labels the metrics. Fails if the thread can't start. */
+/* Starts the stage's thread, which calls `run(arg, items, n)` with n >= 1 items. `name`, a literal, names the thread
+ * and labels the metrics. Fails if the thread can't start. */
 bool stage_start(const char *name, const struct stage_options *options, void (*run)(void *arg, void **items, size_t n),
                  void *arg, struct stage **ret_stage, struct err *err);
 /* Queues an item. Returns false if the queue is full, the wait would be too long, or the stage is stopping; the item

@@ -15,8 +15,8 @@
 
 #define MESSAGE_BYTES_MAX (4 << 20) /* the default, and the core's */
 
-/* A connection whose peer has vanished ends within 40 s, if it has a call. Servers of gRPC refuse clients that ping more
- * often than they allow, or without a call. */
+/* A connection whose peer has vanished ends within 40 s, if it has a call. Servers of gRPC refuse clients that ping
+ * more often than they allow, or without a call. */
 #define KEEPALIVE_TIME_MS    30000
 #define KEEPALIVE_TIMEOUT_MS 10000
 /* A connection that is not up after this time is tried again: its packets may be lost. */

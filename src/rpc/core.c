@@ -64,9 +64,9 @@ static void quieten_log(void) {
 
 /* --- EventEngine --- */
 
-/* Newer cores accept connections and read them on threads of their own. A client that floods the server then keeps these
- * busy, and others wait for seconds: the edge can interrupt the read of one connection, but the core comes back to it
- * at once. Without this experiment the poller's thread accepts and reads, as in older cores. */
+/* Newer cores accept connections and read them on threads of their own. A client that floods the server then keeps
+ * these busy, and others wait for seconds: the edge can interrupt the read of one connection, but the core comes back
+ * to it at once. Without this experiment the poller's thread accepts and reads, as in older cores. */
 #define LAST_CORE_WITHOUT_EXPERIMENT 29 /* 1.51 */
 #define NO_EVENT_ENGINE_LISTENER     "-event_engine_listener"
 

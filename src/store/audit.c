@@ -25,8 +25,8 @@ bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct 
 }
 
 bool audit_unissued(struct pg *pg, struct arena *arena, struct unissued_tickets *unissued, struct err *err) {
-    /* Looks for the gaps between the issued ranges, which are few, instead of for each ticket. `r` begins with the range
-     * that covers $2. The rows come in the order of the gaps, and by ticket within each gap. */
+    /* Looks for the gaps between the issued ranges, which are few, instead of for each ticket. `r` begins with the
+     * range that covers $2. The rows come in the order of the gaps, and by ticket within each gap. */
     static const struct pg_statement find = {
         "with r as materialized (select first_ticket, last_ticket from issued where coupon_id = $1 and first_ticket <= "
         "$3"

@@ -14,8 +14,8 @@ struct audit {
 };
 bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct audit *ret, struct err *err);
 
-/* Reads the oldest snapshot that somebody holds in this database, by the id of the oldest transaction that it may see as
- * running; 0: none holds back more than a thousand transactions. */
+/* Reads the oldest snapshot that somebody holds in this database, by the id of the oldest transaction that it may see
+ * as running; 0: none holds back more than a thousand transactions. */
 bool audit_oldest_snapshot(struct pg *pg, int64_t *ret_xmin, struct err *err);
 
 /* A coupon's tickets that are neither issued nor rejected. */

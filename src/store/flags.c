@@ -26,9 +26,9 @@ struct item_command {
     const char *argv[8];
 };
 
-/* An older version never overwrites a newer one, except the one that ARGV[3] names. Two writers with the same version write
- * the same value, so a repeat is harmless, and corrects a value that was changed by hand. MGET gives no error for a key of
- * another type, which MSET then overwrites. */
+/* An older version never overwrites a newer one, except the one that ARGV[3] names. Two writers with the same version
+ * write the same value, so a repeat is harmless, and corrects a value that was changed by hand. MGET gives no error for
+ * a key of another type, which MSET then overwrites. */
 static const char set_script[] = "local text = redis.call('MGET', KEYS[2])[1] or '' "
                                  "local have = #text <= 15 and tonumber(string.match(text, '^%d+$')) or 0 "
                                  "if tonumber(ARGV[2]) < have and tonumber(ARGV[3]) ~= have then return 0 end "

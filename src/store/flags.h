@@ -4,11 +4,11 @@
  *   coupon:available:ID           "true" or "false"
  *   coupon:available_version:ID   the version of that value; a late writer can't overwrite a newer version
  *
- * In a cluster the second key is coupon:available_version:{coupon:available:ID}, which has the slot of the first one: one
- * script can read and write both.
+ * In a cluster the second key is coupon:available_version:{coupon:available:ID}, which has the slot of the first one:
+ * one script can read and write both.
  *
- * One thread. An error or a time-out drops the connection. While Redis is unavailable, calls fail at once, except for an
- * attempt to connect every REDIS_RETRY_MS. If Redis refuses writes only, flags can still be read. */
+ * One thread. An error or a time-out drops the connection. While Redis is unavailable, calls fail at once, except for
+ * an attempt to connect every REDIS_RETRY_MS. If Redis refuses writes only, flags can still be read. */
 #pragma once
 
 #include <stdbool.h>
@@ -33,11 +33,11 @@ struct flag {
     int64_t version;  /* 0: Redis has none */
     int64_t replaces; /* flags_set: 0, or a newer version that the item replaces if Redis still has it */
 };
-/* Fills value and version of n items: by one MGET, or in a cluster by one for each item. If it fails, items that were not
- * read are untouched. */
+/* Fills value and version of n items: by one MGET, or in a cluster by one for each item. If it fails, items that were
+ * not read are untouched. */
 bool flags_get(struct flags *flags, struct flag *items, size_t n, struct err *err);
-/* Stores n items in one round trip. Skips those whose version is older than the stored one, unless that is the one which
- * `replaces` names. */
+/* Stores n items in one round trip. Skips those whose version is older than the stored one, unless that is the one
+ * which `replaces` names. */
 bool flags_set(struct flags *flags, const struct flag *items, size_t n, struct err *err);
 /* The number of MGET commands that this object has sent. */
 uint64_t flags_reads(const struct flags *flags);

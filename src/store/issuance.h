@@ -51,8 +51,8 @@ struct stored_offsets {
     const int64_t *if_none;           /* in: stored if the place has no offset yet; NULL: stores nothing */
     int64_t *next_offset;             /* out: the stored offset; -1: none */
 };
-/* Reads the stored offsets of places, and stores `if_none` for new places. Call it with `if_none` before the first batch
- * of a place. */
+/* Reads the stored offsets of places, and stores `if_none` for new places. Call it with `if_none` before the first
+ * batch of a place. */
 bool issuance_offsets(struct pg *pg, struct arena *arena, const struct stored_offsets *offsets, struct err *err);
 /* Sets the stored offset from `stored` to `next`: the topic was deleted and created again, or holds no message in
  * between. Does nothing if another process has changed the stored offset. */

@@ -36,8 +36,8 @@ struct kafka_options { /* strings must outlive every object made with it */
     void (*on_log)(int syslog_level, const char *text); /* any thread; may be NULL */
 };
 
-/* Makes a handle of every kind with these options, without connecting it. Returns false if librdkafka, or couponsd's own
- * limits, refuse a property or a combination. */
+/* Makes a handle of every kind with these options, without connecting it. Returns false if librdkafka, or couponsd's
+ * own limits, refuse a property or a combination. */
 bool kafka_check_options(const struct kafka_options *options, struct err *err);
 /* Prints which properties couponsd sets itself and which it limits, with the reasons, as tables in Markdown. */
 void kafka_print_properties(FILE *out);
@@ -167,8 +167,8 @@ int kafka_place_compare(const struct kafka_place *a, const struct kafka_place *b
 struct kafka_message {
     struct kafka_place place;
     int64_t offset;
-    /* How many offsets directly below this one hold no message: the markers of transactions, and compacted messages. The
-     * broker may also have deleted messages there (kafka_ends tells). 0 if that is unproven. */
+    /* How many offsets directly below this one hold no message: the markers of transactions, and compacted messages.
+     * The broker may also have deleted messages there (kafka_ends tells). 0 if that is unproven. */
     int64_t hole;
     const void *key, *value;
     size_t key_len, value_len;
@@ -198,9 +198,9 @@ void kafka_consumer_free(struct kafka_consumer *consumer);
 /* Waits up to wait_ms for a first message, then takes the messages that have arrived: up to `max`, or fewer if their
  * values exceed 16 MiB. Returns how many. The caller releases them together.
  *
- * Holes: librdkafka reads a place in one go and skips no message there, so a jump between two messages is a hole. It has
- * lost messages around seeks and rebalances, though. If the first message after one of these jumps, the hole counts as
- * proven when a seek to the same offset leads to the same message again. */
+ * Holes: librdkafka reads a place in one go and skips no message there, so a jump between two messages is a hole. It
+ * has lost messages around seeks and rebalances, though. If the first message after one of these jumps, the hole counts
+ * as proven when a seek to the same offset leads to the same message again. */
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max);
 void kafka_release(struct kafka_message *messages, size_t n);
 /* Asks Kafka for each place's oldest offset, and for the offset that its next message will get; -1: unknown. May be

@@ -25,8 +25,8 @@ struct kafka_secrets {
 /* Call it before kafka_common_conf, so that a change in between is seen. */
 void kafka_secrets_init(struct kafka_secrets *secrets, const struct kafka_options *options);
 void kafka_secrets_deinit(struct kafka_secrets *secrets);
-/* Gives the handle a name and password that have changed in their files. Reads the files once a second; call it at least
- * that often. Connections that are open stay open. */
+/* Gives the handle a name and password that have changed in their files. Reads the files once a second; call it at
+ * least that often. Connections that are open stay open. */
 void kafka_secrets_refresh(struct kafka_secrets *secrets, const struct kafka_options *options, rd_kafka_t *rk);
 /* Makes a handle, which then owns the configuration; on failure the caller still owns it. */
 rd_kafka_t *kafka_handle(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Properties whose values come from files: a new handle gets what the files have now, and a handle that lives gets a new
- * name and password of SASL (PLAIN and SCRAM; librdkafka can change nothing else of a handle). */
+/* Properties whose values come from files: a new handle gets what the files have now, and a handle that lives gets a
+ * new name and password of SASL (PLAIN and SCRAM; librdkafka can change nothing else of a handle). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The list of live coupons: those that may still give or issue tickets. A trigger adds a coupon whenever its row is made
- * or changed; the reconciler removes coupons that have ended. For the reconciler's connection. */
+/* The list of live coupons: those that may still give or issue tickets. A trigger adds a coupon whenever its row is
+ * made or changed; the reconciler removes coupons that have ended. For the reconciler's connection. */
 #pragma once
 
 #include "store/pg.h"
@@ -20,6 +20,7 @@ bool live_coupons_list_all(struct pg *pg, struct arena *arena, struct coupon_ids
 
 /* Adds coupons to the list, unless they are in it. */
 bool live_coupons_add(struct pg *pg, struct arena *arena, const int64_t *ids, size_t n, struct err *err);
-/* Removes the coupons whose `changes` are still those that live_coupons_list has read. Read the coupons' rows in between:
- * then a change that came after those rows keeps the coupon in the list. A coupon that is being changed stays, too. */
+/* Removes the coupons whose `changes` are still those that live_coupons_list has read. Read the coupons' rows in
+ * between: then a change that came after those rows keeps the coupon in the list. A coupon that is being changed stays,
+ * too. */
 bool live_coupons_remove(struct pg *pg, struct arena *arena, const struct coupon_ids *ended, struct err *err);

@@ -5,8 +5,8 @@
  * This uses libpq's pipeline mode, prepared statements, and binary parameters and results. A connection prepares each
  * statement at its first use.
  *
- * If the connection fails (lost, refused, or silent for 2 s beyond the statement time-out), or Postgres reports that its
- * session can't go on, e.g. since the server has become read-only (store/sqlstate.h), it is closed, and the next
+ * If the connection fails (lost, refused, or silent for 2 s beyond the statement time-out), or Postgres reports that
+ * its session can't go on, e.g. since the server has become read-only (store/sqlstate.h), it is closed, and the next
  * pg_connect opens a new one. After an interrupted COMMIT, the caller has to find out whether Postgres has
  * committed. */
 #pragma once
@@ -54,8 +54,8 @@ void pg_free(struct pg *pg); /* NULL is fine */
  * was silent during an attempt or a round trip. So requests that have queued meanwhile are refused at once, and the
  * server is not flooded with attempts. */
 bool pg_connect(struct pg *pg, struct err *err);
-/* Asks the server whether the session may write. If not, closes the connection, and fails with ERR_UNAVAILABLE. Requires
- * a connection. */
+/* Asks the server whether the session may write. If not, closes the connection, and fails with ERR_UNAVAILABLE.
+ * Requires a connection. */
 bool pg_check_writable(struct pg *pg, struct err *err);
 /* Returns the name of the database's encoding, e.g. "UTF8", or NULL if a pooler hides it. Requires a connection. Valid
  * while connected. */
@@ -141,6 +141,6 @@ int32_t pg_int4(const PGresult *result, int row, int column);
 int16_t pg_int2(const PGresult *result, int row, int column);
 bool pg_bool(const PGresult *result, int row, int column);
 double pg_float8(const PGresult *result, int row, int column);
-/* Returns microseconds since 1970, or `if_null` for a null. INT64_MIN is -infinity; INT64_MAX is infinity, or a time that
- * int64_t cannot hold (after the year 294246). */
+/* Returns microseconds since 1970, or `if_null` for a null. INT64_MIN is -infinity; INT64_MAX is infinity, or a time
+ * that int64_t cannot hold (after the year 294246). */
 int64_t pg_time(const PGresult *result, int row, int column, int64_t if_null);

@@ -2,10 +2,10 @@
 /* A pooler can't be asked for its mode, but its effect shows: two connections that are open at the same time meet the
  * same session of Postgres, or one connection meets two. Neither happens in session mode, so there is no false alarm.
  *
- * In the other modes, each question gets an idle session of the pool. PgBouncer takes the one that was used last, so the
- * next connection meets the session that the one before has just left. With server_round_robin it takes the one that was
- * idle for the longest time, so the second question on a connection meets another session than the first, or, if the
- * pool has only one, again that of the connection before. Other clients of the pool disturb this order, so every
+ * In the other modes, each question gets an idle session of the pool. PgBouncer takes the one that was used last, so
+ * the next connection meets the session that the one before has just left. With server_round_robin it takes the one
+ * that was idle for the longest time, so the second question on a connection meets another session than the first, or,
+ * if the pool has only one, again that of the connection before. Other clients of the pool disturb this order, so every
  * connection asks several times. Several processes of PgBouncer have a pool each: with more connections than processes,
  * two connections meet in one pool. */
 #include "store/pooler.h"

@@ -166,7 +166,8 @@ static bool try_address(struct redis *redis, const struct redis_address *address
     return true;
 }
 
-/* Tries the addresses in turn, from the one that served last. After two time-outs it leaves the rest to the next call. */
+/* Tries the addresses in turn, from the one that served last. After two time-outs it leaves the rest to the next
+ * call. */
 static bool find_server(struct redis *redis, struct err *err) {
     int64_t until_us = clock_mono_us() + 2 * redis->server.timeout_us;
     size_t n = redis->url.n_addresses;

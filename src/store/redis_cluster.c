@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A Redis Cluster; see redis_cluster.h.
  *
- *   map    which node owns each slot, from CLUSTER SLOTS. It is read again, at most every REDIS_RETRY_MS, when a node has
- *          failed or has answered MOVED. A MOVED answer itself corrects one slot, so a user who may not run CLUSTER SLOTS
- *          is served too.
+ *   map    which node owns each slot, from CLUSTER SLOTS. It is read again, at most every REDIS_RETRY_MS, when a node
+ *   has
+ *          failed or has answered MOVED. A MOVED answer itself corrects one slot, so a user who may not run CLUSTER
+ *          SLOTS is served too.
  *   round  all commands that are pending are sent, a pipeline for each node, and their answers are read. A redirected
  *          command stays pending for the next round, and so does a command whose node has failed for the first time. */
 #include "store/redis_cluster.h"
@@ -197,7 +198,8 @@ static bool ask_for_map(struct redis_cluster *cluster, struct redis_node *node, 
     return ok;
 }
 
-/* Asks the nodes that are connected first, then the others, then the addresses of the URL, for as long as two time-outs. */
+/* Asks the nodes that are connected first, then the others, then the addresses of the URL, for as long as two
+ * time-outs. */
 bool redis_cluster_load_map(struct redis_cluster *cluster, struct err *err) {
     int64_t until_us = clock_mono_us() + 2 * cluster->options->timeout_us;
     cluster->map_at_us = clock_mono_us() + RETRY_US;
@@ -235,8 +237,8 @@ static void fail(struct round *round, struct redis_command *command, const struc
     round->has_failed = true;
 }
 
-/* A command whose node has failed gets one more chance: at the same node on a new connection, or at another one by a new
- * map. */
+/* A command whose node has failed gets one more chance: at the same node on a new connection, or at another one by a
+ * new map. */
 static void fail_or_repeat(struct round *round, struct redis_command *command, const struct err *problem) {
     command->ask_at = NULL;
     command->state = REDIS_PENDING;
@@ -266,8 +268,8 @@ static void send_command(struct redis_cluster *cluster, struct round *round, str
     node->has_unsent = true;
 }
 
-/* "MOVED SLOT HOST:PORT" or "ASK SLOT HOST:PORT". Without a host, it is the host that answers. Returns NULL if the text is
- * something else. */
+/* "MOVED SLOT HOST:PORT" or "ASK SLOT HOST:PORT". Without a host, it is the host that answers. Returns NULL if the text
+ * is something else. */
 static struct redis_node *target_of(struct redis_cluster *cluster, const struct redis_node *from, const char *text) {
     char host[REDIS_HOST_SIZE];
     const char *address = strrchr(text, ' '), *colon = strrchr(text, ':');

@@ -281,8 +281,8 @@ static bool run_plain(struct redis_conn *conn, int argc, const char **argv, stru
     return true;
 }
 
-/* A server that wants a client certificate refuses a wrong one, or none, only after its handshake is over for the client.
- * An error as the answer is fine: the server may want a password, or deny the command. */
+/* A server that wants a client certificate refuses a wrong one, or none, only after its handshake is over for the
+ * client. An error as the answer is fine: the server may want a password, or deny the command. */
 static bool check_tls(struct redis_conn *conn, const struct redis_tls *tls, struct err *err) {
     const char *argv[] = {"PING"};
     redisReply *reply = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A connection to one Redis server, over TCP, TLS or a Unix socket: hiredis's protocol over a socket of our own, whose
- * connecting, name lookup, handshake and commands all have time limits. Commands are pipelined: append some, flush, read as
- * many answers. After a failure the connection is useless, and the caller closes it. One thread. */
+ * connecting, name lookup, handshake and commands all have time limits. Commands are pipelined: append some, flush,
+ * read as many answers. After a failure the connection is useless, and the caller closes it. One thread. */
 #pragma once
 
 #include <hiredis/hiredis.h>

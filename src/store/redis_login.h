@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The name and password by which we log in to a Redis server. Those that come from files are read again for each login, so
- * that a password can be rotated without a restart. One thread. */
+/* The name and password by which we log in to a Redis server. Those that come from files are read again for each login,
+ * so that a password can be rotated without a restart. One thread. */
 #pragma once
 
 #include "config/redis_url.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Resolves the names of Redis servers within a time limit. getaddrinfo has none: if no name server answers, it takes 10 s
- * and more. So it runs on a thread of its own. If the caller's time is over first, the lookup goes on, and the next call
- * for the same name gets its result. An IP address needs no thread. One thread at a time. */
+/* Resolves the names of Redis servers within a time limit. getaddrinfo has none: if no name server answers, it takes 10
+ * s and more. So it runs on a thread of its own. If the caller's time is over first, the lookup goes on, and the next
+ * call for the same name gets its result. An IP address needs no thread. One thread at a time. */
 #pragma once
 
 #include <netdb.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TLS for connections to Redis, by OpenSSL. hiredis 0.14 has no TLS, and later versions have it in a library of their own;
- * couponsd uses hiredis for the protocol only, so that TLS does not depend on its version. The files are read again for
- * each connection: a renewed certificate needs no restart. */
+/* TLS for connections to Redis, by OpenSSL. hiredis 0.14 has no TLS, and later versions have it in a library of their
+ * own; couponsd uses hiredis for the protocol only, so that TLS does not depend on its version. The files are read
+ * again for each connection: a renewed certificate needs no restart. */
 #pragma once
 
 #include <openssl/ssl.h>

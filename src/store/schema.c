@@ -105,8 +105,8 @@ static bool migrate_locked(struct pg *pg, struct err *err) {
     return true;
 }
 
-/* Refuses a database that can't store every text that clients may send. Otherwise such a text would fail later, and with
- * it the requests that share its transaction. SQL_ASCII stores texts as they are. */
+/* Refuses a database that can't store every text that clients may send. Otherwise such a text would fail later, and
+ * with it the requests that share its transaction. SQL_ASCII stores texts as they are. */
 static bool check_encoding(const struct pg *pg, struct err *err) {
     const char *encoding = pg_server_encoding(pg);
     if (!encoding || strcmp(encoding, "UTF8") == 0 || strcmp(encoding, "SQL_ASCII") == 0)

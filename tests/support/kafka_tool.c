@@ -9,7 +9,8 @@
  *   events TOPIC           the same in short, "PARTITION OFFSET COUPON USER TICKET" of the event; 0 for what it lacks
  *   produce TOPIC          what stdin has: for each message two lengths, of the key and of the value, 4 bytes each in
  *                          network order (0xffffffff: null), then both; waits until all of it is acknowledged
- *   transact TOPIC END     the same in a transaction, which is then ended by END: commit or abort; or leave, which leaves
+ *   transact TOPIC END     the same in a transaction, which is then ended by END: commit or abort; or leave, which
+ *   leaves
  *                          it open, so that the broker aborts it after 8 s
  *   cut TOPIC OFFSET       deletes the messages below this offset in partition 0
  *   lag TOPIC GROUP        how many messages lie behind the group's offsets

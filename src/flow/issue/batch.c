@@ -286,8 +286,8 @@ static char *plain(struct arena *arena, const char *text) {
     return copy;
 }
 
-/* Returns false if no message can be at fault, e.g. if the role lacks a privilege or a table does not exist. All messages
- * would then become dead letters. */
+/* Returns false if no message can be at fault, e.g. if the role lacks a privilege or a table does not exist. All
+ * messages would then become dead letters. */
 static bool blames_a_row(const struct err *cause) {
     return sqlstate_kind(cause->sqlstate) == SQLSTATE_LASTING;
 }

@@ -14,7 +14,8 @@ struct issue_batch_result {
     size_t n_places;
     struct kafka_place *places;
     int64_t *next_offset;
-    /* A message and the hole below it were above the stored offset. It and all later messages of its place were not processed. */
+    /* A message and the hole below it were above the stored offset. It and all later messages of its place were not
+     * processed. */
     bool gap;
     struct kafka_place gap_place;
     int64_t gap_expected, gap_found; /* offsets */

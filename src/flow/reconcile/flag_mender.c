@@ -43,9 +43,10 @@ void flag_mender_free(struct flag_mender *mender) {
     free(mender);
 }
 
-/* A flag's version can only be above that of its coupon if the coupon was changed after it was read, or if the flag comes
- * from elsewhere. So the coupons are read again, after the flags. Flags that are still ahead are added to `wrong`; they
- * replace exactly the version that was seen, so that a writer of a newer one wins. Returns false if Postgres fails. */
+/* A flag's version can only be above that of its coupon if the coupon was changed after it was read, or if the flag
+ * comes from elsewhere. So the coupons are read again, after the flags. Flags that are still ahead are added to
+ * `wrong`; they replace exactly the version that was seen, so that a writer of a newer one wins. Returns false if
+ * Postgres fails. */
 static bool find_ahead(struct flag_mender *mender, const struct flag *ahead, size_t n, struct flag *wrong,
                        size_t *n_wrong, struct err *err) {
     struct coupon *rows = ARENA_ARRAY(mender->arena, struct coupon, n);

@@ -18,6 +18,6 @@ struct flag_mender_options {
 bool flag_mender_new(const struct flag_mender_options *options, struct flag_mender **ret_mender, struct err *err);
 void flag_mender_free(struct flag_mender *mender);
 
-/* Mends the flags of these coupons, which were read at `now_us` of Postgres' clock. Rows that do not exist are left out.
- * Returns false if Redis or Postgres fails; err->backend tells which. */
+/* Mends the flags of these coupons, which were read at `now_us` of Postgres' clock. Rows that do not exist are left
+ * out. Returns false if Redis or Postgres fails; err->backend tells which. */
 bool flag_mender_run(struct flag_mender *mender, const struct coupon *rows, size_t n, int64_t now_us, struct err *err);
