@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A library for LD_PRELOAD: pretends that a billion files may be open. Tells on stderr when a limit is read for the
  * first time and set, and at the end how much memory the process had at most. */
+#define _GNU_SOURCE /* for syscall */
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
