@@ -213,7 +213,8 @@ static int wait_for_stop(const sigset_t *stop_signals) {
     int number = 0;
     sigaddset(&signals, SIGHUP);
     while (sigwait(&signals, &number) != 0 || number == SIGHUP)
-        log_info("reload.not_needed", LOG_STR("read_when_they_change", "certificates and tokens"),
+        log_info("reload.not_needed",
+                 LOG_STR("read_when_they_change", "certificates, tokens, and passwords from files"),
                  LOG_STR("restart_for", "all other settings"));
     return number;
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The links of the documentation: every relative link leads to a file, and every anchor to a heading of that file."""
+"""The links of the documentation: every relative link leads to a file, and every anchor to a heading of that file. And
+facts that stand in two places: the reasons in the proto's comments, the verbs in README."""
 
 import os
 import re
@@ -56,6 +57,26 @@ class Docs(unittest.TestCase):
         self.assertTrue(pages())
         broken = [f"{page}: {why}" for page in pages() for why in broken_links(os.path.join(ROOT, page))]
         self.assertFalse(broken, "broken links:\n  " + "\n  ".join(broken))
+
+    def test_the_comments_of_the_proto_have_the_codes_of_the_table_of_reasons(self):
+        table, proto = text_of("docs/reference/reasons.md"), text_of("proto/coupon/v1/error_reason.proto")
+        reasons = re.findall(r"(?m)^\| `(\w+)` \| ([A-Z_ or]+) \| (yes|no)", table)
+        comments = {name: " ".join(comment.replace("//", " ").split()) for comment, name
+                    in re.findall(r"(?m)((?:^  //.*\n)+)  ERROR_REASON_(\w+) = ", proto)}
+        self.assertEqual(sorted(name for name, _, _ in reasons), sorted(comments))
+        for name, codes, is_retried in reasons:
+            first, _, other = codes.partition(" or ")
+            self.assertRegex(comments[name], f"^{first}[:,]", name)
+            if other:
+                self.assertIn(f"{other}:", comments[name])
+            self.assertEqual("RetryInfo" in comments[name], is_retried == "yes", name)
+
+    def test_readme_names_every_verb(self):
+        verbs = set(re.findall(r"(?m)^verb_(\w+)\(\)", text_of("dev"))) - {"help", "matrix_row"}
+        rows = "\n".join(line.split(" | ")[0] for line in text_of("README.md").splitlines() if line.startswith("| `"))
+        self.assertEqual(sorted(verb for verb in verbs if not re.search(rf"`{verb.replace('_', '-')}\b", rows)), [])
+        kinds = re.search(r"`bench \[(.*?)\]`", rows).group(1).split("\\|")
+        self.assertEqual(sorted(kinds), sorted(re.findall(r"(?m)^  bench ([a-z]+) ", text_of("dev"))))
 
     def test_the_index_names_every_page(self):
         index = os.path.join(ROOT, "docs", "README.md")

@@ -198,8 +198,10 @@ bool access_new(const struct config *config, struct access **ret_access, struct 
     access->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     access->is_open = !has_tokens_file(access) && !config->access_callers[0] && !config->access_admins[0] &&
                       !config->access_observers[0];
-    if (!access->sha256)
-        abort(); /* OpenSSL was built without SHA-256 */
+    if (!access->sha256) {
+        access_free(access);
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "OpenSSL has no SHA-256, which access.tokens needs");
+    }
     access->changed = change_of(config->access_tokens);
     atomic_store(&access->looked_us, clock_mono_us());
     if (has_tokens_file(access) && !tokens_read(config->access_tokens, &access->tokens, err)) {

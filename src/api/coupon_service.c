@@ -9,10 +9,10 @@
 #include "base/memory.h"
 #include "coupon/v1/coupon_service.pb-c.h"
 #include "flow/gate.h"
-#include "flow/holdings.h"
+#include "flow/read/holdings.h"
+#include "flow/read/status.h"
+#include "flow/read/watch.h"
 #include "flow/request.h"
-#include "flow/status.h"
-#include "flow/watch.h"
 #include "model/event.h"
 
 struct coupon_service {

@@ -12,7 +12,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "flow/gate/coupon_memory.h"
 #include "store/flags.h"
 #include "store/integrity.h"
 #include "store/lookup.h"

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 
 /* The longest wait, about 3 years. The limit keeps sums of times from overflowing. */
 #define WAIT_MAX_US ((int64_t)100000000 * US_PER_S)
@@ -24,18 +25,15 @@ struct batch_queue {
     size_t waiters;               /* takers in pthread_cond_wait */
     size_t wakes;                 /* waits that batch_queue_wake ends but that have not ended yet */
     bool closed;
-    void *items[];
+    void **items;
 };
 
 struct batch_queue *batch_queue_new(size_t capacity) {
     if (capacity < 1)
         capacity = 1;
-    if (capacity > (SIZE_MAX - sizeof(struct batch_queue)) / sizeof(void *))
-        return NULL;
-    struct batch_queue *queue = malloc(sizeof *queue + capacity * sizeof queue->items[0]);
-    if (!queue)
-        return NULL;
-    *queue = (struct batch_queue){.capacity = capacity};
+    struct batch_queue *queue = memory_new(1, sizeof *queue);
+    queue->items = memory_new(capacity, sizeof queue->items[0]);
+    queue->capacity = capacity;
     pthread_mutex_init(&queue->lock, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -50,6 +48,7 @@ void batch_queue_free(struct batch_queue *queue) {
         return;
     pthread_cond_destroy(&queue->changed);
     pthread_mutex_destroy(&queue->lock);
+    free(queue->items);
     free(queue);
 }
 

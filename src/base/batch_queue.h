@@ -11,7 +11,7 @@
 
 struct batch_queue;
 
-/* `capacity` is in items, at least 1. Returns NULL only if memory is exhausted. */
+/* `capacity` is in items, at least 1. */
 struct batch_queue *batch_queue_new(size_t capacity);
 /* Frees the queue, but not its items. No thread may be waiting in it. NULL is fine. */
 void batch_queue_free(struct batch_queue *queue);

@@ -12,8 +12,9 @@
  * An error names the place (FILE:LINE, the variable, or --set), the key, and what is expected. Errors never repeat a
  * value that may be secret, i.e. a text or Redis's URL.
  *
- * A value of the form file:PATH is read from that file, without the line breaks at its end. The file of postgres.url is
- * read again for each new connection. Any kafka.NAME that is not in the table is passed to librdkafka as a property. */
+ * A value of the form file:PATH is read from that file, without the line breaks at its end. The files of postgres.url,
+ * and of Redis's URL, users and passwords, are read again for each new connection; those of kafka.sasl.username and
+ * kafka.sasl.password every second. Any kafka.NAME that is not in the table is passed to librdkafka as a property. */
 #pragma once
 
 #include <stdbool.h>
@@ -120,8 +121,7 @@ const char *config_file_of(const struct config *config, const char *key);
 /* Checks settings against each other, e.g. a batch against its queue, and adds Redis's credentials to its URL. Call it
  * after all sources were read. */
 bool config_finish(struct config *config, struct err *err);
-/* Checks that the files which settings name can be read. Only --check-config does: a start may find the files when it
- * opens them. */
+/* Checks that the files which settings name can be read. Every start and --check-config do. */
 bool config_check_files(struct config *config, struct err *err);
 
 /* Prints the table with key, range, default and help text: as --help shows it, as docs/reference/settings.md, as an

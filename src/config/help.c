@@ -13,8 +13,8 @@ static void print_row(FILE *out, const struct setting *setting, const int widths
     const char *preset = setting->preset[0] ? setting->preset : "(empty)";
     fprintf(out, "  %-*s  %-*s  %s\n", widths[0], setting->key, widths[1], setting_expectation(setting, range), preset);
     fprintf(out, "  %-*s  %s\n", widths[0], "", setting->text);
-    if (setting->change == CHANGE_FILE)
-        fprintf(out, "  %-*s  (couponsd reads the file again when it changes)\n", widths[0], "");
+    if (setting->change != CHANGE_RESTART)
+        fprintf(out, "  %-*s  (a change takes effect %s)\n", widths[0], "", setting_change_text(setting));
 }
 
 static void print_text(FILE *out) {
@@ -87,8 +87,11 @@ static void print_man(FILE *out) {
         } else {
             fputs("empty.\n", out);
         }
-        if (setting->change == CHANGE_FILE)
-            fputs("couponsd reads the file again when it changes.\n", out);
+        if (setting->change != CHANGE_RESTART) {
+            fputs("A change takes effect ", out);
+            print_roff_text(out, setting_change_text(setting));
+            fputs(".\n", out);
+        }
     }
 }
 

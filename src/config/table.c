@@ -171,7 +171,8 @@ const struct setting settings[] = {
      .min = 1,
      .max = 4096,
      .preset = "host=127.0.0.1 port=5432 dbname=couponsd user=couponsd",
-     .text = "the database, as a libpq string or URI; file:PATH is read again for each connection",
+     .change = CHANGE_SECRET,
+     .text = "the database, as a libpq string or URI",
      AT(postgres_url)},
     {.key = "postgres.connect_timeout_s",
      .type = TYPE_INT,
@@ -192,6 +193,7 @@ const struct setting settings[] = {
     {.key = "redis.url",
      .type = TYPE_REDIS_URL,
      .preset = "redis://127.0.0.1:6379/0",
+     .change = CHANGE_SECRET,
      .text = "the Redis of the availability flags; docs/how-to/redis.md has all forms",
      AT(redis_url)},
     {.key = "redis.username",
@@ -199,6 +201,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 255,
      .preset = "",
+     .change = CHANGE_SECRET,
      .text = "the user, which replaces that of redis.url",
      AT(redis_username)},
     {.key = "redis.password",
@@ -206,6 +209,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 255,
      .preset = "",
+     .change = CHANGE_SECRET,
      .text = "the password, which replaces that of redis.url",
      AT(redis_password)},
     {.key = "redis.sentinel_username",
@@ -213,6 +217,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 255,
      .preset = "",
+     .change = CHANGE_SECRET,
      .text = "the user at the Sentinels; redis.username is the one at the server",
      AT(redis_sentinel_username)},
     {.key = "redis.sentinel_password",
@@ -220,6 +225,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 255,
      .preset = "",
+     .change = CHANGE_SECRET,
      .text = "the password at the Sentinels",
      AT(redis_sentinel_password)},
     {.key = "redis.tls_ca",
@@ -273,6 +279,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 1000,
      .preset = "8",
+     .change = CHANGE_NEVER,
      .text = "the number of partitions of new shared topics; couponctl topics migrate changes it later",
      AT(kafka_partitions)},
     {.key = "kafka.replication_factor",
@@ -306,7 +313,8 @@ const struct setting settings[] = {
      .min = 1,
      .max = 256,
      .preset = "8",
-     .text = "the number of lanes; the first start on a database fixes it",
+     .change = CHANGE_NEVER,
+     .text = "the number of lanes, the unit of order and of locking",
      AT(flow_lanes)},
     {.key = "flow.queue_size",
      .type = TYPE_INT,
@@ -548,5 +556,11 @@ const char *setting_expectation(const struct setting *setting, char text[static 
 }
 
 const char *setting_change_text(const struct setting *setting) {
-    return setting->change == CHANGE_FILE ? "when the file changes" : "at a restart";
+    static const char *const texts[] = {
+        [CHANGE_RESTART] = "at a restart",
+        [CHANGE_FILE] = "when the file changes",
+        [CHANGE_SECRET] = "at a restart; as `file:PATH`, for each new connection",
+        [CHANGE_NEVER] = "never; the first start on a database fixes it",
+    };
+    return texts[setting->change];
 }

@@ -20,7 +20,9 @@ enum setting_type {
 /* When a change takes effect. */
 enum setting_change {
     CHANGE_RESTART, /* at the next start of couponsd */
-    CHANGE_FILE, /* at the next start; but couponsd also reads the file that the setting names again when it changes */
+    CHANGE_FILE,    /* at the next start; but couponsd also reads the file that the setting names when that changes */
+    CHANGE_SECRET,  /* at the next start; but file:PATH is read again for each new connection */
+    CHANGE_NEVER,   /* the first start on a database fixes the value, and another one is refused */
 };
 
 struct setting {
@@ -38,7 +40,7 @@ extern const struct setting settings[];
 extern const size_t n_settings;
 
 #define SETTING_EXPECTATION_SIZE 120
-/* Returns "at a restart" or "when the file changes". */
+/* Returns when a change takes effect, such as "at a restart". */
 const char *setting_change_text(const struct setting *setting);
 /* Describes the accepted values: "1 to 64", "10 to 10000 ms", "HOST:PORT (IPv6 in brackets)". Returns `text`. */
 const char *setting_expectation(const struct setting *setting, char text[static SETTING_EXPECTATION_SIZE]);

@@ -29,7 +29,7 @@
 #include "edge/addresses.h"
 #include "edge/cork.h"
 #include "edge/frames.h"
-#include "edge/passed.h"
+#include "edge/self_test_record.h"
 
 /* Connections whose descriptor is this or more are not guarded. Address space is set aside for the others. */
 #define GUARDED_MAX (1 << 20)

@@ -7,8 +7,8 @@
  *   connections to backends and for files. The kernel gives the lowest free number, so the number shows how many are
  *   open without counting.
  * - The core accepts everything that has connected before it does anything else on that thread. After ACCEPTED_AT_ONCE
- *   connections it gets EAGAIN. It learns of the others after its next event, since listeners are
- *   watched by level and not by edge.
+ *   connections it gets EAGAIN. It learns of the others after its next event, since listeners are watched by level and
+ *   not by edge.
  * - While a server stops, its door is closed: new connections are closed at once.
  * - Connections that connections.c refuses are closed at once.
  *
@@ -27,7 +27,7 @@
 
 #include "base/clock.h"
 #include "edge/connections.h"
-#include "edge/passed.h"
+#include "edge/self_test_record.h"
 #include "edge/system.h"
 
 /* Descriptors that clients do not get: this share of those that the process may have, and never fewer than KEPT_MIN. */
@@ -109,8 +109,8 @@ static enum door door_of(int listener) {
 
 static bool let_in(int listener, int fd, const struct sockaddr *address, socklen_t len) {
     /* The self-test's connection is under no limit, and nothing is remembered of it. */
-    if (passed_is_tested() && port_of(listener) == atomic_load(&passed_port)) {
-        passed_note(EDGE_ACCEPT);
+    if (self_test_is_running() && port_of(listener) == atomic_load(&self_test_port)) {
+        self_test_record(EDGE_ACCEPT);
         return connection_accept(fd, NULL, 0);
     }
     if (fd >= atomic_load(&fd_limit)) {

@@ -6,11 +6,11 @@
 #include "edge/connections.h"
 #include "edge/cork.h"
 #include "edge/door.h"
-#include "edge/passed.h"
 #include "edge/replaced.h"
+#include "edge/self_test_record.h"
 
-atomic_int passed_port;
-static atomic_bool passed[EDGE_FUNCTIONS];
+atomic_int self_test_port;
+static atomic_bool called[EDGE_FUNCTIONS];
 
 bool edge_is_present(void) {
     return true;
@@ -68,20 +68,20 @@ const char *edge_function_name(enum edge_function function) {
     return names[function];
 }
 
-void passed_note(enum edge_function function) {
-    atomic_store_explicit(&passed[function], true, memory_order_relaxed);
+void self_test_record(enum edge_function function) {
+    atomic_store_explicit(&called[function], true, memory_order_relaxed);
 }
 
 void edge_test_begin(int port) {
     for (int i = 0; i < EDGE_FUNCTIONS; i++)
-        atomic_store(&passed[i], false);
-    atomic_store(&passed_port, port);
+        atomic_store(&called[i], false);
+    atomic_store(&self_test_port, port);
 }
 
-bool edge_test_passed(enum edge_function function) {
-    return atomic_load(&passed[function]);
+bool edge_test_called(enum edge_function function) {
+    return atomic_load(&called[function]);
 }
 
 void edge_test_end(void) {
-    atomic_store(&passed_port, 0);
+    atomic_store(&self_test_port, 0);
 }

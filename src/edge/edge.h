@@ -25,8 +25,8 @@
 
 #include "edge/abuse.h"
 
-/* The limits of a server. With several servers in a process, the highest sizes and the last numbers of
- * connections hold. */
+/* The limits of a server. If a process has several servers, the largest sizes apply, and the connection limits of the
+ * server that called edge_init last. */
 struct edge_limits {
     int max_connections; /* at a time; 0: as many as the limit of open files allows, less a reserve for other uses */
     int max_address_waiting; /* connections of an address that wait for their first call; 0: addresses have no limits */
@@ -79,5 +79,5 @@ const char *edge_function_name(enum edge_function function);
  * remembered of their addresses. One test at a time. */
 void edge_test_begin(int port);
 /* Whether the function was called for a connection of the test. */
-bool edge_test_passed(enum edge_function function);
+bool edge_test_called(enum edge_function function);
 void edge_test_end(void);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Nothing refers to replaced.c by a name that only this file has, so a linker would leave it out. */
+/* The linker takes a file from a static library only for a symbol that is still undefined. libc and OpenSSL define the
+ * symbols of replaced.c, too, so edge_init calls replaced_link to pull the file in. */
 #pragma once
 
 /* Does nothing. A call of it makes the linker keep replaced.c. */

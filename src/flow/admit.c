@@ -18,9 +18,9 @@
 #include "base/pair_set.h"
 #include "flow/counters.h"
 #include "flow/gate/coupon_memory.h"
+#include "flow/read/status.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
-#include "flow/status.h"
 #include "model/admit_decide.h"
 #include "model/event.h"
 #include "store/admission.h"
@@ -111,7 +111,7 @@ static bool find_known_among_refused(struct worker *worker, struct batch *batch,
         return false;
     for (size_t i = 0; i < n; i++)
         if (rows->in_ledger[asks[i]])
-            batch->answers[asks[i]].verdict = ADMIT_KNOWN;
+            batch->answers[asks[i]].verdict = ADMIT_IN_LEDGER;
     return true;
 }
 
@@ -195,7 +195,7 @@ static bool admit_batch(struct worker *worker, struct batch *batch, bool *began,
     if (worker->n_careful == 0) {
         if (transact(worker, batch, false, began, err))
             return true;
-        if (!*began || !admission_was_known(err))
+        if (!*began || !admission_found_in_ledger(err))
             return false;
         worker->n_careful = CAREFUL_BATCHES;
     }
@@ -203,7 +203,7 @@ static bool admit_batch(struct worker *worker, struct batch *batch, bool *began,
         return false;
     worker->n_careful--;
     for (size_t i = 0; i < batch->n; i++)
-        if (batch->answers[i].verdict == ADMIT_KNOWN)
+        if (batch->answers[i].verdict == ADMIT_IN_LEDGER)
             worker->n_careful = CAREFUL_BATCHES;
     return true;
 }
@@ -232,7 +232,7 @@ static void answer_batch(struct worker *worker, struct batch *batch) {
             accepted++;
             end_accepted(request, answer->ticket, batch->rows.now_us);
             break;
-        case ADMIT_KNOWN:
+        case ADMIT_IN_LEDGER:
             if (!status_push(worker->admit->status, request))
                 request_refuse_overloaded(request);
             break;

@@ -18,9 +18,9 @@
 #include "base/thread.h"
 #include "flow/counters.h"
 #include "flow/gate/coupon_memory.h"
-#include "flow/kafka_trouble.h"
+#include "flow/kafka_errors.h"
+#include "flow/read/watch.h"
 #include "flow/stage.h"
-#include "flow/watch.h"
 #include "model/event.h"
 #include "store/dead_letters.h"
 #include "store/flags.h"
@@ -42,7 +42,7 @@ struct complete {
     size_t batch_max, held;
     struct batch_metrics metrics;
     struct outage outage;
-    struct kafka_trouble trouble;
+    struct kafka_errors kafka_errors;
     struct metric *completed;
     atomic_bool stopping;
 };
@@ -148,7 +148,7 @@ static void drop_stragglers(struct complete *complete) {
 
 static void on_error(void *arg, const struct kafka_failure *failure) {
     struct complete *complete = arg;
-    kafka_trouble_note(&complete->trouble, failure);
+    kafka_errors_note(&complete->kafka_errors, failure);
 }
 
 static void *work(void *arg) {
@@ -184,7 +184,7 @@ bool complete_start(struct context *context, struct complete **ret_complete, str
     };
     arena_init(&complete->arena, 256 * 1024);
     const struct kafka_consumer_events events = {.arg = complete, .on_error = on_error};
-    kafka_trouble_init(&complete->trouble, "complete");
+    kafka_errors_init(&complete->kafka_errors, "complete");
     complete->is_running =
         flags_new(&context->redis, &complete->flags, err) &&
         kafka_consumer_new(&context->kafka, STREAM_PUBLISHED, NULL, &events, &complete->consumer, err) &&

@@ -4,12 +4,13 @@
  *
  * server.c fills it from top to bottom while it starts the stages, in the reverse of the order in which data flows.
  * A stage therefore finds every stage that it hands work to, and the later fields are not set yet. All start
- * functions have one shape:
+ * functions have one shape (relay_start takes the stream as well):
  *
  *   bool NAME_start(struct context *context, struct NAME **ret_NAME, struct err *err)
  *
  * A start function copies the fields that it needs. It may also keep the pointer: the context lives until every
- * stage has stopped. After the start nothing changes the context, so any thread may read it. */
+ * stage has stopped. After the start only first_postgres_host changes, which is atomic; any thread may read the
+ * context. */
 #pragma once
 
 #include "config/config.h"

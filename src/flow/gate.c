@@ -18,8 +18,8 @@
 #include "flow/admit.h"
 #include "flow/gate/coupon_memory.h"
 #include "flow/gate/ticket_holders.h"
+#include "flow/read/status.h"
 #include "flow/stage.h"
-#include "flow/status.h"
 #include "store/flags.h"
 #include "store/lookup.h"
 

@@ -19,10 +19,10 @@
 #include "base/thread.h"
 #include "flow/counters.h"
 #include "flow/issue/batch.h"
-#include "flow/kafka_trouble.h"
+#include "flow/kafka_errors.h"
+#include "flow/read/watch.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
-#include "flow/watch.h"
 
 #define LAG_METRIC    "couponsd_issue_lag_messages"
 #define WAIT_MS       100
@@ -47,7 +47,7 @@ struct worker {
     struct accepted_gap gap; /* the last gap found */
     int gap_seeks;
     struct outage outage;
-    struct kafka_trouble trouble;
+    struct kafka_errors kafka_errors;
     int64_t looked_us;
     _Atomic int64_t lag;
 };
@@ -127,7 +127,7 @@ static void on_revoke(void *arg) {
 
 static void on_error(void *arg, const struct kafka_failure *failure) {
     struct worker *worker = arg;
-    kafka_trouble_note(&worker->trouble, failure);
+    kafka_errors_note(&worker->kafka_errors, failure);
 }
 
 /* Reads the stored offsets and seeks to them. */
@@ -365,7 +365,7 @@ static bool worker_start(struct worker *worker, struct context *context, struct 
     const struct kafka_consumer_events events = {
         .arg = worker, .on_assign = on_assign, .on_revoke = on_revoke, .on_error = on_error};
     worker->pg = pg_new(&context->hot);
-    kafka_trouble_init(&worker->trouble, "issue");
+    kafka_errors_init(&worker->kafka_errors, "issue");
     worker->cache = coupon_cache_new(issue->lanes);
     worker->messages = memory_new(issue->batch_max, sizeof *worker->messages);
     worker->gap = (struct accepted_gap){{"", 0}, -1};

@@ -118,7 +118,7 @@ static void on_ack(void *arg, uintptr_t tag, const struct kafka_failure *failure
     FAULT_POINT(relay->stage, "before_ack");
     relay->in_flight--;
     if (failure)
-        kafka_trouble_note(&relay->failures.trouble, failure);
+        kafka_errors_note(&relay->failures.kafka_errors, failure);
     if (!lane->own || epoch != lane->epoch)
         return;
     if (failure) {
@@ -139,7 +139,7 @@ static void on_ack(void *arg, uintptr_t tag, const struct kafka_failure *failure
 
 static void on_error(void *arg, const struct kafka_failure *failure) {
     struct relay *relay = arg;
-    kafka_trouble_note(&relay->failures.trouble, failure);
+    kafka_errors_note(&relay->failures.kafka_errors, failure);
 }
 
 /* Starts the lane at this cursor. Acknowledgements of messages that are still in flight no longer count. */
@@ -253,9 +253,9 @@ static bool take_lanes(struct relay *relay, struct err *err) {
 }
 
 static void measure_lag(struct relay *relay) {
-    int64_t rows, oldest_us = INT64_MAX, now_us = clock_wall_us();
-    if (outbox_lag(relay->pg, &relay->arena, relay->stream, relay->n_lanes, &rows, NULL))
-        metric_set(relay->lag_rows, (double)rows);
+    int64_t events, oldest_us = INT64_MAX, now_us = clock_wall_us();
+    if (outbox_lag(relay->pg, &relay->arena, relay->stream, relay->n_lanes, &events, NULL))
+        metric_set(relay->lag_rows, (double)events);
     for (int i = 0; i < relay->n_lanes; i++) {
         const struct lane *lane = &relay->lanes[i];
         if (lane->own && lane->sent > lane->cursor && lane->oldest_us && lane->oldest_us < oldest_us)
@@ -503,10 +503,11 @@ static void register_metrics(struct relay *relay) {
     snprintf(relay->stage, sizeof relay->stage, "relay_%s", relay->name);
     relay->metrics = batch_metrics(relay->stage);
     relay_failures_init(&relay->failures, relay->stage);
-    relay->lag_rows = metrics_gauge("couponsd_relay_lag_rows", "Outbox rows that Kafka has not acknowledged.", labels);
+    relay->lag_rows =
+        metrics_gauge("couponsd_relay_lag_rows", "Outbox events that Kafka has not acknowledged.", labels);
     relay->lag_seconds =
         metrics_gauge("couponsd_relay_lag_seconds",
-                      "Age of the oldest row that this relay sent and Kafka has not acknowledged.", labels);
+                      "Age of the oldest event that this relay sent and Kafka has not acknowledged.", labels);
     relay->lanes_owned = metrics_gauge("couponsd_relay_lanes", "Lanes that this process relays.", labels);
     relay->sent_total = metrics_counter("couponsd_relay_sent_total", "Messages handed to the producer.", labels);
     relay->rewinds =

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Steps 4 and 6, relay: from an outbox stream to its Kafka topic. Each stream has one thread and one connection. The
- * relay owns lanes by session locks on that connection. It reads the rows behind the last id that it has read of
- * each lane, produces them, and moves the lane's cursor once Kafka has acknowledged all rows up to there. Reading,
+ * relay owns lanes by session locks on that connection. It reads the events behind the last id that it has read of
+ * each lane, produces them, and moves the lane's cursor once Kafka has acknowledged all events up to there. Reading,
  * producing and acknowledging overlap.
  *
  * Sending an event twice is harmless, since its ticket decides. After a lost connection, a failed message or a fatal
@@ -21,7 +21,7 @@ struct relay;
 
 /* Starts the relay of one stream. */
 bool relay_start(struct context *context, enum stream stream, struct relay **ret_relay, struct err *err);
-/* Wakes the relay, since rows may have been appended. Any thread; cheap. NULL is fine: other processes relay.
+/* Wakes the relay, since events may have been appended. Any thread; cheap. NULL is fine: other processes relay.
  *
  * `more_follow` means that the caller's next batch begins at once. The relay then gathers a few batches, for up to
  * relay.poll_ms. */

@@ -97,7 +97,7 @@ bool stage_start(const char *name, const struct stage_options *options, void (*r
     struct stage *stage = memory_new(1, sizeof *stage);
     *stage = (struct stage){
         .name = name,
-        .queue = memory_must(batch_queue_new(options->queue_size)),
+        .queue = batch_queue_new(options->queue_size),
         .batch_max = options->batch_max,
         .telling_batch = options->batch_max < 2 * TELLING_BATCH ? (options->batch_max + 1) / 2 : TELLING_BATCH,
         .patience_us = options->patience_us,

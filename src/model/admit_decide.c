@@ -14,7 +14,7 @@ void admit_decide(struct arena *arena, struct coupon *coupons, const struct admi
         struct admit_answer *answer = &ret_answers[i];
         enum refusal refusal = coupon_refusal(coupon, now_us);
         if (ask->in_ledger || pair_set_has(&accepted, (int64_t)ask->coupon, ask->user_id))
-            *answer = (struct admit_answer){.verdict = ADMIT_KNOWN};
+            *answer = (struct admit_answer){.verdict = ADMIT_IN_LEDGER};
         else if (refusal != REFUSAL_NONE)
             *answer = (struct admit_answer){.verdict = ADMIT_REFUSED, .refusal = refusal};
         else {

@@ -13,15 +13,15 @@ struct admit_ask {
 };
 
 struct admit_answer {
-    enum { ADMIT_ACCEPTED, ADMIT_KNOWN, ADMIT_REFUSED } verdict;
+    enum { ADMIT_ACCEPTED, ADMIT_IN_LEDGER, ADMIT_REFUSED } verdict;
     int64_t ticket;       /* set with ADMIT_ACCEPTED */
     enum refusal refusal; /* set with ADMIT_REFUSED */
 };
 
 /* Decides the requests in the order of `asks`:
  *
- *   - ADMIT_KNOWN: the user is in the ledger, or an earlier request of this batch was accepted for the same user and
- *     coupon. The coupon's state does not matter.
+ *   - ADMIT_IN_LEDGER: the user is in the ledger, or an earlier request of this batch was accepted for the same user
+ *     and coupon. The coupon's state does not matter.
  *   - ADMIT_REFUSED: coupon_refusal gives the reason.
  *   - ADMIT_ACCEPTED: the request gets the next ticket, which raises coupons[].accepted. */
 void admit_decide(struct arena *arena, struct coupon *coupons, const struct admit_ask *asks, size_t n_asks,

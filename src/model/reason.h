@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of reasons: why couponsd refuses a call. This is the only place where a reason's name, canonical code,
- * delay before a repeat, text and advice are written down. The answers (api/answer.c), the metric
- * couponsd_refused_total, docs/reference/reasons.md (couponsd --reasons markdown) and couponctl read it.
+/* The table of reasons: why couponsd refuses a call. It has each reason's name, canonical code, delay before a
+ * repeat, text and advice. The answers (api/answer.c), the metric couponsd_refused_total, docs/reference/reasons.md
+ * (couponsd --reasons markdown) and couponctl read it.
  *
  * To add a reason: add it here before REASON_DROPPED, to the table in reason.c, and with the same number to enum
- * ErrorReason in proto/coupon/v1/error_reason.proto. A unit test compares the three. Numbers are never reused.
+ * ErrorReason in proto/coupon/v1/error_reason.proto. Tests compare them, the codes in the enum's comments included.
+ * Numbers are never reused.
  *
  * All functions are pure: any thread. */
 #pragma once

@@ -37,7 +37,7 @@
  * The bridge refuses a request before any service sees it:
  *
  *   - with INVALID_ARGUMENT where a string field has NUL or invalid UTF-8;
- *   - with INTERNAL where it cannot be decoded;
+ *   - with INVALID_ARGUMENT where it cannot be decoded or decompressed, or is missing;
  *   - with RESOURCE_EXHAUSTED where it is too large. Sizes count after decompression (gzip and deflate). */
 #pragma once
 
@@ -85,9 +85,14 @@ struct rpc_server_options {
      * less a reserve for other uses. The number of a descriptor stands for the count, so this is not exact
      * (edge/door.c). */
     int max_connections;
-    /* Connections of one client's address (an IPv6 network of /64) that wait for their first call, at a time; more are
-     * closed as they come, as are those of an address that half as many have left without a call, or a tenth of it per
-     * second, or that was cut off several times. For the whole process. 0: 1000; -1: addresses have no limits. */
+    /* Limits of one client's address (of an IPv6 address, of its /64 network), for the whole process. Connections are
+     * closed as they come:
+     *
+     * - above this number of connections that wait for their first call;
+     * - above a tenth of it per second, once half of it have ended without a call;
+     * - for up to 12 s, once three of the address's connections were cut off.
+     *
+     * 0: 1000; -1: addresses have no limits. */
     int max_address_waiting;
     int64_t max_in_flight; /* calls at a time; health and reflection have as many of their own; 0: no limit */
     /* A caller is the number that `allow` sets by rpc_call_set_caller, else the client's address without its port. */

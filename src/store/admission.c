@@ -72,7 +72,7 @@ bool admission_look_up(struct pg *pg, struct arena *arena, struct admission_batc
     return true;
 }
 
-bool admission_was_known(const struct err *err) {
+bool admission_found_in_ledger(const struct err *err) {
     return strcmp(err->sqlstate, "23505") == 0; /* unique_violation */
 }
 

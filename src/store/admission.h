@@ -51,6 +51,6 @@ bool admission_look_up(struct pg *pg, struct arena *arena, struct admission_batc
 bool admission_write(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
                      const struct admission_rows *rows, const struct outbox_batch *outbox, struct err *err);
 /* True if admission_write failed because a user of the batch is in the ledger already. Nothing has changed then. */
-bool admission_was_known(const struct err *err);
+bool admission_found_in_ledger(const struct err *err);
 /* Ends a transaction that has nothing to write. */
 void admission_abandon(struct pg *pg, const struct admission_batch *batch);

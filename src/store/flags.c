@@ -178,3 +178,11 @@ bool flags_set(struct flags *flags, const struct flag *items, size_t n, struct e
     metric_add(flags->not_written, (int64_t)n);
     return false;
 }
+
+struct flag flag_of(const struct coupon *coupon, int64_t now_us) {
+    return (struct flag){
+        .coupon_id = coupon->id,
+        .value = coupon_is_available(coupon, now_us) ? FLAG_TRUE : FLAG_FALSE,
+        .version = coupon_flag_version(coupon, now_us),
+    };
+}

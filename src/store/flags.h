@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "model/coupon.h"
 #include "store/redis.h"
 
 struct flags;
@@ -33,6 +34,8 @@ struct flag {
     int64_t version;  /* 0: Redis has none */
     int64_t replaces; /* flags_set: 0, or a newer version that the item replaces if Redis still has it */
 };
+/* Returns the flag that belongs to this row, read when Postgres' clock showed `now_us`. Pure. */
+struct flag flag_of(const struct coupon *coupon, int64_t now_us);
 /* Fills value and version of n items: by one MGET, or in a cluster by one for each item. If it fails, items that were
  * not read are untouched. */
 bool flags_get(struct flags *flags, struct flag *items, size_t n, struct err *err);

@@ -188,8 +188,8 @@ struct kafka_consumer_events {
 };
 
 /* Makes a consumer of every topic of the stream: all versions of the shared topic, and coupons' own topics. It finds a
- * new topic within 2 s. `group` is NULL for the stream's own group, or the name of another group, which gets all
- * messages again. */
+ * new topic when it next refreshes its metadata: within 5 s, or 2 s if has_coupon_topics. `group` is NULL for the
+ * stream's own group, or the name of another group, which gets all messages again. */
 bool kafka_consumer_new(const struct kafka_options *options, enum stream stream, const char *group,
                         const struct kafka_consumer_events *events, struct kafka_consumer **ret_consumer,
                         struct err *err);

@@ -248,8 +248,10 @@ bool kafka_destroy(rd_kafka_t *rk) {
     struct destruction *destruction = memory_new(1, sizeof *destruction);
     pthread_t thread;
     destruction->rk = rk;
-    if (pthread_create(&thread, NULL, destroy, destruction))
-        abort(); /* the system has no room for another thread, and this function can't report that */
+    if (pthread_create(&thread, NULL, destroy, destruction)) {
+        free(destruction); /* the system has no room for another thread; the handle stays */
+        return false;
+    }
     pthread_detach(thread);
     int64_t give_up_us = clock_mono_us() + DESTROY_TIMEOUT_US;
     while (!atomic_load(&destruction->done) && clock_mono_us() < give_up_us)

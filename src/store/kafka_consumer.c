@@ -246,9 +246,12 @@ static bool configure(struct kafka_consumer *consumer, enum stream stream, const
         {"max.poll.interval.ms", "300000"},
         {"fetch.error.backoff.ms", "50"},
         {"queued.max.messages.kbytes", "16384"},
-        /* High, so that the size above is the limit. A consumer that reaches this number of messages pauses its fetches
-         * for a second, even if it processes them sooner. */
+        /* High, so that the size above is the limit. A consumer that reaches one of the two pauses its fetches, for a
+         * second before librdkafka 2.2, even if it processes the messages sooner. */
         {"queued.min.messages", "100000"},
+#if RD_KAFKA_VERSION >= 0x020200ff
+        {"fetch.queue.backoff.ms", "10"},
+#endif
     };
     /* Users wait for requested events. Nobody waits for published ones, so fewer and larger fetches are better. */
     if (!kafka_set(conf, "fetch.wait.max.ms", stream == STREAM_REQUESTED ? "100" : "50", err) ||

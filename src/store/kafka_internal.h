@@ -13,6 +13,9 @@ bool kafka_set(rd_kafka_conf_t *conf, const char *key, const char *value, struct
  * an rd_kafka_t, if set, must point to a struct whose first member is a copy of the options: the log callback reads
  * them, and the handle may outlive its owner (kafka_destroy). */
 bool kafka_common_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err);
+/* Sets these, and the properties of handles that read: what a transaction has not (yet) committed is read as well, and
+ * new topics are looked for every 5 s, or more often if has_coupon_topics. */
+bool kafka_reader_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err);
 /* Returns the property of that name in options->properties, or NULL. */
 const struct property *kafka_property_of(const struct kafka_options *options, const char *name);
 /* Returns a copy of the property's value: what its file has now, or the value that it had at the start. */
@@ -37,8 +40,6 @@ bool kafka_check_heartbeat(const rd_kafka_conf_t *conf, struct err *err);
 /* Makes a handle of this kind and frees it. `options->brokers` is NULL, so that it does not connect. */
 bool kafka_producer_check(const struct kafka_options *options, enum stream stream, struct err *err);
 bool kafka_consumer_check(const struct kafka_options *options, enum stream stream, struct err *err);
-/* Does the same for a consumer's handle, which reads what is not (yet) committed by a transaction, too. */
-bool kafka_reader_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err);
 /* Writes the regular expression that consumers subscribe to, which matches every topic of the stream. */
 void kafka_topic_pattern(const struct kafka_options *options, enum stream stream,
                          char ret_pattern[static 2 * KAFKA_TOPIC_MAX]);

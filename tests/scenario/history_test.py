@@ -10,7 +10,7 @@ import unittest
 from tests.harness import Scenario, wait_until
 
 LIVE = "select count(*) from live_coupon"
-OTHERS = 200  # as in flow/reconcile.c
+OTHERS = 200  # as in flow/upkeep/reconcile.c
 
 
 class Ended(Scenario):

@@ -67,7 +67,7 @@ class SilentBackends(Scenario):
             self.assert_prompt(server)
         for status, text in self.assert_prompt(server):
             self.assertEqual(status, 503)
-            self.assertRegex(text, r"^postgres: (no answer for \d+\.\d s|.*silent.*)\n$")
+            self.assertRegex(text, r"^postgres: (no answer for \d+\.\d s|.*silent.*|.*timeout expired)\n$")
         self.proxy.calm("postgres")
         began = time.monotonic()
         wait_until(lambda: server.get("/readyz")[0] == 200, 10, 0.02, "ready again")

@@ -27,6 +27,8 @@ const (
 	ReasonOverloaded         = "OVERLOADED"
 	ReasonBackendUnavailable = "BACKEND_UNAVAILABLE"
 	ReasonPermission         = "PERMISSION"
+	ReasonStopping           = "STOPPING"
+	ReasonInternal           = "INTERNAL"
 )
 
 // Info returns the google.rpc.ErrorInfo that couponsd sent with err, or nil if err has none, for example because no

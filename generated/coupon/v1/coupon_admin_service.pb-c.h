@@ -47,7 +47,7 @@ struct  Coupon__V1__CreateCouponRequest
   Coupon__V1__Coupon *coupon;
   /*
    * Optional, at most 128 bytes of UTF-8, for example a UUID. Makes a retry safe: without one, a retry
-   * repeats the change.
+   * creates a second coupon if coupon.id is 0, and is refused as COUPON_EXISTS otherwise.
    */
   char *request_id;
 };

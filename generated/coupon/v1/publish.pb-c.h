@@ -48,7 +48,7 @@ typedef enum _Coupon__V1__RejectReason {
    */
   COUPON__V1__REJECT_REASON__REJECT_REASON_SOLD_OUT = 1,
   /*
-   * The user holds this coupon already.
+   * Not sent by couponsd: its ledger gives a user one ticket of a coupon.
    */
   COUPON__V1__REJECT_REASON__REJECT_REASON_ALREADY_ISSUED = 2,
   /*
@@ -56,7 +56,7 @@ typedef enum _Coupon__V1__RejectReason {
    */
   COUPON__V1__REJECT_REASON__REJECT_REASON_NOT_OPEN = 3,
   /*
-   * The coupon was closed.
+   * Not sent by couponsd: tickets of a closed coupon are honored.
    */
   COUPON__V1__REJECT_REASON__REJECT_REASON_CLOSED = 4,
   /*

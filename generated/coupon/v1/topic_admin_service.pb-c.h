@@ -96,7 +96,7 @@ struct  Coupon__V1__Topic
    */
   int32_t lanes;
   /*
-   * How many messages its consumer group has not read yet.
+   * How many messages its consumers have not processed yet.
    */
   int64_t lag;
 };

@@ -150,11 +150,3 @@ enum judgement coupon_memory_judge(struct coupon_memory *memory, int64_t coupon_
     pthread_mutex_unlock(&memory->lock);
     return judgement;
 }
-
-struct flag flag_of(const struct coupon *coupon, int64_t now_us) {
-    return (struct flag){
-        .coupon_id = coupon->id,
-        .value = coupon_is_available(coupon, now_us) ? FLAG_TRUE : FLAG_FALSE,
-        .version = coupon_flag_version(coupon, now_us),
-    };
-}

@@ -33,6 +33,3 @@ enum judgement {
 };
 enum judgement coupon_memory_judge(struct coupon_memory *memory, int64_t coupon_id, enum refusal *ret_refusal,
                                    struct coupon *ret_coupon);
-
-/* Returns the flag that belongs to this row. */
-struct flag flag_of(const struct coupon *coupon, int64_t now_us);

@@ -13,14 +13,14 @@
 
 void relay_failures_init(struct relay_failures *failures, const char *stage) {
     *failures = (struct relay_failures){0};
-    kafka_trouble_init(&failures->trouble, stage);
+    kafka_errors_init(&failures->kafka_errors, stage);
 }
 
 void relay_failures_learn(struct relay_failures *failures) {
     int bytes = failures->batch_bytes ? failures->batch_bytes : BATCH_BYTES;
     if (failures->last.is_too_large && bytes > BATCH_BYTES_MIN) {
         failures->batch_bytes = bytes / 2 > BATCH_BYTES_MIN ? bytes / 2 : BATCH_BYTES_MIN;
-        log_warn("relay.smaller_requests", LOG_STR("stage", failures->trouble.stage),
+        log_warn("relay.smaller_requests", LOG_STR("stage", failures->kafka_errors.stage),
                  LOG_INT("bytes", failures->batch_bytes),
                  LOG_STR("reason", "the topic's max.message.bytes is smaller than the request was"));
         return;

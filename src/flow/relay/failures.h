@@ -5,11 +5,11 @@
  * the next ones double, from 250 ms to 10 s, until Kafka acknowledges a message. Only the relay's thread uses this. */
 #pragma once
 
-#include "flow/kafka_trouble.h"
+#include "flow/kafka_errors.h"
 
 struct relay_failures {
     struct kafka_failure last; /* the cause of the last rewind */
-    struct kafka_trouble trouble;
+    struct kafka_errors kafka_errors;
     int64_t pause_us; /* before the producer after the next one; 0: Kafka acknowledges messages */
     int64_t due_us;   /* when the next producer is due; monotonic */
     /* As in struct kafka_acks. */

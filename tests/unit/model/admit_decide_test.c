@@ -76,7 +76,7 @@ Test(admit_decide, who_is_in_the_ledger_is_known_whatever_became_of_the_coupon) 
     struct coupon coupon = open_coupon(1);
     coupon.accepted = 1;
     coupon.status = COUPON_CLOSED;
-    cr_assert_eq(decide_one(coupon, true).verdict, ADMIT_KNOWN);
+    cr_assert_eq(decide_one(coupon, true).verdict, ADMIT_IN_LEDGER);
 }
 
 Test(admit_decide, who_asks_twice_in_one_batch_is_known_even_after_the_last_ticket_went_to_him) {
@@ -85,7 +85,7 @@ Test(admit_decide, who_asks_twice_in_one_batch_is_known_even_after_the_last_tick
     struct admit_answer answers[3];
     decide(&coupon, asks, 3, answers);
     cr_assert_eq(answers[0].verdict, ADMIT_ACCEPTED);
-    cr_assert_eq(answers[1].verdict, ADMIT_KNOWN);
+    cr_assert_eq(answers[1].verdict, ADMIT_IN_LEDGER);
     cr_assert_eq(answers[2].verdict, ADMIT_REFUSED);
     cr_assert_eq(answers[2].refusal, REFUSAL_SOLD_OUT);
     cr_assert_eq(coupon.accepted, 1);
@@ -126,7 +126,7 @@ struct model {
 static struct admit_answer model_ask(struct model *model, size_t c, int64_t user, int64_t now) {
     struct coupon *coupon = &model->coupons[c];
     if (model->ticket[c][user])
-        return (struct admit_answer){.verdict = ADMIT_KNOWN};
+        return (struct admit_answer){.verdict = ADMIT_IN_LEDGER};
     enum refusal refusal = REFUSAL_NONE;
     if (coupon->accepted >= coupon->quantity)
         refusal = REFUSAL_SOLD_OUT;

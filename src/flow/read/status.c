@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The status step; see status.h. */
-#include "flow/status.h"
+#include "flow/read/status.h"
 
 #include <stdlib.h>
 #include <string.h>

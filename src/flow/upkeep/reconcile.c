@@ -5,7 +5,7 @@
  * at the live coupons (store/live_coupons.h), and at a few of all coupons, to mend the flags of those that have ended.
  * A table by coupon id remembers the counters of the last sweep, so that only coupons at rest are audited, and only
  * once. */
-#include "flow/reconcile.h"
+#include "flow/upkeep/reconcile.h"
 
 #include <stdlib.h>
 
@@ -16,9 +16,9 @@
 #include "base/murmur2.h"
 #include "base/pair_set.h"
 #include "base/ticker.h"
-#include "flow/reconcile/flag_mender.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
+#include "flow/upkeep/flag_mender.h"
 #include "model/event.h"
 #include "store/audit.h"
 #include "store/coupons.h"

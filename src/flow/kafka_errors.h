@@ -6,13 +6,13 @@
 #include "base/metrics.h"
 #include "store/kafka.h"
 
-struct kafka_trouble {
+struct kafka_errors {
     const char *stage;
-    struct metric *errors;
+    struct metric *total;
     const char *logged; /* the name of the last error logged; NULL: none */
     int64_t logged_us;  /* monotonic */
 };
 
-void kafka_trouble_init(struct kafka_trouble *trouble, const char *stage);
+void kafka_errors_init(struct kafka_errors *errors, const char *stage);
 /* Counts a failure. If a line is due, logs event=kafka.error stage=... kind=... error=.... */
-void kafka_trouble_note(struct kafka_trouble *trouble, const struct kafka_failure *failure);
+void kafka_errors_note(struct kafka_errors *errors, const struct kafka_failure *failure);

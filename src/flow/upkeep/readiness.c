@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Readiness; see readiness.h. The ticker's thread owns `pg`. `lock` guards the result of the last question, and is held
  * to copy it only. */
-#include "flow/readiness.h"
+#include "flow/upkeep/readiness.h"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "flow/holdings.h"
+#include "flow/read/holdings.h"
 
 #include <stdlib.h>
 

@@ -8,10 +8,10 @@
 #include "edge/edge.h"
 
 /* The port under test; 0: no test runs, which is nearly always. */
-extern atomic_int passed_port;
+extern atomic_int self_test_port;
 
-static inline bool passed_is_tested(void) {
-    return atomic_load_explicit(&passed_port, memory_order_relaxed) != 0;
+static inline bool self_test_is_running(void) {
+    return atomic_load_explicit(&self_test_port, memory_order_relaxed) != 0;
 }
 
-void passed_note(enum edge_function function);
+void self_test_record(enum edge_function function);

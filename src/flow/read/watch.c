@@ -5,7 +5,7 @@
  * of a call wakes the thread, which drops the cancelled request at its next look.
  *
  *   look   one query for the states of up to LOOK_MAX requests, and one for the coupons of those that do not exist */
-#include "flow/watch.h"
+#include "flow/read/watch.h"
 
 #include <pthread.h>
 #include <stdlib.h>

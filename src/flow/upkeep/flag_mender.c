@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "flow/reconcile/flag_mender.h"
+#include "flow/upkeep/flag_mender.h"
 
 #include <stdlib.h>
 
@@ -8,7 +8,6 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/outage.h"
-#include "flow/gate/coupon_memory.h"
 #include "store/flags.h"
 #include "store/lookup.h"
 
