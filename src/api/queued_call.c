@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/heart.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "flow/request.h"
@@ -62,6 +63,7 @@ static void perform(const struct call_queue_options *options, struct queued_call
 static void run(void *arg, void **items, size_t n) {
     const struct call_queue *queue = arg;
     for (size_t i = 0; i < n; i++) {
+        heart_beat();
         perform(&queue->options, items[i]);
         arena_reset(queue->options.arena);
     }

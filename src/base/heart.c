@@ -15,6 +15,8 @@ struct heart {
     _Atomic int64_t since_us; /* when the piece of work began; 0: the thread waits */
 };
 
+static _Thread_local struct heart *own; /* that of the thread's piece of work; NULL: it waits */
+
 static struct {
     pthread_mutex_t lock;
     struct heart *first;
@@ -38,16 +40,23 @@ void heart_free(struct heart *heart) {
     while (*link != heart)
         link = &(*link)->next;
     *link = heart->next;
+    own = own == heart ? NULL : own;
     pthread_mutex_unlock(&hearts.lock);
     free(heart);
 }
 
 void heart_work(struct heart *heart) {
-    if (heart)
-        atomic_store_explicit(&heart->since_us, clock_mono_us(), memory_order_relaxed);
+    own = heart;
+    heart_beat();
+}
+
+void heart_beat(void) {
+    if (own)
+        atomic_store_explicit(&own->since_us, clock_mono_us(), memory_order_relaxed);
 }
 
 void heart_rest(struct heart *heart) {
+    own = NULL;
     if (heart)
         atomic_store_explicit(&heart->since_us, 0, memory_order_relaxed);
 }

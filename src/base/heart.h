@@ -18,6 +18,10 @@ void heart_free(struct heart *heart);
 void heart_work(struct heart *heart);
 void heart_rest(struct heart *heart);
 
+/* The calling thread's piece of work goes on, and its time counts anew. For a loop with a limit of its own. Does
+ * nothing for a thread without a heart. Any thread. */
+void heart_beat(void);
+
 /* Looks for the piece of work that has taken longest. Returns how long, in us, and gives the heart's name; 0 if all
  * rest. Any thread. */
 int64_t hearts_longest(const char **ret_name);

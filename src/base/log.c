@@ -207,6 +207,7 @@ static void *run_writer(void *arg) {
             break;
     }
     queue.has_ended = true;
+    queue.mode = LOG_DIRECT; /* from now on nobody reads the queue */
     pthread_cond_signal(&queue.change);
     pthread_mutex_unlock(&queue.lock);
     return arg;
@@ -238,8 +239,8 @@ void log_writer_stop(void) {
     }
     while (runs && !queue.has_ended && !timed_out)
         timed_out = pthread_cond_timedwait(&queue.change, &queue.lock, &until);
-    if (runs)
-        queue.mode = queue.has_ended ? LOG_DIRECT : LOG_CLOSED;
+    if (runs && !queue.has_ended)
+        queue.mode = LOG_CLOSED;
     bool ended = queue.has_ended;
     pthread_mutex_unlock(&queue.lock);
     if (runs && ended)

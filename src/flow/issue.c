@@ -214,6 +214,7 @@ static bool pass_end_holes(struct worker *worker, const int64_t *stored, struct 
             return false;
         if (low > end.from)
             tell_loss(worker, place, end.from, end.to);
+        kafka_pass_end_hole(worker->consumer, place);
         kafka_commit(worker->consumer, place, end.to);
     }
     return true;
@@ -339,6 +340,8 @@ static void *work(void *arg) {
             stage_interrupted(&worker->outage, "issue", &err);
             kafka_pause(worker->consumer, true);
         }
+        if (!worker->reposition) /* an assignment has brought the offsets, perhaps after a pause */
+            kafka_pause(worker->consumer, false);
         size_t n = kafka_consume(worker->consumer, worker->reposition ? RETRY_WAIT_MS : WAIT_MS, worker->messages,
                                  issue->batch_max);
         if (worker->reposition)

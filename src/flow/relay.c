@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The relay of one stream; see relay.h.
  *
- * Vocabulary, per lane:
- *   cursor   the last id up to which Kafka has acknowledged everything; cursor_stored is its value in Postgres
- *   sent     the last id that was handed to the producer
- *   acked    which ids in (cursor, sent] are acknowledged; a ring of in_flight_max flags
- *   version  the version of the shared topic that the lane publishes to
- *   epoch    counts how often the lane was taken or rewound; acknowledgements of an older epoch are ignored
+ * relay/lane.h has the vocabulary of a lane.
  *
  * The relay's thread owns everything; on_ack also runs on it, from within kafka_producer_poll. Other threads only
  * write to wake_fd, `woken`, `gathered`, `check_topics` and `stopping`. */
@@ -30,6 +25,7 @@
 #include "base/pair_set.h"
 #include "base/thread.h"
 #include "flow/relay/failures.h"
+#include "flow/relay/lane.h"
 #include "flow/relay/lane_move.h"
 #include "flow/stage.h"
 #include "store/topics.h"
@@ -51,20 +47,6 @@
  * and issue gets more tickets of a coupon at once. */
 #define GATHERED_BATCHES 4
 
-/* A message's tag holds lane, epoch and the low bits of the id in one word. Far fewer events are in flight than these
- * bits can count, so id_of_tag finds the others. */
-#define TAG_ID_BITS    40
-#define TAG_EPOCH_BITS 16
-
-struct lane {
-    bool own;
-    uint16_t epoch;
-    int version;
-    int64_t cursor, cursor_stored, sent;
-    bool *acked;
-    int64_t oldest_us; /* when the first row behind the cursor was appended; 0: unknown */
-};
-
 struct relay {
     enum stream stream;
     const char *name;
@@ -80,8 +62,9 @@ struct relay {
     struct relay_failures failures;
     struct lane *lanes;
     int64_t in_flight;
-    bool behind; /* more rows are waiting than the last read took */
-    bool due;    /* there may be rows to read */
+    int64_t now_us; /* when this round began; monotonic */
+    bool behind;    /* more rows are waiting than the last read took */
+    bool due;       /* there may be rows to read */
     struct topic_target target;
     struct lane_move move;
     int64_t lanes_tried_us, read_us, cursors_us, move_us;
@@ -96,44 +79,24 @@ struct relay {
     pthread_t thread;
 };
 
-static uintptr_t tag_of(int lane, uint16_t epoch, int64_t id) {
-    return (uintptr_t)((uint64_t)lane << (TAG_ID_BITS + TAG_EPOCH_BITS) | (uint64_t)epoch << TAG_ID_BITS |
-                       ((uint64_t)id & ((UINT64_C(1) << TAG_ID_BITS) - 1)));
-}
-
-/* The id above the lane's cursor that has the tag's bits. */
-static int64_t id_of_tag(const struct lane *lane, uintptr_t tag) {
-    uint64_t cursor = (uint64_t)lane->cursor, mask = (UINT64_C(1) << TAG_ID_BITS) - 1;
-    return (int64_t)(cursor + (((uint64_t)tag - cursor) & mask));
-}
-
-static bool *acked_slot(const struct relay *relay, struct lane *lane, int64_t id) {
-    return &lane->acked[id % relay->in_flight_max];
-}
-
 static void on_ack(void *arg, uintptr_t tag, const struct kafka_failure *failure) {
     struct relay *relay = arg;
-    struct lane *lane = &relay->lanes[tag >> (TAG_ID_BITS + TAG_EPOCH_BITS)];
-    uint16_t epoch = (uint16_t)(tag >> TAG_ID_BITS);
+    struct lane *lane = &relay->lanes[lane_number_of_tag(tag)];
     FAULT_POINT(relay->stage, "before_ack");
     relay->in_flight--;
     if (failure)
         kafka_errors_note(&relay->failures.kafka_errors, failure);
-    if (!lane->own || epoch != lane->epoch)
+    if (!lane_expects(lane, tag))
         return;
     if (failure) {
         if (!relay->rewind)
             relay->failures.last = *failure;
         relay->rewind = true;
+        lane_failed(lane, tag);
         return;
     }
-    relay->failures.pause_us = 0;
-    *acked_slot(relay, lane, id_of_tag(lane, tag)) = true;
-    while (lane->cursor < lane->sent && *acked_slot(relay, lane, lane->cursor + 1)) {
-        lane->cursor++;
-        *acked_slot(relay, lane, lane->cursor) = false;
-        lane->oldest_us = 0;
-    }
+    relay->failures.pause = (struct relay_pause){0};
+    lane_acknowledged(lane, tag, relay->now_us);
     FAULT_POINT(relay->stage, "after_ack");
 }
 
@@ -142,19 +105,10 @@ static void on_error(void *arg, const struct kafka_failure *failure) {
     kafka_errors_note(&relay->failures.kafka_errors, failure);
 }
 
-/* Starts the lane at this cursor. Acknowledgements of messages that are still in flight no longer count. */
-static void reset_lane(struct relay *relay, struct lane *lane, bool own, int64_t cursor) {
-    lane->own = own;
-    lane->epoch++;
-    lane->cursor = lane->cursor_stored = lane->sent = cursor;
-    lane->oldest_us = 0;
-    memset(lane->acked, 0, (size_t)relay->in_flight_max * sizeof *lane->acked);
-}
-
 static void lose_lanes(struct relay *relay) {
     for (int i = 0; i < relay->n_lanes; i++)
         if (relay->lanes[i].own)
-            reset_lane(relay, &relay->lanes[i], false, 0);
+            lane_reset(&relay->lanes[i], false, 0);
     lane_move_stop(&relay->move);
     metric_set(relay->lanes_owned, 0);
 }
@@ -190,6 +144,24 @@ static bool ensure_topics(struct relay *relay, struct err *err) {
     return true;
 }
 
+/* Goes back to the cursors, for a new producer. The lanes whose messages have failed pause, or the relay as a whole if
+ * the producer has failed without a message. */
+static void rewind_lanes(struct relay *relay) {
+    bool is_mended = relay_failures_learn(&relay->failures), has_paused = false;
+    for (int i = 0; i < relay->n_lanes; i++) {
+        struct lane *lane = &relay->lanes[i];
+        if (!lane->own)
+            continue;
+        if (lane->has_failed && !is_mended) {
+            relay_pause_begin(&lane->pause);
+            has_paused = true;
+        }
+        lane_reset(lane, true, lane->cursor);
+    }
+    if (!has_paused && !is_mended)
+        relay_pause_begin(&relay->failures.pause);
+}
+
 static bool ensure_producer(struct relay *relay, struct err *err) {
     if (relay->producer && (relay->rewind || kafka_producer_is_fatal(relay->producer, &relay->failures.last))) {
         log_warn("relay.rewound", LOG_STR("stream", relay->name), LOG_STR("reason", "a message could not be delivered"),
@@ -198,16 +170,13 @@ static bool ensure_producer(struct relay *relay, struct err *err) {
         kafka_producer_free(relay->producer);
         relay->producer = NULL;
         relay->in_flight = 0;
-        for (int i = 0; i < relay->n_lanes; i++)
-            if (relay->lanes[i].own)
-                reset_lane(relay, &relay->lanes[i], true, relay->lanes[i].cursor);
+        rewind_lanes(relay);
         relay->topics_exist = false; /* check the topics before the next attempt */
-        relay_failures_learn(&relay->failures);
     }
     relay->rewind = false;
     if (atomic_exchange(&relay->check_topics, false))
         relay->topics_exist = false;
-    if (!relay->producer && !relay_failures_is_due(&relay->failures)) {
+    if (!relay->producer && !relay_pause_is_over(&relay->failures.pause)) {
         *err = relay->failures.last.err;
         return false;
     }
@@ -243,7 +212,7 @@ static bool take_lanes(struct relay *relay, struct err *err) {
     for (size_t i = 0; i < n; i++)
         if (taken.own[i]) {
             FAULT_POINT(relay->stage, "lanes_taken");
-            reset_lane(relay, &relay->lanes[wanted[i]], true, taken.cursor[i]);
+            lane_reset(&relay->lanes[wanted[i]], true, taken.cursor[i]);
             relay->lanes[wanted[i]].version = taken.version[i];
         }
     for (int i = 0; i < relay->n_lanes; i++)
@@ -361,14 +330,10 @@ static size_t send_entries(struct relay *relay, const struct outbox_entry *entri
                           ? 0
                           : lane->version;
         FAULT_POINT(relay->stage, "before_produce");
-        if (entries[i].id != lane->sent + 1 /* behind an entry that did not fit */ ||
-            lane->sent - lane->cursor >= relay->in_flight_max ||
-            !kafka_produce(relay->producer, &entries[i], version, tag_of(entries[i].lane, lane->epoch, entries[i].id),
-                           &err))
+        if (entries[i].id != lane->sent + 1 /* behind an entry that did not fit */ || !lane_has_room(lane) ||
+            !kafka_produce(relay->producer, &entries[i], version, lane_tag(entries[i].lane, lane, entries[i].id), &err))
             continue;
-        if (!lane->oldest_us)
-            lane->oldest_us = entries[i].append_us;
-        lane->sent = entries[i].id;
+        lane_sent(lane, entries[i].append_us, relay->now_us);
         sent++;
         FAULT_POINT(relay->stage, "after_produce");
     }
@@ -377,17 +342,20 @@ static size_t send_entries(struct relay *relay, const struct outbox_entry *entri
     return sent;
 }
 
-/* Reads the rows behind `sent` in all owned lanes except a moving one, and sends them. */
+/* Reads the rows behind `sent` in all owned lanes, except those that move, pause or stand, and sends them. */
 static bool read_and_send(struct relay *relay, struct err *err) {
     int32_t *lanes = ARENA_ARRAY(&relay->arena, int32_t, (size_t)relay->n_lanes);
     int64_t *after = ARENA_ARRAY(&relay->arena, int64_t, (size_t)relay->n_lanes);
     size_t n = 0;
     relay->behind = false;
-    for (int i = 0; i < relay->n_lanes; i++)
-        if (relay->lanes[i].own && i != relay->move.lane) {
-            lanes[n] = i;
-            after[n++] = relay->lanes[i].sent;
-        }
+    for (int i = 0; i < relay->n_lanes; i++) {
+        const struct lane *lane = &relay->lanes[i];
+        if (!lane->own || i == relay->move.lane || lane_stands(lane, relay->now_us) ||
+            !relay_pause_is_over(&lane->pause))
+            continue;
+        lanes[n] = i;
+        after[n++] = lane->sent;
+    }
     if (n == 0)
         return true;
     struct outbox_page page = {.n_lanes = n, .lane = lanes, .after = after, .max_rows = relay->batch_max};
@@ -437,21 +405,38 @@ static void wait_for_work(struct relay *relay, int64_t us) {
         return; /* the event was already read: nothing to do */
 }
 
+/* Messages in flight, except those of lanes that stand. */
+static int64_t moving_in_flight(const struct relay *relay) {
+    int64_t n = relay->in_flight;
+    for (int i = 0; i < relay->n_lanes; i++)
+        if (lane_stands(&relay->lanes[i], relay->now_us))
+            n -= relay->lanes[i].sent - relay->lanes[i].cursor;
+    return n > 0 ? n : 0;
+}
+
+static bool has_failures(const struct relay *relay) {
+    bool any = relay->failures.pause.next_us > 0;
+    for (int i = 0; i < relay->n_lanes && !any; i++)
+        any = relay->lanes[i].failed_id > 0;
+    return any;
+}
+
 /* Does one round of work. *ret_idle: the thread may wait for a wake-up or the next poll. */
 static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) {
     if (!ensure_lanes(relay, err) || !ensure_producer(relay, err))
         return false;
+    int64_t now_us = relay->now_us = clock_mono_us();
     kafka_producer_poll(relay->producer);
     if (!move_lane(relay, err))
         return false;
     /* If only an acknowledgement woke us, there are no new rows to read. */
-    int64_t now_us = clock_mono_us();
     bool late = now_us - relay->read_us >= relay->poll_us;
     relay->due = atomic_exchange(&relay->woken, false) || relay->due || relay->behind || late;
-    bool room = relay->in_flight <= relay->in_flight_max / 2;
+    int64_t moving = moving_in_flight(relay);
+    bool room = moving <= relay->in_flight_max / 2 && relay->in_flight <= 2 * relay->in_flight_max;
     /* While events are in flight, new ones gather, so that the number of requests to Kafka falls as the load rises.
      * librdkafka also would spin while it holds messages that wait for a request in flight to the same partition. */
-    bool gathers = relay->in_flight > 0 && !relay->behind;
+    bool gathers = moving > 0 && !relay->behind;
     if (relay->due && room && !gathers) {
         relay->read_us = now_us;
         relay->due = false;
@@ -484,7 +469,7 @@ static void *work(void *arg) {
             wait_for_work(relay, RETRY_US);
             continue;
         }
-        if (relay->failures.pause_us == 0) /* else no message is acknowledged since the last failure */
+        if (!has_failures(relay))
             stage_resumed(&relay->outage, relay->stage);
         if (idle)
             wait_for_work(relay, relay->poll_us);
@@ -518,7 +503,7 @@ static void relay_free(struct relay *relay) {
     kafka_producer_free(relay->producer);
     pg_free(relay->pg);
     for (int i = 0; i < relay->n_lanes; i++)
-        free(relay->lanes[i].acked);
+        lane_deinit(&relay->lanes[i]);
     free(relay->lanes);
     lane_move_deinit(&relay->move);
     if (relay->wake_fd >= 0)
@@ -549,7 +534,7 @@ bool relay_start(struct context *context, enum stream stream, struct relay **ret
         .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
     };
     for (int i = 0; i < relay->n_lanes; i++)
-        relay->lanes[i].acked = memory_new((size_t)relay->in_flight_max, sizeof *relay->lanes[i].acked);
+        lane_init(&relay->lanes[i], relay->in_flight_max);
     lane_move_init(&relay->move);
     arena_init(&relay->arena, 256 * 1024);
     register_metrics(relay);

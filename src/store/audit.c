@@ -4,7 +4,8 @@
 bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct audit *ret, struct err *err) {
     static const struct pg_statement count = {
         "select count(*), coalesce(max(ticket), 0), "
-        " (select coalesce(sum(last_ticket - first_ticket + 1), 0)::bigint from issued where coupon_id = $1)"
+        " (select coalesce(sum(last_ticket - first_ticket + 1), 0)::bigint from issued where coupon_id = $1),"
+        " (select quantity from issuance where coupon_id = $1)"
         " from publish_request where coupon_id = $1"};
     /* One coupon has a small share of all rows, even if stale statistics of a growing table suggest a full scan. */
     static const struct pg_statement by_index = {"set local enable_seqscan = off"};
@@ -19,7 +20,11 @@ bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct 
         return false;
     PGresult *result = results[2];
     *ret = (struct audit){
-        .ledger_rows = pg_int8(result, 0, 0), .max_ticket = pg_int8(result, 0, 1), .held = pg_int8(result, 0, 2)};
+        .ledger_rows = pg_int8(result, 0, 0),
+        .max_ticket = pg_int8(result, 0, 1),
+        .held = pg_int8(result, 0, 2),
+        .quantity = pg_int8(result, 0, 3),
+    };
     pg_clear(results, 4);
     return true;
 }

@@ -6,11 +6,12 @@
 #include "model/coupon.h"
 #include "store/pg.h"
 
-/* Counts of one coupon. */
+/* Counts of one coupon, all as of one moment. */
 struct audit {
     int64_t ledger_rows;
     int64_t max_ticket; /* the highest ticket in the ledger; 0: none */
     int64_t held;       /* tickets in the issued ranges */
+    int64_t quantity;
 };
 bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct audit *ret, struct err *err);
 

@@ -213,6 +213,8 @@ struct kafka_end_hole {
     bool is_proven;   /* if not, seek to `from`: the consumer then looks a second time */
 };
 struct kafka_end_hole kafka_end_hole(struct kafka_consumer *consumer, const struct kafka_place *place);
+/* The caller has moved its offset over the proven hole at the end; a later message has no hole below it. */
+void kafka_pass_end_hole(struct kafka_consumer *consumer, const struct kafka_place *place);
 /* Reads each place's position: the offset after the last message that kafka_consume returned, or the offset of the last
  * seek; -1: unknown. */
 void kafka_positions(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_next);

@@ -169,6 +169,8 @@ static void rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t error, rd_kafka_topic_
         if (consumer->events.on_revoke)
             consumer->events.on_revoke(consumer->events.arg);
         consumer->commit_in_flight = false;
+        consumer->commit_due = true;
+        consumer->next_commit_us = 0;
         send_commits(consumer);
         set_assigned(consumer, NULL);
         rd_kafka_assign(rk, NULL);
@@ -414,6 +416,15 @@ static void note_end(struct kafka_consumer *consumer, const rd_kafka_message_t *
 struct kafka_end_hole kafka_end_hole(struct kafka_consumer *consumer, const struct kafka_place *place) {
     const struct progress *progress = progress_of(consumer, place);
     return progress ? progress->end : (struct kafka_end_hole){-1, -1, false};
+}
+
+void kafka_pass_end_hole(struct kafka_consumer *consumer, const struct kafka_place *place) {
+    struct progress *progress = progress_of(consumer, place);
+    if (!progress || !progress->end.is_proven)
+        return;
+    int64_t to = progress->end.to;
+    progress->next = to;
+    progress->end = (struct kafka_end_hole){to, to, false};
 }
 
 /* --- consuming --- */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/heart.h"
 #include "base/memory.h"
 #include "store/kafka_internal.h"
 
@@ -133,6 +134,7 @@ bool kafka_scan(const struct kafka_options *options, const struct kafka_scan *sc
     rd_kafka_poll_set_consumer(reader->rk);
     bool ok = find_offsets(reader->rk, scan, err) && assign(reader->rk, scan, err);
     for (bool more = ok; more && unfinished(scan) && clock_mono_us() < give_up_us;) {
+        heart_beat();
         rd_kafka_message_t *message = rd_kafka_consumer_poll(reader->rk, POLL_MS);
         more = message ? take(scan, message) : scan->on_message(scan->arg, NULL);
         if (message)

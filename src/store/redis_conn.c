@@ -300,13 +300,28 @@ static bool check_tls(struct redis_conn *conn, const struct redis_tls *tls, stru
     return false;
 }
 
+/* Sends AUTH. Some servers repeat the arguments of a command that they refuse; the error must not show the password. */
+static bool authenticate(struct redis_conn *conn, const char *user, const char *password, struct err *err) {
+    const char *with_user[] = {"AUTH", user, password}, *without[] = {"AUTH", password};
+    redisReply *reply = NULL;
+    redis_conn_append(conn, *user ? 3 : 2, *user ? with_user : without);
+    if (!redis_conn_flush(conn, err) || !redis_conn_read(conn, &reply, err))
+        return false;
+    bool is_refused = reply->type == REDIS_REPLY_ERROR;
+    if (is_refused && strstr(reply->str, password))
+        reply->str[strcspn(reply->str, " ")] = '\0'; /* such as ERR */
+    if (is_refused)
+        redis_address_error(&conn->address, err, reply->str);
+    freeReplyObject(reply);
+    return !is_refused;
+}
+
 static bool log_in(struct redis_conn *conn, const struct redis_conn_options *options, struct err *err) {
     char db[16];
     redis_login_refresh(options->login);
     const char *user = options->login->user, *password = options->login->password;
-    const char *auth[] = {"AUTH", user, password}, *auth_default[] = {"AUTH", password};
     const char *select[] = {"SELECT", db};
-    if (*password && !(*user ? run_plain(conn, 3, auth, err) : run_plain(conn, 2, auth_default, err)))
+    if (*password && !authenticate(conn, user, password, err))
         return false;
     snprintf(db, sizeof db, "%d", options->db);
     return options->db == 0 || run_plain(conn, 2, select, err);

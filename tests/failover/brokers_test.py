@@ -64,6 +64,29 @@ class Brokers(Outage):
         self.wait_for_replicas(3)
         self.finish(load)
 
+    def test_a_partition_without_a_leader_holds_up_no_other(self):
+        for other in self.servers:
+            other.stop()
+        server = self.start(kafka__topic_prefix=f"{self.schema}.alone.", kafka__replication_factor=1)
+        coupons = [self.create(server, 10**6) for _ in range(24)]
+        for coupon in coupons:
+            self.ctl(server, "request", coupon, 1)
+            self.wait_for_issued(coupon, 1)
+        self.cluster.kill(self.cluster.all[:1])
+        gone = time.monotonic()
+        for coupon in coupons:
+            self.ctl(server, "request", coupon, 2)
+        served = f"select count(*) from user_coupon where user_id = 2 and coupon_id in ({', '.join(map(str, coupons))})"
+        wait_until(lambda: int(self.sql(served)[0][0]) > 0, 30, what="the partitions of the other brokers go on")
+        wait_until(lambda: time.monotonic() - gone > 10, 11, what="the others have had time")
+        before = {coupon for coupon, in self.sql(served.replace("count(*)", "coupon_id"))}
+        self.assertLess(len(before), len(coupons), "a partition has no leader")
+        for coupon in before:
+            self.ctl(server, "request", coupon, 3)
+        wait_until(lambda: int(self.sql(served.replace("= 2", "= 3"))[0][0]) == len(before), 5, what="and still do")
+        self.cluster.repair()
+        wait_until(lambda: int(self.sql(served)[0][0]) == len(coupons), 60, what="the rest is issued")
+
     def test_two_are_killed_and_all_is_issued_in_order_after_their_return(self):
         load = self.load()
         self.cluster.kill(self.cluster.all[1:])

@@ -37,6 +37,24 @@ def varints(data):
     return fields
 
 
+def murmur2(data):
+    """As Kafka's clients compute it for a key."""
+    m, mask = 0x5BD1E995, 0xFFFFFFFF
+    h = (0x9747B28C ^ len(data)) & mask
+    for at in range(0, len(data) - len(data) % 4, 4):
+        k = int.from_bytes(data[at:at + 4], "little") * m & mask
+        h = (h * m & mask) ^ ((k ^ k >> 24) * m & mask)
+    rest = data[len(data) - len(data) % 4:]
+    if rest:
+        h = (h ^ int.from_bytes(rest, "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15
+
+
+def lane_of(coupon, lanes):
+    return (murmur2(str(coupon).encode()) & 0x7FFFFFFF) % lanes
+
+
 class Topic:
     """A topic in Kafka, read without any code of couponsd."""
 

@@ -4,10 +4,11 @@
 import unittest
 
 from tests.harness import Scenario, wait_until
-from tests.harness.kafka import Topic
+from tests.harness.kafka import Topic, lane_of
 from tests.harness.own_kafka import OwnKafka
 
 REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
+LANES = 8
 SETTINGS = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "super.users": "User:ANONYMOUS",
@@ -77,6 +78,31 @@ class Strict(Scenario):
         for name in (REQUESTED, PUBLISHED):
             self.topic(name).allow("topic", "read", "write")
         self.wait_for_issued(coupon, 1, 60)
+
+    def test_a_topic_that_may_not_be_written_holds_up_its_lane_and_no_other(self):
+        self.make_topics("read", "write")
+        self.allow_groups()
+        server = self.start_limited(kafka__topic_strategy="per_coupon")
+        coupons = {}  # one for each lane; without the right to create topics, they use the shared one
+        while len(coupons) < LANES:
+            coupon = self.create(server, 100)
+            coupons.setdefault(lane_of(coupon, LANES), coupon)
+        denied = coupons.pop(0)
+        own = self.topic(f"{REQUESTED}.{denied}")
+        own.make(1)
+        own.allow("topic", "describe", "read")
+        self.ctl(server, "request", denied, 1)
+        wait_until(lambda: "event=relay.rewound" in server.text(), what="the relay tells")
+        rewinds = server.metric("couponsd_relay_rewinds_total")
+        for user in range(1, 11):
+            for coupon in coupons.values():
+                self.ctl(server, "request", coupon, user)
+            for coupon in coupons.values():
+                self.wait_for_issued(coupon, user, 5)
+        self.assertEqual(self.sql(f"select count(*) from user_coupon where coupon_id = {denied}"), [["0"]])
+        self.assertLess(server.metric("couponsd_relay_rewinds_total") - rewinds, 10, "a tight loop")
+        own.allow("topic", "write")
+        self.wait_for_issued(denied, 1, 30)
 
     def test_topics_that_are_missing_without_the_right_to_create_end_the_start_with_the_reason(self):
         self.allow_groups()

@@ -13,6 +13,9 @@
 /* The greatest number of entries. Requests for ids that don't exist also make entries; when the table is full it is
  * emptied. */
 #define ENTRIES_MAX 65536
+/* How long a truth that is not available counts if Redis has its flag. Redis may refuse writes for a while, and another
+ * process may have changed the coupon. */
+#define CONFIRMED_MAX_US (2 * US_PER_S)
 /* How long a truth that is not available counts while Redis still has an older flag. After that admit decides again. */
 #define UNCONFIRMED_MAX_US US_PER_S
 
@@ -124,7 +127,8 @@ static enum judgement judge(const struct entry *entry, int64_t cache_us, int64_t
         int64_t truth_version = coupon_flag_version(truth, now_us);
         bool available = coupon_is_available(truth, now_us);
         enum refusal refusal = coupon_refusal(truth, now_us);
-        bool confirmed = entry->flag == FLAG_FALSE && !available && entry->flag_version == truth_version;
+        bool confirmed = entry->flag == FLAG_FALSE && !available && entry->flag_version == truth_version &&
+                         age_us <= CONFIRMED_MAX_US;
         bool newer = entry->flag == FLAG_TRUE && !available && entry->flag_version < truth_version &&
                      age_us <= UNCONFIRMED_MAX_US;
         bool not_open = entry->flag == FLAG_TRUE && refusal == REFUSAL_NOT_OPEN && entry->flag_version == truth_version;

@@ -163,9 +163,10 @@ static bool audit(struct reconcile *reconcile, const struct coupon *coupon, stru
         violation(reconcile, coupon, "tickets have gaps", audit.ledger_rows, audit.max_ticket);
     if (audit.ledger_rows < coupon->accepted)
         violation(reconcile, coupon, "fewer ledger rows than accepted", audit.ledger_rows, coupon->accepted);
-    if (audit.held <= coupon->quantity && coupon->issued <= coupon->quantity)
+    /* Somebody may have added to the quantity since the coupon was read. */
+    if (audit.held <= audit.quantity && coupon->issued <= audit.quantity)
         return true;
-    violation(reconcile, coupon, "more issued than there are", audit.held, coupon->quantity);
+    violation(reconcile, coupon, "more issued than there are", audit.held, audit.quantity);
     if (coupon->frozen)
         return true;
     log_error("reconcile.frozen", LOG_INT("coupon_id", coupon->id));
@@ -270,7 +271,9 @@ static bool resend_late(struct reconcile *reconcile, const struct coupon *coupon
     metric_add(reconcile->stale, lateness.found);
     if (lateness.found)
         tell_late(coupon, first, &lateness);
-    if (ok && !more) { /* the round is over; the next one is about those that are accepted by now */
+    if (!ok)
+        seen->check_us = clock_mono_us(); /* the next attempt is due after reconcile.stale_ms */
+    if (ok && !more) {                    /* the round is over; the next one is about those that are accepted by now */
         seen->at = seen->decided_to;
         seen->check_to = coupon->accepted;
         seen->check_us = clock_mono_us();
@@ -300,9 +303,9 @@ static bool check(struct reconcile *reconcile, const struct coupon *coupon, stru
     struct seen *seen = seen_of(reconcile, coupon->id);
     if (at_rest(seen, coupon) && !seen->audited && coupon->accepted <= AUDIT_ROWS_MAX && reconcile->audit_us > 0) {
         int64_t start_us = clock_mono_us();
+        seen->audited = true; /* even if it fails: it is not repeated before the coupon changes */
         if (!audit(reconcile, coupon, err))
             return false;
-        seen->audited = true;
         /* An audit that exceeds the budget reduces the budget of the next sweeps. */
         reconcile->audit_us -= clock_mono_us() - start_us;
     }
@@ -409,8 +412,14 @@ static bool sweep_page_of_live(struct reconcile *reconcile, struct coupon_ids *i
     for (size_t i = 0; i < ids->n; i++) {
         if (!rows[i].exists)
             continue;
-        if (!check(reconcile, &rows[i], err))
-            return false;
+        if (!check(reconcile, &rows[i], err)) {
+            if (!pg_is_connected(reconcile->pg))
+                return false;
+            /* A coupon whose query fails, e.g. by the time-out of statements, does not keep the others waiting. */
+            log_warn("reconcile.coupon_failed", LOG_INT("coupon_id", rows[i].id), LOG_ERR(err),
+                     LOG_STR("then", "the sweep goes on with the next coupon"));
+            continue;
+        }
         if (has_left(reconcile, &rows[i], now_us)) {
             ended.id[ended.n] = ids->id[i];
             ended.changes[ended.n++] = ids->changes[i];

@@ -27,3 +27,19 @@ Test(heart, the_piece_of_work_that_takes_longest_is_found) {
     heart_rest(NULL);
     heart_free(NULL);
 }
+
+Test(heart, a_long_loop_shows_that_it_goes_on) {
+    const char *name = "none";
+    struct heart *heart = heart_new("loop");
+    heart_beat(); /* the thread has no piece of work */
+    cr_assert_eq(hearts_longest(&name), 0);
+    heart_work(heart);
+    clock_sleep_us(50000);
+    heart_beat();
+    cr_assert_lt(hearts_longest(&name), 50000);
+    heart_rest(heart);
+    heart_beat();
+    cr_assert_eq(hearts_longest(&name), 0);
+    heart_free(heart);
+    heart_beat();
+}

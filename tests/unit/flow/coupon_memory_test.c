@@ -124,3 +124,18 @@ Test(memory, strangers_ids_do_not_fill_the_memory) {
     cr_assert_gt(open, 199000, "%d", open); /* on a busy machine, some facts become too old in between */
     coupon_memory_free(memory);
 }
+
+Test(memory, a_refusal_that_redis_confirms_is_checked_in_postgres_now_and_then) {
+    struct coupon_memory *memory = coupon_memory_new(100);
+    struct coupon sold_out = coupon(5, 5);
+    enum refusal refusal;
+    coupon_memory_learn(memory, &sold_out, 1, clock_wall_us());
+    say(memory, FLAG_FALSE, coupon_flag_version(&sold_out, 0));
+    clock_sleep_us(300 * US_PER_MS);
+    say(memory, FLAG_FALSE, coupon_flag_version(&sold_out, 0));
+    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_REFUSED, "although the truth is older than the cache allows");
+    clock_sleep_us(2 * US_PER_S);
+    say(memory, FLAG_FALSE, coupon_flag_version(&sold_out, 0));
+    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_ASK_TRUTH, "Redis may have missed a change");
+    coupon_memory_free(memory);
+}

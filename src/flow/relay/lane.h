@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One lane of a relay: what was sent, and what Kafka has acknowledged. Pure, apart from the clock of its pause. Only
+ * the relay's thread uses this.
+ *
+ *   cursor   the last id up to which Kafka has acknowledged everything; cursor_stored is its value in Postgres
+ *   sent     the last id that was handed to the producer
+ *   acked    which ids in (cursor, sent] are acknowledged; a ring of `window` flags
+ *   version  the version of the shared topic that the lane publishes to
+ *   epoch    counts how often the lane was taken or rewound; acknowledgements of an older epoch are ignored */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "flow/relay/failures.h"
+
+struct lane {
+    bool own;
+    uint16_t epoch;
+    int version;
+    int64_t cursor, cursor_stored, sent;
+    int64_t window; /* the greatest number of messages in flight */
+    bool *acked;
+    int64_t oldest_us; /* when the first event behind the cursor was appended; 0: unknown */
+    int64_t moved_us;  /* when the cursor moved, or the first message behind it was sent; monotonic */
+    /* A message that Kafka did not take. */
+    struct relay_pause pause;
+    int64_t failed_id; /* 0: none */
+    bool has_failed;   /* since the producer was made */
+};
+
+void lane_init(struct lane *lane, int64_t window);
+void lane_deinit(struct lane *lane);
+/* Starts the lane at this cursor. Acknowledgements of messages that are still in flight no longer count. */
+void lane_reset(struct lane *lane, bool own, int64_t cursor);
+
+/* A message's tag holds the lane's number, its epoch and the low bits of the id in one word. */
+uintptr_t lane_tag(int number, const struct lane *lane, int64_t id);
+int lane_number_of_tag(uintptr_t tag);
+/* Whether the tag's message is one that the lane waits for. */
+bool lane_expects(const struct lane *lane, uintptr_t tag);
+
+/* Whether the lane has room for another message. */
+bool lane_has_room(const struct lane *lane);
+/* A message with the next id was handed to the producer. */
+void lane_sent(struct lane *lane, int64_t append_us, int64_t now_us);
+/* Kafka has acknowledged the tag's message, or not taken it. */
+void lane_acknowledged(struct lane *lane, uintptr_t tag, int64_t now_us);
+void lane_failed(struct lane *lane, uintptr_t tag);
+
+/* A lane stands if Kafka has acknowledged none of its messages for a second, e.g. because a partition has no leader. It
+ * is not read meanwhile, and does not keep the others waiting. */
+bool lane_stands(const struct lane *lane, int64_t now_us);

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+
+#include "base/clock.h"
+#include "flow/relay/lane.h"
+
+#define WINDOW 4
+#define NUMBER 5
+
+static struct lane lane;
+
+static void begin(int64_t cursor) {
+    lane_init(&lane, WINDOW);
+    lane_reset(&lane, true, cursor);
+}
+
+static void end(void) {
+    lane_deinit(&lane);
+}
+
+static uintptr_t send(void) {
+    cr_assert(lane_has_room(&lane));
+    lane_sent(&lane, 1, 0);
+    return lane_tag(NUMBER, &lane, lane.sent);
+}
+
+Test(lane, the_cursor_moves_when_all_before_it_are_acknowledged) {
+    begin(10);
+    uintptr_t first = send(), second = send(), third = send();
+    cr_assert_eq(lane_number_of_tag(first), NUMBER);
+    lane_acknowledged(&lane, second, 0);
+    cr_assert_eq(lane.cursor, 10);
+    lane_acknowledged(&lane, first, 0);
+    cr_assert_eq(lane.cursor, 12);
+    lane_acknowledged(&lane, third, 0);
+    cr_assert_eq(lane.cursor, 13);
+    end();
+}
+
+Test(lane, ids_beyond_the_bits_of_a_tag_are_found) {
+    begin((INT64_C(1) << 40) - 2);
+    uintptr_t tags[] = {send(), send(), send()};
+    for (size_t i = 0; i < 3; i++)
+        lane_acknowledged(&lane, tags[i], 0);
+    cr_assert_eq(lane.cursor, (INT64_C(1) << 40) + 1);
+    end();
+}
+
+Test(lane, the_window_limits_what_is_in_flight) {
+    begin(0);
+    uintptr_t first = send();
+    for (int i = 1; i < WINDOW; i++)
+        send();
+    cr_assert_not(lane_has_room(&lane));
+    lane_acknowledged(&lane, first, 0);
+    cr_assert(lane_has_room(&lane));
+    end();
+}
+
+Test(lane, what_was_sent_before_a_rewind_no_longer_counts) {
+    begin(0);
+    uintptr_t old = send();
+    lane_reset(&lane, true, 0);
+    cr_assert_not(lane_expects(&lane, old));
+    cr_assert(lane_expects(&lane, send()));
+    lane_reset(&lane, false, 0);
+    cr_assert_not(lane_expects(&lane, lane_tag(NUMBER, &lane, 1)), "the lane is another's");
+    end();
+}
+
+Test(lane, pauses_grow_until_the_message_that_failed_is_acknowledged) {
+    begin(0);
+    send();
+    uintptr_t failing = send();
+    lane_failed(&lane, failing);
+    cr_assert_eq(lane.failed_id, 2);
+    relay_pause_begin(&lane.pause);
+    lane_reset(&lane, true, 0);
+    uintptr_t before = send(), again = send();
+    lane_acknowledged(&lane, before, 0);
+    cr_assert_gt(lane.pause.next_us, 0, "others than the one that failed do not count");
+    lane_failed(&lane, again);
+    relay_pause_begin(&lane.pause);
+    cr_assert_not(relay_pause_is_over(&lane.pause));
+    lane_reset(&lane, true, 1);
+    lane_acknowledged(&lane, send(), 0);
+    cr_assert_eq(lane.pause.next_us, 0);
+    cr_assert_eq(lane.failed_id, 0);
+    end();
+}
+
+Test(lane, a_lane_stands_when_nothing_is_acknowledged_for_a_second) {
+    begin(0);
+    cr_assert_not(lane_stands(&lane, 5 * US_PER_S), "nothing is in flight");
+    lane_sent(&lane, 1, 5 * US_PER_S);
+    lane_sent(&lane, 1, 5 * US_PER_S + 900 * US_PER_MS);
+    cr_assert_not(lane_stands(&lane, 6 * US_PER_S - 1));
+    cr_assert(lane_stands(&lane, 6 * US_PER_S));
+    lane_acknowledged(&lane, lane_tag(NUMBER, &lane, 1), 6 * US_PER_S);
+    cr_assert_not(lane_stands(&lane, 6 * US_PER_S + 1), "it moves again");
+    end();
+}
