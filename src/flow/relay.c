@@ -43,6 +43,9 @@
 /* Requested events are flushed at once. If the broker takes longer than this, the relay goes on with other work. */
 #define FLUSH_MS 20
 
+/* Kafka takes messages if it has acknowledged one within this time. Longer than it takes to see that a lane stands. */
+#define SOME_ACKED_US (3 * US_PER_S)
+
 /* How many batches of a caller that continues without a pause are relayed together. This saves requests to Kafka,
  * and issue gets more tickets of a coupon at once. */
 #define GATHERED_BATCHES 4
@@ -62,9 +65,10 @@ struct relay {
     struct relay_failures failures;
     struct lane *lanes;
     int64_t in_flight;
-    int64_t now_us; /* when this round began; monotonic */
-    bool behind;    /* more rows are waiting than the last read took */
-    bool due;       /* there may be rows to read */
+    int64_t now_us;   /* when this round began; monotonic */
+    int64_t acked_us; /* when Kafka last acknowledged a message; monotonic */
+    bool behind;      /* more rows are waiting than the last read took */
+    bool due;         /* there may be rows to read */
     struct topic_target target;
     struct lane_move move;
     int64_t lanes_tried_us, read_us, cursors_us, move_us;
@@ -96,6 +100,7 @@ static void on_ack(void *arg, uintptr_t tag, const struct kafka_failure *failure
         return;
     }
     relay->failures.pause = (struct relay_pause){0};
+    relay->acked_us = relay->now_us;
     lane_acknowledged(lane, tag, relay->now_us);
     FAULT_POINT(relay->stage, "after_ack");
 }
@@ -405,6 +410,18 @@ static void wait_for_work(struct relay *relay, int64_t us) {
         return; /* the event was already read: nothing to do */
 }
 
+/* If lanes that stand fill the producer's queue while Kafka takes other messages, their messages are taken back. */
+static void give_up_standing(struct relay *relay) {
+    for (int i = 0; i < relay->n_lanes; i++)
+        if (lane_stands(&relay->lanes[i], relay->now_us))
+            lane_give_up(&relay->lanes[i]);
+    if (!relay->rewind)
+        relay->failures.last = (struct kafka_failure){.name = "NO_ACKNOWLEDGEMENT"};
+    err_set(&relay->failures.last.err, ERR_UNAVAILABLE, BACKEND_KAFKA,
+            "a partition acknowledges nothing, while others do");
+    relay->rewind = true;
+}
+
 /* Messages in flight, except those of lanes that stand. */
 static int64_t moving_in_flight(const struct relay *relay) {
     int64_t n = relay->in_flight;
@@ -433,7 +450,9 @@ static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) 
     bool late = now_us - relay->read_us >= relay->poll_us;
     relay->due = atomic_exchange(&relay->woken, false) || relay->due || relay->behind || late;
     int64_t moving = moving_in_flight(relay);
-    bool room = moving <= relay->in_flight_max / 2 && relay->in_flight <= 2 * relay->in_flight_max;
+    bool room = moving <= relay->in_flight_max / 2 && relay->in_flight <= relay->in_flight_max * 3 / 4;
+    if (relay->in_flight - moving > relay->in_flight_max / 4 && now_us - relay->acked_us < SOME_ACKED_US)
+        give_up_standing(relay);
     /* While events are in flight, new ones gather, so that the number of requests to Kafka falls as the load rises.
      * librdkafka also would spin while it holds messages that wait for a request in flight to the same partition. */
     bool gathers = moving > 0 && !relay->behind;

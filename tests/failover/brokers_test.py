@@ -67,7 +67,8 @@ class Brokers(Outage):
     def test_a_partition_without_a_leader_holds_up_no_other(self):
         for other in self.servers:
             other.stop()
-        server = self.start(kafka__topic_prefix=f"{self.schema}.alone.", kafka__replication_factor=1)
+        server = self.start(kafka__topic_prefix=f"{self.schema}.alone.", kafka__replication_factor=1,
+                            relay__in_flight_max=16)  # so that the messages that wait fill the queue
         coupons = [self.create(server, 10**6) for _ in range(24)]
         for coupon in coupons:
             self.ctl(server, "request", coupon, 1)

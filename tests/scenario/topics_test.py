@@ -84,7 +84,7 @@ class PerCoupon(CrowdScenario):
         coupon = self.create(servers[0], 4000)
         # Some more, since a call in the moment of a stop may end without an answer.
         bench = self.ctl_raw([server.grpc for server in servers], "bench", "--coupon", coupon, "--users", 4400,
-                             "--concurrency", 100, "--rate", 1000 // PATIENCE, "--retry", "--log", self.answers, background=True)
+                             "--concurrency", 100, "--rate", 400 // PATIENCE, "--retry", "--log", self.answers, background=True)
         ledger = f"select count(*) from publish_request where coupon_id = {coupon}"
         for which, at_least, settings in ((0, 500, self.SETTINGS), (1, 1300, self.SETTINGS), (0, 2100, {}),
                                           (1, 2900, {})):

@@ -8,6 +8,8 @@
 #include "base/memory.h"
 
 #define STANDS_US US_PER_S
+/* How many messages a lane may have in flight after a failure, until Kafka takes them. */
+#define PROBE 100
 /* Far fewer events are in flight than these bits can count, so id_of_tag finds the others. */
 #define TAG_ID_BITS    40
 #define TAG_EPOCH_BITS 16
@@ -57,7 +59,8 @@ static bool *acked_slot(struct lane *lane, int64_t id) {
 }
 
 bool lane_has_room(const struct lane *lane) {
-    return lane->sent - lane->cursor < lane->window;
+    int64_t window = lane->pause.next_us && lane->window > PROBE ? PROBE : lane->window;
+    return lane->sent - lane->cursor < window;
 }
 
 void lane_sent(struct lane *lane, int64_t append_us, int64_t now_us) {
@@ -83,11 +86,18 @@ void lane_acknowledged(struct lane *lane, uintptr_t tag, int64_t now_us) {
 }
 
 /* The first failure counts: what follows in the lane cannot be sent without it. */
-void lane_failed(struct lane *lane, uintptr_t tag) {
-    int64_t id = id_of_tag(lane, tag);
+static void fail_from(struct lane *lane, int64_t id) {
     if (!lane->has_failed || id < lane->failed_id)
         lane->failed_id = id;
     lane->has_failed = true;
+}
+
+void lane_failed(struct lane *lane, uintptr_t tag) {
+    fail_from(lane, id_of_tag(lane, tag));
+}
+
+void lane_give_up(struct lane *lane) {
+    fail_from(lane, lane->cursor + 1);
 }
 
 bool lane_stands(const struct lane *lane, int64_t now_us) {

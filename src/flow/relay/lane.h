@@ -47,6 +47,8 @@ void lane_sent(struct lane *lane, int64_t append_us, int64_t now_us);
 /* Kafka has acknowledged the tag's message, or not taken it. */
 void lane_acknowledged(struct lane *lane, uintptr_t tag, int64_t now_us);
 void lane_failed(struct lane *lane, uintptr_t tag);
+/* The lane's messages count as failed, although Kafka may still take them. */
+void lane_give_up(struct lane *lane);
 
 /* A lane stands if Kafka has acknowledged none of its messages for a second, e.g. because a partition has no leader. It
  * is not read meanwhile, and does not keep the others waiting. */

@@ -100,3 +100,22 @@ Test(lane, a_lane_stands_when_nothing_is_acknowledged_for_a_second) {
     cr_assert_not(lane_stands(&lane, 6 * US_PER_S + 1), "it moves again");
     end();
 }
+
+Test(lane, after_a_failure_few_messages_are_sent_until_kafka_takes_them) {
+    lane_init(&lane, 1000);
+    lane_reset(&lane, true, 0);
+    send();
+    lane_give_up(&lane);
+    cr_assert_eq(lane.failed_id, 1);
+    relay_pause_begin(&lane.pause);
+    lane_reset(&lane, true, 0);
+    uintptr_t first = send();
+    while (lane_has_room(&lane))
+        send();
+    cr_assert_eq(lane.sent, 100);
+    lane_acknowledged(&lane, first, 0);
+    while (lane_has_room(&lane))
+        send();
+    cr_assert_eq(lane.sent, 1001);
+    end();
+}
