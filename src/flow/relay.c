@@ -38,13 +38,14 @@
 #define IDLE_MS (TOPICS_TIMEOUT_MS + 1000)
 /* How often the relay checks whether a moving lane may go on. */
 #define MOVE_EVERY_US     (20 * US_PER_MS)
+#define MOVE_RETRY_US     (10 * US_PER_S) /* after Kafka did not answer; asking blocks for up to 2 s */
 #define TOPICS_TIMEOUT_MS 3000
 #define STOP_FLUSH_MS     3000
 /* Requested events are flushed at once. If the broker takes longer than this, the relay goes on with other work. */
 #define FLUSH_MS 20
 
-/* Kafka takes messages if it has acknowledged one within this time. Longer than it takes to see that a lane stands. */
-#define SOME_ACKED_US (3 * US_PER_S)
+/* How many messages of a lane are in flight after a failure, at most. */
+#define PROBE_MAX 100
 
 /* How many batches of a caller that continues without a pause are relayed together. This saves requests to Kafka,
  * and issue gets more tickets of a coupon at once. */
@@ -75,7 +76,7 @@ struct relay {
     struct arena arena;
     struct batch_metrics metrics;
     char stage[16]; /* also the thread's name, which is limited to 15 characters */
-    struct outage outage;
+    struct outage outage, move_outage;
     struct metric *lag_rows, *lag_seconds, *lanes_owned, *sent_total, *rewinds;
     int wake_fd;
     atomic_bool woken, check_topics, stopping;
@@ -161,7 +162,7 @@ static void rewind_lanes(struct relay *relay) {
             relay_pause_begin(&lane->pause);
             has_paused = true;
         }
-        lane_reset(lane, true, lane->cursor);
+        lane_rewind(lane);
     }
     if (!has_paused && !is_mended)
         relay_pause_begin(&relay->failures.pause);
@@ -273,8 +274,15 @@ static bool move_lane(struct relay *relay, struct err *err) {
     bool passed = false;
     if (lane->sent > lane->cursor)
         return true; /* Kafka has not acknowledged all of the lane's events */
-    if (!lane_move_passed(&relay->move, relay->pg, relay->admin, relay->stream, &passed, err))
-        return false;
+    if (!lane_move_passed(&relay->move, relay->pg, relay->admin, relay->stream, &passed, err)) {
+        if (err->backend != BACKEND_KAFKA)
+            return false;
+        /* A partition of the old topic has no leader, for example. Other lanes go on. */
+        stage_interrupted(&relay->move_outage, "migration", err);
+        relay->move_us = now_us + MOVE_RETRY_US;
+        return true;
+    }
+    stage_resumed(&relay->move_outage, "migration");
     if (!passed)
         return topics_target(relay->pg, &relay->target, err); /* the migration may have been paused */
     if (!topics_lane_moved(relay->pg, relay->stream, next, relay->target.version, err))
@@ -355,7 +363,7 @@ static bool read_and_send(struct relay *relay, struct err *err) {
     relay->behind = false;
     for (int i = 0; i < relay->n_lanes; i++) {
         const struct lane *lane = &relay->lanes[i];
-        if (!lane->own || i == relay->move.lane || lane_stands(lane, relay->now_us) ||
+        if (!lane->own || i == relay->move.lane || lane_stands(lane, relay->now_us) || !lane_has_room(lane) ||
             !relay_pause_is_over(&lane->pause))
             continue;
         lanes[n] = i;
@@ -410,32 +418,13 @@ static void wait_for_work(struct relay *relay, int64_t us) {
         return; /* the event was already read: nothing to do */
 }
 
-/* If lanes that stand fill the producer's queue while Kafka takes other messages, their messages are taken back. */
-static void give_up_standing(struct relay *relay) {
-    for (int i = 0; i < relay->n_lanes; i++)
-        if (lane_stands(&relay->lanes[i], relay->now_us))
-            lane_give_up(&relay->lanes[i]);
-    if (!relay->rewind)
-        relay->failures.last = (struct kafka_failure){.name = "NO_ACKNOWLEDGEMENT"};
-    err_set(&relay->failures.last.err, ERR_UNAVAILABLE, BACKEND_KAFKA,
-            "a partition acknowledges nothing, while others do");
+/* Messages of lanes that stand must not fill the producer's queue: they are taken back. */
+static void give_up_standing(struct relay *relay, bool is_full) {
+    if (!lanes_give_up(relay->lanes, relay->n_lanes, relay->now_us, relay->acked_us, is_full) || relay->rewind)
+        return;
     relay->rewind = true;
-}
-
-/* Messages in flight, except those of lanes that stand. */
-static int64_t moving_in_flight(const struct relay *relay) {
-    int64_t n = relay->in_flight;
-    for (int i = 0; i < relay->n_lanes; i++)
-        if (lane_stands(&relay->lanes[i], relay->now_us))
-            n -= relay->lanes[i].sent - relay->lanes[i].cursor;
-    return n > 0 ? n : 0;
-}
-
-static bool has_failures(const struct relay *relay) {
-    bool any = relay->failures.pause.next_us > 0;
-    for (int i = 0; i < relay->n_lanes && !any; i++)
-        any = relay->lanes[i].failed_id > 0;
-    return any;
+    relay->failures.last = (struct kafka_failure){.name = "NO_ACKNOWLEDGEMENT"};
+    err_set(&relay->failures.last.err, ERR_UNAVAILABLE, BACKEND_KAFKA, "a partition acknowledges nothing");
 }
 
 /* Does one round of work. *ret_idle: the thread may wait for a wake-up or the next poll. */
@@ -449,10 +438,11 @@ static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) 
     /* If only an acknowledgement woke us, there are no new rows to read. */
     bool late = now_us - relay->read_us >= relay->poll_us;
     relay->due = atomic_exchange(&relay->woken, false) || relay->due || relay->behind || late;
-    int64_t moving = moving_in_flight(relay);
+    int64_t moving = lanes_moving(relay->lanes, relay->n_lanes, now_us);
     bool room = moving <= relay->in_flight_max / 2 && relay->in_flight <= relay->in_flight_max * 3 / 4;
-    if (relay->in_flight - moving > relay->in_flight_max / 4 && now_us - relay->acked_us < SOME_ACKED_US)
-        give_up_standing(relay);
+    bool is_full = !room && moving == 0;
+    if (is_full || relay->in_flight - moving > relay->in_flight_max / 4)
+        give_up_standing(relay, is_full);
     /* While events are in flight, new ones gather, so that the number of requests to Kafka falls as the load rises.
      * librdkafka also would spin while it holds messages that wait for a request in flight to the same partition. */
     bool gathers = moving > 0 && !relay->behind;
@@ -461,7 +451,9 @@ static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) 
         relay->due = false;
         if (!read_and_send(relay, err))
             return false;
-        if (relay->stream == STREAM_REQUESTED && relay->in_flight > 0 && !relay->behind)
+        /* A lane that stands would make the flush wait in vain. */
+        bool all_move = relay->in_flight == lanes_moving(relay->lanes, relay->n_lanes, now_us);
+        if (relay->stream == STREAM_REQUESTED && relay->in_flight > 0 && all_move && !relay->behind)
             kafka_producer_flush(relay->producer, FLUSH_MS);
         kafka_producer_poll(relay->producer);
     }
@@ -488,7 +480,7 @@ static void *work(void *arg) {
             wait_for_work(relay, RETRY_US);
             continue;
         }
-        if (!has_failures(relay))
+        if (relay->failures.pause.next_us == 0 && !lanes_have_failed(relay->lanes, relay->n_lanes))
             stage_resumed(&relay->outage, relay->stage);
         if (idle)
             wait_for_work(relay, relay->poll_us);
@@ -552,8 +544,10 @@ bool relay_start(struct context *context, enum stream stream, struct relay **ret
         .lanes = memory_new((size_t)config->flow_lanes, sizeof *relay->lanes),
         .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
     };
+    int64_t probe = relay->in_flight_max / (4 * relay->n_lanes);
+    probe = probe < 1 ? 1 : probe > PROBE_MAX ? PROBE_MAX : probe;
     for (int i = 0; i < relay->n_lanes; i++)
-        lane_init(&relay->lanes[i], relay->in_flight_max);
+        lane_init(&relay->lanes[i], relay->in_flight_max, probe);
     lane_move_init(&relay->move);
     arena_init(&relay->arena, 256 * 1024);
     register_metrics(relay);

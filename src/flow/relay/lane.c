@@ -8,14 +8,12 @@
 #include "base/memory.h"
 
 #define STANDS_US US_PER_S
-/* How many messages a lane may have in flight after a failure, until Kafka takes them. */
-#define PROBE 100
 /* Far fewer events are in flight than these bits can count, so id_of_tag finds the others. */
 #define TAG_ID_BITS    40
 #define TAG_EPOCH_BITS 16
 
-void lane_init(struct lane *lane, int64_t window) {
-    *lane = (struct lane){.window = window, .acked = memory_new((size_t)window, sizeof *lane->acked)};
+void lane_init(struct lane *lane, int64_t window, int64_t probe) {
+    *lane = (struct lane){.window = window, .probe = probe, .acked = memory_new((size_t)window, sizeof *lane->acked)};
 }
 
 void lane_deinit(struct lane *lane) {
@@ -24,14 +22,18 @@ void lane_deinit(struct lane *lane) {
 
 void lane_reset(struct lane *lane, bool own, int64_t cursor) {
     lane->own = own;
+    lane->cursor = lane->cursor_stored = cursor;
+    lane_rewind(lane);
+    lane->pause = (struct relay_pause){0};
+    lane->failed_id = 0;
+}
+
+void lane_rewind(struct lane *lane) {
     lane->epoch++;
-    lane->cursor = lane->cursor_stored = lane->sent = cursor;
+    lane->sent = lane->cursor;
+    lane->unacked = 0;
     lane->oldest_us = 0;
     lane->has_failed = false;
-    if (!own) {
-        lane->pause = (struct relay_pause){0};
-        lane->failed_id = 0;
-    }
     memset(lane->acked, 0, (size_t)lane->window * sizeof *lane->acked);
 }
 
@@ -59,8 +61,7 @@ static bool *acked_slot(struct lane *lane, int64_t id) {
 }
 
 bool lane_has_room(const struct lane *lane) {
-    int64_t window = lane->pause.next_us && lane->window > PROBE ? PROBE : lane->window;
-    return lane->sent - lane->cursor < window;
+    return lane->sent - lane->cursor < (lane->failed_id ? lane->probe : lane->window);
 }
 
 void lane_sent(struct lane *lane, int64_t append_us, int64_t now_us) {
@@ -69,10 +70,12 @@ void lane_sent(struct lane *lane, int64_t append_us, int64_t now_us) {
     if (lane->sent == lane->cursor)
         lane->moved_us = now_us;
     lane->sent++;
+    lane->unacked++;
 }
 
 void lane_acknowledged(struct lane *lane, uintptr_t tag, int64_t now_us) {
     *acked_slot(lane, id_of_tag(lane, tag)) = true;
+    lane->unacked--;
     while (lane->cursor < lane->sent && *acked_slot(lane, lane->cursor + 1)) {
         lane->cursor++;
         *acked_slot(lane, lane->cursor) = false;
@@ -86,20 +89,39 @@ void lane_acknowledged(struct lane *lane, uintptr_t tag, int64_t now_us) {
 }
 
 /* The first failure counts: what follows in the lane cannot be sent without it. */
-static void fail_from(struct lane *lane, int64_t id) {
+void lane_failed(struct lane *lane, uintptr_t tag) {
+    int64_t id = id_of_tag(lane, tag);
     if (!lane->has_failed || id < lane->failed_id)
         lane->failed_id = id;
     lane->has_failed = true;
 }
 
-void lane_failed(struct lane *lane, uintptr_t tag) {
-    fail_from(lane, id_of_tag(lane, tag));
-}
-
-void lane_give_up(struct lane *lane) {
-    fail_from(lane, lane->cursor + 1);
-}
-
 bool lane_stands(const struct lane *lane, int64_t now_us) {
     return lane->own && lane->sent > lane->cursor && now_us - lane->moved_us >= STANDS_US;
+}
+
+int64_t lanes_moving(const struct lane *lanes, int n, int64_t now_us) {
+    int64_t moving = 0;
+    for (int i = 0; i < n; i++)
+        moving += lane_stands(&lanes[i], now_us) ? 0 : lanes[i].unacked;
+    return moving;
+}
+
+bool lanes_give_up(struct lane *lanes, int n, int64_t now_us, int64_t acked_us, bool is_full) {
+    bool any = false;
+    for (int i = 0; i < n; i++) {
+        struct lane *lane = &lanes[i];
+        if (!lane_stands(lane, now_us) || lane->failed_id || (!is_full && acked_us - lane->moved_us < STANDS_US))
+            continue;
+        lane->failed_id = lane->cursor + 1;
+        lane->has_failed = any = true;
+    }
+    return any;
+}
+
+bool lanes_have_failed(const struct lane *lanes, int n) {
+    bool any = false;
+    for (int i = 0; i < n && !any; i++)
+        any = lanes[i].failed_id > 0;
+    return any;
 }

@@ -4,6 +4,7 @@
  *
  *   cursor   the last id up to which Kafka has acknowledged everything; cursor_stored is its value in Postgres
  *   sent     the last id that was handed to the producer
+ *   unacked  how many of the ids in (cursor, sent] are not acknowledged
  *   acked    which ids in (cursor, sent] are acknowledged; a ring of `window` flags
  *   version  the version of the shared topic that the lane publishes to
  *   epoch    counts how often the lane was taken or rewound; acknowledgements of an older epoch are ignored */
@@ -18,8 +19,9 @@ struct lane {
     bool own;
     uint16_t epoch;
     int version;
-    int64_t cursor, cursor_stored, sent;
-    int64_t window; /* the greatest number of messages in flight */
+    int64_t cursor, cursor_stored, sent, unacked;
+    int64_t window; /* the greatest value of sent - cursor */
+    int64_t probe;  /* the same after a failure, until Kafka takes the message that has failed */
     bool *acked;
     int64_t oldest_us; /* when the first event behind the cursor was appended; 0: unknown */
     int64_t moved_us;  /* when the cursor moved, or the first message behind it was sent; monotonic */
@@ -29,10 +31,13 @@ struct lane {
     bool has_failed;   /* since the producer was made */
 };
 
-void lane_init(struct lane *lane, int64_t window);
+void lane_init(struct lane *lane, int64_t window, int64_t probe);
 void lane_deinit(struct lane *lane);
-/* Starts the lane at this cursor. Acknowledgements of messages that are still in flight no longer count. */
+/* The lane was taken, with this cursor, or lost. Acknowledgements of messages that are still in flight no longer count,
+ * nor do they after a rewind. */
 void lane_reset(struct lane *lane, bool own, int64_t cursor);
+/* Goes back to the cursor. */
+void lane_rewind(struct lane *lane);
 
 /* A message's tag holds the lane's number, its epoch and the low bits of the id in one word. */
 uintptr_t lane_tag(int number, const struct lane *lane, int64_t id);
@@ -47,9 +52,17 @@ void lane_sent(struct lane *lane, int64_t append_us, int64_t now_us);
 /* Kafka has acknowledged the tag's message, or not taken it. */
 void lane_acknowledged(struct lane *lane, uintptr_t tag, int64_t now_us);
 void lane_failed(struct lane *lane, uintptr_t tag);
-/* The lane's messages count as failed, although Kafka may still take them. */
-void lane_give_up(struct lane *lane);
 
-/* A lane stands if Kafka has acknowledged none of its messages for a second, e.g. because a partition has no leader. It
- * is not read meanwhile, and does not keep the others waiting. */
+/* A lane stands if its oldest message in flight is not acknowledged within a second, e.g. because a partition has no
+ * leader. It is not read meanwhile, and does not keep the others waiting. */
 bool lane_stands(const struct lane *lane, int64_t now_us);
+
+/* --- all lanes of a relay --- */
+
+/* Messages in flight, except those of lanes that stand. */
+int64_t lanes_moving(const struct lane *lanes, int n, int64_t now_us);
+/* Messages of lanes that stand count as failed if Kafka has acknowledged others since (the last time at `acked_us`), or
+ * if `is_full`: they leave no room for others. Kafka may still take them. Returns whether there are any. */
+bool lanes_give_up(struct lane *lanes, int n, int64_t now_us, int64_t acked_us, bool is_full);
+/* Whether a message has failed that Kafka has not taken since. */
+bool lanes_have_failed(const struct lane *lanes, int n);

@@ -54,7 +54,8 @@ struct seen {
     bool is_live;      /* false: was removed from the list of live coupons */
     int64_t accepted, issued, rejected;
     bool audited;
-    int ended_sweeps; /* sweeps that found it to have ended */
+    int64_t audit_due_us; /* after an audit that failed; monotonic */
+    int ended_sweeps;     /* sweeps that found it to have ended */
     /* Tickets that stay unissued. Times are monotonic. */
     int64_t progress_us; /* when a ticket was last seen to be issued or rejected */
     int64_t decided_to;  /* all tickets up to this one are issued or rejected */
@@ -301,13 +302,16 @@ static bool check_late(struct reconcile *reconcile, const struct coupon *coupon,
 
 static bool check(struct reconcile *reconcile, const struct coupon *coupon, struct err *err) {
     struct seen *seen = seen_of(reconcile, coupon->id);
-    if (at_rest(seen, coupon) && !seen->audited && coupon->accepted <= AUDIT_ROWS_MAX && reconcile->audit_us > 0) {
+    if (at_rest(seen, coupon) && !seen->audited && coupon->accepted <= AUDIT_ROWS_MAX && reconcile->audit_us > 0 &&
+        clock_mono_us() >= seen->audit_due_us) {
         int64_t start_us = clock_mono_us();
-        seen->audited = true; /* even if it fails: it is not repeated before the coupon changes */
-        if (!audit(reconcile, coupon, err))
-            return false;
+        seen->audited = audit(reconcile, coupon, err);
         /* An audit that exceeds the budget reduces the budget of the next sweeps. */
         reconcile->audit_us -= clock_mono_us() - start_us;
+        if (!seen->audited) {
+            seen->audit_due_us = clock_mono_us() + reconcile->stale_ms * US_PER_MS;
+            return false;
+        }
     }
     return check_late(reconcile, coupon, seen, err);
 }

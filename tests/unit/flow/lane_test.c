@@ -10,7 +10,7 @@
 static struct lane lane;
 
 static void begin(int64_t cursor) {
-    lane_init(&lane, WINDOW);
+    lane_init(&lane, WINDOW, 1);
     lane_reset(&lane, true, cursor);
 }
 
@@ -69,23 +69,33 @@ Test(lane, what_was_sent_before_a_rewind_no_longer_counts) {
 }
 
 Test(lane, pauses_grow_until_the_message_that_failed_is_acknowledged) {
-    begin(0);
+    lane_init(&lane, WINDOW, 2);
+    lane_reset(&lane, true, 0);
     send();
     uintptr_t failing = send();
     lane_failed(&lane, failing);
     cr_assert_eq(lane.failed_id, 2);
     relay_pause_begin(&lane.pause);
-    lane_reset(&lane, true, 0);
+    lane_rewind(&lane);
     uintptr_t before = send(), again = send();
     lane_acknowledged(&lane, before, 0);
     cr_assert_gt(lane.pause.next_us, 0, "others than the one that failed do not count");
     lane_failed(&lane, again);
     relay_pause_begin(&lane.pause);
     cr_assert_not(relay_pause_is_over(&lane.pause));
-    lane_reset(&lane, true, 1);
+    lane_rewind(&lane);
     lane_acknowledged(&lane, send(), 0);
     cr_assert_eq(lane.pause.next_us, 0);
     cr_assert_eq(lane.failed_id, 0);
+    end();
+}
+
+Test(lane, a_rewind_keeps_the_cursor_that_is_still_to_be_stored) {
+    begin(10);
+    lane_acknowledged(&lane, send(), 0);
+    lane_rewind(&lane);
+    cr_assert_eq(lane.cursor, 11);
+    cr_assert_eq(lane.cursor_stored, 10);
     end();
 }
 
@@ -102,13 +112,10 @@ Test(lane, a_lane_stands_when_nothing_is_acknowledged_for_a_second) {
 }
 
 Test(lane, after_a_failure_few_messages_are_sent_until_kafka_takes_them) {
-    lane_init(&lane, 1000);
+    lane_init(&lane, 1000, 100);
     lane_reset(&lane, true, 0);
-    send();
-    lane_give_up(&lane);
-    cr_assert_eq(lane.failed_id, 1);
-    relay_pause_begin(&lane.pause);
-    lane_reset(&lane, true, 0);
+    lane_failed(&lane, send());
+    lane_rewind(&lane);
     uintptr_t first = send();
     while (lane_has_room(&lane))
         send();
@@ -118,4 +125,49 @@ Test(lane, after_a_failure_few_messages_are_sent_until_kafka_takes_them) {
         send();
     cr_assert_eq(lane.sent, 1001);
     end();
+}
+
+/* Two lanes, each with two messages in flight that were sent at 0; of the second lane the later one is acknowledged. */
+static void begin_two(struct lane *lanes) {
+    for (int i = 0; i < 2; i++) {
+        lane_init(&lanes[i], WINDOW, 1);
+        lane_reset(&lanes[i], true, 0);
+        lane_sent(&lanes[i], 1, 0);
+        lane_sent(&lanes[i], 1, 0);
+    }
+    lane_acknowledged(&lanes[1], lane_tag(1, &lanes[1], 2), 0);
+}
+
+static void end_two(struct lane *lanes) {
+    for (int i = 0; i < 2; i++)
+        lane_deinit(&lanes[i]);
+}
+
+Test(lanes, those_that_stand_or_are_lost_do_not_count_as_moving) {
+    struct lane lanes[2];
+    begin_two(lanes);
+    cr_assert_eq(lanes_moving(lanes, 2, US_PER_S - 1), 3, "what is acknowledged is not in flight");
+    cr_assert_eq(lanes_moving(lanes, 2, US_PER_S), 0);
+    lanes[1].moved_us = US_PER_S;
+    cr_assert_eq(lanes_moving(lanes, 2, US_PER_S), 1);
+    lane_reset(&lanes[1], false, 0);
+    cr_assert_eq(lanes_moving(lanes, 2, US_PER_S), 0);
+    end_two(lanes);
+}
+
+Test(lanes, those_that_stand_are_given_up_once_if_others_go_on_or_find_no_room) {
+    struct lane lanes[2];
+    begin_two(lanes);
+    cr_assert_not(lanes_give_up(lanes, 2, 2 * US_PER_S, US_PER_S - 1, false), "perhaps Kafka is away");
+    cr_assert_not(lanes_have_failed(lanes, 2));
+    lanes[1].moved_us = 3 * US_PER_S / 2;
+    cr_assert(lanes_give_up(lanes, 2, 2 * US_PER_S, 3 * US_PER_S / 2, false));
+    cr_assert(lanes[0].has_failed && lanes[0].failed_id == 1);
+    cr_assert_not(lanes[1].has_failed, "it moves");
+    lane_rewind(&lanes[0]);
+    lane_sent(&lanes[0], 1, 2 * US_PER_S);
+    cr_assert(lanes_have_failed(lanes, 2));
+    cr_assert_not(lanes_give_up(lanes, 1, 9 * US_PER_S, 0, true), "it sends few messages as it is");
+    cr_assert(lanes_give_up(lanes, 2, 9 * US_PER_S, 0, true), "no room");
+    end_two(lanes);
 }
