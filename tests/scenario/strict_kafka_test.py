@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kafka as a platform team runs it: rights for what is needed alone, small messages, clocks that are looked at."""
 
+import time
 import unittest
 
 from tests.harness import Scenario, wait_until
@@ -93,14 +94,15 @@ class Strict(Scenario):
         own.allow("topic", "describe", "read")
         self.ctl(server, "request", denied, 1)
         wait_until(lambda: "event=relay.rewound" in server.text(), what="the relay tells")
-        rewinds = server.metric("couponsd_relay_rewinds_total")
+        rewinds, began = server.metric("couponsd_relay_rewinds_total"), time.monotonic()
         for user in range(1, 11):
             for coupon in coupons.values():
                 self.ctl(server, "request", coupon, user)
             for coupon in coupons.values():
                 self.wait_for_issued(coupon, user, 5)
         self.assertEqual(self.sql(f"select count(*) from user_coupon where coupon_id = {denied}"), [["0"]])
-        self.assertLess(server.metric("couponsd_relay_rewinds_total") - rewinds, 10, "a tight loop")
+        # The pauses grow to 10 s.
+        self.assertLess(server.metric("couponsd_relay_rewinds_total") - rewinds, 9 + (time.monotonic() - began) / 8)
         own.allow("topic", "write")
         self.wait_for_issued(denied, 1, 30)
 
