@@ -27,15 +27,16 @@ class Clock(Outage):
         handle, self.offset = tempfile.mkstemp(prefix="couponsd-clock.")
         os.close(handle)
         self.addCleanup(os.unlink, self.offset)
-        os.chmod(self.offset, 0o644)
         self.set("+0")
         self.faked = {"LD_PRELOAD": LIBRARY[0], "FAKETIME_TIMESTAMP_FILE": self.offset, "FAKETIME_NO_CACHE": "1",
                       "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
                       "FAKETIME_DISABLE_SHM": "1"}
 
     def set(self, offset):
-        with open(self.offset, "w", encoding="ascii") as file:
+        with open(f"{self.offset}.new", "w", encoding="ascii") as file:
             file.write(f"{offset}\n")
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, self.offset)  # libfaketime ends a process that reads an empty file
 
     def go_through(self, server, what, jump):
         """Load all the while; returns the coupon."""
