@@ -27,7 +27,7 @@ static bool meet(struct sessions *sessions, int at, struct err *err) {
     bool is_own = sessions->met[at][0] == '\0' || strcmp(sessions->met[at], now) == 0;
     for (int i = 0; i < CONNECTIONS; i++)
         is_own = is_own && (i == at || strcmp(sessions->met[i], now) != 0);
-    strcpy(sessions->met[at], now);
+    memcpy(sessions->met[at], now, sizeof now);
     return is_own ||
            err_set(
                err, ERR_INVALID, BACKEND_POSTGRES,

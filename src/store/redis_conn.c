@@ -154,17 +154,20 @@ static bool start_tls(struct redis_conn *conn, const struct redis_tls *tls, stru
 /* --- bytes --- */
 
 static bool fail_io(struct redis_conn *conn, int error, struct err *err) {
-    if (error == EAGAIN || error == ETIMEDOUT)
-        return redis_address_error(&conn->address, err, "no answer in time");
-    conn->was_closed = true;
-    if (error == EPROTO) {
-        char what[160];
+    char what[160];
+    const char *text = error ? strerror(error) : "the server closed the connection";
+    bool is_late = error == EAGAIN || error == ETIMEDOUT;
+    if (is_late) {
+        text = "no answer in time";
+    } else if (error == EPROTO) {
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());
         snprintf(what, sizeof what, "TLS: %s", reason ? reason : "the server broke the session");
         ERR_clear_error();
-        return redis_address_error(&conn->address, err, what);
+        text = what;
     }
-    return redis_address_error(&conn->address, err, error ? strerror(error) : "the server closed the connection");
+    conn->was_closed = conn->was_closed || !is_late;
+    redis_address_error(&conn->address, err, text);
+    return false;
 }
 
 /* Returns the number of bytes, 0 at the end, or -1 with errno. */
@@ -231,29 +234,41 @@ bool redis_conn_flush(struct redis_conn *conn, struct err *err) {
     return true;
 }
 
+static void fail_protocol(struct redis_conn *conn, struct err *err) {
+    redis_address_error(&conn->address, err, conn->reader->errstr);
+}
+
 bool redis_conn_read(struct redis_conn *conn, redisReply **ret_reply, struct err *err) {
     int64_t until_us = 0;
     char bytes[READ_SIZE];
     for (;;) {
         void *reply = NULL;
-        if (redisReaderGetReply(conn->reader, &reply) != REDIS_OK)
-            return redis_address_error(&conn->address, err, conn->reader->errstr);
+        if (redisReaderGetReply(conn->reader, &reply) != REDIS_OK) {
+            fail_protocol(conn, err);
+            return false;
+        }
         if (reply) {
             conn->answers++;
             *ret_reply = reply;
             return true;
         }
-        if (!until_us)
+        if (!until_us) {
             until_us = clock_mono_us() + conn->timeout_us;
-        else if (clock_mono_us() > until_us)
-            return fail_io(conn, ETIMEDOUT, err);
+        } else if (clock_mono_us() > until_us) {
+            fail_io(conn, ETIMEDOUT, err);
+            return false;
+        }
         ssize_t n = read_some(conn, bytes, sizeof bytes);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            return fail_io(conn, n < 0 ? errno : 0, err);
-        if (redisReaderFeed(conn->reader, bytes, (size_t)n) != REDIS_OK)
-            return redis_address_error(&conn->address, err, conn->reader->errstr);
+        if (n <= 0) {
+            fail_io(conn, n < 0 ? errno : 0, err);
+            return false;
+        }
+        if (redisReaderFeed(conn->reader, bytes, (size_t)n) != REDIS_OK) {
+            fail_protocol(conn, err);
+            return false;
+        }
     }
 }
 
