@@ -118,7 +118,7 @@ class Strict(Scenario):
     def test_a_broker_that_takes_only_small_requests_gets_smaller_ones(self):
         server = self.start(kafka__partitions=1, relay__run="false")
         coupon = self.create(server, 3000)
-        self.ctl(server, "bench", "--coupon", coupon, "--users", 3000, "--concurrency", 500, "--no-wait")
+        self.ctl(server, "bench", "--coupon", coupon, "--users", 3000, "--concurrency", 500, "--retry", "--no-wait")
         self.assertEqual(server.stop(), 0)
         server = self.start(kafka__partitions=1)
         self.wait_for_issued(coupon, 3000, 60)
