@@ -7,10 +7,6 @@
 #include "rpc/rpc.h"
 #include "rpc/server.h"
 
-/* A number as a literal. */
-#define TEXT_OF(number) #number
-#define TEXT(number)    TEXT_OF(number)
-
 static void print_codes(FILE *out, const struct reason_info *info) {
     fprintf(out, "%s", rpc_code_name(info->code));
     if (info->other_code)
@@ -40,16 +36,16 @@ void reason_help_markdown(FILE *out) {
         "- **Metadata**: the keys of ErrorInfo's metadata.\n"
         "- **Text**: the status message. A name in braces stands for the metadata of that name. Some answers have a\n"
         "  more precise message.\n"
-        "- **What to do**: the advice that couponctl prints.\n\n"
-        "`INVALID_FIELD` also carries a google.rpc.BadRequest with every bad field, up to " TEXT(
-            RPC_BAD_FIELDS_MAX) ".\n\n"
-                                "A call that never reaches a service has a code and a message, but no reason: an "
-                                "unknown method, or a request\n"
-                                "that is too large or can't be decoded. [The bridge](../rpc.md#errors-and-details) "
-                                "lists these codes, and\n"
-                                "`couponsd_rpc_total` counts them.\n\n"
-                                "| reason | code | retry | metadata | text | what to do |\n"
-                                "|---|---|---|---|---|---|\n",
+        "- **What to do**: the advice that couponctl prints.\n\n",
+        out);
+    fprintf(out, "`INVALID_FIELD` also carries a google.rpc.BadRequest with every bad field, up to %d.\n\n",
+            RPC_BAD_FIELDS_MAX);
+    fputs(
+        "A call that never reaches a service has a code and a message, but no reason: an unknown method, or a request\n"
+        "that is too large or can't be decoded. [The bridge](../rpc.md#errors-and-details) lists these codes, and\n"
+        "`couponsd_rpc_total` counts them.\n\n"
+        "| reason | code | retry | metadata | text | what to do |\n"
+        "|---|---|---|---|---|---|\n",
         out);
     for (int reason = REASON_NONE + 1; reason < REASON_DROPPED; reason++)
         print_row(out, (enum reason)reason);
