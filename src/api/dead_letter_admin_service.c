@@ -15,6 +15,7 @@
 #include "flow/relay.h"
 #include "model/event.h"
 #include "model/issue_decide.h"
+#include "store/coupon_rows.h"
 #include "store/dead_letters.h"
 #include "store/lookup.h"
 
@@ -108,7 +109,7 @@ static bool judge(struct dead_letter_admin_service *admin, const struct event *e
     const size_t coupon_of = 0;
     int64_t now_us;
     *ret_row = (struct request_status){.coupon_id = event->coupon_id, .ticket = event->ticket};
-    if (!lookup_coupons(admin->pg, &admin->arena, &coupon, 1, &now_us, err) ||
+    if (!coupon_rows_load(admin->pg, &admin->arena, &coupon, 1, &now_us, err) ||
         !lookup_ticket(admin->pg, &admin->arena, ret_row, err))
         return false;
     const struct issuance_event asked = {
@@ -153,7 +154,7 @@ static bool replay_published(struct dead_letter_admin_service *admin, const stru
     if (!event_read(STREAM_PUBLISHED, letter->value.data, letter->value.len, &event))
         return keep(replay, "the value can't be decoded as coupon.v1.Published");
     coupon = (struct coupon){.id = event.coupon_id};
-    if (!lookup_coupons(admin->pg, &admin->arena, &coupon, 1, &now_us, err))
+    if (!coupon_rows_load(admin->pg, &admin->arena, &coupon, 1, &now_us, err))
         return false;
     if (!coupon.exists)
         return keep(replay, "there is no such coupon");

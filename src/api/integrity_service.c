@@ -12,9 +12,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "store/coupon_rows.h"
 #include "store/flags.h"
 #include "store/integrity.h"
-#include "store/lookup.h"
 
 #define QUEUE_SIZE        16
 #define TOPICS_DEFAULT_MS 5000
@@ -150,7 +150,7 @@ static bool check_flag(struct integrity_service *verify, const struct verify_cal
     for (int try = 0; try < FLAG_TRIES; try++) {
         if (try > 0)
             clock_sleep_us(FLAG_WAIT_US);
-        if (!lookup_coupons(verify->pg, &verify->arena, &coupon, 1, &now_us, err))
+        if (!coupon_rows_load(verify->pg, &verify->arena, &coupon, 1, &now_us, err))
             return false;
         if (!flags_get(verify->flags, &have, 1, &problem)) {
             checks_skip(checks, "flag", "Redis: %s", problem.text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is remembered of the addresses that clients come from:
+/* The table of the addresses that clients come from. It remembers of each:
  *
  * - Its offences: how many of its connections were cut off lately. A client with offences is cut off sooner, and after
  *   some more it is not accepted for a while.
@@ -7,7 +7,7 @@
  *   the server more than a call, so an address that only connects has to do it slowly. Connections with calls are not
  *   limited.
  *
- * The table has a fixed size. Where another address has its place, a new one takes the place over. Any thread. */
+ * The table has a fixed size. A new address takes over the slot of another one with the same hash. Any thread. */
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,7 +15,7 @@
 
 #include "edge/addresses.h"
 
-#define PLACES       1024
+#define SLOTS        1024
 #define FORGET_MS    2000 /* without a new offence, one is forgotten each time this has passed */
 #define REMEMBER_MAX 8    /* the most offences that are remembered */
 
@@ -23,7 +23,7 @@
 #define WASTED_SHARE       2
 #define WASTED_PER_S_SHARE 10
 
-struct known_address {
+struct address_record {
     uint64_t key;
     int n_offences, n_waiting;
     int64_t offended_ms;
@@ -32,7 +32,7 @@ struct known_address {
 };
 
 static atomic_int waiting_max; /* connections at a time that wait for their first call */
-static struct known_address known[PLACES];
+static struct address_record records[SLOTS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t mix(uint64_t x) { /* the last steps of splitmix64 */
@@ -59,25 +59,25 @@ uint64_t address_key(const struct sockaddr *address, socklen_t len) {
     return network ? mix(network) : 0;
 }
 
-/* The entry of an address. NULL: another address has the place, and `take` is false. Lock held. */
-static struct known_address *place(uint64_t key, bool take) {
-    struct known_address *address = &known[key % PLACES];
+/* The record of an address. NULL: another address has the slot, and `take` is false. Lock held. */
+static struct address_record *record_of(uint64_t key, bool take) {
+    struct address_record *address = &records[key % SLOTS];
     if (address->key != key) {
         if (!take)
             return NULL;
-        *address = (struct known_address){.key = key};
+        *address = (struct address_record){.key = key};
     }
     return address;
 }
 
 /* Lock held. */
-static int offences(const struct known_address *address, int64_t now_ms) {
+static int offences(const struct address_record *address, int64_t now_ms) {
     int64_t n = address->n_offences - (now_ms - address->offended_ms) / FORGET_MS;
     return n > 0 ? (int)n : 0;
 }
 
 /* Lock held. */
-static void forget_wasted(struct known_address *address, int64_t now_ms) {
+static void forget_wasted(struct address_record *address, int64_t now_ms) {
     address->n_wasted -= (double)(now_ms - address->wasted_ms) / 1000 * atomic_load(&waiting_max) / WASTED_PER_S_SHARE;
     if (address->n_wasted < 0)
         address->n_wasted = 0;
@@ -88,7 +88,7 @@ void address_offends(uint64_t key, int64_t now_ms) {
     if (key == 0)
         return;
     pthread_mutex_lock(&lock);
-    struct known_address *address = place(key, true);
+    struct address_record *address = record_of(key, true);
     int n = offences(address, now_ms);
     address->n_offences = n < REMEMBER_MAX ? n + 1 : n;
     address->offended_ms = now_ms;
@@ -97,7 +97,7 @@ void address_offends(uint64_t key, int64_t now_ms) {
 
 int address_offences(uint64_t key, int64_t now_ms) {
     pthread_mutex_lock(&lock);
-    const struct known_address *address = key ? place(key, false) : NULL;
+    const struct address_record *address = key ? record_of(key, false) : NULL;
     int n = address ? offences(address, now_ms) : 0;
     pthread_mutex_unlock(&lock);
     return n;
@@ -107,7 +107,7 @@ bool address_connects(uint64_t key, int64_t now_ms) {
     if (key == 0)
         return true;
     pthread_mutex_lock(&lock);
-    struct known_address *address = place(key, true);
+    struct address_record *address = record_of(key, true);
     forget_wasted(address, now_ms);
     int max = atomic_load(&waiting_max);
     bool may = address->n_waiting < max && address->n_wasted < (double)max / WASTED_SHARE;
@@ -119,8 +119,8 @@ bool address_connects(uint64_t key, int64_t now_ms) {
 
 static void end_waiting(uint64_t key, int64_t now_ms, bool is_wasted) {
     pthread_mutex_lock(&lock);
-    struct known_address *address = key ? place(key, false) : NULL;
-    if (address && address->n_waiting > 0) { /* another address may have taken its place meanwhile */
+    struct address_record *address = key ? record_of(key, false) : NULL;
+    if (address && address->n_waiting > 0) { /* another address may have taken the slot meanwhile */
         address->n_waiting--;
         forget_wasted(address, now_ms);
         address->n_wasted += is_wasted;

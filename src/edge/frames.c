@@ -73,7 +73,7 @@ enum {
 /* Frames of one header block. */
 #define BLOCK_FRAMES_MAX 64
 
-/* Messages of one connection that have come in part. When all places are in use, one is taken from a message of which
+/* Messages of one connection that have come in part. When all slots are in use, one is taken from a message of which
  * nothing has come for UPLOAD_OLD_MS: its call has most likely ended early. Its bytes still count, since it may not
  * have. */
 #define UPLOADS_MAX   1024
@@ -192,8 +192,8 @@ static void drop_upload(struct frames *frames, const struct upload *upload) {
     frames->unfinished -= upload->taken;
 }
 
-/* A place for a message that waits; NULL: all are in use. */
-static struct upload *place_for_upload(struct frames *frames, uint32_t now_ms) {
+/* A slot for a message that waits; NULL: all are in use. */
+static struct upload *slot_for_upload(struct frames *frames, uint32_t now_ms) {
     if (frames->n_uploads < frames->uploads_capacity)
         return &frames->uploads[frames->n_uploads++];
     if (frames->uploads_capacity < UPLOADS_MAX) {
@@ -270,11 +270,11 @@ static enum edge_abuse end_data(struct frames *frames, int64_t now_ms) {
     if (frames->header[FLAGS_AT] & FLAG_END_STREAM) {
         drop_upload(frames, upload);
     } else if (upload->prefix_len > 0) {
-        struct upload *place = place_for_upload(frames, (uint32_t)now_ms);
-        if (!place)
+        struct upload *slot = slot_for_upload(frames, (uint32_t)now_ms);
+        if (!slot)
             return EDGE_ABUSE_MESSAGES;
-        *place = *upload;
-        place->touched_ms = (uint32_t)now_ms;
+        *slot = *upload;
+        slot->touched_ms = (uint32_t)now_ms;
     }
     return EDGE_ABUSE_NONE;
 }

@@ -22,9 +22,9 @@
 #include "flow/read/watch.h"
 #include "flow/stage.h"
 #include "model/event.h"
+#include "store/coupon_rows.h"
 #include "store/dead_letters.h"
 #include "store/flags.h"
-#include "store/lookup.h"
 
 #define WAIT_MS       100
 #define RETRY_WAIT_MS 250
@@ -95,7 +95,7 @@ static bool set_flags(struct complete *complete, struct err *err) {
     int64_t *coupon_of = ARENA_ARRAY(&complete->arena, int64_t, complete->held);
     size_t n = coupons_of(complete, coupons, coupon_of), n_flags = 0;
     int64_t now_us;
-    if (!pg_connect(complete->pg, err) || !lookup_coupons(complete->pg, &complete->arena, coupons, n, &now_us, err))
+    if (!pg_connect(complete->pg, err) || !coupon_rows_load(complete->pg, &complete->arena, coupons, n, &now_us, err))
         return false;
     coupon_memory_learn(complete->coupon_memory, coupons, n, now_us);
     for (size_t i = 0; i < n; i++)

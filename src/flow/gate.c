@@ -20,8 +20,8 @@
 #include "flow/gate/ticket_holders.h"
 #include "flow/read/status.h"
 #include "flow/stage.h"
+#include "store/coupon_rows.h"
 #include "store/flags.h"
-#include "store/lookup.h"
 
 struct gate {
     struct stage *stage;
@@ -112,7 +112,7 @@ static bool ask_postgres(struct gate *gate, const struct undecided *undecided, s
     for (size_t i = 0; i < n; i++)
         rows[i].id = undecided->coupon_ids[i];
     metric_add(gate->postgres_reads, 1);
-    if (!pg_connect(gate->pg, err) || !lookup_coupons(gate->pg, &gate->arena, rows, n, &now_us, err))
+    if (!pg_connect(gate->pg, err) || !coupon_rows_load(gate->pg, &gate->arena, rows, n, &now_us, err))
         return false;
     coupon_memory_learn(gate->coupon_memory, rows, n, now_us);
     for (size_t i = 0; i < n; i++)

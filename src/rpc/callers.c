@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What each caller may still do: a token bucket for the rate, and a count of its calls in flight.
  *
- * The table has a fixed size, so memory is bounded whatever addresses clients come from. A caller has its place in one
- * set of eight. There it takes the place of a caller that has been idle until its bucket was full again. If all eight
- * are busy, it shares the last place: the two callers then share one limit. Any thread. */
+ * The table has a fixed size, so memory is bounded whatever addresses clients come from. A caller's key selects a set
+ * of eight slots. A new caller takes over the slot of one that has been idle until its bucket was full again. If all
+ * eight are busy, it shares the last slot: the two callers then share one limit. Any thread. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -11,11 +11,11 @@
 #include "base/memory.h"
 #include "rpc/callers.h"
 
-#define SETS       1024 /* a power of two */
-#define SET_PLACES 8
+#define SETS      1024 /* a power of two */
+#define SET_SLOTS 8
 
 struct caller {
-    uint64_t key; /* 0: the place is free */
+    uint64_t key; /* 0: the slot is free */
     double tokens;
     int64_t filled_us;
     int64_t in_flight;
@@ -24,7 +24,7 @@ struct caller {
 struct callers {
     struct rpc_caller_limits limits;
     pthread_mutex_t lock; /* guards what follows */
-    struct caller places[SETS][SET_PLACES];
+    struct caller slots[SETS][SET_SLOTS];
 };
 
 struct callers *callers_new(const struct rpc_caller_limits *limits) {
@@ -63,15 +63,15 @@ static bool is_forgettable(struct caller *caller, const struct rpc_caller_limits
 }
 
 static struct caller *find(struct callers *callers, uint64_t key, int64_t now_us) {
-    struct caller *set = callers->places[key & (SETS - 1)], *room = NULL;
-    for (struct caller *each = set; each < set + SET_PLACES; each++)
+    struct caller *set = callers->slots[key & (SETS - 1)], *room = NULL;
+    for (struct caller *each = set; each < set + SET_SLOTS; each++)
         if (each->key == key)
             return each;
-    for (struct caller *each = set; each < set + SET_PLACES && !room; each++)
+    for (struct caller *each = set; each < set + SET_SLOTS && !room; each++)
         if (is_forgettable(each, &callers->limits, now_us))
             room = each;
     if (!room)
-        return &set[SET_PLACES - 1];
+        return &set[SET_SLOTS - 1];
     *room = (struct caller){.key = key, .tokens = capacity_of(&callers->limits), .filled_us = now_us};
     return room;
 }

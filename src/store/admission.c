@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/fault.h"
-#include "store/lookup.h"
 #include "store/newest.h"
 
 static void send_ledger(struct pg *pg, struct arena *arena, const int64_t *coupon_ids, const int64_t *user_ids,
@@ -78,11 +77,10 @@ bool admission_found_in_ledger(const struct err *err) {
 
 bool admission_write(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
                      const struct admission_rows *rows, const struct outbox_batch *outbox, struct err *err) {
+    /* The ledger's trigger has locked the rows. */
     static const struct pg_statement count = {
         "update admission a set accepted = i.accepted from unnest($1::bigint[], $2::bigint[]) i(coupon_id, accepted)"
-        " where a.ctid = (select ctid from admission where " NEWEST_BY_COUPON(
-            "i.coupon_id") ")"
-                           " and a.accepted <> i.accepted"}; /* the ledger's trigger has locked the row */
+        " where a.ctid = (select ctid from admission" NEWEST_OF_COUPON ") and a.accepted <> i.accepted"};
     static const struct pg_statement insert = {
         "insert into publish_request (coupon_id, user_id, ticket, request_id, accept_time)"
         " select i.*, $5 from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) i"};

@@ -11,7 +11,7 @@
 #include "base/memory.h"
 #include "base/murmur2.h"
 #include "base/pair_set.h"
-#include "store/lookup.h"
+#include "store/coupon_rows.h"
 
 /* The table is emptied before it reaches this number of entries. Its slots, twice as many, take 11 MiB. */
 #define ENTRIES_MAX 65536
@@ -90,7 +90,7 @@ static void send_read(struct pg *pg, struct arena *arena, const struct coupon *c
     int64_t *ids = ARENA_ARRAY(arena, int64_t, n);
     for (size_t i = 0; i < n; i++)
         ids[i] = coupons[asked[i]].id;
-    coupons_send_read(pg, arena, ids, n);
+    coupon_rows_send_read(pg, arena, ids, n);
 }
 
 static void take_read(const PGresult *result, struct arena *arena, struct coupon *coupons, const size_t *asked,
@@ -98,7 +98,7 @@ static void take_read(const PGresult *result, struct arena *arena, struct coupon
     struct coupon *rows = ARENA_ARRAY(arena, struct coupon, n);
     for (size_t i = 0; i < n; i++)
         rows[i] = (struct coupon){.id = coupons[asked[i]].id};
-    coupons_read(result, rows);
+    coupon_rows_read(result, rows);
     for (size_t i = 0; i < n; i++)
         coupons[asked[i]] = rows[i];
 }
@@ -141,7 +141,7 @@ bool coupon_cache_read(struct coupon_cache *cache, struct pg *pg, struct arena *
                        const struct locked_coupons *coupons, struct err *err) {
     struct coupon *rows = coupons->rows;
     if (!cache) {
-        coupons_read(result, rows);
+        coupon_rows_read(result, rows);
         return true;
     }
     bool others = notice_others(cache, coupons->heads);

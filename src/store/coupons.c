@@ -5,7 +5,7 @@
 
 #include "base/fault.h"
 #include "base/murmur2.h"
-#include "store/lookup.h"
+#include "store/coupon_rows.h"
 
 #define DETAIL_COLUMNS                                                                                                 \
     "c.id, c.status, c.frozen, c.open_time, c.expire_time, c.version, a.quantity, a.accepted, s.issued, s.rejected,"   \

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/fault.h"
-#include "store/lookup.h"
 #include "store/newest.h"
 
 static void arg_places(struct pg_args *args, struct arena *arena, const struct kafka_place *places, size_t n) {
@@ -25,8 +24,7 @@ bool issuance_offsets(struct pg *pg, struct arena *arena, const struct stored_of
         " select i.* from unnest($1::text[], $2::integer[], $3::bigint[]) i on conflict do nothing"};
     static const struct pg_statement read = {
         "select i.n, o.next_offset from unnest($1::text[], $2::integer[]) with ordinality i(topic, partition, n)"
-        " cross join lateral (select next_offset from consumer_offset where " NEWEST_BY_TWO(
-            "topic", "partition", "i.topic", "i.partition") ") o"};
+        " cross join lateral (select next_offset from consumer_offset" NEWEST_OF_PLACE ") o"};
     struct pg_args make_args = {0}, read_args = {0};
     if (offsets->if_none) {
         arg_places(&make_args, arena, offsets->places, offsets->n);
@@ -68,8 +66,7 @@ bool issuance_move_offset(struct pg *pg, struct arena *arena, const struct kafka
 static void send_lock_offsets(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
     static const struct pg_statement lock = {
         "select i.n, o.next_offset from unnest($1::text[], $2::integer[]) with ordinality i(topic, partition, n)"
-        " cross join lateral (select next_offset from consumer_offset where " NEWEST_BY_TWO(
-            "topic", "partition", "i.topic", "i.partition") " for update) o"};
+        " cross join lateral (select next_offset from consumer_offset" NEWEST_OF_PLACE " for update) o"};
     struct pg_args args = {0};
     arg_places(&args, arena, batch->places, batch->n_places);
     pg_send(pg, &lock, &args);
@@ -248,14 +245,12 @@ bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuanc
 }
 
 static int send_counts(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
-    static const struct pg_statement count = {"update issuance s set issued = i.issued, rejected = i.rejected, highest "
-                                              "= i.highest"
-                                              " from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) "
-                                              "i(coupon_id, issued, rejected, highest)"
-                                              " where s.ctid = (select ctid from issuance where " NEWEST_BY_COUPON(
-                                                  "i.coupon_id") ")"
-                                                                 " and (s.issued, s.rejected) <> (i.issued, "
-                                                                 "i.rejected)"}; /* the triggers have locked the row */
+    /* The triggers have locked the rows. */
+    static const struct pg_statement count = {
+        "update issuance s set issued = i.issued, rejected = i.rejected, highest = i.highest"
+        " from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) i(coupon_id, issued, rejected, highest)"
+        " where s.ctid = (select ctid from issuance" NEWEST_OF_COUPON ")"
+        " and (s.issued, s.rejected) <> (i.issued, i.rejected)"};
     int64_t *ids = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
     int64_t *issued = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
     int64_t *rejected = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
@@ -307,10 +302,8 @@ bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *b
                     const struct outbox_batch *outbox, struct err *err) {
     static const struct pg_statement offsets = {
         "update consumer_offset o set next_offset = i.next_offset"
-        " from unnest($1::text[], $2::integer[], $3::bigint[])"
-        " i(topic, partition, next_offset)"
-        " where o.ctid = (select ctid from consumer_offset where " NEWEST_BY_TWO("topic", "partition", "i.topic",
-                                                                                 "i.partition") ")"};
+        " from unnest($1::text[], $2::integer[], $3::bigint[]) i(topic, partition, next_offset)"
+        " where o.ctid = (select ctid from consumer_offset" NEWEST_OF_PLACE ")"};
     struct pg_args args = {0};
     arg_places(&args, arena, batch->places, batch->n_places);
     pg_arg_int8s(&args, arena, batch->next_offset, batch->n_places);

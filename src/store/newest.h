@@ -10,8 +10,11 @@
  * so an earlier statement of the transaction must have locked the row. */
 #pragma once
 
-/* Clauses for a subquery without other conditions. */
-#define NEWEST_BY_COUPON(id)       "coupon_id >= " id " and coupon_id <= " id " order by coupon_id desc limit 1"
-#define NEWEST_BY_LANE(stream, at) NEWEST_BY_TWO("stream", "lane", stream, at)
-#define NEWEST_BY_TWO(a, b, x, y)                                                                                      \
-    "(" a ", " b ") >= (" x ", " y ") and (" a ", " b ") <= (" x ", " y ") order by " a " desc, " b " desc limit 1"
+/* Conditions of a subquery without others. The statement calls the keys that it looks for i (coupon_id), i (topic,
+ * partition) or i (lane); a lane's stream is $1. */
+#define NEWEST_OF_COUPON " where coupon_id >= i.coupon_id and coupon_id <= i.coupon_id order by coupon_id desc limit 1"
+#define NEWEST_OF_PLACE                                                                                                \
+    " where (topic, partition) >= (i.topic, i.partition) and (topic, partition) <= (i.topic, i.partition)"             \
+    " order by topic desc, partition desc limit 1"
+#define NEWEST_OF_LANE                                                                                                 \
+    " where (stream, lane) >= ($1, i.lane) and (stream, lane) <= ($1, i.lane) order by stream desc, lane desc limit 1"

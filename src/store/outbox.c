@@ -115,8 +115,7 @@ void outbox_send_lock(struct pg *pg, struct arena *arena, enum stream stream, co
         "select i.n, h.last_id, s.current, clock_timestamp(), h.epoch"
         " from (select current from outbox_segment where stream = $1 limit 1) s"
         " cross join unnest($2::integer[]) with ordinality i(lane, n)"
-        " cross join lateral (select last_id, epoch from outbox_head where " NEWEST_BY_LANE(
-            "$1", "i.lane") "  for no key update) h"};
+        " cross join lateral (select last_id, epoch from outbox_head" NEWEST_OF_LANE " for no key update) h"};
     enum pg_lock_stage stage = stream == STREAM_REQUESTED ? PG_LOCK_ADMIT : PG_LOCK_ISSUE;
     int64_t *keys = ARENA_ARRAY(arena, int64_t, heads->n);
     for (size_t i = 0; i < heads->n; i++)
@@ -153,9 +152,7 @@ void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, 
 #undef INSERT_INTO
     static const struct pg_statement move = {
         "update outbox_head h set last_id = i.last_id from unnest($2::integer[], $3::bigint[]) i(lane, last_id)"
-        " where h.ctid = (select ctid from outbox_head where " NEWEST_BY_LANE("$1",
-                                                                              "i.lane") ")"
-                                                                                        " and h.last_id <> i.last_id"};
+        " where h.ctid = (select ctid from outbox_head" NEWEST_OF_LANE ") and h.last_id <> i.last_id"};
     size_t n = batch->n_rows, i = 0;
     int32_t *lane = ARENA_ARRAY(arena, int32_t, n);
     int64_t *id = ARENA_ARRAY(arena, int64_t, n), *first_id = ARENA_ARRAY(arena, int64_t, n);
@@ -182,7 +179,7 @@ void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, 
 void outbox_send_raise_epoch(struct pg *pg, struct arena *arena, enum stream stream, struct outbox_heads *heads) {
     static const struct pg_statement raise = {
         "update outbox_head h set epoch = epoch + 1 from unnest($2::integer[]) i(lane)"
-        " where h.ctid = (select ctid from outbox_head where " NEWEST_BY_LANE("$1", "i.lane") ")"};
+        " where h.ctid = (select ctid from outbox_head" NEWEST_OF_LANE ")"};
     struct pg_args args = {0};
     pg_arg_int2(&args, arena, (int16_t)stream);
     pg_arg_int4s(&args, arena, heads->lane, heads->n);
@@ -373,11 +370,10 @@ void outbox_page_clear(struct outbox_page *page) {
 bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_cursors *cursors,
                          struct err *err) {
     static const struct pg_statement lazy = {"set local synchronous_commit = off"};
+    /* Only the lane's owner changes its cursor. */
     static const struct pg_statement move = {
         "update relay_cursor c set last_id = i.last_id from unnest($2::integer[], $3::bigint[]) i(lane, last_id)"
-        " where c.ctid = (select ctid from relay_cursor where " NEWEST_BY_LANE(
-            "$1", "i.lane") ")"
-                            " and c.last_id < i.last_id"}; /* only the lane's owner changes it */
+        " where c.ctid = (select ctid from relay_cursor" NEWEST_OF_LANE ") and c.last_id < i.last_id"};
     struct pg_args args = {0};
     pg_arg_int2(&args, arena, (int16_t)stream);
     pg_arg_int4s(&args, arena, cursors->lane, cursors->n);
@@ -397,10 +393,8 @@ bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int lane
                 struct err *err) {
     static const struct pg_statement lag = {
         "select coalesce(sum(h.last_id - c.last_id), 0)::bigint from generate_series(0, $2 - 1) i(lane)"
-        " cross join lateral (select last_id from outbox_head where " NEWEST_BY_LANE(
-            "$1", "i.lane") ") h"
-                            " cross join lateral (select last_id from relay_cursor where " NEWEST_BY_LANE(
-                                "$1", "i.lane") ") c"};
+        " cross join lateral (select last_id from outbox_head" NEWEST_OF_LANE ") h"
+        " cross join lateral (select last_id from relay_cursor" NEWEST_OF_LANE ") c"};
     struct pg_args args = {0};
     pg_arg_int2(&args, arena, (int16_t)stream);
     pg_arg_int4(&args, arena, lanes);

@@ -15,6 +15,7 @@
 #include "model/admit_decide.h"
 #include "steps_fixture.h"
 #include "store/admission.h"
+#include "store/coupon_rows.h"
 #include "store/lookup.h"
 #include "store/schema.h"
 
@@ -253,9 +254,9 @@ static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     cr_assert(lookup_statuses(fixture->pg, &fixture->arena, &status, 1, &err));
     struct user_coupon_page held_page = {.user_id = first_user, .room = 10, .rows = held};
     cr_assert(lookup_user_coupons(fixture->pg, &fixture->arena, &held_page, 1, &err));
-    cr_assert(lookup_coupons(fixture->pg, &fixture->arena, &coupon, 1, &now_us, &err));
+    cr_assert(coupon_rows_load(fixture->pg, &fixture->arena, &coupon, 1, &now_us, &err));
     bool exists;
-    cr_assert(lookup_coupons_exist(fixture->pg, &fixture->arena, &fixture->coupon_id, 1, &exists, &err) && exists);
+    cr_assert(coupon_rows_exist(fixture->pg, &fixture->arena, &fixture->coupon_id, 1, &exists, &err) && exists);
     int64_t user;
     struct ledger_page ledger = {.coupon_id = fixture->coupon_id, .after = after, .room = 1, .users = &user};
     cr_assert(lookup_ledger_users(fixture->pg, &fixture->arena, &ledger, &err));

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "flow/stage.h"
+#include "store/coupon_rows.h"
 #include "store/lookup.h"
 
 struct status {
@@ -50,7 +51,7 @@ static bool find_coupons(struct status *status, struct request **requests, const
     for (size_t i = 0; i < n; i++)
         if (!rows[i].found && requests[i]->kind == REQUEST_GET_STATUS)
             ids[missing++] = rows[i].coupon_id;
-    if (missing && !lookup_coupons_exist(status->pg, &status->arena, ids, missing, exist, err))
+    if (missing && !coupon_rows_exist(status->pg, &status->arena, ids, missing, exist, err))
         return false;
     for (size_t i = n; i-- > 0;)
         if (!rows[i].found && requests[i]->kind == REQUEST_GET_STATUS)

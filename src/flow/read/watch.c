@@ -15,6 +15,7 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "flow/stage.h"
+#include "store/coupon_rows.h"
 #include "store/lookup.h"
 
 /* Requests per look. Longer lists are looked at in turns. */
@@ -122,7 +123,7 @@ static bool look_up(struct watch *watch, struct request_status *rows, size_t n, 
     for (size_t i = 0; i < n; i++)
         if (!rows[i].found)
             ids[missing++] = rows[i].coupon_id;
-    if (missing && !lookup_coupons_exist(watch->pg, &watch->arena, ids, missing, exist, err))
+    if (missing && !coupon_rows_exist(watch->pg, &watch->arena, ids, missing, exist, err))
         return false;
     for (size_t i = n; i-- > 0;)
         ret_coupon_exists[i] = rows[i].found || exist[--missing];

@@ -9,8 +9,8 @@
 
 #define STANDS_US US_PER_S
 /* Far fewer events are in flight than these bits can count, so id_of_tag finds the others. */
-#define TAG_ID_BITS    40
-#define TAG_EPOCH_BITS 16
+#define TAG_ID_BITS         40
+#define TAG_GENERATION_BITS 16
 
 void lane_init(struct lane *lane, int64_t window, int64_t probe) {
     *lane = (struct lane){.window = window, .probe = probe, .acked = memory_new((size_t)window, sizeof *lane->acked)};
@@ -29,7 +29,7 @@ void lane_reset(struct lane *lane, bool own, int64_t cursor) {
 }
 
 void lane_rewind(struct lane *lane) {
-    lane->epoch++;
+    lane->generation++;
     lane->sent = lane->cursor;
     lane->unacked = 0;
     lane->oldest_us = 0;
@@ -38,16 +38,16 @@ void lane_rewind(struct lane *lane) {
 }
 
 uintptr_t lane_tag(int number, const struct lane *lane, int64_t id) {
-    return (uintptr_t)((uint64_t)number << (TAG_ID_BITS + TAG_EPOCH_BITS) | (uint64_t)lane->epoch << TAG_ID_BITS |
-                       ((uint64_t)id & ((UINT64_C(1) << TAG_ID_BITS) - 1)));
+    return (uintptr_t)((uint64_t)number << (TAG_ID_BITS + TAG_GENERATION_BITS) |
+                       (uint64_t)lane->generation << TAG_ID_BITS | ((uint64_t)id & ((UINT64_C(1) << TAG_ID_BITS) - 1)));
 }
 
 int lane_number_of_tag(uintptr_t tag) {
-    return (int)(tag >> (TAG_ID_BITS + TAG_EPOCH_BITS));
+    return (int)(tag >> (TAG_ID_BITS + TAG_GENERATION_BITS));
 }
 
 bool lane_expects(const struct lane *lane, uintptr_t tag) {
-    return lane->own && (uint16_t)(tag >> TAG_ID_BITS) == lane->epoch;
+    return lane->own && (uint16_t)(tag >> TAG_ID_BITS) == lane->generation;
 }
 
 /* The id above the lane's cursor that has the tag's bits. */

@@ -7,7 +7,8 @@
  *   unacked  how many of the ids in (cursor, sent] are not acknowledged
  *   acked    which ids in (cursor, sent] are acknowledged; a ring of `window` flags
  *   version  the version of the shared topic that the lane publishes to
- *   epoch    counts how often the lane was taken or rewound; acknowledgements of an older epoch are ignored */
+ *   generation
+ *            counts how often the lane was taken or rewound; acknowledgements of an older generation are ignored */
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +18,7 @@
 
 struct lane {
     bool own;
-    uint16_t epoch;
+    uint16_t generation;
     int version;
     int64_t cursor, cursor_stored, sent, unacked;
     int64_t window; /* the greatest value of sent - cursor */
@@ -39,7 +40,7 @@ void lane_reset(struct lane *lane, bool own, int64_t cursor);
 /* Goes back to the cursor. */
 void lane_rewind(struct lane *lane);
 
-/* A message's tag holds the lane's number, its epoch and the low bits of the id in one word. */
+/* A message's tag holds the lane's number, its generation and the low bits of the id in one word. */
 uintptr_t lane_tag(int number, const struct lane *lane, int64_t id);
 int lane_number_of_tag(uintptr_t tag);
 /* Whether the tag's message is one that the lane waits for. */

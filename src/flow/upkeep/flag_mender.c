@@ -8,8 +8,8 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/outage.h"
+#include "store/coupon_rows.h"
 #include "store/flags.h"
-#include "store/lookup.h"
 
 struct flag_mender {
     struct flags *flags;
@@ -53,7 +53,7 @@ static bool find_ahead(struct flag_mender *mender, const struct flag *ahead, siz
     int64_t now_us;
     for (size_t i = 0; i < n; i++)
         rows[i] = (struct coupon){.id = ahead[i].coupon_id};
-    if (!lookup_coupons(mender->pg, mender->arena, rows, n, &now_us, err))
+    if (!coupon_rows_load(mender->pg, mender->arena, rows, n, &now_us, err))
         return false;
     for (size_t i = 0; i < n; i++) {
         struct flag should = flag_of(&rows[i], now_us);

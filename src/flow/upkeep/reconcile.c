@@ -21,10 +21,10 @@
 #include "flow/upkeep/flag_mender.h"
 #include "model/event.h"
 #include "store/audit.h"
+#include "store/coupon_rows.h"
 #include "store/coupons.h"
 #include "store/dead_letters.h"
 #include "store/live_coupons.h"
-#include "store/lookup.h"
 
 #define PAGE 1000
 /* Pages of live coupons that one sweep looks at. The next sweep continues. */
@@ -382,7 +382,7 @@ static bool look_at(struct reconcile *reconcile, const struct coupon_ids *ids, s
     if (ids->n == 0)
         return true;
     reconcile->looked_at += ids->n;
-    if (!lookup_coupons(reconcile->pg, &reconcile->arena, ret_rows, ids->n, ret_now_us, err))
+    if (!coupon_rows_load(reconcile->pg, &reconcile->arena, ret_rows, ids->n, ret_now_us, err))
         return false;
     if (!reconcile->has_redis || flag_mender_run(reconcile->flag_mender, ret_rows, ids->n, *ret_now_us, &problem))
         return true;
