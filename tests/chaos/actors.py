@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Those who carry the schedule out, each on a thread of its own: couponsds that live and die, servers that fail and
-come back, connections that are disturbed, administrators. An actor that is told to stop ends what it is at, which
-leaves its object repaired, and says when that was."""
+"""Actors, which carry out the schedule, each on its own thread: couponsd processes that start and die, servers that
+fail and come back, connections that are disturbed, administrators. An actor that is told to stop first finishes its
+step, which repairs what it broke, and records the time of that repair."""
 
 import os
 import re
@@ -13,11 +13,11 @@ import time
 from tests.harness import PATIENCE
 
 DIED = re.compile(r"^fault\.died point=(\S+) pass=(\d+)$", re.M)
-START_S = 60  # a couponsd that has not printed "ready" by then is stuck
+START_S = 60  # a couponsd process that has not printed "ready" by then is stuck
 
 
 class Journal:
-    """What was done, with the seconds since the begin; and what is wrong."""
+    """Records each event with the seconds since the start, counts kills, and collects violations."""
 
     def __init__(self, path):
         self.begin = time.monotonic()
@@ -53,13 +53,13 @@ class Actor(threading.Thread):
         self.journal.note(f"{self.name}: {text}")
 
     def pause(self, seconds):
-        """False: it is time to stop."""
+        """Returns False when it is time to stop."""
         return not self.stopping.wait(seconds)
 
     def run(self):
         try:
             self.act()
-        except Exception as problem:  # of the run itself; it must not pass for a success
+        except Exception as problem:  # a defect of this test must not look like success
             self.journal.violation(f"{self.name} gave up: {problem!r}")
         self.repaired_at = time.monotonic()
 
@@ -82,7 +82,7 @@ class Couponsd(Actor):
         self.number += 1
         self.log = os.path.join(self.world.dir, f"{self.name}-{self.number:03}.log")
         fault = f"{life.point}:{life.passes}" if life and life.point else ""
-        self.note(f"start {self.number}{', to die at ' + fault if fault else ''}")
+        self.note(f"start {self.number}{', dies at ' + fault if fault else ''}")
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(self.world.couponsd_command(self.name), stdout=log, stderr=log,
                                             env={**os.environ, "COUPONSD_FAULT": fault})
@@ -123,20 +123,20 @@ class Couponsd(Actor):
         self.repaired_at = time.monotonic()
 
     def end(self):
-        """As a user would: it must go in peace."""
+        """Stops it as a user would: it must exit cleanly."""
         if self.process and self.process.poll() is None:
             self.process.terminate()
             try:
                 code = self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                code = "a kill, after SIGTERM and 30 s"
+                code = "a kill, 30 s after SIGTERM"
             if code != 0:
                 self.journal.violation(f"{self.name} ended with {code}; its log is {self.log}")
 
 
 class Server(Actor):
-    """Postgres, Redis or Kafka: below the run's own folder, of which it knows the pid."""
+    """Postgres, Redis or Kafka. It signals only a process that works in the run's own folder."""
 
     SIGNALS = {"postgres": signal.SIGQUIT, "redis": signal.SIGKILL, "kafka": signal.SIGKILL}
 
@@ -149,7 +149,7 @@ class Server(Actor):
             pid = int(file.read().split()[0])
         home = os.readlink(f"/proc/{pid}/cwd")
         if not home.startswith(self.world.dir) and home != self.world.postgres_home():
-            raise RuntimeError(f"process {pid} works in {home}: not ours")
+            raise RuntimeError(f"process {pid} works in {home}, so it is not ours")
         return pid
 
     def act(self):
@@ -197,7 +197,7 @@ class Network(Actor):
 
 
 class Administrator(Actor):
-    """Asks one couponsd, then the other, until it is done; the request_id sees to it that it is done once."""
+    """Asks the couponsd processes alternately until one makes the change; the request_id prevents a second change."""
 
     def __init__(self, world, changes):
         super().__init__(world, "administrator")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""chaos.py [--seed N] [--minutes M]: two couponsds at load while everything fails that can; see README.md."""
+"""chaos.py [--seed N] [--minutes M]: two couponsd processes under load while everything around them fails; see
+README.md."""
 
 import argparse
 import os
@@ -15,23 +16,23 @@ from tests.chaos.reconcile import read_logs, reconcile, wait_for_quiet
 from tests.chaos.world import COUPONS, World
 from tests.harness import BUILD, PATIENCE
 
-QUIET_S = 5  # after the last repair nothing may be left to do
+QUIET_S = 5  # from the last repair until nothing may be left to do
 GIVE_UP_S = 30
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="./dev chaos", description="Kills and cuts, from a seed, and reconciles.")
+    parser = argparse.ArgumentParser(prog="./dev chaos", description="Kills processes and cuts connections by a seeded schedule, then reconciles.")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9), help="default: random")
-    parser.add_argument("--minutes", type=float, default=3, help="of chaos, before the checks (3)")
-    parser.add_argument("--callers", type=int, default=256, help="requests in flight at most (256)")
-    parser.add_argument("--rate", type=int, default=3000, help="fresh requests a second at most (3000)")
-    parser.add_argument("--least-kills", type=int, default=0, help="fail where there were fewer kills")
-    parser.add_argument("--keep", action="store_true", help="keep the run's folder also where all is well")
+    parser.add_argument("--minutes", type=float, default=3, help="duration of the failures, before the checks (3)")
+    parser.add_argument("--callers", type=int, default=256, help="maximum number of requests in flight (256)")
+    parser.add_argument("--rate", type=int, default=3000, help="maximum number of new requests per second (3000)")
+    parser.add_argument("--least-kills", type=int, default=0, help="fail if there were fewer kills")
+    parser.add_argument("--keep", action="store_true", help="keep the run's folder even on success")
     return parser.parse_args()
 
 
 def points():
-    """All points of couponsd_faults."""
+    """All fault points of couponsd_faults."""
     return subprocess.run([f"{BUILD}/couponsd_faults"], env={**os.environ, "COUPONSD_FAULT": "list"},
                           capture_output=True, text=True, check=True).stdout.split()
 
@@ -64,7 +65,7 @@ class Run:
             self.client = subprocess.Popen(command, stderr=errors)
 
     def storm(self):
-        """Returns when the last thing was repaired."""
+        """Returns the time of the last repair."""
         self.start_client()
         for actor in self.actors:
             actor.start()
@@ -81,7 +82,7 @@ class Run:
         return max(actor.repaired_at for actor in self.actors)
 
     def stop_client(self):
-        """All that are under way get their answer."""
+        """Waits until every request in flight has its answer."""
         if self.client.poll() is None:
             self.client.terminate()
         try:
@@ -111,12 +112,12 @@ class Run:
             journal.violation(f"there were {kills} kills, not {self.args.least_kills}")
         never = [point for point in self.points if point not in journal.hit]
         print(f"kills: {kills}  " + "  ".join(f"{what} {n}" for what, n in sorted(journal.kills.items())))
-        print(f"points: died at {len(journal.hit)} of {len(self.points)}, {sum(journal.hit.values())} times")
+        print(f"fault points: {len(journal.hit)} of {len(self.points)} killed, {sum(journal.hit.values())} times in all")
         print("  " + "  ".join(f"{point} {n}" for point, n in sorted(journal.hit.items())))
-        print("  never at: " + " ".join(never) if never else "  all of them")
-        print(f"answers: {told.n_answers}, by {told.n_tries} tries; accepted: {told.n_accepted()}; "
-              f"repeated and told the same: {told.n_repeats}; refused: {sum(map(len, told.refused.values()))}")
-        print(f"sent again by the reconciler: {read_logs(self.world)} tickets; "
+        print("  no kill at: " + " ".join(never) if never else "  at every fault point")
+        print(f"answers: {told.n_answers}, in {told.n_tries} tries; accepted: {told.n_accepted()}; "
+              f"repeated with the same answer: {told.n_repeats}; refused: {sum(map(len, told.refused.values()))}")
+        print(f"resent by the reconciler: {read_logs(self.world)} tickets; "
               f"quiet {quiet_s:.1f} s after the last repair")
 
     def clean_up(self):
@@ -144,7 +145,7 @@ def main():
                 actor.join()
         run.clean_up()
         if not finished or journal.violations:
-            print(f"seed {args.seed}: what was done, and all logs, are in {run.world.dir}", flush=True)
+            print(f"seed {args.seed}: the journal and all logs are in {run.world.dir}", flush=True)
     for sentence in journal.violations:
         print(f"VIOLATION: {sentence}")
     print(f"violations: {len(journal.violations)}")

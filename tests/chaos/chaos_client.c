@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* chaos_client SERVER,SERVER... LOG SEED CALLERS RATE COUPON:WEIGHT...: users who never give up.
+/* chaos_client SERVER,SERVER... LOG SEED CALLERS RATE COUPON:WEIGHT...: requests coupons and never gives up.
  *
- * CALLERS callers, all together at most RATE requests a second, each with one request at a time, which is that of a
- * fresh user for one of the COUPONs. Where the outcome is not known (no answer in time, UNAVAILABLE) or the server is
- * overloaded, the request is sent again with the same request_id, to the next server, until there is a definite answer.
- * Now and then one that was accepted is sent once more, or the same user asks with another request_id. Each definite
- * answer is a line of LOG:
+ * CALLERS callers start at most RATE new requests per second in total. Each caller has one request at a time, for a new
+ * user and one of the COUPONs. If the outcome is unknown (no answer in time, UNAVAILABLE) or the server is overloaded,
+ * the caller sends the request to the next server with the same request_id, until it gets a definite answer. Now and
+ * then a caller repeats an accepted request, or asks for the same user with another request_id. Each definite answer is
+ * a line of LOG:
  *
  *   COUPON USER REQUEST_ID OUTCOME TICKET TRIES FIRST_SENT_US ANSWERED_US SERVER
  *
- * OUTCOME is ACCEPTED (or ISSUED), a refusal's reason, or a status code's name. Times are of one monotonic clock: a
- * request whose FIRST_SENT_US is above another's ANSWERED_US was made by somebody who knew of that answer.
+ * OUTCOME is ACCEPTED (or ISSUED), a refusal's reason, or a status code's name. All times come from one monotonic clock,
+ * so a request whose FIRST_SENT_US is above another's ANSWERED_US was made after that answer.
  *
- * SIGTERM: no fresh requests; it ends once each of those under way has its answer, else after a minute with exit
- * code 1.
+ * After SIGTERM it makes no new requests. It exits when each request in flight has its answer, or after a minute with
+ * exit code 1.
  *
- * Threads: a caller is its call's until that has ended, and then waits for the main thread to send it again. `lock`
- * guards `due_us` of all callers and the log. */
+ * Threads: while a call runs, its callbacks own the caller; after that, the main thread does. `lock` guards `due_us` of
+ * all callers and the log. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -31,29 +31,29 @@
 #define CHANNELS         4 /* to each server */
 #define SERVERS_MAX      8
 #define COUPONS_MAX      64
-#define TIMEOUT_MS       4000 /* longer than couponsd tries to find out what became of a batch */
+#define TIMEOUT_MS       4000 /* longer than couponsd needs to resolve a batch whose commit was lost */
 #define RETRY_FIRST_US   (5 * US_PER_MS)
 #define RETRY_MAX_US     (200 * US_PER_MS)
 #define TICK_NS          1000000
 #define PATIENCE_US      (60 * (int64_t)US_PER_S)
 #define USERS_PER_CALLER INT64_C(1000000000)
-#define REPEAT_IN        50  /* one of so many that were accepted is sent again */
-#define OTHER_ID_IN      200 /* one of so many users asks with another request_id */
-#define SOLD_OUT_IN      16  /* so seldom a caller asks for what it knows to be sold out */
+#define REPEAT_IN        50  /* 1 in REPEAT_IN accepted requests is sent again */
+#define OTHER_ID_IN      200 /* 1 in OTHER_ID_IN accepted users asks again with another request_id */
+#define SOLD_OUT_IN      16  /* a caller keeps 1 in SOLD_OUT_IN draws of a coupon that it knows to be sold out */
 #define LOG_BUFFER_BYTES (1 << 20)
 #define OUTCOME_SIZE     32
 
 struct caller {
-    struct rpc_client_call call; /* first: what the closure gets */
+    struct rpc_client_call call; /* first, because on_done casts its pointer to the caller */
     uint64_t random;
     size_t server;
-    int64_t due_us;  /* 0: under way */
-    int64_t turn_us; /* when the next fresh request is due */
+    int64_t due_us;  /* 0: in flight */
+    int64_t turn_us; /* when the next new request is due */
     size_t coupon;
-    bool is_sold_out[COUPONS_MAX]; /* as far as it was told */
+    bool is_sold_out[COUPONS_MAX]; /* by the last answer about the coupon */
     int64_t user, n_users, tries, first_sent_us;
     char request_id[48];
-    bool is_again; /* of a user who was answered already */
+    bool is_again; /* the user already has an answer */
     bool is_over;
     /* the answer */
     Coupon__V1__PublishStatus__State state;
@@ -66,7 +66,7 @@ static struct {
     int64_t coupon_ids[COUPONS_MAX];
     uint64_t weights[COUPONS_MAX], weight_sum;
     struct caller *callers;
-    int64_t turn_every_us; /* of one caller */
+    int64_t turn_every_us; /* per caller */
     FILE *log;
     atomic_size_t n_left;
     atomic_bool is_ending;
@@ -81,7 +81,7 @@ static uint64_t draw(struct caller *caller) {
     return caller->random >> 16;
 }
 
-/* --- what is asked --- */
+/* --- requests --- */
 
 static size_t choose_coupon(struct caller *caller) {
     for (;;) {
@@ -105,7 +105,7 @@ static void choose_fresh(struct caller *caller) {
 static void on_answer(const Coupon__V1__RequestPublishResponse *response, void *closure_data) {
     struct caller *caller = closure_data;
     const Coupon__V1__PublishStatus *status = response->status;
-    /* What contradicts the question stays STATE_UNSPECIFIED, which no request may be told. */
+    /* An answer that does not match the request stays STATE_UNSPECIFIED, which the checks reject. */
     if (status && status->user_id == caller->user && status->coupon_id == client.coupon_ids[caller->coupon] &&
         strcmp(status->request_id, caller->request_id) == 0) {
         caller->state = status->state;
@@ -113,7 +113,6 @@ static void on_answer(const Coupon__V1__RequestPublishResponse *response, void *
     }
 }
 
-/* The first try, or another. */
 static void send_call(struct caller *caller) {
     Coupon__V1__RequestPublishRequest request = COUPON__V1__REQUEST_PUBLISH_REQUEST__INIT;
     request.coupon_id = client.coupon_ids[caller->coupon];
@@ -128,7 +127,7 @@ static void send_call(struct caller *caller) {
                                                 &request, on_answer, caller);
 }
 
-/* --- what is answered --- */
+/* --- answers --- */
 
 static bool is_unknown(int code) {
     return code == RPC_UNAVAILABLE || code == RPC_DEADLINE_EXCEEDED || code == RPC_RESOURCE_EXHAUSTED ||
@@ -150,7 +149,7 @@ static void read_outcome(struct caller *caller, const struct rpc_status *status,
     coupons_failure_deinit(&failure);
 }
 
-/* What the caller does next, and when. The lock is held. */
+/* Chooses the caller's next request and its time. The lock is held. */
 static void plan_next(struct caller *caller, bool was_accepted, int64_t now_us) {
     caller->tries = 0;
     caller->due_us = now_us;
@@ -172,7 +171,7 @@ static void plan_next(struct caller *caller, bool was_accepted, int64_t now_us) 
     choose_fresh(caller);
     caller->turn_us += client.turn_every_us;
     if (caller->turn_us < now_us)
-        caller->turn_us = now_us; /* what was missed in an outage is not made up for */
+        caller->turn_us = now_us; /* do not make up for turns missed in an outage */
     caller->due_us = caller->turn_us;
 }
 
@@ -212,7 +211,7 @@ static void send_due(void) {
     }
 }
 
-/* Callers that wait for their turn stop without an answer. */
+/* Stops the callers that wait for their next turn; the others still owe an answer. */
 static void end(void) {
     pthread_mutex_lock(&client.lock);
     atomic_store(&client.is_ending, true);
@@ -268,13 +267,13 @@ static bool connect_to(char *servers) {
     return client.n_servers > 0;
 }
 
-/* Turns are spread over time from the beginning. */
+/* Spreads the first turns over one period, so that the callers do not start in a burst. */
 static void callers_init(uint64_t seed, int64_t rate) {
     int64_t now_us = clock_mono_us();
     client.turn_every_us = rate > 0 ? (int64_t)client.n_callers * US_PER_S / rate : 0;
     client.callers = calloc(client.n_callers, sizeof *client.callers);
     if (!client.callers)
-        abort();
+        abort(); /* out of memory: this test client has no use for a recovery */
     for (size_t i = 0; i < client.n_callers; i++) {
         struct caller *caller = &client.callers[i];
         caller->random = (seed + 1) * UINT64_C(0x9E3779B97F4A7C15) + (i + 1) * UINT64_C(0xBF58476D1CE4E5B9);
@@ -300,7 +299,7 @@ int main(int argc, char **argv) {
     client.log = fopen(argv[2], "we");
     client.n_callers = strtoul(argv[4], NULL, 10);
     if (!client.log || client.n_callers == 0 || !read_coupons(argc - 6, argv + 6) || !connect_to(argv[1])) {
-        fputs("chaos_client: no log, no callers, no coupons or no servers\n", stderr);
+        fputs("chaos_client: cannot write the log, or there are no callers, coupons or servers\n", stderr);
         return 2;
     }
     setvbuf(client.log, NULL, _IOFBF, LOG_BUFFER_BYTES);
@@ -311,7 +310,7 @@ int main(int argc, char **argv) {
         for (size_t k = 0; k < CHANNELS; k++)
             coupons_client_free(client.channels[i][k]);
     if (n_left)
-        fprintf(stderr, "chaos_client: %zu requests were left without an answer\n", n_left);
+        fprintf(stderr, "chaos_client: %zu requests got no answer\n", n_left);
     bool ok = fclose(client.log) == 0;
     free(client.callers);
     return ok && n_left == 0 ? 0 : 1;

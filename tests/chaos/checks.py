@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must be true at the end. Pure functions: of what clients were told, of the database's rows, of the topics'
-events. Each yields a sentence for each violation. Rows are tuples of numbers and text, in the order that the
-arguments name."""
+"""The checks after the run: pure functions of the answers that clients got, the rows in the database, and the events in
+the topics. Each check yields one sentence per violation. Rows are tuples of numbers and text; the docstrings name their
+order."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ REFUSED = ("SOLD_OUT", "PAUSED")
 
 @dataclass
 class Answer:
-    """All that was said to one user about one coupon."""
+    """The answers to one user about one coupon."""
     ticket: int
     first_sent: int
-    answered: int  # the first time
+    answered: int  # time of the first answer
 
 
 class Told:
-    """The client's log. `accepted`: coupon → user → Answer; `refused`: coupon → user → (outcome, tries); `problems`:
-    what contradicts."""
+    """The client's log. `accepted`: coupon → user → Answer; `refused`: coupon → user → (outcome, tries); `problems`: a
+    sentence per contradiction."""
 
     def __init__(self, lines):
         self.accepted, self.refused = defaultdict(dict), defaultdict(dict)
@@ -43,7 +43,7 @@ class Told:
                     self.problems.append(f"coupon {coupon}, user {user}: told ticket {known.ticket}, then {ticket}")
         elif outcome == "ALREADY_REQUESTED" and request_id != f"chaos-{user}":
             if known is None or known.ticket != ticket:
-                self.problems.append(f"coupon {coupon}, user {user}: by another request_id told ticket {ticket}, "
+                self.problems.append(f"coupon {coupon}, user {user}: another request_id got ticket {ticket}, "
                                      f"not {known and known.ticket}")
         elif outcome in REFUSED and known is None:
             self.refused[coupon][user] = (outcome, tries)
@@ -55,7 +55,7 @@ class Told:
 
 
 def some(found, what):
-    """A sentence of the first few, and how many there are."""
+    """Yields one sentence: how many were found, and the first few of them."""
     if found:
         yield f"{len(found)} {what}, e.g. {', '.join(map(str, found[:3]))}"
 
@@ -73,10 +73,10 @@ def promises_are_kept(told, ledger, issued):
     for coupon, answers in told.accepted.items():
         wrong = [(user, answer.ticket, ledger[coupon].get(user)) for user, answer in answers.items()
                  if ledger[coupon].get(user) != (answer.ticket, f"chaos-{user}")]
-        yield from some(wrong, f"of coupon {coupon} were told another ticket than the ledger has (user, told, ledger)")
+        yield from some(wrong, f"users of coupon {coupon} got another ticket than the ledger has (user, told, ledger)")
         wrong = [(user, answer.ticket, issued[coupon].get(user)) for user, answer in answers.items()
                  if issued[coupon].get(user) != [answer.ticket]]
-        yield from some(wrong, f"of coupon {coupon} were accepted and are not issued once, with that ticket "
+        yield from some(wrong, f"accepted users of coupon {coupon} do not hold exactly the ticket they were told "
                                "(user, told, issued)")
 
 
@@ -84,10 +84,10 @@ def nobody_else_is_issued(ledger, issued):
     for coupon, holders in issued.items():
         wrong = [(user, tickets, ledger[coupon].get(user)) for user, tickets in holders.items()
                  if len(tickets) != 1 or tickets[0] != ledger[coupon].get(user, (None,))[0]]
-        yield from some(wrong, f"hold coupon {coupon} otherwise than the ledger says (user, held, ledger)")
+        yield from some(wrong, f"users hold other tickets of coupon {coupon} than the ledger has (user, held, ledger)")
     for coupon, users in ledger.items():
         yield from some([user for user in users if user not in issued[coupon]],
-                        f"are in the ledger of coupon {coupon} and hold nothing (user)")
+                        f"users are in the ledger of coupon {coupon} but hold nothing (user)")
 
 
 def refusals_hold(told, ledger, is_changed):
@@ -96,7 +96,7 @@ def refusals_hold(told, ledger, is_changed):
     for coupon, users in told.refused.items():
         wrong = [user for user, (_, tries) in users.items()
                  if user in ledger[coupon] and (tries == 1 or not is_changed(coupon))]
-        yield from some(wrong, f"were refused coupon {coupon} and are in its ledger (user)")
+        yield from some(wrong, f"users were refused coupon {coupon} but are in its ledger (user)")
 
 
 def tickets_have_no_gaps(ledger, coupons):
@@ -111,15 +111,16 @@ def tickets_have_no_gaps(ledger, coupons):
 
 
 def sold_out_means_sold_out(told, coupons, initial):
-    """initial: id → quantity at the begin."""
+    """initial: id → quantity at the start."""
     for coupon, users in told.refused.items():
         if any(outcome == "SOLD_OUT" for outcome, _ in users.values()) and coupons[coupon][1] < initial[coupon]:
-            yield f"coupon {coupon}: somebody was told SOLD_OUT of {coupons[coupon][1]} of {initial[coupon]} tickets"
+            yield (f"coupon {coupon}: a user was told SOLD_OUT, but only {coupons[coupon][1]} of {initial[coupon]} "
+                   "tickets were accepted")
 
 
 def tickets_follow_the_answers(told):
-    """A request that is sent after another one was answered gets a higher ticket. Checked from the highest ticket
-    down: no request may have been sent first after the earliest answer seen so far."""
+    """A request sent after the answer to another one gets a higher ticket. The check goes down from the highest ticket:
+    no request may have its first try after the earliest answer seen so far."""
     for coupon, answers in told.accepted.items():
         wrong, earliest = [], None
         for answer in sorted(answers.values(), key=lambda answer: -answer.ticket):
@@ -127,13 +128,14 @@ def tickets_follow_the_answers(told):
                 wrong.append((answer.ticket, earliest.ticket))
             if earliest is None or answer.answered < earliest.answered:
                 earliest = answer
-        yield from some(wrong, f"tickets of coupon {coupon} are lower than one that was answered before they were "
-                               "asked for (ticket, the other)")
+        yield from some(wrong, f"tickets of coupon {coupon} were requested after the answer with a higher ticket "
+                               "(ticket, the higher one)")
 
 
 def topic_is_complete(name, events, ledger):
-    """events: partition, offset, coupon, user, ticket, in the partitions' order. Each ticket at least once, first seen
-    in the order of tickets; what comes again is of the same user and ticket, and so has the same event id."""
+    """events: partition, offset, coupon, user, ticket, in the order of each partition. Each ticket occurs at least
+    once, and the first copies are in the order of tickets. A later copy has the same user and ticket, and therefore the
+    same event id."""
     last, users, n_again, wrong, strange = defaultdict(int), defaultdict(dict), 0, [], []
     partition_of, moved = {}, []
     for partition, offset, coupon, user, ticket in events:
@@ -149,25 +151,25 @@ def topic_is_complete(name, events, ledger):
         if ticket != last[coupon] + 1:
             wrong.append((coupon, last[coupon], ticket))
         last[coupon] = ticket
-    yield from some(strange, f"events of {name} are of nobody in the ledger (partition, offset, coupon, user, ticket)")
-    yield from some(moved, f"events of {name} are in another partition than the coupon's others (coupon, partition)")
-    yield from some(wrong, f"tickets in {name} do not follow the one before (coupon, before, ticket)")
+    yield from some(strange, f"events of {name} do not match the ledger (partition, offset, coupon, user, ticket)")
+    yield from some(moved, f"events of {name} are in another partition than their coupon's first (coupon, partition)")
+    yield from some(wrong, f"tickets in {name} do not follow the previous one (coupon, previous, ticket)")
     for coupon, holders in ledger.items():
         missing = [ticket for ticket, _ in holders.values() if ticket not in users[coupon]]
         yield from some(missing, f"tickets of coupon {coupon} are not in {name} (ticket)")
 
 
 def ranges_do_not_overlap(ranges):
-    """ranges: coupon, first, last, ordered: no ticket was issued twice."""
+    """No ticket was issued twice. ranges: (coupon, first, last), sorted."""
     before = (None, 0, 0)
     for coupon, first, last in ranges:
         if coupon == before[0] and first <= before[2]:
-            yield f"coupon {coupon}: tickets {first} to {last} were issued, and {before[1]} to {before[2]} before"
+            yield f"coupon {coupon}: tickets {first} to {last} overlap tickets {before[1]} to {before[2]}"
         before = (coupon, first, last)
 
 
 def flags_are_true(flags, truth):
-    """Both: coupon → (value, version)."""
+    """flags, truth: coupon → (value, version)."""
     for coupon, should in truth.items():
         if flags.get(coupon) != should:
-            yield f"coupon {coupon}: the flag in Redis is {flags.get(coupon)}, and should be {should}"
+            yield f"coupon {coupon}: the flag in Redis is {flags.get(coupon)}, but should be {should}"

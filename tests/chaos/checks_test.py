@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The schedule is the seed's, the proxy does what it is told, and each check finds what it is there for."""
+"""The schedule depends on the seed alone, the proxy obeys its commands, and each check finds the violation it is for."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ class TheSchedule(unittest.TestCase):
     def test_another_seed_gives_another(self):
         self.assertNotEqual(schedule.make(7, 3, POINTS, 4), schedule.make(8, 3, POINTS, 4))
 
-    def test_both_couponsds_together_have_a_turn_for_each_point_in_three_minutes(self):
+    def test_the_two_couponsd_processes_reach_each_point_in_three_minutes(self):
         plan = schedule.make(7, 3, POINTS, 4)
         self.assertEqual({life.point for lives in plan.lives.values() for life in lives} - {None}, set(POINTS))
 
@@ -148,7 +148,7 @@ class TheChecks(unittest.TestCase):
 
 
 class TheProxy(unittest.TestCase):
-    """In front of a server that sends back what it gets."""
+    """The proxy in front of an echo server."""
 
     def setUp(self):
         self.listener = socket.create_server(("127.0.0.1", 0))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A TCP proxy on loopback whose connections can be cut, half closed, delayed and made to stand still.
+"""A TCP proxy on loopback whose connections can be cut, half closed, delayed and stalled.
 
-One thread and one selector serve all listeners. Others call disturb() and calm(), which wake it. What was read waits in
-the direction that it goes, with the time from which on it may be sent.
+One thread and one selector serve all listeners. Other threads call disturb() and calm(), which wake that thread. Bytes
+that were read wait in the queue of their direction, each chunk with the earliest time at which it may be sent.
 """
 
 import collections
@@ -14,7 +14,7 @@ import threading
 import time
 
 CHUNK = 1 << 18
-WAITING_MAX = 1 << 22  # of a direction: then nothing more is read for it
+WAITING_MAX = 1 << 22  # bytes that a direction queues; when it has more, we stop reading for it
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 
 
@@ -26,21 +26,21 @@ class Direction:
         self.waiting = collections.deque()  # (due, bytes)
         self.size = 0
         self.ended = False  # the source has sent its last byte, or we say that it has
-        self.shut = False  # and the target was told
+        self.shut = False  # we have shut down writing to the target
 
 
 class Link:
-    """A client's connection and the one to its server."""
+    """A client's connection and the connection to its server."""
 
     def __init__(self, client, server):
         self.client, self.server = client, server
         self.directions = {client: Direction(client, server), server: Direction(server, client)}
-        self.interest = {client: 0, server: 0}  # what the selector was told
+        self.interest = {client: 0, server: 0}  # the events registered with the selector
         self.connected = False
 
 
 class Gate:
-    """A listener, the server behind it, and what is done to its connections now."""
+    """A listener, the server behind it, and the disturbance that applies to its connections now."""
 
     def __init__(self, name, port, target):
         self.name, self.target = name, target
@@ -57,8 +57,8 @@ class Proxy:
         self.selector = selectors.DefaultSelector()
         self.gates = {name: Gate(name, port, target) for name, (port, target) in targets.items()}
         self.lock = threading.Lock()
-        self.commands = []  # (gate, what, delay_s), not obeyed yet
-        self.delaying = False  # something may be due later
+        self.commands = []  # (gate, what, delay_s), not carried out yet
+        self.delaying = False  # queued bytes may have a later due time
         self.wake_read, self.wake_write = os.pipe()
         os.set_blocking(self.wake_read, False)
         self.selector.register(self.wake_read, selectors.EVENT_READ)
@@ -71,7 +71,7 @@ class Proxy:
     def port(self, name):
         return self.gates[name].port
 
-    # --- from other threads ---
+    # --- called by other threads ---
 
     def command(self, name, what, delay_s=0.0):
         with self.lock:
@@ -94,7 +94,7 @@ class Proxy:
     def run(self):
         while not self.stopping:
             events_of = self.selector.select(self.next_due())
-            self.obey()  # first: who connects after a command was given finds it obeyed
+            self.obey()  # before accepting, so that a command applies to every connection made after it
             for key, events in events_of:
                 if key.fileobj == self.wake_read:
                     os.read(self.wake_read, 4096)
@@ -177,7 +177,7 @@ class Proxy:
         self.flush(gate, link)
 
     def read(self, gate, link, direction):
-        """False: the connection is broken."""
+        """Returns False if the connection is broken."""
         try:
             data = direction.source.recv(CHUNK)
         except BlockingIOError:
@@ -186,7 +186,7 @@ class Proxy:
             return False
         if not data:
             direction.ended = True
-        elif not direction.ended:  # what follows an end that we have made up is lost
+        elif not direction.ended:  # after an end that we have faked, further bytes are dropped
             direction.waiting.append((time.monotonic() + (gate.delay_s if gate.what == "delay" else 0), data))
             direction.size += len(data)
         return True
@@ -226,8 +226,8 @@ class Proxy:
         self.watch(gate, link)
 
     def watch(self, gate, link):
-        """What each end is waited for: to be read, unless too much waits; to be written, where what is due did not
-        go."""
+        """Registers each socket: for reading unless its queue is full, and for writing if due bytes could not be
+        sent."""
         now = time.monotonic()
         for end in (link.client, link.server):
             incoming = link.directions[end]
@@ -242,7 +242,7 @@ class Proxy:
                 events |= selectors.EVENT_WRITE
             known = link.interest[end]
             link.interest[end] = events
-            # A socket that waits for nothing is out of the selector.
+            # The selector does not accept a socket without events.
             if events and known and events != known:
                 self.selector.modify(end, events, (gate, link))
             elif events and not known:

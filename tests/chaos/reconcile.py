@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""After the storm: waits until nothing is left to do, which must not take long, and compares the clients' log with the
-database, the topics and Redis by checks.py."""
+"""After the failures end: waits until nothing is left to do, which must not take long, and compares the client's log
+with the database, the topics and Redis. checks.py has the comparisons."""
 
 import glob
 import re
@@ -10,14 +10,14 @@ from tests.chaos import checks
 from tests.chaos.world import COUPONS, GARBAGE
 from tests.harness.kafka import PUBLISHED, REQUESTED
 
-# What couponsd says where a promise is broken, or where it is not what it should be itself.
+# couponsd logs these lines when a promise is broken or couponsd itself has a defect.
 BAD_LINES = re.compile(r"^.*(event=reconcile\.violation|event=reconcile\.frozen|event=issue\.messages_lost|"
                        r"event=complete\.dead_letters|Sanitizer|runtime error:|Assertion).*$", re.M)
 RESENT = re.compile(r"event=reconcile\.unissued .*?tickets=(\d+)")
 
 
 def wait_for_quiet(world, since, limit_s, give_up_s):
-    """Returns the seconds since `since` that it took; what takes longer than limit_s is a violation."""
+    """Returns the seconds from `since` until it was quiet. More than limit_s is a violation."""
     told = None
     while True:
         try:
@@ -29,13 +29,13 @@ def wait_for_quiet(world, since, limit_s, give_up_s):
         if not waiting:
             world.journal.note(f"quiet {seconds:.1f} s after the last repair")
             if seconds > limit_s:
-                world.journal.violation(f"the lag was gone {seconds:.1f} s after the last repair, not {limit_s:.0f} s")
+                world.journal.violation(f"quiet came {seconds:.1f} s after the last repair; the limit is {limit_s:.0f} s")
             return seconds
         if waiting != told:
             world.journal.note(f"{seconds:.1f} s after the last repair: {waiting}")
         told = waiting
         if seconds > give_up_s:
-            world.journal.violation(f"{seconds:.0f} s after the last repair there is still {waiting}")
+            world.journal.violation(f"{seconds:.0f} s after the last repair, this is still left to do: {waiting}")
             return seconds
         time.sleep(0.1)
 
@@ -48,7 +48,7 @@ def read_issued(world):
 
 
 def events_of(world, topic, dead):
-    """dead: (partition, offset) of what is known to be none."""
+    """dead: the (partition, offset) of each message that is a dead letter, not an event."""
     for line in world.kafka("events", topic):
         event = tuple(map(int, line.split()))
         if event[:2] not in dead:
@@ -56,20 +56,20 @@ def events_of(world, topic, dead):
 
 
 def dead_letters(world, n_garbage):
-    """Only what we have put there may be dead, and all of that must be."""
+    """The dead letters must be exactly the garbage that this test has produced."""
     dead = set()
     for partition, offset, value, reason in world.sql(
             "select partition, message_offset, encode(value, 'escape'), reason from dead_letter"):
         dead.add((int(partition), int(offset)))
         if value != GARBAGE:
-            world.journal.violation(f"a dead letter that nobody asked for: {partition}/{offset}: {reason}")
+            world.journal.violation(f"unexpected dead letter: {partition}/{offset}: {reason}")
     if len(dead) < n_garbage:
-        world.journal.violation(f"of {n_garbage} undecodable messages {len(dead)} became dead letters")
+        world.journal.violation(f"only {len(dead)} of {n_garbage} undecodable messages became dead letters")
     return dead
 
 
 def read_logs(world):
-    """Returns how many tickets were sent again since they stayed unissued."""
+    """Returns how many tickets the reconciler resent because they stayed unissued."""
     resent = 0
     for path in sorted(glob.glob(world.path("couponsd-*.log"))):
         with open(path, errors="replace") as log:
@@ -81,7 +81,7 @@ def read_logs(world):
 
 
 def reconcile(world, told, administrator):
-    """All checks; violations go to the journal."""
+    """Runs all checks; violations go to the journal."""
     ledger = checks.ledger_of((int(coupon), int(user), int(ticket), request_id) for coupon, user, ticket, request_id in
                               world.sql("select coupon_id, user_id, ticket, request_id from publish_request"))
     issued = read_issued(world)
@@ -104,7 +104,7 @@ def reconcile(world, told, administrator):
         checks.topic_is_complete(REQUESTED, events_of(world, REQUESTED, dead), ledger),
         checks.topic_is_complete(PUBLISHED, events_of(world, PUBLISHED, set()), ledger),
         checks.flags_are_true(world.flags(), world.true_flags()),
-        (f"coupon {coupon}: quantity {coupons[coupon][0]} is not {quantity} and what was added"
+        (f"coupon {coupon}: quantity {coupons[coupon][0]} is not {quantity} plus the added quantities"
          for coupon, quantity in initial.items()
          if coupons[coupon][0] != quantity + administrator.added.get(coupon, 0)),
     ]

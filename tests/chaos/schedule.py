@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a seed, what is done to whom and when. No I/O and no clock: the same seed gives the same schedule.
+"""Makes the schedule of failures from a seed. It uses no I/O and no clock: the same seed gives the same schedule.
 
-Each actor has a list of steps of its own, which it works through one after the other, so that what they do overlaps
-as it may. How long a step takes is its own affair (a broker needs seconds to start again), so two runs of a seed are
-alike in what is done, in its order per actor, and in the pauses between, and not to the millisecond.
+Each actor has its own list of steps and works through it in order, so steps of different actors overlap freely. How
+long a step takes depends on the machine; a broker, for instance, needs seconds to restart. Two runs of a seed therefore
+have the same steps, in the same order per actor, with the same pauses between them, but not to the millisecond.
 """
 
 import random
@@ -13,12 +13,12 @@ from typing import Optional
 COUPONSDS = ("a", "b")
 SERVERS = ("postgres", "redis", "kafka")
 
-# How often a point may be passed before it kills. Of what is passed with every event, and with every batch.
+# How often a fault point may be passed before it kills: for points passed per event, and per batch.
 EVENT_PASSES, BATCH_PASSES = 1000, 40
 PER_EVENT = ("admit.amid_answers",) + tuple(
     f"relay_{stream}.{moment}" for stream in ("requested", "published")
     for moment in ("before_produce", "after_produce", "before_ack", "after_ack"))
-# What is passed seldom. A life that waits for it is longer.
+# Points that are rarely passed. A life that is to end at one of them lasts longer.
 SELDOM = {"postgres.connected": 9, "issue.before_offset_commit": 8, "issue.after_offset_commit": 8,
           "issue.offset_commit_confirmed": 8, "complete.before_offset_commit": 8, "complete.after_offset_commit": 8,
           "complete.offset_commit_confirmed": 8, "relay_requested.lanes_taken": 4, "relay_published.lanes_taken": 4,
@@ -29,16 +29,16 @@ SELDOM_PREFIXES = ("reconcile.", "gate.", "complete.", "rotate.", "admin.", "iss
 
 @dataclass(frozen=True)
 class Life:
-    """Of a couponsd: it dies at the point's so many-th passing, else of a kill -9 when its time is over."""
+    """One couponsd process. It dies when it passes the point for the `passes`-th time, or of kill -9 after limit_s."""
     point: Optional[str]
     passes: int
     limit_s: float
-    down_s: float  # before the next one
+    down_s: float  # before the next life starts
 
 
 @dataclass(frozen=True)
 class Outage:
-    """Of a server: a kill (Postgres: an immediate stop), and a start on the same data, or none."""
+    """A server is killed (Postgres: stopped immediately) and restarted, with its data or without."""
     after_s: float
     down_s: float
     keep_data: bool
@@ -46,7 +46,7 @@ class Outage:
 
 @dataclass(frozen=True)
 class Disturbance:
-    """Of the connections to a server: they are cut, half closed towards one side, delayed or stand still."""
+    """The connections to a server are cut, half closed toward one side, delayed or stalled."""
     after_s: float
     what: str  # cut, half_close_to_client, half_close_to_server, delay, stall
     seconds: float
@@ -55,7 +55,7 @@ class Disturbance:
 
 @dataclass(frozen=True)
 class Change:
-    """By an administrator: more of a coupon, a pause of it; or by a stranger: bytes in the topic."""
+    """An administrator adds to a coupon or pauses it, or a stranger puts garbage into the topic."""
     after_s: float
     what: str  # add, pause, garbage
     coupon: int  # index
@@ -84,7 +84,7 @@ def passes_of(rng, point):
 
 
 def lives(rng, order, seconds):
-    """Points come in the order given, again and again; one life in ten has none and is ended from outside."""
+    """The points come in the given order, again and again. One life in ten has no point and is killed from outside."""
     time, at = 0.0, 0
     while time < seconds:
         point = None
@@ -93,7 +93,7 @@ def lives(rng, order, seconds):
         limit_s = rng.uniform(7, 13) if point and is_seldom(point) else rng.uniform(3, 7)
         life = Life(point, passes_of(rng, point) if point else 0, limit_s, rng.uniform(0, 1.2))
         yield life
-        time += life.down_s + 1  # a life may well be as short as its start
+        time += life.down_s + 1  # a life may end as soon as the process has started
 
 
 def outages(rng, seconds, every_s, down_s):
@@ -124,14 +124,14 @@ def changes(rng, seconds, n_coupons):
 
 
 def make(seed, minutes, points, n_changed_coupons):
-    """`points`: of couponsd, in any order; coupons 0..n_changed_coupons-1 are changed by administrators."""
+    """`points`: the fault points of couponsd, in any order. Administrators change coupons 0..n_changed_coupons-1."""
     seconds = minutes * 60
     rng = random.Random(seed)
     order = sorted(points)
     rng.shuffle(order)
     half = len(order) // 2
     return Schedule(
-        # They begin at different places, so that all points have their turn sooner.
+        # The two start at different points, so that all points come up sooner.
         lives={"a": tuple(lives(rng, order, seconds)), "b": tuple(lives(rng, order[half:] + order[:half], seconds))},
         outages={"postgres": tuple(outages(rng, seconds, 22, 1.5)), "redis": tuple(outages(rng, seconds, 5, 1.5)),
                  "kafka": tuple(outages(rng, seconds, 28, 2))},

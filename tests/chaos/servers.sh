@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# servers.sh up|down DIR, servers.sh start DIR NAME: the run's own Postgres, Redis and Kafka, below DIR.
+# servers.sh up|down DIR, servers.sh start DIR NAME: the run's own Postgres, Redis and Kafka, in folders of DIR.
 #
-# Redis keeps what it has written in a file, for a restart with its data. Kafka tells its clients to come through the
-# proxy on DIR/kafka_proxy.port, and lets a consumer's session end after the time that world.py asks for.
+# Redis writes an append-only file, so that it can restart with its data. Kafka tells its clients to connect through the
+# proxy on DIR/kafka_proxy.port, and allows consumer sessions as short as world.py sets them.
 set -Eeuo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -12,13 +12,13 @@ verb=$1 dir=$2
 note() { printf '%s %s\n' "$(date +%T)" "$*"; }
 die() { note "$*" >&2; exit 1; }
 
-unset DEV_PG_PORT DEV_REDIS_PORT DEV_KAFKA_PORT # another folder's
+unset DEV_PG_PORT DEV_REDIS_PORT DEV_KAFKA_PORT # they belong to another folder's servers
 
 # shellcheck source=tools/servers/servers.sh
 source "$root/tools/servers/servers.sh"
 
 port=$(cat "$dir/kafka_proxy.port")
-# Read by what was sourced.
+# servers.sh reads these.
 # shellcheck disable=SC2034
 kafka_settings="advertised.listeners=PLAINTEXT://127.0.0.1:$port
 group.min.session.timeout.ms=1000"

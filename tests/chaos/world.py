@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The run's own folder, servers, proxy and coupons, and how they are asked: what actors and checks work on."""
+"""The run's own folder, servers, proxy and coupons, and the queries to them. Actors and checks use it."""
 
 import os
 import shutil
@@ -16,10 +16,10 @@ from tests.harness.ports import free_port
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GARBAGE = "garbage"
-NO_KEY = 0xFFFFFFFF  # to kafka_tool
+NO_KEY = 0xFFFFFFFF  # kafka_tool's length for a null key
 MANY = 10**9
 
-# id → (quantity, weight in what callers ask for). Those that administrators change, then those that nobody does.
+# id → (quantity, weight among the requests). First the coupons that administrators change, then the others.
 CHANGED = {1: (500, 10), 2: (3000, 10), 3: (20000, 15), 4: (MANY, 60)}
 OTHERS = {11: (1, 3), 12: (50, 5), 13: (2000, 10), 14: (10000, 15), 15: (50000, 30), 16: (MANY, 120), 17: (MANY, 120)}
 COUPONS = {**CHANGED, **OTHERS}
@@ -87,8 +87,8 @@ class World:
             "postgres.url": f"postgresql://couponsd@127.0.0.1:{self.proxy.port('postgres')}/couponsd",
             "redis.url": f"redis://127.0.0.1:{self.proxy.port('redis')}/0",
             "kafka.brokers": f"127.0.0.1:{self.proxy.port('kafka')}",
-            # The partitions of one that was killed are served again after this. Brokers allow no less than 6 s unless
-            # told otherwise, as ours is: the lag shall be gone 5 s after whatever was repaired last.
+            # Nobody serves the partitions of a killed process until its session ends. The lag must be gone 5 s after
+            # the last repair, so the session must be shorter than 6 s, the brokers' default minimum.
             "kafka.session.timeout.ms": 2000,
             "outbox.rotate_ms": 500,
         }
@@ -101,7 +101,7 @@ class World:
         return [f"127.0.0.1:{port}" for port in self.grpc.values()]
 
     def ctl(self, turn, verb, *operands):
-        """One try at one of the couponsds. False: it failed."""
+        """Tries once, on one of the couponsd processes. Returns False if the call failed."""
         server = self.grpc_addresses()[turn % len(self.grpc)]
         done = subprocess.run([f"{BUILD}/couponctl", "--server", server, "--timeout", "3000", "--json", verb,
                                *map(str, operands)], capture_output=True, text=True)
@@ -116,10 +116,10 @@ class World:
             else:
                 raise RuntimeError(f"coupon {coupon} could not be created")
 
-    # --- asking the servers themselves, not through the proxy but for Kafka, which insists ---
+    # --- queries; they bypass the proxy, except for Kafka, which tells its clients to use it ---
 
     def sql(self, query):
-        """Rows as lists of text, one after the other."""
+        """Yields the rows as lists of text."""
         process = subprocess.Popen(
             ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.postgres_port), "-U",
              "couponsd", "couponsd", "-c", f"copy ({query}) to stdout"], stdout=subprocess.PIPE, text=True)
@@ -133,7 +133,7 @@ class World:
             yield tuple(map(int, row))
 
     def kafka(self, command, *arguments):
-        """The lines of kafka_tool, one after the other."""
+        """Yields the lines that kafka_tool prints."""
         brokers = f"127.0.0.1:{self.proxy.port('kafka')}"
         process = subprocess.Popen([f"{BUILD}/kafka_tool", brokers, command, *arguments], stdout=subprocess.PIPE,
                                    stderr=self.servers_log, text=True)
@@ -148,7 +148,7 @@ class World:
                               input=message, stderr=self.servers_log).returncode == 0
 
     def flags(self):
-        """coupon → (value, version) as Redis has them."""
+        """Returns coupon → (value, version) as Redis has them."""
         keys = [f"coupon:{kind}:{coupon}" for coupon in COUPONS for kind in ("available", "available_version")]
         done = subprocess.run(["redis-cli", "-p", str(self.redis_port), "mget", *keys], capture_output=True, text=True,
                               check=True)
@@ -163,7 +163,7 @@ class World:
         return {int(coupon): ("true" if value == "t" else "false", version) for coupon, value, version in rows}
 
     def lags(self):
-        """What is not done yet, by what it waits for; all 0 when it is quiet."""
+        """Returns the amount of unfinished work by kind; all are 0 when it is quiet."""
         (unissued, outbox), = self.numbers("""
             select (select sum(a.accepted - s.issued - s.rejected)
                     from admission a join issuance s using (coupon_id))::bigint,
@@ -171,7 +171,7 @@ class World:
                     from outbox_head h join relay_cursor c using (stream, lane))::bigint""")
         lags = {"unissued": unissued, "outbox": outbox}
         if unissued or outbox:
-            return lags  # the others would only tell the same
+            return lags  # the topics lag too until these are 0, so asking Kafka would tell us nothing new
         for topic, group in ((REQUESTED, "coupon-issuer"), (PUBLISHED, "coupon-completer")):
             lags[group] = int("".join(self.kafka("lag", topic, group)))
         truth, flags = self.true_flags(), self.flags()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input that is not what the protocols say: each kind is a function that makes the bytes of one connection by a seeded
+"""Input that violates the protocols. Each kind is a function that makes the bytes of one connection from a seeded
 generator; throw() sends many of them.
 """
 
@@ -12,15 +12,15 @@ from tests.hostile.h2 import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADER
 
 COUNT = 400
 SECONDS_MAX = 6
-PATIENCE_S = 0.005  # for an answer: enough for the server to begin with what it got
+PATIENCE_S = 0.005  # wait for an answer: long enough for the server to start on the input
 PATHS = [floods.GET_COUPON, floods.CREATE_COUPON, floods.REFLECTION, "/coupon.v1.CouponService/GetStatus",
          "/coupon.v1.CouponService/RequestPublish", "/coupon.v1.CouponAdminService/ListCoupons",
          "/grpc.health.v1.Health/Check"]
 
 
 def throw(address, make, seed):
-    """COUNT times make(random), on a connection each, of which half are cut off at once. Each comes from an address of its
-    own, so that the server looks at all of them."""
+    """Sends make(generator) on each of COUNT connections and cuts half of them off immediately. Each connection comes
+    from its own address, so that the guard blocks none of them."""
     generator = random.Random(f"{seed} {make.__name__}")
     deadline = time.monotonic() + SECONDS_MAX
     host, port = address.rsplit(":", 1)
@@ -41,11 +41,11 @@ def throw(address, make, seed):
             except OSError:
                 closed += 1
         count += 1
-    return f"{count} connections, {closed} closed by the server at once"
+    return f"{count} connections, {closed} closed by the server immediately"
 
 
 def mutate(generator, data):
-    """A few bytes are changed, dropped, doubled or moved."""
+    """Changes, drops, doubles or moves a few bytes."""
     data = bytearray(data)
     for _ in range(generator.randint(1, 8)):
         if not data:
@@ -67,7 +67,7 @@ def mutate(generator, data):
 
 
 def a_message(generator):
-    """Protobuf that could be one of several messages."""
+    """Protobuf that several of the messages could decode."""
     def number():
         return generator.choice((0, 1, -1, 7, 1 << 31, (1 << 63) - 1, -(1 << 63)))
 
@@ -117,7 +117,7 @@ def random_frames(generator):
 
 
 def frames_within_calls(generator):
-    """Between a call's frames there are others."""
+    """Puts random frames between the frames of a call."""
     call = frame(HEADERS, END_HEADERS, 1, h2.request_block(floods.CREATE_COUPON))
     body = h2.message(a_message(generator))
     parts = [call] + [frame(DATA, 0, 1, body[at:at + 3]) for at in range(0, len(body), 3)]
@@ -147,7 +147,7 @@ def mutated_messages(generator):
 
 
 def message_prefixes(generator):
-    """The flag and the length lie."""
+    """Prefixes with a wrong compression flag and a wrong length."""
     body = h2.message(a_message(generator), generator.choice((0, 1, 1, 2, 255)),
                       generator.choice((None, 0, 1, 5, 65536, 0x7FFFFFFF, 0xFFFFFFFF)))
     encoding = generator.choice(((), ((("grpc-encoding"), "gzip"),), (("grpc-encoding", "deflate"),),
@@ -159,11 +159,11 @@ def message_prefixes(generator):
 BAD_HEADER_PARTS = [
     b"\xff\xff\xff\xff\x7f",  # an index beyond all tables
     b"\x80",  # index 0
-    b"\xbe",  # the first of the dynamic table, which is empty
+    b"\xbe",  # the first entry of the dynamic table, which is empty
     b"\xff" + b"\x80" * 100,  # an integer without end
-    b"\x7f" + b"\xff" * 9 + b"\x01",  # one that overflows
-    b"\x3f\xe1\xff\xff\xff\x0f",  # the table's size, too large
-    b"\x20" * 10,  # and again and again
+    b"\x7f" + b"\xff" * 9 + b"\x01",  # an integer that overflows
+    b"\x3f\xe1\xff\xff\xff\x0f",  # a table size that is too large
+    b"\x20" * 10,  # ten changes of the table size
     b"\x00\x01a\x85" + b"\xff" * 5,  # Huffman: nothing but padding
     b"\x00\x01a\x84" + b"\xfe\xdc\xba\x98",
     b"\x00\x7f\xff\xff\xff\xff\x0f",  # a name longer than the frame
@@ -179,7 +179,7 @@ BAD_HEADER_PARTS = [
 
 
 def header_blocks(generator):
-    """Headers that are broken in what they say, or in how."""
+    """Headers with bad values, and headers with bad encoding."""
     block = h2.request_block(generator.choice((*PATHS, "", "/", "//", "no slash", "/a/b/c", "/" + "x" * 5000)))
     if generator.randrange(4) == 0:
         block = mutate(generator, block)

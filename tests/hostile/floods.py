@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attacks that are about how much, how often, or how slowly. Each runs in a process of its own, is given the server's
-address, and returns what became of it, for people to read.
+"""Attacks by volume, by rate, or by slowness. Each runs in its own process, takes the server's address, and returns its
+result as text for people to read.
 
-Each ends by itself after about SECONDS, whatever the server does.
+Each ends by itself after about SECONDS, no matter what the server does.
 """
 
 import errno
@@ -17,7 +17,8 @@ from tests.hostile import h2
 from tests.hostile.h2 import CONTINUATION, DATA, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame
 
 SECONDS = 2
-# With the acknowledgement of settings that may not have come yet: who is that far may open more streams.
+# The preface, with an acknowledgement of settings that may not have come yet. A client may open more streams only after
+# this acknowledgement.
 BEGINNING = PREFACE + h2.settings() + frame(SETTINGS, h2.ACK)
 GET_COUPON = "/coupon.v1.CouponAdminService/GetCoupon"
 CREATE_COUPON = "/coupon.v1.CouponAdminService/CreateCoupon"
@@ -26,10 +27,11 @@ REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 MIB = 1 << 20
 
 
-# --- as fast as it goes ---
+# --- as fast as possible ---
 
 def pour(connection, chunks, deadline, reads, bytes_max):
-    """Sends what `chunks` yields, (how many, bytes). How many were sent, bytes, and whether the server closed it."""
+    """Sends the chunks, each a pair (number of items, bytes). Returns how many items and bytes went out, and whether the
+    server closed the connection."""
     connection.socket.setblocking(False)
     count = sent = 0
     for number, chunk in chunks:
@@ -55,7 +57,7 @@ def pour(connection, chunks, deadline, reads, bytes_max):
 
 def flood(address, chunks, what="frames", preface=BEGINNING, reads=True, bytes_max=1 << 40,
           seconds=SECONDS):
-    """`chunks` makes a generator for each connection; where the server closes one, there is another."""
+    """Floods one connection after another: when the server closes one, it opens the next, with a new chunks()."""
     start = time.monotonic()
     count = sent = closed = connections = 0
     while time.monotonic() < start + seconds and sent <= bytes_max:
@@ -75,7 +77,7 @@ def flood(address, chunks, what="frames", preface=BEGINNING, reads=True, bytes_m
 
 
 def again(one, at_once=500, first=b""):
-    """The same bytes for ever, after others."""
+    """Sends `first`, then the same bytes forever."""
     def chunks():
         yield 0, first
         while True:
@@ -145,7 +147,7 @@ def rapid_reset_of_whole_calls(address):
 
 
 def made_to_reset(address):
-    """It is the server that resets each stream, because of a frame that may not be."""
+    """Sends an illegal frame on each stream, so that the server resets it."""
     block, nothing = h2.request_block(GET_COUPON), struct.pack(">I", 0)
     return flood(address, streams(
         lambda stream: frame(HEADERS, h2.END_HEADERS, stream, block) + frame(WINDOW_UPDATE, 0, stream, nothing)),
@@ -159,7 +161,7 @@ def unknown_methods(address):
 
 
 def continuations(address):
-    """A header block that never ends; its headers do."""
+    """A header block that never ends, of complete headers."""
     header = h2.header("x", bytes(16384 - 5).replace(b"\0", b"a"))[:16384]
     opened = frame(HEADERS, 0, 1, h2.request_block(GET_COUPON))
     return flood(address, again(frame(CONTINUATION, 0, 1, header), at_once=4, first=opened), "CONTINUATION",
@@ -179,14 +181,14 @@ def empty_continuations(address):
 
 
 def endless_string(address):
-    """A header whose value is said to have 2 GB; they come."""
+    """A header that announces a value of 2 GB, and then sends it."""
     opened = frame(HEADERS, 0, 1, h2.request_block(GET_COUPON) + b"\x00" + h2.string("x") + h2.integer(1 << 31, 7))
     return flood(address, again(frame(CONTINUATION, 0, 1, b"a" * 16384), at_once=4, first=opened), "CONTINUATION",
                  bytes_max=300 * MIB, seconds=4)
 
 
 def indexed_bomb(address):
-    """One header of 4,000 bytes in the table, and then a byte for each time that it is meant."""
+    """Puts one header of 4,000 bytes into the table, and then refers to it with one byte per copy."""
     entry = b"\x40" + h2.string("x") + h2.string("a" * 4000)
     block = h2.request_block(GET_COUPON) + entry + b"\xbe" * 12000
     return flood(address, streams(lambda stream: frame(HEADERS, h2.END_HEADERS, stream, block), at_once=4),
@@ -200,7 +202,7 @@ def streams_before_settings(address):
 
 
 def large_message_at_once(address):
-    """100 MB in a message that says so, whatever the server lets in."""
+    """A message of 100 MB with an honest length, sent without regard to the server's windows."""
     opened = frame(HEADERS, h2.END_HEADERS, 1, h2.request_block(CREATE_COUPON))
     opened += frame(DATA, 0, 1, h2.message(b"", length=100_000_000))
     return flood(address, again(frame(DATA, 0, 1, bytes(16384)), at_once=4, first=opened), "DATA",
@@ -208,7 +210,7 @@ def large_message_at_once(address):
 
 
 def large_message(address, count=1):
-    """100 MB in a message on each of so many streams, sent as the server's windows allow."""
+    """A message of 100 MB on each of many streams, sent as the server's windows allow."""
     with h2.Connection(address) as connection:
         windows, left = {0: 65535}, {}
         initial, told = 65535, "no status"
@@ -253,7 +255,7 @@ def large_message(address, count=1):
 
 
 def large_messages_on_many_streams(address):
-    """Each just under what is allowed, and never complete: 64 KB are kept for each."""
+    """Messages just under the size limit that never complete, so that the server keeps 64 KB for each."""
     block, part = h2.request_block(CREATE_COUPON), h2.message(bytes(16000), length=65000)
     return flood(address, streams(
         lambda stream: frame(HEADERS, h2.END_HEADERS, stream, block) + frame(DATA, 0, stream, part), at_once=20),
@@ -266,19 +268,19 @@ def calls_without_message(address):
                  "calls that wait for their message", bytes_max=6 * MIB)
 
 
-# --- who does not read ---
+# --- clients that do not read ---
 
 def never_reading(address, make, what, count, frames_each=1):
-    """One connection whose streams have a window of nothing."""
+    """Calls on one connection whose streams have a window of 0 bytes."""
     with h2.Connection(address, PREFACE + h2.settings(s4=0) + frame(SETTINGS, h2.ACK)) as connection:
         def chunks():
             for stream in range(1, 2 * count, 2):
                 yield frames_each, make(stream)
-            while True:  # stays
+            while True:  # keep the connection open
                 yield 0, frame(0x42)
                 time.sleep(0.01)
         told = pour(connection, chunks(), time.monotonic() + SECONDS, False, 1 << 40)
-        return f"{told[0]} {what}" + (", closed by the server" if told[2] else ", nothing of them read")
+        return f"{told[0]} {what}" + (", closed by the server" if told[2] else ", none of the answers read")
 
 
 def never_reading_watchers(address):
@@ -288,7 +290,7 @@ def never_reading_watchers(address):
 
 
 def never_reading_reflection(address):
-    """Each answer has some kilobytes."""
+    """Calls whose answers have some kilobytes each."""
     block = h2.request_block(REFLECTION)
     body = h2.message(h2.field(4, b"coupon.v1.CouponAdminService")) * 100
     return never_reading(address, lambda stream: frame(HEADERS, h2.END_HEADERS, stream, block) +
@@ -298,7 +300,7 @@ def never_reading_reflection(address):
 # --- connections ---
 
 def raise_limit():
-    """Raises the limit of open files to the hard limit; returns it."""
+    """Raises the limit of open files to the hard limit and returns it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
@@ -320,7 +322,7 @@ def open_many(address, count):
 
 
 def wait_for_closes(sockets, deadline):
-    """Those that are still open by then."""
+    """Returns the sockets that are still open at the deadline."""
     poller = select.poll()
     by_number = {one.fileno(): one for one in sockets}
     for number in by_number:
@@ -338,7 +340,7 @@ def wait_for_closes(sockets, deadline):
 
 
 def half_open(address, count=10_000, seconds=20):
-    """A third says nothing, a third half of the preface, a third the preface and no more."""
+    """A third of the connections send nothing, a third half of the preface, and a third the preface and no more."""
     most = raise_limit() - 100
     start = time.monotonic()
     sockets = open_many(address, min(count, most))
@@ -355,7 +357,7 @@ def half_open(address, count=10_000, seconds=20):
 
 
 def too_many(address, count=2_000):
-    """All of them real, with SETTINGS."""
+    """Many proper connections, each with SETTINGS."""
     raise_limit()
     sockets = open_many(address, count)
     for one in sockets:
@@ -368,12 +370,12 @@ def too_many(address, count=2_000):
 
 
 def come_and_go(address):
-    """Connected, closed, and again."""
+    """Connects and closes, again and again."""
     host, port = address.rsplit(":", 1)
     count, refused, deadline = 0, 0, time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         with socket.socket() as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no TIME_WAIT
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with RST, which leaves no TIME_WAIT
             one.bind((h2.ATTACKER, 0))
             try:
                 one.connect((host, int(port)))
@@ -385,7 +387,7 @@ def come_and_go(address):
 
 
 def calls_one_by_one(address, count):
-    """Each on a connection of its own: no attack."""
+    """Calls with a connection each. This is not an attack."""
     body = h2.message(h2.field(1, 1))
     for _ in range(count):
         with h2.Connection(address) as connection:
@@ -394,10 +396,10 @@ def calls_one_by_one(address, count):
     return f"{count} calls answered"
 
 
-# --- as slowly as it goes ---
+# --- as slowly as possible ---
 
 def drip(address, first, data, seconds):
-    """`first` at once and then a byte in 100 ms, on each of 200 connections."""
+    """Sends `first` immediately and then one byte per 100 ms, on each of 200 connections."""
     sockets = open_many(address, 200)
     start = time.monotonic()
     for at in range(-1, len(data)):
@@ -414,7 +416,7 @@ def drip(address, first, data, seconds):
 
 
 def slow_preface(address):
-    """It, and the SETTINGS that belong to it, would take longer than the handshake may: no byte extends that."""
+    """The preface with its SETTINGS, so slowly that it exceeds the handshake's time-out, which no byte extends."""
     return drip(address, b"", PREFACE + frame(SETTINGS, payload=struct.pack(">HI", h2.INITIAL_WINDOW_SIZE, 65535) * 30),
                 12)
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The way of a message's bytes to its service: decompressed, checked, decoded. For libFuzzer, and for
+/* Takes a message's bytes through the steps before its service: decompress, check, decode. For libFuzzer and
  * fuzz_message_seeded.
  *
- * Beyond doing no harm, a message that was found fine is still fine when it is packed and checked again. A page's token
- * and a traceparent from a client are read without harm, whatever they are. */
+ * Besides doing no harm, it verifies that a valid message is still valid after it is packed and checked again. It also
+ * reads the input as a page token and as a traceparent, which must do no harm either. */
 #include "fuzz_message.h"
 
 #include <stdbool.h>
@@ -24,11 +24,12 @@
 #include "rpc/message.h"
 #include "rpc/utf8.h"
 
-#define BYTES_MAX   65536 /* as grpc.max_message_bytes */
-#define ARENA_BYTES 2048  /* as calls have */
+#define BYTES_MAX   65536 /* the default of grpc.max_message_bytes */
+#define ARENA_BYTES 2048  /* as for a call */
 #define PIECES_MAX  4
 
-/* Those that come from outside; a descriptor, because it may be nested without end; details, of map and Any. */
+/* Messages that come from outside; a file descriptor, because it can nest without limit; and error details, because they
+ * have maps and Any. */
 const ProtobufCMessageDescriptor *const fuzz_descriptors[] = {
     &coupon__v1__create_coupon_request__descriptor,
     &coupon__v1__get_coupon_request__descriptor,
@@ -56,10 +57,10 @@ const size_t fuzz_messages = sizeof fuzz_descriptors / sizeof fuzz_descriptors[0
 
 static void must(bool holds) {
     if (!holds)
-        abort();
+        abort(); /* the fuzzer takes an abort as a finding */
 }
 
-/* The bytes, cut into pieces as they may come from the network. */
+/* Cuts the bytes into slices, as the network may deliver them. */
 static grpc_byte_buffer *buffer_of(const uint8_t *bytes, size_t size, unsigned how) {
     grpc_slice pieces[PIECES_MAX];
     size_t n = (how >> 2) % PIECES_MAX + 1, at = 0;
@@ -109,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct rpc_bad_fields bad = {0};
         bool is_well_formed = message_check(descriptor, bytes, len, &arena, &bad);
         must(bad.n <= RPC_BAD_FIELDS_MAX);
-        /* Events are decoded without a check. */
+        /* Unpack even if the check fails, because couponsd decodes events without a check. */
         ProtobufCMessage *message = message_unpack(descriptor, &arena, bytes, len);
         if (message && is_well_formed && bad.n == 0) {
             check_packed(message, &arena);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuzz_message_seeded: valid messages, mutated by a seeded generator, through what libFuzzer calls too.
+/* fuzz_message_seeded: mutates valid messages with a seeded generator and runs them through libFuzzer's entry point.
  *
- *   fuzz_message_seeded                runs INPUTS_MAX inputs, or as many as SECONDS_MAX allow
- *   fuzz_message_seeded --seeds DIR    writes some valid ones into files there, for libFuzzer to begin with
+ *   fuzz_message_seeded                runs INPUTS_MAX inputs, or fewer if SECONDS_MAX pass first
+ *   fuzz_message_seeded --seeds DIR    writes valid messages to files in DIR, a corpus for libFuzzer to start from
  *
  * FUZZ_SEED is the seed. The same seed gives the same inputs in the same order. */
 #include <inttypes.h>
@@ -21,18 +21,18 @@
 #define INPUT_MAX     8192
 #define BODY_MAX      2048
 #define MUTATIONS_MAX 8
-#define RUN_MAX       16 /* bytes that a mutation drops, doubles or puts in */
+#define RUN_MAX       16 /* bytes that a mutation drops, doubles or inserts */
 #define DEPTH_MAX     4
 #define SEEDS_EACH    8
 #define BOMB_BYTES    100000
-#define WINDOW_BITS   9 /* zlib's, small: most time would go into allocating; 16 more means gzip */
+#define WINDOW_BITS   9 /* zlib's smallest; with more, allocation would take most of the time. Add 16 for gzip. */
 
 struct bytes {
     size_t size;
     uint8_t data[INPUT_MAX];
 };
 
-/* xorshift64*: the same numbers everywhere. */
+/* xorshift64*: gives the same numbers on every machine. */
 static uint64_t state;
 static uint64_t next(void) {
     state ^= state >> 12;
@@ -45,11 +45,11 @@ static size_t below(size_t n) {
     return (size_t)(next() >> 33) % n;
 }
 
-/* --- valid messages, from their descriptors --- */
+/* --- valid messages, made from their descriptors --- */
 
 static void put(struct bytes *out, const void *data, size_t size) {
     if (size > BODY_MAX - out->size)
-        return; /* then it is not quite valid */
+        return; /* the message may then be invalid, which does no harm */
     memcpy(out->data + out->size, data, size);
     out->size += size;
 }
@@ -115,11 +115,12 @@ static void put_message(struct bytes *out, const ProtobufCMessageDescriptor *des
 
 static void compress_into(struct bytes *out, const struct bytes *plain, int window_bits) {
     z_stream zlib = {0};
+    /* zlib fails only without memory, or if INPUT_MAX is too small for BODY_MAX: a defect of this program. */
     if (deflateInit2(&zlib, Z_BEST_SPEED, Z_DEFLATED, window_bits, 1, Z_DEFAULT_STRATEGY) != Z_OK)
         abort();
     zlib.next_out = out->data + out->size;
     zlib.avail_out = (unsigned)(INPUT_MAX - out->size);
-    /* Some are much more than may be, once unpacked. */
+    /* Some inputs decompress to much more than the limit. */
     static uint8_t blanks[BOMB_BYTES];
     zlib.next_in = blanks;
     zlib.avail_in = below(64) ? 0 : sizeof blanks;
@@ -163,7 +164,7 @@ static void mutate(struct bytes *bytes, size_t from) {
     }
 }
 
-/* Mutated before it is compressed, or after. */
+/* Mutates the message before compression or after it. */
 static void make_input(struct bytes *out, size_t which, unsigned how, bool is_valid) {
     struct bytes plain;
     plain.size = 0;
@@ -206,7 +207,7 @@ int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "--seeds") == 0)
         return write_seeds(argv[2]);
     printf("FUZZ_SEED=%s\n", seed);
-    fflush(stdout); /* should the next ones do harm */
+    fflush(stdout); /* so that the seed is visible even if an input crashes the program */
     struct bytes input;
     size_t n = 0;
     int64_t end_us = clock_mono_us() + SECONDS_MAX * US_PER_S;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Texts from clients that the services read: the token of a page, and a traceparent. */
+/* Texts from clients that the services parse: a page token and a traceparent. */
 #include <stdlib.h>
 
 #include "api/page.h"
@@ -12,7 +12,7 @@ void fuzz_page(int32_t page_size, const char *page_token) {
     int64_t after = 0;
     page_read(&bad, page_size, page_token, &size, &after);
     if (bad.n == 0 && (size < 1 || size > PAGE_SIZE_MAX || after < 0))
-        abort();
+        abort(); /* the fuzzer takes an abort as a finding */
 }
 
 void fuzz_traceparent(const char *value, size_t len) {

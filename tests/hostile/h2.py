@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP/2 as bytes: frames that may lie, header blocks that may be broken, and a client that is as naive as its user
-wants it to be.
+"""HTTP/2 as bytes: frames with any content, header blocks that may be broken, and a client that checks only what its
+caller asks for.
 
-Headers are written as literals without indexing and without Huffman. Read is what gRPC's core writes: it compresses
-values of -bin headers only, and these stay as they come.
+It writes headers as literals without indexing and without Huffman codes. It reads headers as gRPC's core writes them:
+the core Huffman-codes the values of -bin headers only, and HeaderReader returns those undecoded.
 """
 
 import select
@@ -15,9 +15,9 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDO
 END_STREAM = ACK = 0x1
 END_HEADERS = 0x4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-INITIAL_WINDOW_SIZE = 4  # the setting
-TLS = None  # an ssl.SSLContext: what connections use
-ATTACKER = "127.0.0.2"  # a server that knows its attackers by address must not take others for them
+INITIAL_WINDOW_SIZE = 4  # number of the setting
+TLS = None  # an ssl.SSLContext that new connections use; None: no TLS
+ATTACKER = "127.0.0.2"  # attacks come from here, so that a server that blocks by address blocks only the attacker
 
 STATIC_NAMES = """:authority :method :method :path :path :scheme :scheme :status :status :status :status :status :status
     :status accept-charset accept-encoding accept-language accept-ranges accept access-control-allow-origin age allow
@@ -36,7 +36,7 @@ def frame(kind, flags=0, stream=0, payload=b"", length=None):
 
 
 def settings(**values):
-    """By number: settings(s4=65535)."""
+    """A SETTINGS frame; keys are "s" and the number of the setting: settings(s4=65535)."""
     return frame(SETTINGS, payload=b"".join(struct.pack(">HI", int(key[1:]), value) for key, value in values.items()))
 
 
@@ -71,7 +71,7 @@ def request_block(path, *more):
 
 
 class HeaderReader:
-    """One for each connection: header blocks refer to earlier ones."""
+    """Reads the header blocks of one connection, in order, because blocks refer to earlier ones."""
 
     def __init__(self):
         self.table = []
@@ -82,7 +82,7 @@ class HeaderReader:
         return self.table[index - len(STATIC_NAMES) - 1]
 
     def read(self, block):
-        """name → value."""
+        """Returns name → value."""
         at, found = 0, {}
 
         def number(bits):
@@ -135,14 +135,14 @@ def varint(value):
 
 
 def field(number, value):
-    """Of a protobuf message: an integer, or bytes."""
+    """A field of a protobuf message. `value`: an integer or bytes."""
     if isinstance(value, int):
         return varint(number << 3) + varint(value)
     return varint(number << 3 | 2) + varint(len(value)) + value
 
 
 def message(data, compressed=0, length=None):
-    """With gRPC's prefix."""
+    """The data with gRPC's prefix, which may lie about compression and length."""
     return struct.pack(">BI", compressed, len(data) if length is None else length) + data
 
 
@@ -182,7 +182,7 @@ class Connection:
             raise Closed from error
 
     def frame(self, deadline=None):
-        """The next one: kind, flags, stream, payload. None: not until the deadline."""
+        """Returns the next frame as (kind, flags, stream, payload), or None if none came before the deadline."""
         deadline = deadline or time.monotonic() + self.seconds
         while True:
             if len(self.buffer) >= 9:
@@ -203,7 +203,7 @@ class Connection:
             self.buffer += data
 
     def wait_for_close(self, deadline):
-        """Whether the server has closed it by then."""
+        """Returns whether the server closed the connection before the deadline."""
         try:
             while self.frame(deadline):
                 pass
@@ -216,13 +216,13 @@ class Connection:
         return self.stream
 
     def open(self, path, *more, flags=END_HEADERS):
-        """A request without its message; returns its stream."""
+        """Sends a request without its message. Returns its stream."""
         stream = self.next_stream()
         self.send(frame(HEADERS, flags, stream, request_block(path, *more)))
         return stream
 
     def outcome(self, stream):
-        """How a call ended: its headers and trailers; {} where the stream was reset."""
+        """Returns the headers and trailers of a call once it has ended. If the stream was reset, trailers are missing."""
         found = {}
         deadline = time.monotonic() + self.seconds
         while True:
@@ -235,7 +235,7 @@ class Connection:
             elif kind == PING and not flags & ACK:
                 self.send(frame(PING, ACK, payload=payload))
             elif kind == HEADERS:
-                values = self.headers.read(payload)  # for every stream: blocks refer to earlier ones
+                values = self.headers.read(payload)  # read the blocks of every stream, because later blocks refer to them
                 if where == stream:
                     found.update(values)
                     if flags & END_STREAM:
@@ -244,7 +244,8 @@ class Connection:
                 return found
 
     def call(self, path, body, *more):
-        """The canonical code (None: no status) and its text. `body` has the message's prefix."""
+        """Makes a call; `body` includes the message's prefix. Returns the canonical code (None: no status) and its
+        text."""
         stream = self.open(path, *more)
         self.send(frame(DATA, END_STREAM, stream, body))
         found = self.outcome(stream)

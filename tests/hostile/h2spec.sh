@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds h2spec, as h2spec/go.mod says, into build/h2spec.
+# Builds the version of h2spec that h2spec/go.mod names, as build/h2spec.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -15,6 +15,6 @@ source "$root/tools/go.sh"
 
 use_go
 mkdir -p "$root/build"
-# go.mod and go.sum are not to be changed on the way, and a tree without git is fine.
+# -mod=readonly keeps go.mod and go.sum as they are; -buildvcs=false allows a tree without git.
 (cd "$here/h2spec" && GOFLAGS='-mod=readonly -buildvcs=false' CGO_ENABLED=0 \
   go build -o "$root/build/h2spec" github.com/summerwind/h2spec/cmd/h2spec)

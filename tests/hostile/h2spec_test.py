@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""h2spec, the conformance tests for HTTP/2, against couponsd.
+"""Runs h2spec, a conformance test for HTTP/2, against couponsd.
 
-The frames are gRPC's core's, which is laxer than the protocol in places: KNOWN says where, and why that is no harm. A
-case that fails and is not there is new, and fails the test. Cases that begin to pass are told, so that they can go.
+gRPC's core handles the frames and is laxer than the protocol in places. KNOWN lists these cases and why they do no harm.
+A failure that KNOWN does not list fails the test. The test prints the cases in KNOWN that pass, so that they can be
+removed.
 """
 
 import os
@@ -16,50 +17,50 @@ from tests.harness import PATIENCE, Scenario
 HERE = os.path.dirname(os.path.abspath(__file__))
 H2SPEC = os.path.join(HERE, "..", "..", "build", "h2spec")
 PARTS = "generic hpack http2/3 http2/4 http2/5 http2/6 http2/7 http2/8".split()
-TIMEOUT_S = PATIENCE  # how long h2spec waits for each thing
+TIMEOUT_S = PATIENCE  # h2spec's time-out for each step
 
-# As gRPC's core 1.51.1 does it. By reason: section and beginning of the title.
+# Failures with gRPC's core 1.51.1: reason → (section, beginning of the title) of each case.
 KNOWN = {
-    "frames for streams that are not open are read and forgotten: there is nothing that they could change": (
+    "the core ignores frames for streams that are not open; they could change nothing": (
         ("http2/5.1", "idle: Sends a DATA"), ("http2/5.1", "idle: Sends a RST_STREAM"),
         ("http2/5.1", "idle: Sends a WINDOW_UPDATE"), ("http2/5.1", "half closed (remote): Sends a DATA"),
         ("http2/5.1", "half closed (remote): Sends a HEADERS"), ("http2/5.1", "closed: Sends a DATA"),
         ("http2/5.1", "closed: Sends a HEADERS"), ("http2/6.1", "Sends a DATA frame with 0x0"),
         ("http2/6.1", "Sends a DATA frame on the stream that is not in"),
         ("http2/6.4", "Sends a RST_STREAM frame on a idle"), ("http2/6.4", "Sends a RST_STREAM frame with 0x0")),
-    "a stream whose number may not be is passed over: no call begins": (
+    "the core ignores a stream with an illegal number; no call begins": (
         ("http2/5.1.1", "Sends even-numbered"), ("http2/5.1.1", "Sends stream identifier that is numerically smaller"),
         ("http2/6.2", "Sends a HEADERS frame with 0x0")),
-    "a frame that is for the connection is taken whatever its stream": (
+    "the core accepts a frame for the connection on any stream": (
         ("http2/6.7", "Sends a PING frame with a stream"), ("http2/6.8", "Sends a GOAWAY frame with a stream"),
         ("http2/5.4.1", "Sends an invalid PING")),
-    "priorities and pushes are not looked at": (
+    "the core ignores priorities and pushes": (
         ("http2/5.3.1", "Sends HEADERS frame that depend on itself"),
         ("http2/5.3.1", "Sends PRIORITY frame that depend on itself"), ("http2/6.3", "Sends a PRIORITY frame with"),
         ("http2/8.2", "Sends a PUSH_PROMISE")),
-    "padding is not known: what has it makes no call, or an empty one": (
+    "the core does not support padding; a padded frame makes no call, or an empty one": (
         ("http2/6.1", "Sends a DATA frame with invalid pad"), ("http2/6.2", "Sends a HEADERS frame with invalid pad")),
-    "a PING with flags that mean nothing ends the connection: stricter than need be": (
+    "a PING with undefined flags ends the connection, which is stricter than the protocol": (
         ("http2/4.1", "Sends a frame with undefined flag"), ("http2/4.1", "Sends a frame with reserved field bit")),
-    "windows are counted in 64 bits and can't overflow": (
+    "the core counts windows in 64 bits, so they cannot overflow": (
         ("http2/6.9.1", "Sends multiple WINDOW_UPDATE frames increasing"),),
-    "headers that make no gRPC call are answered by a gRPC status and not by a reset": (
+    "the core answers headers that make no gRPC call with a gRPC status instead of a reset": (
         ("http2/8.1.2", "Sends a HEADERS frame that contains the header field name in uppercase"),
         ("http2/8.1.2.1", "Sends a HEADERS frame that contains"), ("http2/8.1.2.2", "Sends a HEADERS frame that contains"),
         ("http2/8.1.2.3", "Sends a HEADERS frame")),
-    "content-length is not looked at: a message has its own": (
+    "the core ignores content-length, because each message has its own length": (
         ("http2/8.1.2.6", "Sends a HEADERS frame with the \"content-length\""),),
-    "padding of Huffman codes is not checked: it decodes to nothing": (
+    "the core does not check the padding of Huffman codes, which decodes to nothing": (
         ("hpack/5.2", "Sends a Huffman-encoded string literal representation pad"),
         ("hpack/5.2", "Sends a Huffman-encoded string literal representation with padding")),
-    "h2spec's calls come without a message and are answered at once, so that they are neither open nor half-closed": (
+    "h2spec's calls have no message, so the core answers immediately and the stream is neither open nor half-closed": (
         ("generic/2", "Sends a WINDOW_UPDATE frame on half-closed"),
         ("generic/2", "Sends a PRIORITY frame on half-closed"),
         ("http2/5.1.2", "Sends HEADERS frames that causes their advertised concurrent"),
-        # Of these it depends on timing: they pass when the core reads the frames at once.
+        # These depend on timing: they pass if the core reads all the frames together.
         ("http2/6.9", "Sends a WINDOW_UPDATE frame with a flow control window increment of 0 on a stream"),
         ("http2/8.1", "Sends a second HEADERS frame without")),
-    "a message's length that is too large, and comes in two frames, ends the connection": (
+    "a message length that is too large and comes in two frames ends the connection": (
         ("generic/3.1", "Sends multiple DATA frames"),),
 }
 
@@ -70,7 +71,7 @@ def is_known(section, title):
 
 
 class H2spec(Scenario):
-    def test_no_case_fails_that_is_not_known(self):
+    def test_only_known_cases_fail(self):
         subprocess.run([os.path.join(HERE, "h2spec.sh")], check=True)
         server = self.start()
         host, port = server.grpc.rsplit(":", 1)
@@ -92,7 +93,7 @@ class H2spec(Scenario):
                     failed.append((*name, "".join(case.itertext())))
                 elif not is_failed and is_known(*name) and case.find("skipped") is None:
                     passed.append(name)
-        print(f"\n{count} cases; known to fail, but passed: {passed}", file=sys.stderr)
+        print(f"\n{count} cases; known failures that passed: {passed}", file=sys.stderr)
         self.assertGreater(count, 140)
         self.assertIsNone(server.process.poll(), server.text()[-3000:])
         self.ctl(server, "health")

@@ -3,11 +3,12 @@
  *
  *   hostile_probe HOST:PORT COUPON CALLS_PER_S [CA]
  *
- * Calls GetCoupon and Health.Check in turn, one at a time, on one connection, and says "ready" after the first two.
- * For each line on stdin it tells what has been since the line before, in one of its own:
+ * Alternates GetCoupon and Health.Check, one call at a time, on one connection, and prints "ready" after the first two.
+ * For each line on stdin it prints a line with the figures since the previous one:
  *   {"calls": 400, "failed": 0, "p50_us": 300, "p99_us": 900, "first_failure": ""}
- * The end of stdin ends it. A call that hangs counts once more for each call that was due meanwhile, from when that was
- * due. After it the clock starts anew, so that a slow machine adds up no delay of the probe's own. */
+ * It exits at the end of stdin. While a call hangs, further calls become due; each of them counts too, with its latency
+ * from the time it was due. After such a call the timetable restarts, so that delays of the probe itself do not add up
+ * on a slow machine. */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +42,6 @@ static void count(int64_t us) {
         seen.us[seen.n++] = us;
 }
 
-/* Makes one call. */
 static void call(size_t number) {
     Coupon__V1__GetCouponRequest get = COUPON__V1__GET_COUPON_REQUEST__INIT;
     const Grpc__Health__V1__HealthCheckRequest check = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
@@ -78,7 +78,7 @@ static void report(void) {
     seen.first_failure[0] = '\0';
 }
 
-/* Until it is time for the next call, answering lines; false at the end of stdin. */
+/* Waits until the next call is due and answers lines from stdin meanwhile. Returns false at the end of stdin. */
 static bool wait_until(int64_t due_us) {
     for (;;) {
         int64_t left_us = due_us - clock_mono_us();
@@ -102,7 +102,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     coupon_id = strtoll(argv[2], NULL, 10);
-    setvbuf(stdin, NULL, _IONBF, 0); /* what poll does not see must not be in a buffer */
+    setvbuf(stdin, NULL, _IONBF, 0); /* poll does not see input that stdio has buffered */
     struct rpc_channel *channel;
     struct err err;
     const struct rpc_tls tls = {.ca = argv[4]};

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attacks on a live server, while another client calls it and must not notice.
+"""Attacks on a live server while another client, the probe, calls it and must not notice.
 
-Prints a row for each: the other client's p99 before and during the attack, the server's memory before, at its peak and
-after, its CPU time, and what became of the attack.
+Prints a row for each attack: the probe's p99 before and during the attack, the server's memory before, at its peak, and
+after, its CPU time, and the result of the attack.
 """
 
 import gzip
@@ -23,12 +23,12 @@ from tests.hostile import broken, floods, h2
 
 SEED = int(os.environ.get("HOSTILE_SEED", 20240229))
 PROBE_CALLS_PER_S = 300
-# What others may feel: ten times what is usual, but never less than a noisy machine does by itself.
+# The probe's p99 during an attack may be ten times its usual p99, and at least as long as the noise of a busy machine.
 P99_TIMES, P99_FLOOR_US = 10, 100_000
-TRIES, BAN_S = 3, 10  # and how long an address is not let in at most
-# What any attack may cost in memory. The calls that are allowed at once on one connection (10,000) take about 100 MiB.
+TRIES, BAN_S = 3, 10  # BAN_S: the longest time an address is blocked
+# Memory that an attack may cost. The 10,000 concurrent calls that one connection may have take about 100 MiB.
 MEMORY_GROWTH_MAX_MIB = 256
-# Calls that a test may make with any values: what they change belongs to the test.
+# Calls that a test may make with any values, because they change only data of the test.
 PATHS = ("/coupon.v1.IntegrityService/VerifyCoupon", "/coupon.v1.CouponService/RequestPublish",
          "/coupon.v1.CouponService/GetStatus", "/coupon.v1.CouponService/ListUserCoupons",
          "/coupon.v1.CouponAdminService/GetCoupon", "/coupon.v1.CouponAdminService/ListCoupons",
@@ -48,7 +48,7 @@ class Probe:
         assert line == "ready\n", line
 
     def told(self):
-        """Since it was last asked."""
+        """Returns the probe's figures since the previous request for them."""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
@@ -60,15 +60,15 @@ class Probe:
 
 
 def run(attack, arguments, pipe):
-    os.nice(10)  # others' machines would not take the server's time
+    os.nice(10)  # a real attacker has its own machine and would not take CPU time from the server
     try:
         pipe.send(attack(*arguments))
-    except BaseException as error:  # whatever it was, the test is to say it
+    except BaseException as error:  # the test reports it
         pipe.send(error)
 
 
 class Hostile(Scenario):
-    tls = []  # for couponctl
+    tls = []  # couponctl's options
 
     def proc(self, name):
         return f"/proc/{self.server.process.pid}/{name}"
@@ -83,16 +83,16 @@ class Hostile(Scenario):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def connections(self):
-        """Those that the server has not closed, whether or not their client still has."""
+        """Counts the connections that the server has not closed, even if the client has."""
         port = int(self.server.grpc.rsplit(":", 1)[1])
         rows = []
-        for table in ("net/tcp", "net/tcp6"):  # the core listens by IPv6 where there is any
+        for table in ("net/tcp", "net/tcp6"):  # the core listens on IPv6 if the machine has it
             with open(self.proc(table)) as lines:
                 rows += [line.split() for line in lines][1:]
         return sum(row[1].endswith(f":{port:04X}") and row[3] in (ESTABLISHED, CLOSE_WAIT) for row in rows)
 
     def cut(self, reason):
-        """Connections cut off for that."""
+        """Counts the connections that the server cut for this reason."""
         return self.server.metric("couponsd_rpc_connections_cut_total", reason=reason)
 
     def begin(self, command=None, **settings):
@@ -102,8 +102,8 @@ class Hostile(Scenario):
         self.addCleanup(self.probe.stop)
 
     def attack(self, attack, *arguments, seconds=30):
-        """Runs attack(address, *arguments) and checks what must hold; returns what it told. What takes others' time does
-        so each time, but a machine's other work may, too: only that is tried again."""
+        """Runs attack(address, *arguments), checks what must hold, and returns the attack's result. A real slowdown
+        repeats; noise does not, so only latency failures are retried."""
         if not hasattr(self, "probe"):
             self.begin()
         too_long = 0
@@ -112,16 +112,16 @@ class Hostile(Scenario):
             if SANITIZED or during["p99_us"] <= max(P99_TIMES * before["p99_us"], P99_FLOOR_US):
                 return told
             too_long += 1
-            self.assertLess(too_long, TRIES, "so often did others wait for too long")
+            self.assertLess(too_long, TRIES, "the probe waited too long in every try")
             time.sleep(BAN_S)
 
     def attack_once(self, attack, arguments, seconds):
         self.probe.told()
-        time.sleep(0.6)  # what is usual
+        time.sleep(0.6)  # measures the usual latency
         before = self.probe.told()
         rss, cpu, start = self.memory_mib("VmRSS"), self.cpu_s(), time.monotonic()
         with open(self.proc("clear_refs"), "w") as file:
-            file.write("5")  # the peak is counted anew
+            file.write("5")  # resets VmHWM, the peak of the memory
         here, there = FORK.Pipe()
         attacker = FORK.Process(target=run, args=(attack, (self.server.grpc, *arguments), there))
         attacker.start()
@@ -136,14 +136,14 @@ class Hostile(Scenario):
         attacker.join()
         self.assertIsNone(self.server.process.poll(), f"the server has ended: {self.server.text()[-3000:]}")
         wait_until(lambda: self.connections() == 1, 15, what="the attacker's connections are closed")
-        self.assertEqual(self.ctl(self.server, "get", self.coupon, *self.tls)[0]["id"], self.coupon)  # by a new connection
+        self.assertEqual(self.ctl(self.server, "get", self.coupon, *self.tls)[0]["id"], self.coupon)  # on a new connection
         print(f"\n| {self._testMethodName[5:].replace('_', ' ')} | {before['p99_us'] / 1000:.1f} | "
               f"{during['p99_us'] / 1000:.1f} ms | {rss} | {peak} | {self.memory_mib('VmRSS')} MiB | "
               f"CPU {cpu:.1f} s of {took:.1f} | {told} |", file=sys.stderr)
         if isinstance(told, BaseException):
             raise told
         self.assertEqual((before["failed"], during["failed"]), (0, 0), during["first_failure"])
-        if not SANITIZED:  # which know neither speed nor memory
+        if not SANITIZED:  # sanitizers distort memory
             self.assertLessEqual(peak - rss, MEMORY_GROWTH_MAX_MIB)
         return before, during, told
 
@@ -152,11 +152,11 @@ class Broken(Hostile):
     def throw(self, kind):
         self.attack(broken.throw, kind, SEED)
         for reason in ("offender", "connects"):
-            self.assertEqual(self.cut(reason), 0, "not looked at")
+            self.assertEqual(self.cut(reason), 0, "the server cut a connection without reading it")
         self.assert_nobody_is_paged()
 
     def assert_nobody_is_paged(self):
-        """The alert CouponsdInternalErrors is about these codes."""
+        """The alert CouponsdInternalErrors fires on these codes."""
         for code in ("INTERNAL", "UNKNOWN", "DATA_LOSS"):
             self.assertEqual(self.server.metric("couponsd_rpc_total", code=code), 0, code)
 
@@ -185,7 +185,7 @@ class Broken(Hostile):
         self.throw(broken.header_blocks)
 
     def answers(self, *cases):
-        """Each of (path, body, headers, code, text that is in the status)."""
+        """Makes the calls. Each case: (path, body, headers, expected code, expected part of the status text)."""
         self.begin()
         for path, body, headers, code, part in cases:
             with self.subTest(path=path, body=body[:40], headers=headers):
@@ -210,9 +210,10 @@ class Broken(Hostile):
             (floods.CREATE_COUPON, create("ü€😀".encode()), (), 0, ""))
 
     def test_headers_that_made_some_versions_of_the_core_abort(self):
-        """CVE-2023-1428: one of these, and more than the limit behind it. Before and after settings are acknowledged."""
+        """CVE-2023-1428: one of these headers, followed by more headers than the limit allows, before and after the
+        client acknowledges the settings."""
         self.begin()
-        small = [(f"x{number}", "abcd") for number in range(500)]  # 32 bytes more are counted for each
+        small = [(f"x{number}", "abcd") for number in range(500)]  # HTTP/2 counts 32 more bytes for each
         for name, value in (("te", "x"), ("grpclb_client_stats", "x"), ("grpc-timeout", "x"), ("grpc-encoding", "x")):
             for acknowledges in (False, True):
                 with self.subTest(name=name, acknowledges=acknowledges), h2.Connection(self.server.grpc) as connection:
@@ -220,7 +221,7 @@ class Broken(Hostile):
                         connection.frame()
                         connection.send(h2.frame(h2.SETTINGS, h2.ACK))
                     told = connection.call(floods.GET_COUPON, h2.message(h2.field(1, 1)), (name, value), *small)
-                    # Newer cores refuse the wrong header itself.
+                    # Newer cores refuse the bad header itself.
                     expected = (13,) if told[1].startswith("Error parsing") else (8, 2)
                     self.assertIn(told[0], expected, told)
                     self.assertIsNone(self.server.process.poll())
@@ -305,7 +306,7 @@ class Floods(Hostile):
         self.assertGreater(self.cut("streams"), 0)
 
     def test_calls_whose_message_never_comes(self):
-        # When a connection breaks, the core ends its calls one after another and does nothing else meanwhile: 75 us each.
+        # When a connection breaks, the core ends its calls one by one, 75 us each, and does nothing else meanwhile.
         self.begin(grpc__max_concurrent_streams=400)
         self.attack(floods.calls_without_message)
 
@@ -376,7 +377,7 @@ class Connections(Hostile):
 
 
 class Tls(Hostile):
-    """The guard detects with TLS what it detects without."""
+    """The guard detects the same attacks with TLS as without."""
 
     def begin(self):
         folder = tempfile.mkdtemp(dir=os.environ.get("TEST_DIR"))
