@@ -21,7 +21,8 @@ GIVE_UP_S = 30
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="./dev chaos", description="Kills processes and cuts connections by a seeded schedule, then reconciles.")
+    parser = argparse.ArgumentParser(prog="./dev chaos", description="Kills processes and cuts connections by a seeded "
+                                                                     "schedule, then reconciles.")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9), help="default: random")
     parser.add_argument("--minutes", type=float, default=3, help="duration of the failures, before the checks (3)")
     parser.add_argument("--callers", type=int, default=256, help="maximum number of requests in flight (256)")
@@ -112,7 +113,7 @@ class Run:
             journal.violation(f"there were {kills} kills, not {self.args.least_kills}")
         never = [point for point in self.points if point not in journal.hit]
         print(f"kills: {kills}  " + "  ".join(f"{what} {n}" for what, n in sorted(journal.kills.items())))
-        print(f"fault points: {len(journal.hit)} of {len(self.points)} killed, {sum(journal.hit.values())} times in all")
+        print(f"fault points: {len(journal.hit)} of {len(self.points)} killed, {sum(journal.hit.values())} times")
         print("  " + "  ".join(f"{point} {n}" for point, n in sorted(journal.hit.items())))
         print("  no kill at: " + " ".join(never) if never else "  at every fault point")
         print(f"answers: {told.n_answers}, in {told.n_tries} tries; accepted: {told.n_accepted()}; "

@@ -9,8 +9,8 @@
  *
  *   COUPON USER REQUEST_ID OUTCOME TICKET TRIES FIRST_SENT_US ANSWERED_US SERVER
  *
- * OUTCOME is ACCEPTED (or ISSUED), a refusal's reason, or a status code's name. All times come from one monotonic clock,
- * so a request whose FIRST_SENT_US is above another's ANSWERED_US was made after that answer.
+ * OUTCOME is ACCEPTED (or ISSUED), a refusal's reason, or a status code's name. All times come from one monotonic
+ * clock, so a request whose FIRST_SENT_US is above another's ANSWERED_US was made after that answer.
  *
  * After SIGTERM it makes no new requests. It exits when each request in flight has its answer, or after a minute with
  * exit code 1.

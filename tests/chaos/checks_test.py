@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The schedule depends on the seed alone, the proxy obeys its commands, and each check finds the violation it is for."""
+"""The schedule depends on the seed alone, the proxy obeys its commands, and each check finds its violation."""
 
 import contextlib
 import os

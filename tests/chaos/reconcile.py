@@ -29,7 +29,7 @@ def wait_for_quiet(world, since, limit_s, give_up_s):
         if not waiting:
             world.journal.note(f"quiet {seconds:.1f} s after the last repair")
             if seconds > limit_s:
-                world.journal.violation(f"quiet came {seconds:.1f} s after the last repair; the limit is {limit_s:.0f} s")
+                world.journal.violation(f"quiet {seconds:.1f} s after the last repair; the limit is {limit_s:.0f} s")
             return seconds
         if waiting != told:
             world.journal.note(f"{seconds:.1f} s after the last repair: {waiting}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three Kafka brokers, with replication 3 and min.insync.replicas 2, of which one is lost, and two, under load."""
+"""Three Kafka brokers with replication 3 and min.insync.replicas 2. The tests lose one or two of them under load."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from tests.outage.outage import Load, Outage, assert_quiet, figure, print_figure
 
 RATE = 300 // PATIENCE
 SECONDS = 20  # of load
-DOWN_S = 5  # how long two brokers are away
+DOWN_S = 5  # how long two brokers are down
 
 
 class Brokers(Outage):
@@ -43,15 +43,15 @@ class Brokers(Outage):
         return load
 
     def assert_issues_again(self, since, what):
-        """All that was accepted by now is issued, while more is accepted."""
+        """Waits until everything accepted so far is issued, while the server accepts more."""
         accepted = self.accepted(self.coupon)
-        wait_until(lambda: self.issued() >= accepted, 60, 0.05, "what was accepted is issued")
-        figure("Kafka, 3 brokers", f"{what}: all accepted until then are issued after",
+        wait_until(lambda: self.issued() >= accepted, 60, 0.05, "everything accepted so far is issued")
+        figure("Kafka, 3 brokers", f"{what}: everything accepted until then is issued after",
                f"{time.monotonic() - since:.1f} s")
 
     def finish(self, load):
         result = load.finish()
-        self.assertEqual(result["answers"], {"ACCEPTED": SECONDS * RATE}, "Kafka's failures reach no client")
+        self.assertEqual(result["answers"], {"ACCEPTED": SECONDS * RATE}, "Kafka's failures do not reach clients")
         self.assert_nothing_lost(self.coupon)
         assert_quiet(self, self.servers)
 
@@ -68,7 +68,7 @@ class Brokers(Outage):
         for other in self.servers:
             other.stop()
         server = self.start(kafka__topic_prefix=f"{self.schema}.alone.", kafka__replication_factor=1,
-                            relay__in_flight_max=16)  # so that the messages that wait fill the queue
+                            relay__in_flight_max=16)  # so that waiting messages fill the queue
         coupons = [self.create(server, 10**6) for _ in range(24)]
         for coupon in coupons:
             self.ctl(server, "request", coupon, 1)
@@ -78,8 +78,8 @@ class Brokers(Outage):
         for coupon in coupons:
             self.ctl(server, "request", coupon, 2)
         served = f"select count(*) from user_coupon where user_id = 2 and coupon_id in ({', '.join(map(str, coupons))})"
-        wait_until(lambda: int(self.sql(served)[0][0]) > 0, 30, what="the partitions of the other brokers go on")
-        wait_until(lambda: time.monotonic() - gone > 10, 11, what="the others have had time")
+        wait_until(lambda: int(self.sql(served)[0][0]) > 0, 30, what="the other partitions make progress")
+        wait_until(lambda: time.monotonic() - gone > 10, 11, what="the other partitions had 10 s")
         before = {coupon for coupon, in self.sql(served.replace("count(*)", "coupon_id"))}
         self.assertLess(len(before), len(coupons), "a partition has no leader")
         for coupon in before:
@@ -93,8 +93,8 @@ class Brokers(Outage):
         self.cluster.kill(self.cluster.all[1:])
         gone, at = time.monotonic(), self.accepted(self.coupon)
         wait_until(lambda: time.monotonic() - gone > DOWN_S, DOWN_S + 1, what="they are away")
-        self.assertGreater(self.accepted(self.coupon) - at, 0.8 * DOWN_S * RATE, "requests are accepted all the same")
-        self.assertGreater(self.unsent(), 0, "and wait in the outbox")
+        self.assertGreater(self.accepted(self.coupon) - at, 0.8 * DOWN_S * RATE, "requests are accepted without Kafka")
+        self.assertGreater(self.unsent(), 0, "requests wait in the outbox")
         self.cluster.repair()
         self.assert_issues_again(time.monotonic(), "two back")
         self.finish(load)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three Kafka brokers, which are their own controllers; what is acknowledged is on two of them. All on free ports of
-loopback, each in a temporary folder."""
+"""Three Kafka brokers, which are their own controllers. An acknowledged message is on at least two of them. They listen
+on free ports of loopback, each with a temporary folder."""
 
 import base64
 import concurrent.futures
@@ -65,18 +65,18 @@ class KafkaCluster:
             raise
 
     def start(self, brokers):
-        """Together: none is up before a majority is."""
+        """Starts all of them at the same time, because none comes up before a majority does."""
         with concurrent.futures.ThreadPoolExecutor() as pool:
             for starting in [pool.submit(broker.up_again) for broker in brokers]:
                 starting.result()
 
     def kill(self, brokers):
-        """As if their machines had lost power."""
+        """Kills brokers, as if their machines lost power."""
         for broker in brokers:
             broker.kill("kafka")
 
     def repair(self):
-        """Starts those that are down."""
+        """Starts the brokers that are down."""
         down = []
         for broker in self.all:
             try:

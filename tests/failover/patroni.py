@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two Postgres servers under Patroni, of which one is the other's synchronous standby, with an etcd and a HAProxy in
-front of them; all on free ports of loopback, in a temporary folder."""
+"""Two Postgres servers under Patroni, one of them the synchronous standby of the other, with an etcd, and a HAProxy in
+front. All listen on free ports of loopback and work in a temporary folder."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from tests.harness.ports import free_port
 from tests.harness.postgres import psql
 from tests.harness.processes import descendants, end
 
-# How long a leader that is dead or silent stays the leader; newer versions of Patroni make it 20 s.
+# How long a dead or silent leader stays the leader. Newer versions of Patroni raise it to 20 s.
 TTL_S = 10
 
 PATRONI = """
@@ -49,7 +49,7 @@ postgresql:
   parameters: {{unix_socket_directories: "{folder}/{name}"}}
 """
 
-# Patroni gives the URL of the new database as the argument.
+# Patroni passes the URL of the new database as the argument.
 POST_BOOTSTRAP = """#!/bin/sh
 exec psql "$1" -X -q -v ON_ERROR_STOP=1 -c 'create role couponsd login' -c 'create database couponsd owner couponsd'
 """
@@ -72,7 +72,7 @@ listen primary
 
 
 def as_postgres(*command):
-    """Postgres, and with it Patroni, refuse to run as root."""
+    """Prefixes the command if we are root, because Postgres, and therefore Patroni, refuses to run as root."""
     user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
     return [*user, *command]
 
@@ -100,7 +100,7 @@ class Node:
                                             stdout=log, stderr=log, cwd="/", env={**os.environ, "LC_ALL": "C.UTF-8"})
 
     def pids(self):
-        """Of Patroni, and of Postgres, which is not its child."""
+        """The pids of Patroni and of Postgres, which is not Patroni's child."""
         pids = descendants(self.process.pid) if self.process.poll() is None else []
         data = f"{self.folder}/{self.name}/data"
         with contextlib.suppress(OSError), open(f"{data}/postmaster.pid", encoding="ascii") as file:
@@ -115,32 +115,32 @@ class Node:
                 os.kill(pid, number)
 
     def kill(self):
-        """As if its machine had lost power."""
+        """Kills both, as if the machine lost power."""
         if self.process:
             self.signal(signal.SIGKILL, self.pids())
             self.process.wait()
 
     def reset(self):
-        """As if its machine was switched off and on."""
+        """Kills both and starts them again, as if the machine were switched off and on."""
         self.kill()
         self.start()
 
     def freeze(self):
-        """As if its machine stood still: it takes connections and says nothing."""
+        """Freezes both, as if the machine hung: it accepts connections and says nothing."""
         self.signal(signal.SIGSTOP, self.pids())
 
     def ask(self, statement):
-        """Rows, or None if it does not answer."""
+        """Returns rows, or None if Postgres does not answer."""
         with contextlib.suppress(AssertionError):
             return psql(self.url, statement)
 
     def is_standby(self):
-        """None: it does not answer."""
+        """Returns None if Postgres does not answer."""
         rows = self.ask("select pg_is_in_recovery()")
         return rows and rows == [["t"]]
 
     def is_synchronous(self):
-        """A standby that Patroni would promote; Postgres knows it some time before Patroni does."""
+        """Returns whether it is a standby that Patroni would promote. Postgres knows this some time before Patroni."""
         url = f"http://127.0.0.1:{self.rest}/synchronous"
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
             return True
@@ -183,7 +183,7 @@ class Patroni:
         wait_until(lambda: self.a.ask("select 1 from pg_database where datname = 'couponsd'") and self.a.is_standby() is
                    False, 60, 0.2, "the first Postgres is up")
         self.b.start()
-        wait_until(self.b.is_synchronous, 60, 0.2, "it has a synchronous standby")
+        wait_until(self.b.is_synchronous, 60, 0.2, "the first Postgres has a synchronous standby")
         self.is_up = True
 
     def stop(self):
@@ -195,17 +195,17 @@ class Patroni:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def hosts(self):
-        """Of all servers, for a URL."""
+        """The hosts and ports of both servers, for a URL."""
         return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     def primary_and_standby(self):
-        """Waits until there is one of each, and the standby follows."""
+        """Waits until there is one primary and one standby that follows it."""
         return wait_until(lambda: next(((node, other) for node, other in (self.nodes, self.nodes[::-1])
                                         if node.is_standby() is False and other.is_synchronous()), None),
                           90, 0.2, "a primary has a synchronous standby")
 
     def logs(self):
-        """The last lines of each, for the message of a failure."""
+        """Returns the last lines of each log, for the message of a failed assertion."""
         text = []
         for name in ("etcd", "haproxy", "a", "b"):
             path = f"{self.folder}/{name}.log"

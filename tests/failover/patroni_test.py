@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Patroni makes the synchronous standby the primary, under load, whichever way couponsd reaches it: by the hosts of
-both servers, or by the one address of a HAProxy. Then the old primary comes back."""
+"""Patroni promotes the synchronous standby under load, and then the old primary comes back. One couponsd reaches
+Postgres by the hosts of both servers, another one by the address of a HAProxy."""
 
 import concurrent.futures
 import contextlib
@@ -41,7 +41,7 @@ class Failover(Outage):
 
     @contextlib.contextmanager
     def never_a_primary(self):
-        """While the block runs, the old primary answers that it is a standby, or does not answer."""
+        """Asserts that, while the block runs, the old primary answers as a standby or does not answer."""
         seen, is_over = [], threading.Event()
 
         def watch():
@@ -58,7 +58,7 @@ class Failover(Outage):
         self.assertNotIn(False, seen)
 
     def assert_it_issues_again(self, server, coupon, first_user, promoted, how):
-        """A request is accepted and its coupon issued, within WELL_S from the promotion."""
+        """Asserts that a request is accepted and its coupon issued within WELL_S after the promotion."""
         users = iter(range(first_user, first_user + 10**5))
 
         def accepted():
@@ -69,12 +69,12 @@ class Failover(Outage):
         self.assertEqual(self.ctl(server, "watch", coupon, user)[-1]["state"], "ISSUED")
         issued = time.monotonic() - promoted
         wait_until(lambda: server.get("/readyz")[0] == 200, 10, 0.02, "ready again")
-        figure("failover", f"{how}: accepted, issued again after the promotion", f"{seconds:.1f} s, {issued:.1f} s")
+        figure("failover", f"{how}: accepts and issues again after the promotion", f"{seconds:.1f} s, {issued:.1f} s")
         self.assertLess(issued, WELL_S * PATIENCE)
 
     def fail_over(self, lose, how):
-        """Loses the old primary, and later regains it. One couponsd knows the hosts, of which the old primary is the
-        first; the other one knows HAProxy."""
+        """Loses the old primary and later gets it back. One couponsd has the hosts, with the old primary first; the
+        other one has HAProxy."""
         hosts = f"127.0.0.1:{self.old.port},127.0.0.1:{self.new.port}"
         ways = {"hosts": hosts, "HAProxy": f"127.0.0.1:{self.cluster.proxy_port}"}
         servers = [self.start(postgres__url=with_search_path(self.url(way), self.schema)) for way in ways.values()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PgBouncer in front of Postgres. In session mode couponsd works; in the other modes it refuses to start."""
+"""PgBouncer in front of Postgres. couponsd works in session mode and refuses to start in the other modes."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from tests.scenario.postgres_test import Postgres
 
 
 class PgBouncer:
-    """One process, or several that share a port and have a pool each."""
+    """One process, or several that share a port and have their own pools."""
 
     def __init__(self, server, mode, processes=1, **settings):
         """server: HOST:PORT of Postgres"""
@@ -27,7 +27,7 @@ class PgBouncer:
         os.chmod(self.folder, 0o755)
         settings = {"listen_addr": "127.0.0.1", "listen_port": self.port, "unix_socket_dir": "", "auth_type": "trust",
                     "auth_file": f"{self.folder}/users", "pool_mode": mode, "server_login_retry": 1, **settings}
-        if os.geteuid() == 0:  # it refuses to run as root
+        if os.geteuid() == 0:  # PgBouncer refuses to run as root
             settings["user"] = "postgres"
         if processes > 1:
             settings["so_reuseport"] = 1
@@ -65,7 +65,7 @@ class PgBouncer:
 
 class Pooled(Postgres):
     def pooler(self, mode, **settings):
-        """Starts a PgBouncer; returns it and the URL that leads through it."""
+        """Starts a PgBouncer. Returns it and the URL of the database through it."""
         pooler = PgBouncer(re.search(r"@([^/]+)/", self.own_url).group(1), mode, **settings)
         self.addCleanup(pooler.remove)
         return pooler, re.sub(r"@[^/]+/", f"@127.0.0.1:{pooler.port}/", self.own_url)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests in Python share: a couponsd, the servers it needs, and waiting for conditions."""
+"""Shared parts of the Python tests: couponsd processes, the servers they need, and waiting for conditions."""
 
 from tests.harness.environment import BUILD, PATIENCE, ROOT, SANITIZED
 from tests.harness.scenario import CrowdScenario, Scenario

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates for tests, with what RFC 5280 asks of them: Python checks that from version 3.13 on."""
+"""Certificates for tests. They have the extensions that RFC 5280 requires, because Python 3.13 and later check that."""
 
 import os
 import subprocess
 
 
 class Authority:
-    """Signs them; its own is in `certificate`. All files are in `folder`."""
+    """A certificate authority. `certificate` is the path of its own certificate; all files are in `folder`."""
 
     def __init__(self, folder, name="ca"):
         self.folder, self.name = folder, name
@@ -22,7 +22,7 @@ class Authority:
         subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 
     def sign(self, name, alternative):
-        """Paths of certificate and key."""
+        """Makes a certificate. Returns the paths of the certificate and its key."""
         request, extensions = self.path(f"{name}.csr"), self.path(f"{name}.ext")
         certificate, key = self.path(f"{name}.pem"), self.path(f"{name}.key")
         with open(extensions, "w") as file:

@@ -9,9 +9,9 @@ from tests.harness.environment import ROOT
 
 
 def checkout_files(*patterns):
-    """The names of those that git knows or would add, relative to ROOT."""
+    """The files that git tracks or would add, relative to ROOT."""
     listed = subprocess.run(["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "-co", "--exclude-standard", "--",
                              *patterns], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
-        raise unittest.SkipTest(f"needs the checkout, to know its files: {listed.stderr.strip()}")
+        raise unittest.SkipTest(f"needs a git checkout to list the files: {listed.stderr.strip()}")
     return sorted(name for name in set(listed.stdout.split("\0")) - {""} if os.path.exists(os.path.join(ROOT, name)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A proxy in front of Postgres that cuts one connection between a COMMIT and the reply that says so."""
+"""A proxy in front of Postgres that cuts one connection between a COMMIT and its reply."""
 
 import socket
 import struct

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""couponsd, as a process that a test starts, asks, and ends."""
+"""A couponsd process that a test starts, queries, and stops."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from tests.harness.environment import BUILD, PATIENCE
 
 
 class Couponsd:
-    """One process of couponsd, on free ports. Another command gets the settings through the environment."""
+    """One couponsd process on free ports. With another command, the settings go through the environment."""
 
     def __init__(self, scenario, settings, grpc="127.0.0.1:0", command=None):
         self.log = tempfile.NamedTemporaryFile(
@@ -32,7 +32,7 @@ class Couponsd:
         match = re.fullmatch(r"ready grpc=(\S+) http=(\S+)\n", line)
         if not match:
             self.process.wait()
-            raise AssertionError(f"no ready line but {line!r}; log: {self.text()}")
+            raise AssertionError(f"expected a ready line, got {line!r}; log: {self.text()}")
         self.grpc, self.http = match.groups()
 
     def text(self):
@@ -49,7 +49,7 @@ class Couponsd:
         return self.process.wait(60 * PATIENCE)
 
     def end(self):
-        """Ends the process in whatever state it is, so that none outlives its test."""
+        """Ends the process whatever its state, so that it does not outlive its test."""
         if self.process.poll() is None:
             self.kill()
         self.process.stdout.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a test is told from outside, by environment variables."""
+"""The environment variables that configure the tests."""
 
 import os
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kafka: the topics of couponsd, and what is in a topic."""
+"""Kafka: couponsd's topics, and reading, writing and changing a topic."""
 
 import json
 import struct
@@ -38,7 +38,7 @@ def varints(data):
 
 
 def murmur2(data):
-    """As Kafka's clients compute it for a key."""
+    """The hash of a key by which Kafka's clients choose the partition."""
     m, mask = 0x5BD1E995, 0xFFFFFFFF
     h = (0x9747B28C ^ len(data)) & mask
     for at in range(0, len(data) - len(data) % 4, 4):
@@ -56,7 +56,7 @@ def lane_of(coupon, lanes):
 
 
 class Topic:
-    """A topic in Kafka, read without any code of couponsd."""
+    """A topic in Kafka. kafka_tool reads it, without any code of couponsd."""
 
     def __init__(self, name):
         self.name = name
@@ -71,7 +71,7 @@ class Topic:
         return int(self.run("partitions"))
 
     def in_sync_replicas(self):
-        """Of the partition that has the fewest."""
+        """The number of in-sync replicas of the partition that has the fewest."""
         return int(self.run("insync"))
 
     def messages(self):
@@ -86,8 +86,8 @@ class Topic:
         return int(self.run("lag", group))
 
     def produce(self, messages, transaction=None):
-        """messages: pairs of key and value, each bytes or None. transaction: how it ends (commit, abort, leave); None:
-        there is none."""
+        """messages: pairs of key and value, each bytes or None. transaction: how the transaction ends (commit, abort,
+        leave); None: no transaction."""
         def part(text):
             return struct.pack(">I", 0xFFFFFFFF if text is None else len(text))
         data = b"".join(part(key) + part(value) + (key or b"") + (value or b"") for key, value in messages)
@@ -101,11 +101,11 @@ class Topic:
                                        for word in (key.replace("_", "."), value)))
 
     def allow(self, kind, *operations):
-        """Lets User:couponsd do this with the topic, or the group (kind) of this name."""
+        """Allows User:couponsd the operations on the topic or group (kind) of this name."""
         self.run("allow", kind, *operations)
 
     def cut(self, offset):
-        """Deletes what partition 0 holds below this offset."""
+        """Deletes the messages below this offset in partition 0."""
         self.run("cut", offset)
 
     def grow(self, partitions):

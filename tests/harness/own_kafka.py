@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Kafka broker of a test's own, with settings that the shared one does not have."""
+"""A private Kafka broker for a test, with settings that the shared one does not have."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from tests.harness.private_servers import run
 
 
 class OwnKafka:
-    """Clients of `brokers` may do everything. Clients of `secure_brokers` are User:couponsd, by SASL over TLS."""
+    """Clients of `brokers` may do everything. Clients of `secure_brokers` log in as User:couponsd by SASL over TLS."""
 
     def __init__(self, settings):
         self.dir = tempfile.mkdtemp(prefix="couponsd-kafka.")
@@ -36,13 +36,13 @@ class OwnKafka:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def secure_settings(self):
-        """Settings of couponsd with which it is User:couponsd."""
+        """The settings with which couponsd logs in as User:couponsd."""
         return {"kafka__brokers": self.secure_brokers, "kafka__security.protocol": "sasl_ssl",
                 "kafka__sasl.mechanisms": "PLAIN", "kafka__sasl.username": "couponsd",
                 "kafka__sasl.password": "open sesame", "kafka__ssl.ca.location": self.authority}
 
     def use(self, test):
-        """For this test, KAFKA_BROKERS names this broker."""
+        """Makes KAFKA_BROKERS name this broker for the duration of the test."""
         before = os.environ["KAFKA_BROKERS"]
         os.environ["KAFKA_BROKERS"] = self.brokers
         test.addCleanup(os.environ.__setitem__, "KAFKA_BROKERS", before)

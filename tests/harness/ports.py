@@ -6,7 +6,7 @@ import socket
 
 
 def free_port():
-    """A port below the range from which the kernel serves clients: while its server is down, no client can get it."""
+    """A port below the kernel's range for outgoing connections, so that no client takes it while its server is down."""
     while True:
         port = random.SystemRandom().randrange(10000, 32000)
         with socket.socket() as held:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Postgres, asked by psql."""
+"""Queries to Postgres through psql."""
 
 import subprocess
 
@@ -15,6 +15,6 @@ def psql(url, *statements):
 
 
 def with_search_path(url, schema):
-    """The URL, with a schema as the only one of the search path."""
+    """The URL with this schema as the whole search path."""
     separator = "&" if "?" in url else "?"
     return f"{url}{separator}options=-csearch_path%3D{schema}"

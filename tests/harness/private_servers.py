@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Postgres, Redis and Kafka of a test's own, which it may kill: what runs beside it has others. By servers.sh, of which
-`use` names these in the environment, where the harness looks for them. Only what was started here is ever signalled."""
+"""Private Postgres, Redis and Kafka, which a test may kill because no other test uses them. servers.sh starts them, and
+`use` names them in the environment, where the harness looks for servers. Signals go only to processes that were started
+here."""
 
 import contextlib
 import os
@@ -48,23 +49,23 @@ class Servers:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def pid(self, name):
-        """As servers.sh has it: a pid that works in its server's folder."""
+        """The server's pid, as servers.sh finds it: the process must work in the server's folder."""
         return int(run("running", self.dir, name))
 
     def signal(self, name, number):
-        """With its children, the last ones first."""
+        """Signals the server's descendants, the youngest generation first, and then the server."""
         for pid in descendants(self.pid(name)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def kill(self, name):
-        """As if its machine had lost power; of Postgres, the children go too."""
+        """Kills the server, and for Postgres also its children, as if the machine lost power."""
         pids = descendants(self.pid(name))
         for pid in reversed(pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + GONE_S
-        # A zombie that nobody has waited for yet would keep Postgres from starting again.
+        # Postgres does not start while a zombie of the old server is left.
         while any(os.path.exists(f"/proc/{pid}") for pid in pids):
             assert time.monotonic() < deadline, f"{name} does not end"
             time.sleep(0.01)
@@ -73,7 +74,7 @@ class Servers:
         run(f"start_{name}", self.dir, environment=environment)
 
     def starting(self, name):
-        """The same in the background; the process is to be waited for."""
+        """Starts the server in the background. The caller waits for the returned process."""
         return subprocess.Popen([f"{HERE}/private_servers.sh", f"start_{name}", self.dir], stdout=subprocess.DEVNULL,
                                 stderr=subprocess.DEVNULL)
 

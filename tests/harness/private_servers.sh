@@ -9,7 +9,7 @@ die() { printf 'servers: %s\n' "$*" >&2; exit 1; }
 
 # shellcheck source=tools/servers/servers.sh
 source "$root/tools/servers/servers.sh"
-# The broker stops before better compilation would pay off.
+# The broker does not live long enough for the second compiler to pay off.
 # shellcheck disable=SC2034
 kafka_java_options=(-XX:TieredStopAtLevel=1 "-Xmx${KAFKA_HEAP-512m}")
 # shellcheck disable=SC2034

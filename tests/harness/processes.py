@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that a test has started: how they end, what they use."""
+"""Processes that a test has started: stopping them, and their use of CPU."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def end(process, number=signal.SIGTERM, patience_s=None):
-    """Sends a signal to a process that still runs, and waits for its end. Kills it after patience_s, where given."""
+    """Sends a signal to the process if it still runs, and waits for its end. Kills it after patience_s, if given."""
     if process.poll() is None:
         process.send_signal(number)
         try:
@@ -36,7 +36,7 @@ def processes():
 
 
 def descendants(pid):
-    """All processes below this one, the youngest generation first, and it as the last one."""
+    """The pids of all descendants, the youngest generation first, and then the process itself."""
     found = []
     for child, fields in processes():
         if int(fields[1]) == pid:
@@ -50,7 +50,7 @@ def cpu_seconds(pid):
 
 
 def cpu_seconds_with_children(pid):
-    """CPU time of the process, of its children that have ended, and of those that run."""
+    """CPU time of the process, of its ended children, and of its running descendants."""
     total = sum(map(int, stat(pid)[11:15]))
     for _, fields in processes():
         if fields[1] == str(pid):
@@ -59,6 +59,6 @@ def cpu_seconds_with_children(pid):
 
 
 def server_pid(name):
-    """postgres, redis or kafka, which SERVERS_DIR has started."""
+    """The pid of postgres, redis or kafka in SERVERS_DIR."""
     with open(f"{environment.server('SERVERS_DIR')}/{name}.pid", encoding="ascii") as file:
         return int(file.read().split()[0])

@@ -42,7 +42,7 @@ class RedisServer:
             raise
 
     def ask(self, *arguments):
-        """What redis-cli prints, errors included."""
+        """Returns the output of redis-cli, including errors."""
         where = () if "-s" in self.client else ("-p", str(self.port))
         done = subprocess.run(["redis-cli", "--no-auth-warning", *where, *self.client, *map(str, arguments)],
                               capture_output=True, text=True, timeout=30)
@@ -79,7 +79,7 @@ class RedisCluster:
         assert made.returncode == 0, made.stdout + made.stderr
         wait_until(lambda: all("cluster_state:ok" in node.ask("cluster", "info") for node in self.nodes), 30,
                    what="the cluster is well")
-        # A replica that has never had its master's data does not take over.
+        # A replica that never got its master's data does not take over.
         wait_until(lambda: sum("master_link_status:up" in node.ask("info", "replication") for node in self.nodes) ==
                    self.NODES * replicas, 30, what="the replicas have the data")
 

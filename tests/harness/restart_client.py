@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client of restart_client.c, which calls again and again while couponsd is stopped and started."""
+"""Runs restart_client.c, which calls couponsd again and again while couponsd is stopped and started."""
 
 import os
 import re
@@ -22,7 +22,7 @@ class Call:
 
 
 class Client:
-    """restart_client.c, which says what its lines are."""
+    """A process of restart_client.c, whose head documents its lines."""
 
     def __init__(self, *arguments):
         self.output = tempfile.NamedTemporaryFile(
@@ -53,9 +53,9 @@ class RestartScenario(CrowdScenario):
         told = {call.user: call.ticket for call in calls if call.code == "OK"}
         self.assertLessEqual({call.state for call in calls if call.code == "OK"}, {"1", "2"}, "accepted or issued")
         self.assertEqual({user: ticket for user, (ticket, _) in ledger.items() if user in told}, told)
-        with self.subTest("what is accepted is answered, by the try that was accepted"):
+        with self.subTest("the accepted try gets the answer"):
             self.assertEqual([call for call in calls if call.user in ledger and call.code != "OK"], [])
             self.assertEqual([call for call in calls
                               if call.code == "OK" and ledger[call.user][1] < call.sent_us], [])
-        self.assertEqual(ledger.keys() - {call.user for call in calls}, set(), "nobody else is in it")
+        self.assertEqual(ledger.keys() - {call.user for call in calls}, set(), "no other user is in the ledger")
         return len(ledger)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs packages where they are missing, and then runs a command with Debian's python3, which finds their modules:
+# Installs missing packages and then runs a command with Debian's python3, which finds their modules:
 #
 #   with_packages.sh PACKAGE... -- COMMAND...
 set -euo pipefail

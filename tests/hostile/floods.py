@@ -30,8 +30,8 @@ MIB = 1 << 20
 # --- as fast as possible ---
 
 def pour(connection, chunks, deadline, reads, bytes_max):
-    """Sends the chunks, each a pair (number of items, bytes). Returns how many items and bytes went out, and whether the
-    server closed the connection."""
+    """Sends the chunks, each a pair (number of items, bytes). Returns how many items and bytes went out, and whether
+    the server closed the connection."""
     connection.socket.setblocking(False)
     count = sent = 0
     for number, chunk in chunks:
@@ -375,7 +375,7 @@ def come_and_go(address):
     count, refused, deadline = 0, 0, time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         with socket.socket() as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with RST, which leaves no TIME_WAIT
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST leaves no TIME_WAIT
             one.bind((h2.ATTACKER, 0))
             try:
                 one.connect((host, int(port)))

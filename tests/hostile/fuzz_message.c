@@ -28,8 +28,8 @@
 #define ARENA_BYTES 2048  /* as for a call */
 #define PIECES_MAX  4
 
-/* Messages that come from outside; a file descriptor, because it can nest without limit; and error details, because they
- * have maps and Any. */
+/* Messages that come from outside; a file descriptor, because it can nest without limit; and error details, because
+ * they have maps and Any. */
 const ProtobufCMessageDescriptor *const fuzz_descriptors[] = {
     &coupon__v1__create_coupon_request__descriptor,
     &coupon__v1__get_coupon_request__descriptor,

@@ -222,7 +222,7 @@ class Connection:
         return stream
 
     def outcome(self, stream):
-        """Returns the headers and trailers of a call once it has ended. If the stream was reset, trailers are missing."""
+        """Returns the headers and trailers of a call once it has ended; a stream that was reset has no trailers."""
         found = {}
         deadline = time.monotonic() + self.seconds
         while True:
@@ -235,7 +235,7 @@ class Connection:
             elif kind == PING and not flags & ACK:
                 self.send(frame(PING, ACK, payload=payload))
             elif kind == HEADERS:
-                values = self.headers.read(payload)  # read the blocks of every stream, because later blocks refer to them
+                values = self.headers.read(payload)  # for every stream, because later blocks refer to earlier ones
                 if where == stream:
                     found.update(values)
                     if flags & END_STREAM:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs h2spec, a conformance test for HTTP/2, against couponsd.
 
-gRPC's core handles the frames and is laxer than the protocol in places. KNOWN lists these cases and why they do no harm.
-A failure that KNOWN does not list fails the test. The test prints the cases in KNOWN that pass, so that they can be
-removed.
+gRPC's core handles the frames and is laxer than the protocol in places. KNOWN lists these cases and why they do no
+harm. A failure that KNOWN does not list fails the test. The test prints the cases in KNOWN that pass, so that they can
+be removed.
 """
 
 import os

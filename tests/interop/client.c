@@ -54,7 +54,7 @@ static bool empty_unary(void) {
     return true;
 }
 
-/* Makes one of the large unary calls. NULL: the flag is not set. */
+/* Makes one of the large unary calls. A flag that is NULL is not set in the request. */
 static void call_large(struct watched *watched, const bool *expect_compressed, const bool *response_compressed) {
     Grpc__Testing__SimpleRequest request = GRPC__TESTING__SIMPLE_REQUEST__INIT;
     Grpc__Testing__Payload payload = payload_of(LARGE_REQUEST);
@@ -163,7 +163,7 @@ static bool client_compressed_streaming(void) {
     return true;
 }
 
-/* Asks for `n` responses of those sizes; `compressed` may be NULL. */
+/* Requests `n` responses of these sizes; `compressed` may be NULL. */
 static void call_output(struct watched *watched, const int32_t *sizes, size_t n, const bool *compressed) {
     Grpc__Testing__StreamingOutputCallRequest request = GRPC__TESTING__STREAMING_OUTPUT_CALL_REQUEST__INIT;
     Grpc__Testing__ResponseParameters parameters[SIZES], *pointers[SIZES];
@@ -273,7 +273,7 @@ static bool timeout_on_sleeping_server(void) {
     watched_init(&watched);
     watched.call.timeout_ms = 1;
     open_stream(&watched, FULL_DUPLEX_CALL);
-    write_output(&watched, request_sizes[0], response_sizes[0], NULL); /* the call may be over already */
+    write_output(&watched, request_sizes[0], response_sizes[0], NULL); /* the call may have ended already */
     watched_wait(&watched);
     EXPECT(&watched, watched.code == RPC_DEADLINE_EXCEEDED);
     return true;

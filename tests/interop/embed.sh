@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The descriptor set of the interop service and of the bridge's own services, as C.
+# Writes the descriptor set of the interop service and of the bridge's own services as C.
 #   embed.sh OUT INTEROP_PROTO_DIR PROTO_DIR
 set -euo pipefail
 out=$1

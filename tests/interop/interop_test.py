@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gRPC's interoperability cases: the bridge's client and server against each other, grpc-go's and grpc-java's.
+"""gRPC's interoperability cases: the bridge's client and server against each other, grpc-go and grpc-java.
 
-grpc-go's own programs have no cases for compression: its server gets them by what go/compressing wraps around it, and
-grpc-java's client judges the bridge's server.
+grpc-go's own programs have no cases for compression. go/compressing wraps its server to add them, and grpc-java's
+client tests compression in the bridge's server.
 """
 
 import os
@@ -31,7 +31,7 @@ def setUpModule():
 
 
 class Server:
-    """A program that prints "listening HOST:PORT", or one that was told its port."""
+    """A server that prints "listening HOST:PORT", or one that was given its port."""
 
     def __init__(self, *command, port=None):
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -56,7 +56,7 @@ class Server:
         wait_until(listens, 60, what="the server listens")
 
     def stop(self):
-        """Exit code, and output on stderr."""
+        """Returns the exit code and stderr."""
         self.process.terminate()
         _, err = self.process.communicate(timeout=TIMEOUT_S)
         return self.process.returncode, err

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The methods of grpc.testing with their shapes. */
+/* The methods of grpc.testing and their shapes (unary, streaming). */
 #pragma once
 
 #include "rpc/rpc.h"

@@ -25,10 +25,10 @@ struct output {
     pthread_mutex_t lock; /* guards what follows */
     struct owed *first, **last;
     size_t n;
-    int64_t sent_us; /* when the previous one was sent */
+    int64_t sent_us; /* when the previous response was sent */
     bool held, closed, ended, paused;
 
-    bool is_waiting; /* these are guarded by times.lock */
+    bool is_waiting; /* times.lock guards this field and the next ones */
     int64_t due_us;
     struct output *next_waiting;
 };
@@ -125,7 +125,7 @@ static void end(struct output *output, const struct rpc_status *status) {
     output->ended = true;
 }
 
-/* True: it waited for a time, and no longer does. */
+/* Takes the output off the list of those that wait for a time. Returns whether it was on the list. */
 static bool stop_waiting(struct output *output) {
     pthread_mutex_lock(&times.lock);
     bool was_waiting = output->is_waiting;
@@ -172,7 +172,7 @@ struct output *output_new(struct rpc_call *call, ProtobufCClosure closure, bool 
 /* Lock held. */
 static bool owe(struct output *output, const Grpc__Testing__ResponseParameters *wanted) {
     if (wanted->size < 0 || wanted->size > PAYLOAD_MAX || wanted->interval_us < 0) {
-        end(output, &(struct rpc_status){.code = RPC_INVALID_ARGUMENT, .message = "no such size or interval"});
+        end(output, &(struct rpc_status){.code = RPC_INVALID_ARGUMENT, .message = "the size or interval is invalid"});
         return false;
     }
     struct owed *owed = calloc(1, sizeof *owed);
@@ -217,7 +217,7 @@ void output_close(struct output *output) {
 
 /* --- times --- */
 
-/* Takes an output that is due off the list; else NULL, and the time when the next one is due. Lock held. */
+/* Takes an output that is due off the list. If none is due, returns NULL and the time of the next one. Lock held. */
 static struct output *take_due(int64_t now_us, int64_t *ret_next_us) {
     *ret_next_us = INT64_MAX;
     for (struct output **at = &times.waiting; *at; at = &(*at)->next_waiting) {

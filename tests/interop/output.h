@@ -10,17 +10,17 @@
 
 struct output;
 
-/* Starts and stops that thread: once, before and after the server's life. */
+/* Starts and stops that thread: once each, before the server starts and after it has ended. */
 void outputs_start(void);
 void outputs_stop(void);
 
-/* For a stream whose call has just begun, from its service function. It lives as long as the call. With `held`, nothing
- * is sent before output_close. */
+/* Call this from the service function of a stream whose call has just begun. The output lives as long as the call. With
+ * `held`, it sends nothing before output_close. */
 struct output *output_new(struct rpc_call *call, ProtobufCClosure closure, bool held);
-/* Adds responses, from the service function. While many are owed, the stream's next request waits. False: the request
- * asks for something impossible, and the call has been failed. */
+/* Adds responses; call this from the service function. While many are owed, the stream's next request waits. Returns
+ * false if the request asks for something impossible; the call has then been failed. */
 bool output_add(struct output *output, const Grpc__Testing__StreamingOutputCallRequest *request);
-/* No more responses follow: the call ends after the last one. */
+/* Says that no more responses follow: the call ends after the last one. */
 void output_close(struct output *output);
 
 /* A payload of that many zeros, valid forever; false if the size is negative or too large. */

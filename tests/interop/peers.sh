@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The peers of the interop tests, in build/interop: programs of grpc-go in go/, jars of grpc-java in java/.
+# Makes the peers of the interop tests in build/interop: programs of grpc-go in go/, jars of grpc-java in java/.
 #
-#   peers.sh    makes what is missing or older than its description
+#   peers.sh    makes the peers that are missing or older than their description
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -22,7 +22,7 @@ flock 9
 
 use_go
 note "building grpc-go's interop client and server"
-# go.mod and go.sum are not to be changed on the way, and a tree without git is fine.
+# -mod=readonly keeps go.mod and go.sum as they are; -buildvcs=false allows a tree without git.
 (cd "$here/go" && GOFLAGS='-mod=readonly -buildvcs=false' CGO_ENABLED=0 go build -o "$peers/go/" ./compressing \
   google.golang.org/grpc/interop/client google.golang.org/grpc/interop/server)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rpc_interop_server: gRPC's interoperability test service on the bridge.
  *
- *   rpc_interop_server --port N    0: a free one; prints "listening 127.0.0.1:PORT", ends on SIGTERM or SIGINT
+ *   rpc_interop_server --port N    port 0: a free one; prints "listening 127.0.0.1:PORT", ends on SIGTERM or SIGINT
  *
  * gRPC's own description of these tests defines what the services do. */
 #include <pthread.h>
@@ -30,12 +30,12 @@ static void echo_metadata(struct rpc_call *call) {
         rpc_call_add_trailer(call, &(struct rpc_metadatum){"x-grpc-test-echo-trailing-bin", value, len});
 }
 
-/* False: the message was not compressed as it says, and the call has been failed. */
+/* Returns false if the message's compression contradicts expect_compressed; the call has then been failed. */
 static bool came_as_expected(struct rpc_call *call, const Grpc__Testing__BoolValue *expect_compressed) {
     if (!expect_compressed || (expect_compressed->value != 0) == rpc_call_is_compressed(call))
         return true;
     rpc_call_fail(call, &(struct rpc_status){.code = RPC_INVALID_ARGUMENT,
-                                             .message = "the request is not compressed as it says, or it is"});
+                                             .message = "the request's compression is not as expected"});
     return false;
 }
 
@@ -76,7 +76,7 @@ static void unimplemented_call(Grpc__Testing__TestService_Service *service, cons
                                Grpc__Testing__Empty_Closure closure, void *closure_data) {
     (void)service, (void)input, (void)closure;
     rpc_call_fail(rpc_call_of(closure_data),
-                  &(struct rpc_status){.code = RPC_UNIMPLEMENTED, .message = "it is for trying what happens then"});
+                  &(struct rpc_status){.code = RPC_UNIMPLEMENTED, .message = "the tests need an unimplemented method"});
 }
 
 /* --- streams --- */

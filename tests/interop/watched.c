@@ -80,7 +80,7 @@ void watched_on_output(const Grpc__Testing__StreamingOutputCallResponse *respons
 /* Lock held. */
 static void wait_for_change(struct watched *watched, const struct timespec *until) {
     if (pthread_cond_timedwait(&watched->changed, &watched->lock, until)) {
-        puts("FAILED: nothing happens any more");
+        puts("FAILED: timed out");
         exit(1);
     }
 }

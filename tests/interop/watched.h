@@ -10,7 +10,7 @@
 #define MESSAGES_MAX 32
 
 struct watched {
-    struct rpc_client_call call; /* first; its inputs may be set before the call is begun */
+    struct rpc_client_call call; /* first, because callbacks cast it; its inputs may be set before the call begins */
     pthread_mutex_t lock;        /* guards the rest; `changed` signals any change */
     pthread_cond_t changed;
     size_t n; /* messages received */

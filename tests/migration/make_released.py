@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""make_released.py: makes released.sql anew, with a release, on the servers that POSTGRES_URL, REDIS_URL and
-KAFKA_BROKERS name: the database of couponsd (BUILD_DIR) in the middle of its work. migration_test.py says what is in it."""
+"""make_released.py: regenerates released.sql for a release, on the servers that POSTGRES_URL, REDIS_URL and
+KAFKA_BROKERS name. released.sql is the database of couponsd (of BUILD_DIR) in the middle of its work;
+migration_test.py describes its content."""
 
 import os
 import subprocess
@@ -30,7 +31,7 @@ class Make(Scenario):
         self.assertEqual(server.stop(), 0)
         dump = subprocess.run(["pg_dump", os.environ["POSTGRES_URL"], "--schema", SCHEMA, "--no-owner", "--no-acl"],
                               capture_output=True, text=True, check=True).stdout
-        comments = ("--", "\\restrict", "\\unrestrict")  # the latter two for psql alone, and not for each version
+        comments = ("--", "\\restrict", "\\unrestrict")  # only newer versions of psql know the last two
         lines = [line for line in dump.splitlines() if line and not line.startswith(comments)]
         with open(f"{HERE}/released.sql", "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")

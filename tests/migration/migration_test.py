@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Upgrades: the schema's next version under load, by a rolling restart, with couponsd of both versions side by side;
-back to the older couponsd; and the last release's database, with all that was in it.
+"""Upgrades. One test upgrades the schema under load by a rolling restart, with couponsd processes of both versions side
+by side, and then goes back to the older couponsd. The other one starts couponsd on the last release's database.
 
-`released` names the last migration of the last release, and released.sql is a database as that release left it, in the
-middle of its work. COUPONSD_RELEASED may name that release's couponsd; else today's stands for it, which knows all
-migrations that are there but none of those to come. couponsd_next stands for the next release: today's, with one more
-migration, which does what migrations may do (docs/how-to/upgrade.md).
+`released` names the last migration of the last release. released.sql is a database that the last release left in the
+middle of its work. COUPONSD_RELEASED may name the couponsd of the last release; by default, the test uses the current
+couponsd, which knows all present migrations and no future ones. couponsd_next stands for the next release: the current
+couponsd with one more migration, which does what migrations may do (docs/how-to/upgrade.md).
 """
 
 import os
@@ -23,7 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 OLD = [os.environ.get("COUPONSD_RELEASED", f"{BUILD}/couponsd")]
 NEW = [f"{BUILD}/couponsd_next"]
 NEXT = "9999"
-CALLS = 8  # at a time and server
+CALLS = 8  # in flight per server
 RATE = 300 // PATIENCE
 BACKUP_S = 2
 
@@ -48,7 +48,7 @@ class Rolling(RestartScenario):
         self.servers_now[which] = self.start(grpc=self.addresses[which], command=command)
 
     def backup(self):
-        """Reads a table for a while, as pg_dump does: what changes the table has to wait for it."""
+        """Reads a table for a while, as pg_dump does. A change of the table has to wait for it."""
         process = subprocess.Popen(
             ["psql", self.postgres_url, "-X", "-q", "-c", "begin", "-c", "select count(*) from publish_request", "-c",
              f"select pg_sleep({BACKUP_S})", "-c", "commit"], stdout=subprocess.DEVNULL)
@@ -70,28 +70,29 @@ class Rolling(RestartScenario):
                 outcomes.add(outcome)
                 latencies.append(int(us))
         os.unlink(f"{self.answers}.{first_user}")
-        self.assertLessEqual(outcomes, {"ACCEPTED", "ISSUED"}, "the one that stays answers everybody")
+        self.assertLessEqual(outcomes, {"ACCEPTED", "ISSUED"}, "the server that keeps running answers every request")
         return sorted(latencies)
 
     def migrate_beside(self, coupon):
-        """The first server becomes a new one, which migrates, while a backup is in its way, and the other one serves."""
+        """Replaces the first server by a new one, which migrates, while a backup delays it and the other server
+        serves."""
         load = self.load_on(self.servers_now[1], coupon, 10**6, BACKUP_S + 3)
         wait_until(lambda: self.sql("select count(*) from publish_request where user_id >= 1000000") != [["0"]],
                    what="load")
         self.backup()
         began = time.monotonic()
         self.replace(0, NEW)
-        self.figures.append(("an old server stopped, a new one has migrated and serves, a backup in its way",
+        self.figures.append(("stop of the old server until the new one has migrated and serves, despite a backup",
                              f"{time.monotonic() - began:.2f} s"))
         latencies = self.finish(load, 10**6)
-        self.figures.append(("the other's answers meanwhile, p50, p99 and the slowest of "
+        self.figures.append(("answers of the other server meanwhile: p50, p99 and the slowest of "
                              f"{len(latencies)}", ", ".join(
                                  f"{latencies[int(share * (len(latencies) - 1))] / 1000:.1f} ms"
                                  for share in (0.5, 0.99, 1))))
-        self.assertLess(latencies[-1], 1_000_000 * PATIENCE, "a migration holds nobody up for long")
+        self.assertLess(latencies[-1], 1_000_000 * PATIENCE, "a migration does not block requests for long")
 
     def side_by_side(self, coupon):
-        """Each does all that there is to do."""
+        """Checks that each server can do everything, alone and together with the other one."""
         for number, server in enumerate(self.servers_now):
             own = self.create(server, 5)
             other = self.servers_now[1 - number]
@@ -124,11 +125,11 @@ class Rolling(RestartScenario):
         self.migrate_beside(quiet)
         self.assertEqual(self.version(), NEXT)
         self.side_by_side(coupons[0])
-        self.replace(1, OLD)  # it starts on the newer schema, too, as after a crash
+        self.replace(1, OLD)  # the old couponsd can also start on the newer schema, as after a crash
         self.side_by_side(coupons[1])
         self.replace(1, NEW)
         self.side_by_side(coupons[0])
-        for which in (0, 1):  # and back: the older couponsd on the newer schema
+        for which in (0, 1):  # go back to the old couponsd on the newer schema
             self.replace(which, OLD)
         self.side_by_side(coupons[1])
         self.assertEqual((old_version != NEXT, self.version()), (True, NEXT), "the schema stays")
@@ -136,7 +137,7 @@ class Rolling(RestartScenario):
             self.assertEqual(client.stop(), 0)
             self.assertEqual(client.lines("left"), ["left 0"])
             strange = [line for line in client.lines("tally") if not re.match(r"tally \w+ (OK|UNAVAILABLE) ", line)]
-            self.assertEqual(strange, [], "no client sees anything but OK and UNAVAILABLE")
+            self.assertEqual(strange, [], "clients see only OK and UNAVAILABLE")
         for client, coupon in zip(clients, coupons):
             calls = [Call(line) for line in client.lines("call")]
             count = self.assert_nobody_lost_a_ticket(coupon, calls)
@@ -154,12 +155,13 @@ class Rolling(RestartScenario):
         self.assertEqual(code, 3, err)
         self.assertRegex(err, rf"schema is at version {NEXT}; this couponsd knows version \d+, but would have to know "
                               rf"{NEXT}")
-        coupon = self.create(self.servers_now[1], 1)  # one that runs is not stopped by it
+        coupon = self.create(self.servers_now[1], 1)  # the setting does not stop a running server
         self.ctl(self.servers_now[1], "request", coupon, 1)
 
 
 class Released(CrowdScenario):
-    """released.sql: coupon 1 of 400 is half issued, coupon 2 of 50 sold out and issued; requests wait in the outbox."""
+    """In released.sql, coupon 1 of 400 tickets is half issued, coupon 2 of 50 is sold out and issued, and requests wait
+    in the outbox."""
 
     def restore(self):
         with open(f"{HERE}/released.sql", encoding="utf-8") as dump:

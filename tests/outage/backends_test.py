@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Redis, Kafka or Postgres is gone, empty, silent, or has no room left; afterwards nothing is missing."""
+"""Redis, Kafka or Postgres is down, empty, silent, or out of disk space. Afterwards nothing is missing."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ class Redis(Outage):
         self.restarted("redis")
 
     def measure(self, server, what):
-        """One hot coupon, more people than it has, as fast as answers come; and then by a timetable."""
+        """Loads one hot coupon with more users than it has tickets, first in a closed loop, then at a fixed rate."""
         coupon = self.create(server, 10000)
         fast = self.ctl(server, "bench", "--coupon", coupon, "--users", 12000, "--concurrency", 256, "--log",
                         self.answers)[0]
@@ -26,7 +26,7 @@ class Redis(Outage):
         calm = self.create(server, 10000)
         even = self.ctl(server, "bench", "--coupon", calm, "--users", 3000, "--rate", RATE, "--log", self.answers)[0]
         self.assertEqual(even["answers"], {"ACCEPTED": 3000})
-        figure("Redis gone", f"{what}: accepted as fast as it goes; p99 at {RATE} a second",
+        figure("Redis gone", f"{what}: accepted in a closed loop; p99 at {RATE} per second",
                f"{fast['accepted_per_s']:.0f}/s, {ms(even['answer_us']['p99'])}")
         return coupon, calm
 
@@ -41,7 +41,7 @@ class Redis(Outage):
         seconds = self.seconds_until(
             lambda: all(self.redis("get", f"coupon:available:{id}") == flag for id, flag in flags.items()), 5,
             "the flags are back")
-        figure("Redis gone", "its flags are all right again, after its return", f"{seconds:.2f} s")
+        figure("Redis gone", "all flags are correct again after its return", f"{seconds:.2f} s")
         for coupon in flags:
             self.assert_nothing_lost(coupon)
         assert_quiet(self, [server])
@@ -62,7 +62,7 @@ class Redis(Outage):
         figure("Redis flushed", f"{len(keys)} flags rebuilt after", f"{seconds:.2f} s")
         result = load.finish()
         self.assertEqual(result["answers"], {"ACCEPTED": 3 * RATE})
-        figure("Redis flushed", f"answers' p99 meanwhile, at {RATE} a second", ms(result["answer_us"]["p99"]))
+        figure("Redis flushed", f"p99 of the answers during it, at {RATE} per second", ms(result["answer_us"]["p99"]))
         self.assert_nothing_lost(coupons[0])
         assert_quiet(self, [server])
 
@@ -81,13 +81,13 @@ class Kafka(Outage):
             for server in servers:
                 self.assertTrue(alive(server))
         accepted, unsent = self.accepted(coupon) - at, self.unsent()
-        self.assertGreater(accepted, 0.8 * KAFKA_S * RATE, "requests are accepted all the same")
+        self.assertGreater(accepted, 0.8 * KAFKA_S * RATE, "requests are accepted without Kafka")
         result = load.finish()
         self.assertEqual(result["answers"], {"ACCEPTED": (KAFKA_S + 2) * RATE})
         self.backends.start("kafka")
         seconds = self.seconds_until(lambda: self.unsent() == 0, 60, "the backlog is drained")
         self.wait_for_issued(coupon, (KAFKA_S + 2) * RATE, 60)
-        figure("Kafka gone", f"accepted in {KAFKA_S} s of it; p99", f"{accepted}; {ms(result['answer_us']['p99'])}")
+        figure("Kafka gone", f"accepted during {KAFKA_S} s of it; p99", f"{accepted}; {ms(result['answer_us']['p99'])}")
         figure("Kafka gone", f"backlog of {unsent} drained after its return", f"{seconds:.1f} s")
         self.assert_nothing_lost(coupon)
         assert_quiet(self, servers)
@@ -99,7 +99,7 @@ class Postgres(Outage):
         self.restarted("postgres")
 
     def refuse_for(self, seconds, servers, coupon, outage):
-        """All kinds of calls, at both servers by turns."""
+        """Makes all kinds of calls, alternating between the servers."""
         wait_until(lambda: all(server.get("/readyz")[0] == 503 for server in servers), 5, what="none is ready")
         refusals, user, end = Refusals(self, outage), 10**6, time.monotonic() + seconds
         while time.monotonic() < end:
@@ -137,13 +137,13 @@ class Postgres(Outage):
         self.assertEqual(starting.wait(60), 0)
         told = hasty.finish()
         self.assertLessEqual(set(told["answers"]), {"ACCEPTED", "ISSUED", "BACKEND_UNAVAILABLE"})
-        figure("Postgres gone", "calls in flight: answered after, at most", ms(told["answer_us"]["max"]))
-        self.assertEqual(set(patient.finish()["answers"]) - {"ACCEPTED", "ISSUED"}, set(), "who asks again is served")
+        figure("Postgres gone", "calls in flight: slowest answer", ms(told["answer_us"]["max"]))
+        self.assertEqual(set(patient.finish()["answers"]) - {"ACCEPTED", "ISSUED"}, set(), "retries succeed")
         self.assert_nothing_lost(coupon)
         assert_quiet(self, servers)
 
     def test_silent_calls_are_refused_in_time(self):
-        """It is stopped: connections are taken by the kernel, and nobody answers."""
+        """Postgres is stopped by SIGSTOP: the kernel accepts connections, but nobody answers."""
         servers = [self.start(), self.start()]
         coupon = self.create(servers[0], 10**6)
         load = Load(self, servers, coupon, (POSTGRES_S + 2) * RATE // 4, RATE // 4, retry=False)
@@ -155,13 +155,13 @@ class Postgres(Outage):
         self.until_accepted(servers[0], coupon, time.monotonic(), "Postgres silent")
         told = load.finish()
         self.assertLessEqual(set(told["answers"]), {"ACCEPTED", "ISSUED", "BACKEND_UNAVAILABLE", "OVERLOADED"})
-        figure("Postgres silent", "calls in flight: answered after, at most", ms(told["answer_us"]["max"]))
+        figure("Postgres silent", "calls in flight: slowest answer", ms(told["answer_us"]["max"]))
         self.assert_nothing_lost(coupon)
         assert_quiet(self, servers)
 
 
 class DiskFull(Outage):
-    """Postgres on a small disk of its own."""
+    """Postgres on its own small disk."""
     MIB = 192
 
     def setUp(self):
@@ -171,7 +171,7 @@ class DiskFull(Outage):
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.MIB}m,mode=755", "tmpfs", self.small.dir],
                                  capture_output=True, text=True)
         if mounted.returncode:
-            self.skipTest(f"needs a file system of a limited size: {mounted.stderr.strip()}")
+            self.skipTest(f"needs a file system of limited size: {mounted.stderr.strip()}")
         self.addCleanup(subprocess.run, ["umount", "-l", self.small.dir], check=True)
         self.addCleanup(self.stop_small)
         port = run("choose_ports", ":").strip()
@@ -223,11 +223,11 @@ class DiskFull(Outage):
         figure("Postgres' disk full", "first call refused as UNAVAILABLE after", f"{seconds:.1f} s")
         told = self.refusal(server, "--timeout", "8000", "request", coupon, 10**7, code=3)
         self.assertEqual((told["code"], told["reason"]), ("UNAVAILABLE", "BACKEND_UNAVAILABLE"))
-        time.sleep(2)  # so that the log of transactions meets the full disk, too
+        time.sleep(2)  # so that the write-ahead log runs into the full disk too
         self.assertTrue(alive(server))
         crashed = not self.is_running()
         self.free()
-        if crashed:  # it could not even recover; whoever frees the disk starts it
+        if crashed:  # Postgres could not even recover; the operator who frees the disk restarts it
             self.small.start("postgres")
         began = time.monotonic()
         user = 10**7
@@ -237,7 +237,7 @@ class DiskFull(Outage):
             user += 1
             return self.ctl_raw(server, "--timeout", "5000", "request", coupon, user)[0] == 0
         wait_until(is_accepted, 30, 0.05, "requests are accepted again")
-        figure("Postgres' disk full", f"{'it ended, was started;' if crashed else 'it stayed;'} accepted again after",
+        figure("Postgres' disk full", f"{'it crashed, was restarted;' if crashed else 'it stayed up;'} accepted after",
                f"{time.monotonic() - began:.2f} s")
         self.assertEqual(set(load.finish()["answers"]) - {"ACCEPTED", "ISSUED"}, set())
         self.assert_nothing_lost(coupon)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The clock is set back by an hour (libfaketime) while all runs: couponsd's own, which decides nothing, and Postgres',
-which is what "now" means. The monotonic clock goes on, as it does on a machine whose clock is set."""
+"""Sets the clock back by an hour (libfaketime) under load: couponsd's clock, which decides nothing, and Postgres'
+clock, which defines "now". The monotonic clock goes on, as on a real machine whose clock is set."""
 
 import datetime
 import glob
@@ -22,7 +22,7 @@ def in_seconds(seconds):
 class Clock(Outage):
     def setUp(self):
         if not LIBRARY or SANITIZED:
-            self.skipTest("needs libfaketime" if not LIBRARY else "libfaketime and sanitizers do not get along")
+            self.skipTest("needs libfaketime" if not LIBRARY else "libfaketime does not work with sanitizers")
         super().setUp()
         handle, self.offset = tempfile.mkstemp(prefix="couponsd-clock.")
         os.close(handle)
@@ -39,7 +39,7 @@ class Clock(Outage):
         os.replace(file.name, self.offset)  # libfaketime ends a process that reads an empty file
 
     def go_through(self, server, what, jump):
-        """Load all the while; returns the coupon."""
+        """Runs load while the clock jumps. Returns the coupon."""
         coupon = self.create(server, 10**6)
         load = Load(self, [server], coupon, 3 * RATE, RATE, retry=False)
         wait_until(lambda: self.accepted(coupon) > RATE, what="load")
@@ -47,8 +47,8 @@ class Clock(Outage):
         result = load.finish()
         self.assertEqual(result["answers"], {"ACCEPTED": 3 * RATE}, server.text()[-3000:])
         self.wait_for_issued(coupon, 3 * RATE)
-        figure(what, f"answers' p99 through it, at {RATE} a second", ms(result["answer_us"]["p99"]))
-        # Waits that are counted by the monotonic clock go on as before: flags, watches, a stop in time.
+        figure(what, f"p99 of the answers during it, at {RATE} per second", ms(result["answer_us"]["p99"]))
+        # Waits on the monotonic clock are not affected: flags come back, watches end, and couponsd stops in time.
         self.redis("flushall")
         seconds = self.seconds_until(lambda: self.redis("get", f"coupon:available:{coupon}") == "true", 2, "the flag")
         self.ctl(server, "request", coupon, 10**6)
@@ -77,7 +77,7 @@ class Clock(Outage):
         self.assertEqual(self.ctl(server, "request", open_since, 1)[0]["ticket"], 1)
         self.assertEqual(self.refusal(server, "request", expired, 1)["reason"], "EXPIRED")
         self.go_through(server, "Postgres' clock set back", lambda: self.set("-3600"))
-        # An hour ago the one was not open yet, and neither was the other; who was accepted stays so.
+        # An hour ago neither coupon was open. Accepted users stay accepted.
         self.assertEqual(self.refusal(server, "request", open_since, 2)["reason"], "NOT_OPEN")
         self.assertEqual(self.refusal(server, "request", expired, 1)["reason"], "NOT_OPEN")
         self.assertEqual(self.ctl(server, "status", open_since, 1)[0]["ticket"], 1)

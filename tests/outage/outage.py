@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of outages share: how long each outage lasts, load that goes on through it, calls that say how they
-were refused, the figures that are told at the end, and what has to hold afterwards, whatever happened.
+"""Shared parts of the outage tests: the length of each outage, load that continues during it, calls that record how
+they were refused, the figures printed at the end, and the conditions that hold after every outage.
 
-OUTAGE_FULL=1 (./dev outage) lets outages last as long as they do in an incident; else they are as long as it takes to
-see what they do: longer than Kafka's session time-out where that counts.
+With OUTAGE_FULL=1 (./dev outage), outages last as long as in an incident. Otherwise they last just long enough to show
+their effect; where Kafka's session time-out matters, they outlast it.
 """
 
 import json
@@ -19,7 +19,7 @@ from tests.harness.private_servers import Servers
 
 FULL = os.environ.get("OUTAGE_FULL") == "1"
 KAFKA_S, POSTGRES_S, STOPPED_S, STORM_S = (60, 30, 60, 40) if FULL else (8, 4, 8, 6)
-# The longest that a client of these tests waits; couponsd's own patience with a silent server is shorter.
+# Clients of these tests wait at most this long. couponsd gives up on a silent server sooner.
 DEADLINE_MS = 5000
 RATE = 1000 // PATIENCE
 LANES = 16  # eight in each of two streams
@@ -33,7 +33,7 @@ def figure(outage, what, value):
 
 def print_figures():
     widths = [max(len(row[column]) for row in figures) for column in (0, 1)] if figures else [0, 0]
-    print(f"\nOutages, {'as long as in an incident' if FULL else 'cut short'}:\n", file=sys.stderr)
+    print(f"\nOutages, {'as long as in an incident' if FULL else 'shortened'}:\n", file=sys.stderr)
     for outage, what, value in figures:
         print(f"  {outage:{widths[0]}}  {what:{widths[1]}}  {value}", file=sys.stderr)
     print(file=sys.stderr, flush=True)
@@ -44,7 +44,7 @@ def ms(us):
 
 
 class Load:
-    """couponctl bench in the background: each answer is compared with what was asked, and written down."""
+    """couponctl bench in the background. It compares each answer with its request and logs it."""
 
     def __init__(self, test, servers, coupon, users, rate, retry=True, name="load", first_user=1):
         self.test, self.path = test, f"{test.answers}.{name}"
@@ -55,7 +55,7 @@ class Load:
             *(["--retry", "--retry-for", 120000] if retry else ["--no-wait"]), background=True)
 
     def finish(self):
-        """What bench has counted. Answers that contradict one another, or are lost, are its exit code 4."""
+        """Returns the counts of bench. For contradictory or lost answers, bench exits with 4."""
         out, err = self.process.communicate(timeout=400 * PATIENCE)
         self.test.assertEqual(self.process.returncode, 0, f"{out} {err}")
         with open(self.path, encoding="utf-8") as own, open(self.test.answers, "a", encoding="utf-8") as everything:
@@ -64,13 +64,13 @@ class Load:
 
 
 class Refusals:
-    """Single calls, one after the other, each with what it was told and how long that took."""
+    """Single calls, one after the other; records the answer to each and its time."""
 
     def __init__(self, test, outage):
         self.test, self.outage, self.seconds, self.tells = test, outage, [], Counter()
 
     def call(self, server, *arguments):
-        """Must be refused as the contract has it for a server that is away, before its deadline."""
+        """Makes a call that must be refused before its deadline, as the contract requires when a backend is down."""
         began = time.monotonic()
         code, out, err = self.test.ctl_raw(server, "--timeout", DEADLINE_MS, *arguments)
         self.seconds.append(time.monotonic() - began)
@@ -84,12 +84,12 @@ class Refusals:
     def tell(self):
         ordered = sorted(self.seconds)
         figure(self.outage, "calls refused, each with RetryInfo", f"{len(ordered)} {dict(self.tells)}")
-        figure(self.outage, "refused after, p50 and at most (with couponctl's start)",
+        figure(self.outage, "time to refusal, p50 and maximum (including couponctl's start)",
                f"{1000 * ordered[len(ordered) // 2]:.0f} ms, {1000 * ordered[-1]:.0f} ms")
 
 
 class Outage(CrowdScenario):
-    """A scenario on servers of its own, which all the tests of one run share, one after the other."""
+    """A scenario on private servers, which all the tests of a run share, one after the other."""
     backends = None
 
     @classmethod
@@ -106,7 +106,7 @@ class Outage(CrowdScenario):
             Outage.backends = None
 
     def restarted(self, name):
-        """Starts the server again after the test, where the test has left it down."""
+        """Restarts the server after the test if the test left it down."""
         def again():
             try:
                 self.backends.pid(name)
@@ -134,8 +134,9 @@ class Outage(CrowdScenario):
         return time.monotonic() - began
 
     def assert_nothing_lost(self, coupon, ordered=True):
-        """Tickets 1 to k without gaps; each was issued once, to whom it was promised; each that a client was told of is
-        among them; and both topics have them all, in order apart from repeats."""
+        """Checks that the tickets are 1 to k without gaps; that each was issued once, to the user to whom it was
+        promised; that they include every ticket that a client was told; and that both topics have all of them, in order
+        apart from repeats."""
         count = self.accepted(coupon)
         self.wait_for_issued(coupon, count, 60)
         self.assert_issued_exactly(coupon, count)
@@ -160,7 +161,7 @@ def alive(server):
 
 
 def assert_quiet(test, servers):
-    """No invariant was broken, no message missed, no process ended."""
+    """Asserts that no invariant was broken, no message was lost, and no process ended."""
     for server in servers:
         test.assertTrue(alive(server), server.log.name)
         test.assertEqual(server.metric("couponsd_reconcile_violations_total"), 0, server.log.name)
@@ -168,5 +169,5 @@ def assert_quiet(test, servers):
 
 
 def couponsd_with(**environment):
-    """A command for Scenario.start: one that libfaketime can be loaded into."""
+    """Returns a command for Scenario.start that libfaketime can be loaded into."""
     return ["env", *(f"{name}={value}" for name, value in environment.items()), f"{BUILD}/couponsd_libc_malloc"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A couponsd is killed, stopped and continued, or comes and goes: the others go on, and it does no harm."""
+"""couponsd processes are killed, stopped and continued, or come and go. The others keep working, and nothing breaks."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import unittest
 from tests.harness import PATIENCE, wait_until
 from tests.outage.outage import FULL, LANES, RATE, STOPPED_S, STORM_S, Load, Outage, alive, assert_quiet, figure
 
-SESSION_S = 6  # Kafka's, after which a member that says nothing is out
+SESSION_S = 6  # Kafka's session time-out, after which the group drops a silent member
 TRIES = 200
 
 
@@ -24,7 +24,7 @@ class Owner(Outage):
         wait_until(lambda: self.accepted(coupon) > RATE, what="load")
         owner.kill()
         seconds = self.seconds_until(lambda: self.lanes(other) == LANES, 5, "the other has all lanes")
-        figure("Relay's owner killed", "another has all lanes after", f"{seconds:.2f} s")
+        figure("Owner of the lanes killed", "another process has all lanes after", f"{seconds:.2f} s")
         answers = load.finish()["answers"]
         self.assertEqual(set(answers) - {"ACCEPTED", "ISSUED"}, set())
         self.assert_nothing_lost(coupon)
@@ -32,10 +32,11 @@ class Owner(Outage):
 
 
 class Stopped(Outage):
-    """SIGSTOP: its connections stay open, its locks held, and once it is continued it goes on where it was."""
+    """SIGSTOP leaves a process's connections open and its locks held; after SIGCONT it goes on where it stopped."""
 
     def backends_of(self, server):
-        """The sessions of one of two: it is stopped, so nothing of it changes. By the port at its end."""
+        """Returns the local ports of the server's connections, which identify its sessions in Postgres. The server is
+        stopped, so they do not change."""
         inodes = set()
         for fd in os.listdir(f"/proc/{server.process.pid}/fd"):
             try:
@@ -51,7 +52,7 @@ class Stopped(Outage):
         return ports
 
     def stop_within_transaction(self, server):
-        """So that it holds a lane's lock. True where it was met in one."""
+        """Stops the server inside a transaction, so that it holds a lane's lock. Returns whether that succeeded."""
         for _ in range(TRIES):
             server.process.send_signal(signal.SIGSTOP)
             idle = {port for (port,) in self.sql("""
@@ -65,7 +66,8 @@ class Stopped(Outage):
         return False
 
     def ask_the_other(self, other, coupon, seconds):
-        """One call after the other. Returns the longest, and when the first one was issued."""
+        """Makes one call after the other. Returns the time of the slowest call, and the time until the first ticket was
+        issued."""
         began, longest, user, issued = time.monotonic(), 0, 10**6, None
         first = None
         while time.monotonic() - began < seconds or not issued:
@@ -88,19 +90,19 @@ class Stopped(Outage):
         servers = [self.start(), self.start()]
         owner, other = self.owner_and_other(servers)
         coupon = self.create(other, 10**6)
-        # Those whose server is stopped ask the other after their deadline.
+        # After their deadline, clients of the stopped server retry on the other one.
         load = Load(self, servers, coupon, (STOPPED_S + 2) * RATE // 2, RATE // 2)
         wait_until(lambda: self.accepted(coupon) > RATE // 2, what="load")
         if within_transaction:
-            self.assertTrue(self.stop_within_transaction(owner), "never met in a transaction")
+            self.assertTrue(self.stop_within_transaction(owner), "never stopped inside a transaction")
         else:
             owner.process.send_signal(signal.SIGSTOP)
         self.addCleanup(lambda: alive(owner) and owner.process.send_signal(signal.SIGCONT))
         stopped = time.monotonic()
         longest, issued = self.ask_the_other(other, coupon, STOPPED_S / 2)
-        figure(what, "the other: longest call; its first ticket is issued after", f"{longest:.2f} s, {issued:.1f} s")
-        self.assertLess(longest, 4 * PATIENCE, "the other one goes on accepting")
-        # Each of its sessions ends by itself, so what was published may follow what was requested.
+        figure(what, "the other server: slowest call; first ticket issued after", f"{longest:.2f} s, {issued:.1f} s")
+        self.assertLess(longest, 4 * PATIENCE, "the other server keeps accepting")
+        # The sessions of the stopped server end one by one, so the lanes of the two streams move at different times.
         wait_until(lambda: self.lanes(other) == LANES, seconds=5, what="the other one relays")
         time.sleep(max(0, STOPPED_S - (time.monotonic() - stopped)))
         owner.process.send_signal(signal.SIGCONT)
@@ -108,15 +110,15 @@ class Stopped(Outage):
         answers = load.finish()["answers"]
         self.assertEqual(set(answers) - {"ACCEPTED", "ISSUED"}, set())
         count = self.assert_nothing_lost(coupon)
-        figure(what, "continued: the load has ended, all is issued, each once",
+        figure(what, "after SIGCONT: the load has ended, and each ticket is issued once",
                f"{count}, after {time.monotonic() - began:.1f} s")
-        self.ctl(owner, "request", coupon, 10**7)  # and it serves again
+        self.ctl(owner, "request", coupon, 10**7)  # the owner serves again
         self.wait_for_issued(coupon, count + 1)
         self.assertEqual(sum(map(self.lanes, servers)), LANES, "each lane has one relay")
         self.assert_nothing_lost(coupon)
         assert_quiet(self, servers)
 
-    @unittest.skipUnless(FULL, "within a transaction it is shown, too; ./dev outage runs both")
+    @unittest.skipUnless(FULL, "the test within a transaction shows the same; ./dev outage runs both")
     def test_anywhere_for_longer_than_its_session_it_does_no_harm(self):
         self.stop_and_continue(False, "Zombie")
 
@@ -139,7 +141,7 @@ class Storm(Outage):
                 going = coming.pop(random.randrange(len(coming)))
                 if elapsed < STORM_S and random.random() < 0.5:
                     going.kill()
-                else:  # at the end all say good-bye: Kafka has forgotten the killed ones by then
+                else:  # the rest stop gracefully and leave the group; Kafka has dropped the killed ones by the end
                     self.assertEqual(going.stop(), 0)
             changes += 1
             time.sleep(max(0, 1 - (time.monotonic() - round_began)))
@@ -148,12 +150,12 @@ class Storm(Outage):
         seconds = self.seconds_until(
             lambda: self.unsent() == 0 and staying.metric("couponsd_issue_lag_messages") == 0 and
             self.unissued(coupon) == 0, 5, "nothing waits")
-        figure("Rebalance storm", f"{changes} servers came or went, under load; lag is zero after the last",
+        figure("Rebalance storm", f"{changes} servers came or went under load; after the last, the lag is zero in",
                f"{seconds:.2f} s")
         answers = load.finish()["answers"]
         self.assertEqual(set(answers) - {"ACCEPTED", "ISSUED"}, set())
         count = self.assert_nothing_lost(coupon)
-        figure("Rebalance storm", "issued, each once", str(count))
+        figure("Rebalance storm", "tickets issued, each once", str(count))
         assert_quiet(self, [staying])
 
     def unissued(self, coupon):

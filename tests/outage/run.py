@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the tests of outages, one after the other on one set of private servers, and prints their figures as a table."""
+"""Runs the outage tests, one after the other on one set of private servers, and prints their figures as a table."""
 
 import signal
 import sys
@@ -10,7 +10,7 @@ from tests.outage import outage
 PARTS = ("backends_test", "processes_test", "clock_test")
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ctest's time-out: no server is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that ctest's time-out leaves no server behind
     suite = unittest.TestSuite()
     loader = unittest.defaultTestLoader
     names = [name for name in sys.argv[1:] if not name.startswith("-")]
@@ -23,5 +23,5 @@ if __name__ == "__main__":
         outage.Outage.put_away()
         outage.print_figures()
     if not result.testsRun:
-        print(f"no test of outages matches {names}", file=sys.stderr)
+        print(f"no outage test matches {names}", file=sys.stderr)
     sys.exit(0 if result.wasSuccessful() and result.testsRun else 1)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A library for LD_PRELOAD: pretends that a billion files may be open. Tells on stderr when a limit is read for the
- * first time and set, and at the end how much memory the process had at most. */
+/* A library for LD_PRELOAD that pretends that a billion files may be open. It reports on stderr the first read of the
+ * limit, each change of the limit, and at the end the peak memory of the process. */
 #define _GNU_SOURCE /* for syscall */
 #include <stdio.h>
 #include <sys/resource.h>
@@ -27,7 +27,7 @@ static int take(int resource, const struct rlimit *limit) {
     return 0;
 }
 
-/* libc declares these with types that differ, so they have names of our own in C. */
+/* libc declares these functions with different types, so they have other names in C. */
 int billion_getrlimit(int resource, struct rlimit *limit) __asm__("getrlimit");
 int billion_getrlimit64(int resource, struct rlimit *limit) __asm__("getrlimit64");
 int billion_setrlimit(int resource, const struct rlimit *limit) __asm__("setrlimit");

@@ -1,25 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kafka_tool BROKERS COMMAND: what tests ask of Kafka, independently of couponsd's own code.
+/* kafka_tool BROKERS COMMAND: the operations on Kafka that tests need, independent of couponsd's code.
  *
- *   partitions TOPIC       how many there are, 0 if it does not exist
- *   insync TOPIC           the number of in-sync replicas of the partition that has the fewest
- *   dump TOPIC             every message of it, a JSON object a line: partition, offset, timestamp (ms), key, headers
- *                          as an object, and the value in hexadecimal; ends at the offsets that were the ends when it
- *                          began
- *   events TOPIC           the same in short, "PARTITION OFFSET COUPON USER TICKET" of the event; 0 for what it lacks
- *   produce TOPIC          what stdin has: for each message two lengths, of the key and of the value, 4 bytes each in
- *                          network order (0xffffffff: null), then both; waits until all of it is acknowledged
- *   transact TOPIC END     the same in a transaction, which is then ended by END: commit or abort; or leave, which
- *   leaves
- *                          it open, so that the broker aborts it after 8 s
+ *   partitions TOPIC       prints the number of partitions; 0 if the topic does not exist
+ *   insync TOPIC           prints the number of in-sync replicas of the partition that has the fewest
+ *   dump TOPIC             prints every message up to the end offsets at the start, as one JSON object per line:
+ *                          partition, offset, timestamp (ms), key, headers as an object, value in hexadecimal
+ *   events TOPIC           prints "PARTITION OFFSET COUPON USER TICKET" for every event; 0 for missing fields
+ *   produce TOPIC          produces the messages from stdin and waits until all are acknowledged. A message is two
+ *                          lengths, of key and value, 4 bytes each in network order (0xffffffff: null), then both
+ *   transact TOPIC END     produces likewise in a transaction, and then ends it: END is commit, abort, or leave, which
+ *                          leaves it open, so that the broker aborts it after 8 s
  *   cut TOPIC OFFSET       deletes the messages below this offset in partition 0
- *   lag TOPIC GROUP        how many messages lie behind the group's offsets
- *   make TOPIC N           creates it with N partitions and one replica
- *   allow NAME KIND OP...  lets User:couponsd do this with the topic or group (KIND) of this name
- *   grow TOPIC N           adds partitions until there are N
- *   delete TOPIC...        deletes them, and waits until they are gone
+ *   lag TOPIC GROUP        prints the number of messages that the group has not committed yet
+ *   make TOPIC N           creates the topic with N partitions and one replica
+ *   allow NAME KIND OP...  allows User:couponsd the operations on the topic or group (KIND) of this name
+ *   grow TOPIC N           adds partitions until the topic has N
+ *   delete TOPIC...        deletes the topics and waits until they are gone
  *
- * Exit code 1 and a line on stderr where it fails. */
+ * On failure it prints a line on stderr and exits with 1. */
 #include <arpa/inet.h>
 #include <librdkafka/rdkafka.h>
 #include <limits.h>
@@ -63,13 +61,13 @@ static int partitions_of(rd_kafka_t *rk, const char *topic) {
     return n;
 }
 
-/* The fewest in-sync replicas of a partition of the topic, as the broker that answers knows them. */
+/* Returns the fewest in-sync replicas of any partition of the topic, as far as the answering broker knows. */
 static int insync_of(rd_kafka_t *rk, const char *topic) {
     rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t error = rd_kafka_metadata(rk, 0, handle, &metadata, TIMEOUT_MS);
     if (error || metadata->topic_cnt != 1 || metadata->topics[0].err)
-        fail(topic, error ? rd_kafka_err2str(error) : "there is no such topic");
+        fail(topic, error ? rd_kafka_err2str(error) : "the topic does not exist");
     int fewest = metadata->topics[0].partition_cnt > 0 ? INT_MAX : 0;
     for (int i = 0; i < metadata->topics[0].partition_cnt; i++) {
         int n = metadata->topics[0].partitions[i].isr_cnt;
@@ -117,7 +115,7 @@ static void print_message(const rd_kafka_message_t *message) {
     puts("\"}");
 }
 
-/* The event's number of this field, each being a varint or bytes; 0 where there is none. */
+/* Returns the value of the event's field with this number, or 0 if it is missing. Fields are varints or bytes. */
 static long long number_of(const rd_kafka_message_t *message, unsigned field) {
     const unsigned char *at = message->payload, *end = at + message->len;
     unsigned long long tag = 0, *into = &tag, value = 0;
@@ -151,7 +149,7 @@ static void print_event(const rd_kafka_message_t *message) {
 static void dump(rd_kafka_t *rk, const char *topic, void (*print)(const rd_kafka_message_t *message)) {
     int n = partitions_of(rk, topic), left = n;
     if (n == 0)
-        fail(topic, "it does not exist");
+        fail(topic, "the topic does not exist");
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
     for (int i = 0; i < n; i++)
         rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
@@ -160,7 +158,7 @@ static void dump(rd_kafka_t *rk, const char *topic, void (*print)(const rd_kafka
     while (left > 0) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(rk, TIMEOUT_MS);
         if (!message)
-            fail(topic, "nothing comes any more");
+            fail(topic, "timed out waiting for messages");
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
             left--;
         else if (message->err)
@@ -189,23 +187,23 @@ static void print_lag(rd_kafka_t *rk, const char *topic) {
     printf("%lld\n", lag);
 }
 
-/* False: stdin has ended. */
+/* Returns false at the end of stdin. */
 static bool read_bytes(void *bytes, size_t len) {
     if (fread(bytes, 1, len, stdin) == len)
         return true;
     if (!feof(stdin) || ferror(stdin))
-        fail("stdin", "it can't be read");
+        fail("stdin", "cannot read");
     return false;
 }
 
-/* Of a key or value: *ret_bytes is NULL where it is null, else to be freed. */
+/* Reads a key or value. *ret_bytes is NULL for null; the caller frees it otherwise. */
 static void read_part(uint32_t len, void **ret_bytes, size_t *ret_len) {
     *ret_len = len == UINT32_MAX ? 0 : len;
     *ret_bytes = len == UINT32_MAX ? NULL : malloc(*ret_len + 1);
     if (len != UINT32_MAX && !*ret_bytes)
         abort();
     if (*ret_len && !read_bytes(*ret_bytes, *ret_len))
-        fail("stdin", "it ends within a message");
+        fail("stdin", "ends in the middle of a message");
 }
 
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) {
@@ -215,7 +213,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
         fail("produce", rd_kafka_err2str(message->err));
 }
 
-/* transactional: its own id, which no other process uses. */
+/* A transactional producer gets a transactional id that no other process uses. */
 static rd_kafka_t *producer_to(const char *brokers, bool transactional) {
     char text[256], id[64];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -240,7 +238,7 @@ static void check(rd_kafka_error_t *error, const char *what) {
         fail(what, rd_kafka_error_string(error));
 }
 
-/* `end`: of the transaction, NULL where there is none. */
+/* `end`: how to end the transaction; NULL: no transaction. */
 static void produce(const char *brokers, const char *topic, const char *end) {
     rd_kafka_t *rk = producer_to(brokers, end != NULL);
     uint32_t lens[2];
@@ -266,7 +264,7 @@ static void produce(const char *brokers, const char *topic, const char *end) {
         free(value);
     }
     if (rd_kafka_flush(rk, TIMEOUT_MS))
-        fail("produce", "not all of it is acknowledged");
+        fail("produce", "not all messages were acknowledged");
     if (end && strcmp(end, "commit") == 0)
         check(rd_kafka_commit_transaction(rk, TIMEOUT_MS), "commit");
     else if (end && strcmp(end, "abort") == 0)
@@ -294,7 +292,7 @@ static void await(rd_kafka_queue_t *queue, const char *what) {
     rd_kafka_queue_destroy(queue);
 }
 
-/* settings: pairs of a key and a value, and NULL */
+/* settings: key and value alternately, then NULL */
 static void make(rd_kafka_t *rk, const char *topic, const char *partitions, char **settings) {
     char text[256];
     rd_kafka_NewTopic_t *made = rd_kafka_NewTopic_new(topic, atoi(partitions), 1, text, sizeof text);
@@ -376,7 +374,7 @@ static void delete_topic(rd_kafka_t *rk, const char *topic) {
     rd_kafka_DeleteTopic_destroy(old);
     for (int i = 0; partitions_of(rk, topic) > 0; i++) {
         if (i == TIMEOUT_MS / 10)
-            fail(topic, "it is still there");
+            fail(topic, "the topic still exists");
         usleep(10000);
     }
 }

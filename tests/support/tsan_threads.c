@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For ThreadSanitizer builds alone. librdkafka starts its threads with C11's thrd_create, which gcc 12's
- * ThreadSanitizer does not know: such a thread crashes in the first call that it intercepts. So programs that are
- * linked with this file have their own, on top of pthreads, which it knows. */
+/* Only for ThreadSanitizer builds. librdkafka starts its threads with C11's thrd_create, which gcc 12's ThreadSanitizer
+ * does not know: such a thread crashes in the first function that ThreadSanitizer intercepts. This file replaces
+ * thrd_create with one on top of pthreads, which ThreadSanitizer knows. */
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>

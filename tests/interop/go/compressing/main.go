@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A grpc-go interop server that knows of compression, which grpc-go's own does not: it refuses requests that did not
-// come as they say (expect_compressed), and compresses the responses of which that is asked.
+// A grpc-go interop server that supports the cases for compression, which grpc-go's own server does not. It refuses
+// requests whose compression contradicts expect_compressed, and compresses the responses that should be compressed.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 
 type compressedKey struct{}
 
-// Notes in the call's context whether its last message came compressed. A call's messages come one by one.
+// Notes in the call's context whether its last message came compressed. The messages of a call come one by one.
 type watcher struct{}
 
 func (watcher) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
@@ -55,7 +55,7 @@ func (s server) UnaryCall(ctx context.Context, request *testgrpc.SimpleRequest) 
 	if err := check(ctx, request.GetExpectCompressed()); err != nil {
 		return nil, err
 	}
-	// grpc-go would answer a compressed request compressed.
+	// By default, grpc-go compresses the response to a compressed request.
 	compressor := "identity"
 	if request.GetResponseCompressed().GetValue() {
 		compressor = "gzip"
@@ -82,7 +82,7 @@ func (s checked) Recv() (*testgrpc.StreamingInputCallRequest, error) {
 	return request, err
 }
 
-// Sends each message as its parameters want it.
+// Compresses each message if its parameters ask for that.
 type chosen struct {
 	testgrpc.TestService_StreamingOutputCallServer
 	left []*testgrpc.ResponseParameters
@@ -94,7 +94,7 @@ func (c *chosen) Send(response *testgrpc.StreamingOutputCallResponse) error {
 	if compressed {
 		return c.TestService_StreamingOutputCallServer.Send(response)
 	}
-	// It is encoded by what the stream was when it began: without a compressor, as its request came without.
+	// The stream chose its encoding at its start: no compressor, because its request came without one.
 	plain := &grpc.PreparedMsg{}
 	if err := plain.Encode(c.TestService_StreamingOutputCallServer, response); err != nil {
 		return err
