@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Values in Postgres' binary format, and pipelines; see bare_pg.h. */
+/* Values in Postgres' binary format, and transactions in pipeline mode; see bare_pg.h. */
 #include "bare_pg.h"
 
 #include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/memory.h"
 
 static PGconn *conn;
 
@@ -80,9 +82,7 @@ void param_restart(struct param *param, size_t n) {
 
 void param_init(struct param *param, Oid type, size_t room) {
     param->type = type;
-    param->at = param->data = malloc(room);
-    if (!param->data)
-        abort();
+    param->at = param->data = memory_new(room, 1);
 }
 
 /* --- statements --- */
@@ -159,7 +159,7 @@ void bare_connect(const char *url) {
     conn = PQconnectdb(url);
     if (PQstatus(conn) != CONNECTION_OK)
         fail("connecting", PQerrorMessage(conn));
-    /* As couponsd's hot connections have it. */
+    /* The same settings as couponsd's hot connections. */
     bare_run(
         "set synchronous_commit = on; set jit = off; set plan_cache_mode = force_generic_plan; set enable_seqscan = "
         "off;"

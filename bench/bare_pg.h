@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Statements that are prepared once and sent with binary values, for bench_bare_rows: a value or array is filled in
- * place, and a transaction takes one round trip. One connection; where something fails the program ends. */
+/* Prepared statements with binary values, for bench_bare_rows. The caller fills each value or array in place, and a
+ * transaction takes one round trip. There is one connection. Any failure ends the program. */
 #pragma once
 
 #include <libpq-fe.h>
@@ -21,9 +21,9 @@ enum {
 };
 
 #define BARE_PARAMS_MAX 6
-#define BARE_STATEMENTS 4 /* of a transaction, at most */
+#define BARE_STATEMENTS 4 /* maximum per transaction */
 
-/* A value that is sent: an array's, or a single one's. */
+/* A parameter: a single value or an array. */
 struct param {
     Oid type;
     char *data, *at;
@@ -36,7 +36,7 @@ struct statement {
 };
 
 void param_init(struct param *param, Oid type, size_t room);
-/* Empties it. An array of `n`: the items follow. */
+/* Empties the parameter. For an array, starts one of `n` items, which the caller adds next. */
 void param_restart(struct param *param, size_t n);
 void put16(struct param *param, uint16_t value);
 void put32(struct param *param, uint32_t value);
@@ -48,8 +48,8 @@ void put_item_int8(struct param *param, int64_t value);
 
 void bare_connect(const char *url);
 void bare_run(const char *sql);
-/* Up to BARE_STATEMENTS, then NULL. From then on only transactions. */
+/* Prepares up to BARE_STATEMENTS statements; NULL ends the list. After this, only transactions may follow. */
 void bare_prepare(const struct statement *const *statements);
-/* One transaction, in one round trip. */
+/* Runs one transaction in one round trip. */
 void bare_write(const struct statement *const *statements);
 void bare_disconnect(void);

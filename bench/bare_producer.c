@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What librdkafka could do for couponsd's relay at best: messages like the relay's, produced by nothing else. And what
- * bench.py needs of topics besides.
+/* The ceiling that librdkafka sets for couponsd's relay: produces messages like the relay's and does nothing else. It
+ * also creates the topics that bench.py needs.
  *
- *   bench_bare_producer BROKERS produce TOPIC [--messages N] [--coupons K]     as fast as it goes; prints JSON
+ *   bench_bare_producer BROKERS produce TOPIC [--messages N] [--coupons K]     as fast as possible; prints JSON
  *   bench_bare_producer BROKERS create TOPIC PARTITIONS [NAME=VALUE...]        with these properties
  *
- * Message i has the key of coupon i % K, the headers that kafka_producer.c sets, and a value as large as an event.
- * acks=all, idempotent. The time runs from the first message to the last acknowledgement. */
+ * Message i has the key of coupon i % K, the headers that kafka_producer.c sets, and a value as large as an event. The
+ * producer is idempotent, with acks=all. The time runs from the first message to the last acknowledgement. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
@@ -19,10 +19,10 @@
 #include "base/clock.h"
 
 #define MESSAGES     200000
-#define FIRST_COUPON INT64_C(1000000001) /* as long as the ids that bench.py takes */
+#define FIRST_COUPON INT64_C(1000000001) /* as many digits as the ids of bench.py */
 #define PAYLOAD      60
-#define POLL_EVERY   1000 /* messages: the acknowledgements are taken */
-#define WARM_SHARE   10   /* one of so many messages, in addition */
+#define POLL_EVERY   1000 /* messages between two polls for acknowledgements */
+#define WARM_SHARE   10   /* the warm-up sends 1/WARM_SHARE of the messages first, untimed */
 #define TIMEOUT_MS   20000
 
 static int64_t n_acked;
@@ -47,7 +47,7 @@ static rd_kafka_t *connect_to(const char *brokers) {
         {"partitioner", "murmur2_random"},
         {"compression.type", "none"},
         {"socket.nagle.disable", "true"},
-        /* As relay.in_flight_max; more of them are slower, since they leave the caches. */
+        /* As relay.in_flight_max. More messages are slower, because they fall out of the CPU's caches. */
         {"queue.buffering.max.messages", "20000"},
     };
     char text[256];
@@ -100,7 +100,7 @@ static void add_header(rd_kafka_headers_t *headers, const char *name, const char
     rd_kafka_header_add(headers, name, -1, value, -1);
 }
 
-/* As headers_of in kafka_producer.c. */
+/* The same headers as headers_of in kafka_producer.c makes. */
 static rd_kafka_headers_t *headers_of(int64_t coupon_id, int64_t ticket) {
     char id[48];
     snprintf(id, sizeof id, "%" PRId64 "-%" PRId64, coupon_id, ticket);
@@ -153,7 +153,7 @@ static void produce(rd_kafka_t *rk, const char *name, int64_t messages, int64_t 
     rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, name, NULL);
     if (!topic)
         fail(name, rd_kafka_err2str(rd_kafka_last_error()));
-    /* The topic's leaders are found, its files made, as they are for the relay when its time begins to count. */
+    /* The warm-up finds the topic's leaders and creates its files, as the relay has done before its timed part. */
     produce_all(rk, topic, messages / WARM_SHARE + coupons, coupons);
     double cpu = cpu_seconds();
     int64_t begin_us = clock_mono_us();

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What Postgres could do for couponsd at best: the rows of accepting, or of issuing, written by nothing but libpq.
+/* The ceiling that Postgres sets for couponsd: writes the rows of accepting, or of issuing, with libpq alone.
  *
  *   bench_bare_rows accept|issue|issue_by_row POSTGRES_URL [--rows N] [--coupons K] [--batch N]
  *
- * The first schema of the search path is one that couponsd has made and nobody uses. The coupons are made first; what
- * is timed then are the transactions, `--batch` rows each, one after the other on one connection: a round trip in
- * pipeline mode, prepared statements, binary arrays. Nothing is read and nothing locked. Row i is of coupon i % K.
- * Issuing writes a range of tickets for each coupon of a batch; issue_by_row writes what that stands for, a row for
- * each ticket, into the table user_coupon_rows, which has to be there. Prints JSON. */
+ * The first schema of the search path must be one that couponsd has made and nobody uses. The program makes the coupons
+ * and then times the transactions, `--batch` rows each, one after the other on one connection: one round trip in
+ * pipeline mode, prepared statements, binary arrays. It reads nothing and takes no explicit locks. Row i belongs to
+ * coupon i % K. `issue` writes a range of tickets for each coupon of a batch. `issue_by_row` instead writes a row for
+ * each ticket into the table user_coupon_rows, which must exist. Prints JSON. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -18,6 +18,7 @@
 
 #include "bare_pg.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/murmur2.h"
 
 #define PG_EPOCH_US  INT64_C(946684800000000) /* Postgres counts from 2000-01-01 */
@@ -26,13 +27,13 @@
 #define BATCH_MAX    10000
 #define COUPONS_MAX  1000
 #define LANES        8                   /* flow.lanes */
-#define FIRST_COUPON INT64_C(1000000001) /* as long as the ids that bench.py takes */
+#define FIRST_COUPON INT64_C(1000000001) /* as many digits as the ids of bench.py */
 #define EVENT_HEAD   20                  /* coupon, ticket, two lengths */
 #define PAYLOAD      60
 #define EVENTS_MAX   8000 /* bytes of events in a row of the outbox */
 #define LANE_ROOM    (BATCH_MAX * (EVENT_HEAD + PAYLOAD))
 
-/* --- what is written --- */
+/* --- rows --- */
 
 enum mode { ACCEPT, ISSUE, ISSUE_BY_ROW };
 
@@ -50,7 +51,7 @@ static struct load {
     enum mode mode;
     int64_t rows, coupons, batch;
     int lane_of[COUPONS_MAX];
-    int64_t given[COUPONS_MAX], before[COUPONS_MAX]; /* tickets, and those before the batch */
+    int64_t given[COUPONS_MAX], before[COUPONS_MAX]; /* tickets so far, and tickets before the batch */
     struct outbox_lane lanes[LANES];
     int64_t next_offset;
     struct param coupon_id, user_id, ticket, request_id, now;
@@ -112,7 +113,7 @@ static void fill_counts(const bool *touched) {
         }
 }
 
-/* What stands in the ledger; of that, who holds what. */
+/* The rows of the ledger, or the holders of its tickets. */
 static void fill_row(int64_t coupon_id, int64_t user_id, int64_t ticket) {
     put_item_int8(&load.coupon_id, coupon_id);
     put_item_int8(&load.user_id, user_id);
@@ -231,15 +232,13 @@ static void load_init(void) {
     put32(&load.partition, 0);
     for (int l = 0; l < LANES; l++) {
         param_init(&load.lanes[l].rows, OID_BYTEA, LANE_ROOM);
-        load.lanes[l].cuts = calloc(batch, sizeof *load.lanes[l].cuts);
-        if (!load.lanes[l].cuts)
-            abort();
+        load.lanes[l].cuts = memory_new(batch, sizeof *load.lanes[l].cuts);
     }
     for (int64_t c = 0; c < load.coupons; c++)
         load.lane_of[c] = murmur2_slot_of_id(FIRST_COUPON + c, LANES);
 }
 
-/* The rows that are moved, and of which others speak. */
+/* Inserts the rows that the timed transactions update or refer to. */
 static void make_coupons(void) {
     char sql[900];
     snprintf(sql, sizeof sql,
@@ -266,7 +265,7 @@ static int usage(const char *program) {
     return 2;
 }
 
-/* False: it is not one that may be. */
+/* Returns false if the value is not allowed. */
 static bool read_number(const char *text, int64_t max, int64_t *ret) {
     char *end;
     int64_t number = strtoll(text, &end, 10);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bench_load HOST:PORT: unary gRPC calls from one thread, as cheap as they can be made, since what is measured runs on
- * the same cores. It stays an honest client: each answer is read, decoded and compared with what was asked.
+/* bench_load HOST:PORT: makes unary gRPC calls from one thread, as cheaply as possible, because the measured server
+ * runs on the same cores. It is still an honest client: it reads and decodes each answer and compares it with the
+ * request.
  *
- * Closed loop (default): so many calls are in flight, a new one for each that ends; what was read together is followed
- * by what is written together. Open loop (--rate): request i is due at begin + i / rate, and its latency counts from
- * then, no matter how long it had to wait for a place.
+ * Closed loop (default): a fixed number of calls is in flight; when calls end, as many new ones begin, and go out in
+ * one write. Open loop (--rate): request i is due at begin + i / rate, and its latency counts from then, no matter how
+ * long it waits for a free place.
  *
- * It works in rounds: begin what is due, write, read. To be woken for each answer would cost more than all else, here
- * and in the server that wakes it; so there is the least time that a round takes (--gather-us), in which it sleeps.
- * Latencies count that too.
+ * It works in rounds: begin the calls that are due, write, read. Waking for each answer would cost more than everything
+ * else, both here and in the server, which does the waking. A round therefore takes at least --gather-us, and
+ * bench_load sleeps for the rest of it. Latencies include this time.
  *
- * Its options: load_args.h. The calls of a run: load_calls.h. A connection: load_h2.h. Headers: load_hpack.h. */
+ * See load_args.h for options, load_calls.h for calls, load_h2.h for connections, and load_hpack.h for headers. */
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -23,35 +24,36 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "load_args.h"
 
 #define HANDSHAKE_TIMEOUT_US (10 * US_PER_S)
 #define LOG_BUFFER_BYTES     (1 << 20)
 #define NS_PER_US            1000
-#define TIMER_SLACK_NS       1000 /* the kernel's 50 us would count as latency */
+#define TIMER_SLACK_NS       1000 /* the kernel's default of 50 us would add to the latencies */
 
 struct connection {
     struct h2 h2;
     struct calls *calls;
-    int64_t in_flight;   /* at most */
-    bool waits_for_room; /* in the socket */
+    int64_t in_flight;   /* maximum */
+    bool waits_for_room; /* until the socket accepts more bytes */
 };
 
 struct load {
     struct load_args args;
     struct connection *connections;
     int epoll;
-    size_t next_connection; /* open loop: whose turn it is */
+    size_t next_connection; /* open loop: the next connection to use */
     struct calls calls;
 
     bool has_begun;
-    int64_t n_requests; /* at most */
+    int64_t n_requests; /* maximum */
     int64_t n_sent;
-    int64_t begin_us, begin_wall_us, stop_us, deadline_us; /* clock_mono_us(), but for the wall's */
+    int64_t begin_us, begin_wall_us, stop_us, deadline_us; /* clock_mono_us(), except begin_wall_us */
     double begin_cpu_s;
     struct interval {
         struct histogram histogram;
-        int64_t end_us, n_sent, n_accepted; /* the counts at its begin */
+        int64_t end_us, n_sent, n_accepted; /* its end, and the counts at its beginning */
     } interval;                             /* only with --every */
     char failure[2 * H2_FAILURE_SIZE];
 };
@@ -81,7 +83,7 @@ static void on_answer(void *arg, struct h2_call *call, const struct h2_answer *a
     calls_on_answer(connection->calls, call, answer, connection->h2.read_us);
 }
 
-/* Written at once; what the socket does not take is written when it says so. */
+/* Writes what is queued. If the socket accepts only a part, epoll says when to write the rest. */
 static bool flush(struct load *load, struct connection *connection) {
     if (!h2_flush(&connection->h2))
         return fail_connection(load, connection);
@@ -102,7 +104,7 @@ static bool flush_all(struct load *load) {
     return true;
 }
 
-/* Waits until something came, or for so long, and handles it. */
+/* Waits until a connection has an event or the time is over, and handles the events. */
 static bool read_some(struct load *load, int64_t timeout_us) {
     struct epoll_event events[LOAD_CONNECTIONS_MAX];
     struct timespec timeout = {.tv_sec = timeout_us / US_PER_S, .tv_nsec = timeout_us % US_PER_S * NS_PER_US};
@@ -132,12 +134,12 @@ static bool connect_one(struct load *load, struct connection *connection) {
     return true;
 }
 
-/* Calls begin only when it is known of each connection how many it may have. */
+/* Connects, and waits for the SETTINGS of every connection, because they limit its number of calls. */
 static bool connect_all(struct load *load) {
     load->epoll = epoll_create1(EPOLL_CLOEXEC);
-    load->connections = calloc((size_t)load->args.n_connections, sizeof *load->connections);
-    if (load->epoll < 0 || !load->connections)
-        abort();
+    load->connections = memory_new((size_t)load->args.n_connections, sizeof *load->connections);
+    if (load->epoll < 0)
+        abort(); /* out of file descriptors or kernel memory: no measurement is possible */
     for (int64_t i = 0; i < load->args.n_connections; i++) {
         struct connection *connection = &load->connections[i];
         connection->h2.fd = -1;
@@ -152,7 +154,7 @@ static bool connect_all(struct load *load) {
     while (n_ready < load->args.n_connections) {
         int64_t left_us = end_us - clock_mono_us();
         if (left_us <= 0)
-            return fail(load, "%s accepts the connection, but says nothing: is it gRPC without TLS?",
+            return fail(load, "%s accepts the connection but sends nothing: is it gRPC without TLS?",
                         load->args.address);
         if (!flush_all(load) || !read_some(load, left_us))
             return false;
@@ -171,7 +173,7 @@ static void disconnect(struct load *load) {
         close(load->epoll);
 }
 
-/* --- what it prints --- */
+/* --- output --- */
 
 static void print_latency(const char *name, const struct histogram *histogram) {
     printf("\"%s\":{\"p50\":%lld,\"p90\":%lld,\"p99\":%lld,\"p999\":%lld,\"max\":%lld}", name,
@@ -180,7 +182,7 @@ static void print_latency(const char *name, const struct histogram *histogram) {
            (long long)histogram->max);
 }
 
-/* What was answered since the last such line, and when it was told: seconds after the begin. */
+/* Prints the answers since the previous line of this kind, with the time in seconds since the beginning. */
 static void print_interval(struct load *load, int64_t now_us) {
     struct interval *interval = &load->interval;
     printf("{\"at_s\":%.3f,\"sent\":%lld,\"answers\":%lld,\"accepted\":%lld,",
@@ -243,7 +245,7 @@ static bool is_all_sent(const struct load *load, int64_t now_us) {
     return load->n_sent >= load->n_requests || now_us >= load->stop_us;
 }
 
-/* Whose turn it is of those that have room; NULL: none has. */
+/* Returns the next connection that has room, or NULL. */
 static struct connection *take_connection(struct load *load) {
     for (int64_t i = 0; i < load->args.n_connections; i++) {
         struct connection *connection = &load->connections[load->next_connection];
@@ -282,7 +284,7 @@ static bool any_has_room(const struct load *load) {
     return false;
 }
 
-/* When there is something to do even if no answer comes. */
+/* Returns the time of the next action that does not depend on an answer. */
 static int64_t next_us(const struct load *load, int64_t now_us) {
     int64_t next = load->deadline_us, other = load->stop_us;
     if (load->interval.end_us < next)
@@ -306,12 +308,12 @@ static void gather(const struct load *load, int64_t begin_us) {
 static bool fail_deadline(struct load *load, int64_t now_us) {
     bool is_known = load->n_requests < LOAD_REQUESTS_MAX && !is_all_sent(load, now_us);
     int64_t n = is_known ? load->n_requests : load->n_sent;
-    return fail(load, "not done after %g s: of %lld answers %lld are missing, %lld requests were sent",
+    return fail(load, "not done after %g s: of %lld answers, %lld are missing; %lld requests were sent",
                 load->args.deadline_s, (long long)n, (long long)(n - load->calls.n_answers), (long long)load->n_sent);
 }
 
 static bool run(struct load *load) {
-    if (load->args.rate > 0 && load->args.seconds > 0) { /* the timetable ends then, not the sending of what is on it */
+    if (load->args.rate > 0 && load->args.seconds > 0) { /* the timetable ends then, but sending may go on */
         int64_t n = (int64_t)ceil(load->args.rate * load->args.seconds);
         load->n_requests = n < load->n_requests ? n : load->n_requests;
     }
@@ -349,7 +351,7 @@ static void name_run(char run[static CALLS_RUN_MAX + 1]) {
     if (run[0])
         return;
     if (getrandom(&number, sizeof number, 0) != sizeof number)
-        abort();
+        abort(); /* it cannot fail for 4 bytes once the kernel's random pool is ready */
     snprintf(run, CALLS_RUN_MAX + 1, "%08x", number);
 }
 

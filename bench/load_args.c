@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One table of options, and how each is read; see load_args.h. */
+/* The table of options, and the code that reads each; see load_args.h. */
 #include "load_args.h"
 
 #include <errno.h>
@@ -12,15 +12,15 @@
 #define IN_FLIGHT_MAX    10000000
 #define IN_FLIGHT_CLOSED 256
 #define IN_FLIGHT_OPEN   100000
-#define TIMEOUT_MS_MAX   99999999 /* eight digits: as many as grpc-timeout has */
+#define TIMEOUT_MS_MAX   99999999 /* grpc-timeout has at most eight digits */
 #define SECONDS_MAX      1e6
 #define RATE_MAX         1e7
 #define DEADLINE_S       120
 #define NOT_GIVEN        (-1)
 
-/* A round costs as much as some ten calls. In a closed loop the calls in flight bound the throughput to F / gather:
- * that is 500,000 per second, more than a server on the same machine can do, until F is so great that rounds are cheap.
- */
+/* A round costs as much as about ten calls. In a closed loop with F calls in flight, the throughput is at most F per
+ * round. With 2 us per call, that is 500,000 per second, more than a server on the same machine can do. At the maximum
+ * of 1000 us, rounds are cheap anyway. */
 #define GATHER_PER_CALL_US   2
 #define GATHER_CLOSED_MAX_US 1000
 #define GATHER_OPEN_US       500
@@ -31,30 +31,30 @@ static const struct option_spec {
     struct option option;
     const char *value, *text;
 } OPTIONS[] = {
-    {{"coupons", required_argument, NULL, 'c'}, "FIRST:COUNT", "request these coupons by turns"},
-    {{"echo", no_argument, NULL, 'e'}, "", "instead: call toy.v1.Toy/Echo"},
-    {{"requests", required_argument, NULL, 'n'}, "N", "so many, or:"},
-    {{"seconds", required_argument, NULL, 's'}, "S", "for so long; with both, whichever ends first"},
-    {{"in-flight", required_argument, NULL, 'f'}, "F", "calls at a time, in all (256; with --rate at most, 100000)"},
-    {{"connections", required_argument, NULL, 'k'}, "C", "over which they are spread (2)"},
-    {{"rate", required_argument, NULL, 'r'}, "R", "requests per second by a timetable; latency counts from it"},
+    {{"coupons", required_argument, NULL, 'c'}, "FIRST:COUNT", "request these coupons in rotation"},
+    {{"echo", no_argument, NULL, 'e'}, "", "call toy.v1.Toy/Echo instead"},
+    {{"requests", required_argument, NULL, 'n'}, "N", "number of requests"},
+    {{"seconds", required_argument, NULL, 's'}, "S", "duration; with --requests too, the first limit reached ends it"},
+    {{"in-flight", required_argument, NULL, 'f'}, "F", "concurrent calls in total (256; with --rate at most, 100000)"},
+    {{"connections", required_argument, NULL, 'k'}, "C", "connections that share the calls (2)"},
+    {{"rate", required_argument, NULL, 'r'}, "R", "requests per second on a timetable; latency counts from it"},
     {{"gather-us", required_argument, NULL, 'g'},
      "US",
-     "look for answers and send no more often, so that many go at once (twice F, up to 1000; with --rate 500)"},
-    {{"first-user", required_argument, NULL, 'u'}, "N", "the first one's id (1)"},
+     "minimum time between two rounds of reads and writes (twice F, at most 1000; with --rate 500)"},
+    {{"first-user", required_argument, NULL, 'u'}, "N", "id of the first user (1)"},
     {{"run", required_argument, NULL, 'i'}, "NAME", "first part of the request ids (8 random hexadecimal digits)"},
     {{"timeout-ms", required_argument, NULL, 't'}, "MS", "grpc-timeout of each call (none)"},
-    {{"deadline", required_argument, NULL, 'd'}, "S", "give up after so long (120)"},
-    {{"every", required_argument, NULL, 'v'}, "S", "a line of JSON, too, about each S seconds"},
+    {{"deadline", required_argument, NULL, 'd'}, "S", "give up after this time (120)"},
+    {{"every", required_argument, NULL, 'v'}, "S", "also print a line of JSON for every S seconds"},
     {{"log", required_argument, NULL, 'l'}, "FILE", "a line per answer: coupon user request_id outcome ticket"},
-    {{"help", no_argument, NULL, 'h'}, "", "this"},
+    {{"help", no_argument, NULL, 'h'}, "", "print this text"},
 };
 #define N_OPTIONS (sizeof OPTIONS / sizeof *OPTIONS)
 
 static void print_help(void) {
     printf(
-        "bench_load [OPTION]... HOST:PORT: calls, one line of JSON on stdout. Exit code 0; 1 where the connection is\n"
-        "lost, answers contradict or do not come, with a line on stderr that says so; 2 where it is told nonsense.\n");
+        "bench_load [OPTION]... HOST:PORT: makes calls and prints one line of JSON on stdout. Exit code 0: success;\n"
+        "1: a connection was lost, or an answer was wrong or missing (stderr says which); 2: wrong arguments.\n");
     for (size_t i = 0; i < N_OPTIONS; i++)
         printf("  --%-12s %-12s %s\n", OPTIONS[i].option.name, OPTIONS[i].value, OPTIONS[i].text);
 }
@@ -64,7 +64,7 @@ void load_args_refuse(const char *format, ...) {
     va_start(values, format);
     fprintf(stderr, "bench_load: ");
     vfprintf(stderr, format, values);
-    fprintf(stderr, "; --help lists what there is\n");
+    fprintf(stderr, "; --help lists the options\n");
     va_end(values);
     exit(LOAD_EXIT_USAGE);
 }
@@ -98,7 +98,7 @@ static void read_coupons(struct load_args *args, const char *text) {
         is_well = !errno && end != rest && !*end && count >= 1 && count <= CALLS_COUPONS_MAX;
     }
     if (!is_well || first < 1 || first > INT64_MAX - CALLS_COUPONS_MAX)
-        load_args_refuse("--coupons: give FIRST:COUNT, an id and how many (1 to %d), not '%s'", CALLS_COUPONS_MAX,
+        load_args_refuse("--coupons: give FIRST:COUNT, an id and a number of 1 to %d, not '%s'", CALLS_COUPONS_MAX,
                          text);
     args->first_coupon = first;
     args->n_coupons = count;
@@ -110,7 +110,7 @@ static void read_run(struct load_args *args, const char *text) {
         if (text[i] <= ' ' || text[i] > '~')
             n = 0;
     if (n == 0 || n > CALLS_RUN_MAX)
-        load_args_refuse("--run: give 1 to %d letters without blanks, not '%s'", CALLS_RUN_MAX, text);
+        load_args_refuse("--run: give 1 to %d characters without blanks, not '%s'", CALLS_RUN_MAX, text);
     memcpy(args->run, text, n + 1);
 }
 
@@ -162,7 +162,7 @@ static void read_option(struct load_args *args, int option, const char *name, co
         print_help();
         exit(EXIT_SUCCESS);
     default:
-        load_args_refuse("'%s' is no option, or lacks its value", name);
+        load_args_refuse("'%s' is not an option, or lacks its value", name);
     }
 }
 
@@ -196,14 +196,14 @@ void load_args_read(struct load_args *args, int argc, char **argv) {
         load_args_refuse("give one HOST:PORT");
     args->address = argv[optind];
     if (strlen(args->address) > HPACK_NAME_MAX)
-        load_args_refuse("an address has at most %d bytes", HPACK_NAME_MAX);
+        load_args_refuse("the address may have at most %d bytes", HPACK_NAME_MAX);
     if (args->is_echo == (args->n_coupons > 0))
         load_args_refuse("give --coupons or --echo");
     if (args->is_echo && args->log_path)
-        load_args_refuse("--log is of requests for coupons, --echo makes none");
+        load_args_refuse("--log needs requests for coupons, which --echo does not make");
     if (args->n_requests == LOAD_REQUESTS_MAX && args->seconds <= 0)
         load_args_refuse("give --requests or --seconds");
     set_defaults(args);
     if (args->in_flight < args->n_connections)
-        load_args_refuse("--in-flight: give each connection a call at least");
+        load_args_refuse("--in-flight: give at least one call per connection");
 }

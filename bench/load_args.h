@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What bench_load is told on its command line. */
+/* The command line of bench_load. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,15 +16,15 @@ struct load_args {
     const char *log_path; /* NULL: none */
     bool is_echo;
     int64_t first_coupon, n_coupons, first_user;
-    char run[CALLS_RUN_MAX + 1]; /* empty: not named */
+    char run[CALLS_RUN_MAX + 1]; /* empty: not given */
     int64_t n_connections, in_flight, timeout_ms, gather_us;
-    int64_t n_requests; /* LOAD_REQUESTS_MAX: not limited */
+    int64_t n_requests; /* LOAD_REQUESTS_MAX: no limit */
     double rate;        /* 0: closed loop */
-    double seconds;     /* 0: not limited */
+    double seconds;     /* 0: no limit */
     double deadline_s;
-    double every_s; /* 0: nothing is told in between */
+    double every_s; /* 0: no lines in between */
 };
 
-/* Ends the program where it is told nonsense, or asked for help. */
+/* Ends the program on wrong arguments and after --help. */
 void load_args_read(struct load_args *args, int argc, char **argv);
 __attribute__((format(printf, 1, 2), noreturn)) void load_args_refuse(const char *format, ...);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests, answers, and their agreement; see load_calls.h. */
+/* Writes requests and checks that answers match them; see load_calls.h. */
 #include "load_calls.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "load_pb.h"
 
 #define REQUEST_ID_MAX (CALLS_RUN_MAX + 2 * (1 + PB_DECIMAL_MAX))
-#define TICKETS_MAX    (INT64_C(1) << 30) /* of one coupon: 128 MiB of bits */
-#define WORDS_FIRST    1024               /* of a coupon's bits, at its first ticket */
+#define TICKETS_MAX    (INT64_C(1) << 30) /* per coupon: 128 MiB of bits */
+#define WORDS_FIRST    1024               /* initial size of a coupon's bits */
 
 _Static_assert(REQUEST_ID_MAX < 0x80, "its length takes a byte");
 _Static_assert(REQUEST_ID_MAX + 4 + 2 * PB_VARINT_MAX <= H2_REQUEST_MAX, "fits");
@@ -17,16 +18,14 @@ _Static_assert(REQUEST_ID_MAX + 4 + 2 * PB_VARINT_MAX <= H2_REQUEST_MAX, "fits")
 /* PublishStatus.State */
 enum { STATE_ACCEPTED = 1, STATE_ISSUED = 2, STATE_REJECTED = 3 };
 
-/* toy.v1.Note { string text = 1; int64 number = 2; }: text, and 1234567. As large as rpc_load's. */
+/* toy.v1.Note { string text = 1; int64 number = 2; } with a text and 1234567. It is as large as rpc_load's note. */
 static const uint8_t NOTE[] = "\x0a\x20"
                               "0123456789abcdef0123456789abcdef"
                               "\x10\x87\xad\x4b";
 #define NOTE_LEN (sizeof NOTE - 1)
 
 void calls_init(struct calls *calls) {
-    calls->tickets = calls->is_echo ? NULL : calloc((size_t)calls->n_coupons, sizeof *calls->tickets);
-    if (!calls->is_echo && !calls->tickets)
-        abort();
+    calls->tickets = calls->is_echo ? NULL : memory_new((size_t)calls->n_coupons, sizeof *calls->tickets);
 }
 
 void calls_deinit(struct calls *calls) {
@@ -114,20 +113,20 @@ static bool read_response(struct pb in, struct status *ret_status) {
 
 static const char *contradiction_of(const struct calls *calls, int64_t number, const struct status *status) {
     if (status->coupon_id != coupon_of(calls, number))
-        return "it is about another coupon";
+        return "it is for another coupon";
     if (status->user_id != user_of(calls, number))
-        return "it is about another user";
+        return "it is for another user";
     uint8_t id[REQUEST_ID_MAX];
     size_t n = put_request_id(calls, number, id);
     if ((size_t)(status->request_id.end - status->request_id.at) != n ||
         (n && memcmp(status->request_id.at, id, n) != 0))
-        return "it is about another request";
+        return "it is for another request";
     if (status->state == STATE_REJECTED)
         return NULL;
     if (status->state != STATE_ACCEPTED && status->state != STATE_ISSUED)
-        return "its state is none that an answer can have";
+        return "its state is not allowed in an answer";
     if (status->ticket < 1 || status->ticket > TICKETS_MAX)
-        return "its ticket is none";
+        return "its ticket is invalid";
     return NULL;
 }
 
@@ -149,16 +148,14 @@ void calls_on_message(const struct calls *calls, struct h2_call *call, const uin
 
 /* --- answers --- */
 
-/* False where it was taken before. */
+/* Returns false if the ticket was taken before. */
 static bool take_ticket(struct calls_tickets *tickets, int64_t ticket) {
     size_t word = (size_t)ticket / 64;
     if (word >= tickets->n_words) {
         size_t n = tickets->n_words ? tickets->n_words : WORDS_FIRST;
         while (n <= word)
             n *= 2;
-        tickets->bits = realloc(tickets->bits, n * sizeof *tickets->bits);
-        if (!tickets->bits)
-            abort();
+        tickets->bits = memory_resize(tickets->bits, n, sizeof *tickets->bits);
         memset(tickets->bits + tickets->n_words, 0, (n - tickets->n_words) * sizeof *tickets->bits);
         tickets->n_words = n;
     }
@@ -168,20 +165,20 @@ static bool take_ticket(struct calls_tickets *tickets, int64_t ticket) {
     return is_new;
 }
 
-/* The outcome of an answer that carries a message and status OK. */
+/* Returns the outcome of an answer with a message and status OK. */
 static const char *outcome_of_message(struct calls *calls, const struct h2_call *call, const char **contradiction) {
     if (*contradiction || calls->is_echo)
         return "OK";
     if (call->state == STATE_REJECTED)
         return "REJECTED";
     if (!take_ticket(&calls->tickets[call->number % calls->n_coupons], call->ticket))
-        *contradiction = "its ticket was given before";
+        *contradiction = "another answer has the same ticket";
     if (call->ticket > calls->max_ticket)
         calls->max_ticket = call->ticket;
     return "OK";
 }
 
-/* `room` is for a name that is not there yet. */
+/* `room` is a buffer for a name that has no constant. */
 static const char *outcome_of(struct calls *calls, const struct h2_call *call, const struct h2_answer *answer,
                               char room[static HPACK_REASON_SIZE], const char **contradiction) {
     const struct hpack_head *head = answer->head;
@@ -200,11 +197,11 @@ static const char *outcome_of(struct calls *calls, const struct h2_call *call, c
     if (head->grpc_status == 0 && call->n_messages > 0)
         return outcome_of_message(calls, call, contradiction);
     if (head->grpc_status == 0) {
-        *contradiction = "it is OK, but without a message";
+        *contradiction = "it is OK but has no message";
         return "OK";
     }
     if (call->n_messages > 0)
-        *contradiction = "it is a message and an error";
+        *contradiction = "it has both a message and an error";
     if (head->reason[0])
         return head->reason;
     snprintf(room, HPACK_REASON_SIZE, "%d", head->grpc_status);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What bench_load asks, whether what is answered agrees with it, and what is counted of it.
+/* The requests of bench_load, the check that answers match them, and the counters.
  *
- * Request i is one for coupon first_coupon + i % n_coupons, of user first_user + i / n_coupons, with the id
- * "RUN-COUPON-USER": nothing of a request has to be kept to know what its answer must say. */
+ * Request i is for coupon first_coupon + i % n_coupons and user first_user + i / n_coupons, with the id
+ * "RUN-COUPON-USER". The number of a request therefore suffices to check its answer. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,7 +13,7 @@
 #include "histogram.h"
 #include "load_h2.h"
 
-#define CALLS_RUN_MAX      64 /* bytes of a run's name */
+#define CALLS_RUN_MAX      64 /* bytes in the name of a run */
 #define CALLS_OUTCOMES_MAX 64
 #define CALLS_COUPONS_MAX  1000000
 #define CALLS_PATH_PUBLISH "/coupon.v1.CouponService/RequestPublish"
@@ -24,33 +24,33 @@ struct calls_outcome {
     int64_t n;
 };
 
-/* Which tickets of a coupon were given. */
+/* The tickets of a coupon that answers have named. */
 struct calls_tickets {
     uint64_t *bits;
     size_t n_words;
 };
 
 struct calls {
-    bool is_echo; /* the same message each time, which must come back; else: */
+    bool is_echo; /* send the same message each time, which must come back; otherwise the next fields apply */
     int64_t first_coupon, n_coupons, first_user;
     const char *run; /* up to CALLS_RUN_MAX bytes */
     FILE *log;       /* NULL: none; a line per answer: coupon user request_id outcome ticket */
 
     int64_t n_answers, n_accepted, n_bad;
-    int64_t max_ticket, last_us; /* of the last answer */
+    int64_t max_ticket, last_us; /* highest ticket; time of the last answer */
     char contradiction[256];     /* the first */
     struct calls_outcome outcomes[CALLS_OUTCOMES_MAX];
     size_t n_outcomes;
     struct histogram all, accepted; /* microseconds */
-    struct histogram *lately;       /* all since it was last emptied; NULL: not wanted */
+    struct histogram *lately;       /* all answers since the owner last emptied it; NULL: not wanted */
     struct calls_tickets *tickets;
 };
 
-/* Prepares the counters. The caller has set the fields that say what to ask for. */
+/* Prepares the counters. The caller has set the fields that describe the requests. */
 void calls_init(struct calls *calls);
 void calls_deinit(struct calls *calls);
 
-/* Writes request `number`, up to H2_REQUEST_MAX bytes; returns how many. */
+/* Writes request `number`, at most H2_REQUEST_MAX bytes. Returns its size. */
 size_t calls_write(const struct calls *calls, int64_t number, uint8_t *out);
 void calls_on_message(const struct calls *calls, struct h2_call *call, const uint8_t *message, size_t n);
 void calls_on_answer(struct calls *calls, const struct h2_call *call, const struct h2_answer *answer, int64_t now_us);

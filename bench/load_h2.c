@@ -14,20 +14,21 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 
 #define FRAME_HEADER   9
-#define FRAME_MAX      16384 /* of a payload: the default, we announce nothing else */
-#define GRPC_PREFIX    5     /* compressed or not, length */
+#define FRAME_MAX      16384 /* bytes of a payload: the protocol's default, because we announce no other limit */
+#define GRPC_PREFIX    5     /* compression flag, length */
 #define IN_SIZE        (256 * 1024)
 #define OUT_SIZE       (256 * 1024)
 #define BLOCK_SIZE     (64 * 1024)
-#define CONTROL_ROOM   4096 /* kept free in `out` for what answers the server's frames */
+#define CONTROL_ROOM   4096 /* bytes kept free in `out` for replies to the server's frames */
 #define CALL_ROOM      (2 * FRAME_HEADER + HPACK_REQUEST_MAX + GRPC_PREFIX + H2_REQUEST_MAX)
-#define CALLS_FIRST    1024 /* places in the ring at the beginning */
+#define CALLS_FIRST    1024 /* initial number of places in the ring */
 #define WINDOW_MAX     INT32_MAX
 #define WINDOW_DEFAULT 65535
 #define STREAM_ID_MAX  ((UINT32_C(1) << 31) - 1)
-/* Our window for the connection is filled up again when so much of it is used. */
+/* We send a WINDOW_UPDATE for the connection after this many bytes. */
 #define WINDOW_STEP ((int64_t)1 << 30)
 /* SO_SNDTIMEO bounds connect() too. */
 #define CONNECT_TIMEOUT_S 10
@@ -76,7 +77,7 @@ static uint8_t *put_frame_header(uint8_t *at, size_t n, uint8_t type, uint8_t fl
 
 static bool put_control(struct h2 *h2, uint8_t type, uint8_t flags, uint32_t id, const uint8_t *payload, size_t n) {
     if (OUT_SIZE - h2->out_end < FRAME_HEADER + n)
-        return fail(h2, "the server sends, but does not read");
+        return fail(h2, "the server sends but does not read");
     uint8_t *at = put_frame_header(h2->out + h2->out_end, n, type, flags, id);
     if (n > 0)
         memcpy(at, payload, n);
@@ -144,18 +145,16 @@ bool h2_connect(struct h2 *h2, const char *address, const struct h2_settings *se
                       .stream_window = WINDOW_DEFAULT,
                       .streams_max = INT64_MAX,
                       .table_size = HPACK_TABLE_DEFAULT};
-    h2->calls = calloc(h2->n_calls, sizeof *h2->calls);
-    h2->in = malloc(IN_SIZE);
-    h2->out = malloc(OUT_SIZE);
-    h2->block = malloc(BLOCK_SIZE);
-    if (!h2->calls || !h2->in || !h2->out || !h2->block)
-        abort();
+    h2->calls = memory_new(h2->n_calls, sizeof *h2->calls);
+    h2->in = memory_new(IN_SIZE, 1);
+    h2->out = memory_new(OUT_SIZE, 1);
+    h2->block = memory_new(BLOCK_SIZE, 1);
     h2->reader = hpack_reader_new();
 
     char host[256];
     const char *colon = strrchr(address, ':');
     if (!colon || colon == address || (size_t)(colon - address) >= sizeof host)
-        return fail(h2, "an address is HOST:PORT");
+        return fail(h2, "the address must be HOST:PORT");
     bool is_bracketed = address[0] == '[' && colon[-1] == ']';
     snprintf(host, sizeof host, "%.*s", (int)(colon - address) - 2 * is_bracketed, address + is_bracketed);
     if (!open_socket(h2, host, colon + 1))
@@ -192,9 +191,7 @@ static void grow_ring(struct h2 *h2) {
     struct h2_call *old = h2->calls;
     uint32_t n_old = h2->n_calls;
     h2->n_calls *= 2;
-    h2->calls = calloc(h2->n_calls, sizeof *h2->calls);
-    if (!h2->calls)
-        abort();
+    h2->calls = memory_new(h2->n_calls, sizeof *h2->calls);
     for (uint32_t i = 0; i < n_old; i++)
         if (old[i].id != 0)
             *place_of(h2, old[i].id) = old[i];
@@ -220,7 +217,7 @@ uint8_t *h2_begin(struct h2 *h2, struct h2_call **ret_call) {
     while (place_of(h2, h2->next_id)->id != 0)
         h2->next_id += 2;
     if (h2->next_id > STREAM_ID_MAX) {
-        fail(h2, "the numbers of streams are used up: spread the requests over more connections");
+        fail(h2, "the connection has no stream numbers left: use more connections");
         return NULL;
     }
     struct h2_call *call = place_of(h2, h2->next_id);
@@ -249,9 +246,7 @@ void h2_commit(struct h2 *h2, struct h2_call *call, size_t message_len) {
         h2->send_window -= (int64_t)n;
         return;
     }
-    call->buffer = malloc(n);
-    if (!call->buffer)
-        abort();
+    call->buffer = memory_new(n, 1);
     memcpy(call->buffer, prefix, n);
     call->n_buffered = (uint32_t)n;
     call->window = (int32_t)h2->stream_window;
@@ -259,13 +254,13 @@ void h2_commit(struct h2 *h2, struct h2_call *call, size_t message_len) {
     h2->n_stalled++;
 }
 
-/* As much of a stalled request as goes. */
+/* Sends as much of a stalled request as the windows and the buffer allow. */
 static void send_stalled(struct h2 *h2, struct h2_call *call) {
     int64_t n = call->n_buffered - call->n_sent;
     n = n < call->window ? n : call->window;
     n = n < h2->send_window ? n : h2->send_window;
     int64_t room = OUT_SIZE - CONTROL_ROOM - FRAME_HEADER - (int64_t)h2->out_end;
-    if (n <= 0 || n > room) /* what does not fit now goes after the next h2_flush */
+    if (n <= 0 || n > room) /* a request that does not fit goes after the next h2_flush */
         return;
     bool is_last = call->n_sent + n == call->n_buffered;
     uint8_t *at =
@@ -299,21 +294,21 @@ static bool on_message(struct h2 *h2, struct h2_call *call, const uint8_t *messa
     return true;
 }
 
-/* A message in more than one frame. */
+/* Collects a message that comes in more than one frame. */
 static bool gather(struct h2 *h2, struct h2_call *call, const uint8_t *bytes, size_t n) {
     if (call->is_stalled)
-        return fail(h2, "a message came before its request was sent");
-    if (!call->buffer && !(call->buffer = malloc(GRPC_PREFIX + H2_MESSAGE_MAX)))
-        abort();
+        return fail(h2, "an answer came before its request was sent");
+    if (!call->buffer)
+        call->buffer = memory_new(GRPC_PREFIX + H2_MESSAGE_MAX, 1);
     if (n > GRPC_PREFIX + H2_MESSAGE_MAX - call->n_buffered)
-        return fail(h2, "a message of more than %d bytes", H2_MESSAGE_MAX);
+        return fail(h2, "the message exceeds %d bytes", H2_MESSAGE_MAX);
     memcpy(call->buffer + call->n_buffered, bytes, n);
     call->n_buffered += (uint32_t)n;
     if (call->n_buffered < GRPC_PREFIX)
         return true;
     uint32_t length = get_u32(call->buffer + 1);
     if (call->buffer[0] != 0)
-        return fail(h2, "a compressed message, which was not asked for");
+        return fail(h2, "the message is compressed, although we did not ask for that");
     if (call->n_buffered - GRPC_PREFIX < length)
         return true;
     if (call->n_buffered - GRPC_PREFIX > length)
@@ -331,7 +326,7 @@ static bool on_bytes(struct h2 *h2, struct h2_call *call, const uint8_t *bytes, 
 
 static bool on_end(struct h2 *h2, struct h2_call *call, const struct h2_answer *answer) {
     if (!answer->is_reset && !call->is_stalled && call->n_buffered > 0)
-        return fail(h2, "an answer ends amid its message");
+        return fail(h2, "the answer ends in the middle of its message");
     h2->settings.owner.on_answer(h2->settings.owner.arg, call, answer);
     uint32_t id = call->id;
     bool is_half_sent = call->is_stalled && !answer->is_reset;
@@ -361,7 +356,7 @@ static bool acknowledge(struct h2 *h2, size_t n) {
 static bool on_data(struct h2 *h2, struct frame *frame) {
     struct h2_call *call = find_call(h2, frame->id);
     if (!call || call->http_status == 0)
-        return fail(h2, "DATA on stream %u, where there should be none", frame->id);
+        return fail(h2, "unexpected DATA on stream %u", frame->id);
     if (!acknowledge(h2, frame->n) || !strip_padding(h2, frame) || !on_bytes(h2, call, frame->payload, frame->n))
         return false;
     return !(frame->flags & END_STREAM) || on_end(h2, call, &(struct h2_answer){0});
@@ -370,14 +365,14 @@ static bool on_data(struct h2 *h2, struct frame *frame) {
 static bool on_block(struct h2 *h2, uint32_t id, uint8_t flags, const uint8_t *block, size_t n) {
     struct h2_call *call = find_call(h2, id);
     if (!call)
-        return fail(h2, "HEADERS on stream %u, where there should be none", id);
+        return fail(h2, "unexpected HEADERS on stream %u", id);
     const struct hpack_head *head = hpack_read(h2->reader, block, n);
     if (!head)
         return fail(h2, "malformed headers on stream %u", id);
     bool is_last = flags & END_STREAM, is_first = call->http_status == 0;
     if (is_first == (head->http_status == 0) || (!is_first && !is_last))
-        return fail(h2, "headers on stream %u that neither begin nor end an answer", id);
-    if (is_first && (head->http_status >= 200 || is_last)) /* else another block with a :status comes */
+        return fail(h2, "the headers on stream %u neither begin nor end an answer", id);
+    if (is_first && (head->http_status >= 200 || is_last)) /* after a 1xx, another block with a :status follows */
         call->http_status = (uint16_t)head->http_status;
     return !is_last || on_end(h2, call, &(struct h2_answer){.head = head});
 }
@@ -401,7 +396,7 @@ static bool on_continuation(struct h2 *h2, const struct frame *frame) {
     if (h2->block_id == 0)
         return fail(h2, "CONTINUATION of nothing");
     if (frame->n > BLOCK_SIZE - h2->n_block)
-        return fail(h2, "headers of more than %d bytes", BLOCK_SIZE);
+        return fail(h2, "the headers exceed %d bytes", BLOCK_SIZE);
     memcpy(h2->block + h2->n_block, frame->payload, frame->n);
     h2->n_block += frame->n;
     if (!(frame->flags & END_HEADERS))
@@ -416,7 +411,7 @@ static bool on_reset(struct h2 *h2, const struct frame *frame) {
         return fail(h2, "malformed RST_STREAM");
     struct h2_call *call = find_call(h2, frame->id);
     struct h2_answer answer = {.is_reset = true, .reset_code = get_u32(frame->payload)};
-    return !call || on_end(h2, call, &answer); /* else it has its answer */
+    return !call || on_end(h2, call, &answer); /* !call: the call has ended already */
 }
 
 /* --- the connection --- */
@@ -425,7 +420,7 @@ static bool on_setting(struct h2 *h2, uint16_t setting, uint32_t value) {
     switch (setting) {
     case HEADER_TABLE_SIZE:
         if (h2->is_ready && value < h2->table_size)
-            return fail(h2, "the server made its header table smaller amid the connection");
+            return fail(h2, "the server shrank its header table during the connection");
         if (!h2->is_ready)
             h2->table_size = value < HPACK_TABLE_DEFAULT ? value : HPACK_TABLE_DEFAULT;
         return true;
@@ -473,7 +468,7 @@ static bool on_window_update(struct h2 *h2, const struct frame *frame) {
         return true;
     }
     struct h2_call *call = find_call(h2, frame->id);
-    if (!call || !call->is_stalled) /* all is sent */
+    if (!call || !call->is_stalled) /* the request is sent completely, so its window no longer matters */
         return true;
     if (more > WINDOW_MAX - (int64_t)call->window)
         return fail(h2, "the window of stream %u overflows", frame->id);
@@ -497,9 +492,9 @@ static bool on_goaway(struct h2 *h2, const struct frame *frame) {
 
 static bool on_frame(struct h2 *h2, struct frame *frame) {
     if (!h2->is_ready && (frame->type != SETTINGS || frame->flags & ACK) && frame->type != GOAWAY)
-        return fail(h2, "what answers does not begin with SETTINGS: is it gRPC without TLS?");
+        return fail(h2, "the server's first frame is not SETTINGS: is it gRPC without TLS?");
     if (h2->block_id != 0 && (frame->type != CONTINUATION || frame->id != h2->block_id))
-        return fail(h2, "headers amid which another frame comes");
+        return fail(h2, "another frame came in the middle of headers");
     switch (frame->type) {
     case DATA:
         return on_data(h2, frame);
@@ -510,7 +505,7 @@ static bool on_frame(struct h2 *h2, struct frame *frame) {
     case SETTINGS:
         return on_settings(h2, frame);
     case PUSH_PROMISE:
-        return fail(h2, "PUSH_PROMISE, though we forbid it");
+        return fail(h2, "the server sent PUSH_PROMISE, which we forbid");
     case PING:
         if (frame->n != 8)
             return fail(h2, "malformed PING");
@@ -521,7 +516,7 @@ static bool on_frame(struct h2 *h2, struct frame *frame) {
         return on_window_update(h2, frame);
     case CONTINUATION:
         return on_continuation(h2, frame);
-    default: /* PRIORITY, and what is not known, say nothing */
+    default: /* ignore PRIORITY and unknown frames */
         return true;
     }
 }
@@ -545,7 +540,7 @@ bool h2_read(struct h2 *h2) {
                               .payload = at + FRAME_HEADER,
                               .n = first >> 8};
         if (frame.n > FRAME_MAX)
-            return fail(h2, "a frame of %zu bytes: is it gRPC without TLS?", frame.n);
+            return fail(h2, "the frame has %zu bytes: is it gRPC without TLS?", frame.n);
         if ((size_t)(end - frame.payload) < frame.n)
             break;
         at = frame.payload + frame.n;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An HTTP/2 connection (RFC 9113) that carries unary gRPC calls, for bench_load: as cheap as it can be, and strict.
+/* An HTTP/2 connection (RFC 9113) that carries unary gRPC calls for bench_load. It is as cheap as possible, and strict.
  *
- * Requests are put into one buffer, which h2_flush writes with one system call; answers are read into another and taken
- * apart where they lie. A call lives in a ring by the number of its stream; where an older call still holds the place,
- * the stream's number is skipped. So nothing is allocated but to let the ring grow, for a request that the server's
- * window for its stream does not let through, and for a message that came in more than one DATA frame.
+ * Requests go into one buffer, which h2_flush writes with one system call. Answers are read into another buffer and
+ * parsed in place. A call lives in a ring, at a place that its stream number determines; if an older call still holds
+ * the place, the stream number is skipped. The code allocates only to grow the ring, for a request that does not fit
+ * into the server's window for its stream, and for a message that comes in more than one DATA frame.
  *
- * What a server does against the protocol ends the connection, as do GOAWAY and the end of the stream of bytes.
+ * A violation of the protocol by the server ends the connection, as do GOAWAY and the end of the TCP stream.
  *
- * Not for two threads at once. A function that returns false has put the reason into `failure`; the connection is then
- * of no use but to h2_free. */
+ * Only one thread at a time may use a connection. A function that returns false has put the reason into `failure`;
+ * after that, call only h2_free. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,18 +19,18 @@
 #include "load_hpack.h"
 
 #define H2_REQUEST_MAX  512   /* bytes of a request's message */
-#define H2_MESSAGE_MAX  65536 /* of an answer's */
+#define H2_MESSAGE_MAX  65536 /* bytes of an answer's message */
 #define H2_FAILURE_SIZE 256
 
 struct h2_call {
-    uint32_t id;          /* of its stream; 0: the place is free */
-    uint16_t http_status; /* 0: nothing came yet */
+    uint32_t id;          /* stream number; 0: the place is free */
+    uint16_t http_status; /* 0: no headers yet */
     bool is_stalled;
-    uint8_t n_messages; /* that came; never more than one */
+    uint8_t n_messages; /* messages received; at most one */
     uint32_t n_buffered, n_sent;
-    int32_t window;  /* while stalled: what the server lets us send on it */
-    uint8_t *buffer; /* while stalled: all of DATA's payload; else the part of an answer's message that is there */
-    /* The owner's; h2_begin leaves them to be set. */
+    int32_t window;  /* while stalled: bytes that the server lets us send on the stream */
+    uint8_t *buffer; /* while stalled: the whole payload of DATA; after that: the received part of the answer */
+    /* These belong to the owner, who sets them after h2_begin. */
     int32_t state;
     int64_t number, begin_us, ticket;
     const char *contradiction;
@@ -40,10 +40,10 @@ struct h2_call {
 struct h2_answer {
     bool is_reset;
     uint32_t reset_code;
-    const struct hpack_head *head; /* of the last header block; NULL where is_reset or a message was the last */
+    const struct hpack_head *head; /* the last header block; NULL if is_reset or if a message came last */
 };
 
-/* Called by h2_read. They may not use the connection but to look at it. */
+/* h2_read calls these. They may read the fields of the connection but must not call its functions. */
 struct h2_owner {
     void (*on_message)(void *arg, struct h2_call *call, const uint8_t *message, size_t n);
     void (*on_answer)(void *arg, struct h2_call *call, const struct h2_answer *answer);
@@ -51,23 +51,23 @@ struct h2_owner {
 };
 
 struct h2_settings {
-    const char *path;      /* of the method */
-    const char *authority; /* both: HPACK_NAME_MAX */
+    const char *path;      /* the method's path, at most HPACK_NAME_MAX bytes */
+    const char *authority; /* at most HPACK_NAME_MAX bytes */
     int64_t timeout_ms;    /* 0: none */
     struct h2_owner owner;
 };
 
 struct h2 {
     int fd;
-    bool is_ready; /* the server's SETTINGS are here: calls can begin */
+    bool is_ready; /* the server's SETTINGS have come, so calls can begin */
     int64_t n_open;
-    int64_t read_us; /* clock_mono_us() when what is handled now was read */
+    int64_t read_us; /* clock_mono_us() at the read whose bytes we are handling */
     char failure[H2_FAILURE_SIZE];
 
     struct h2_settings settings;
     struct hpack_reader *reader;
     struct hpack_request request;
-    bool has_request; /* the headers are in the server's table */
+    bool has_request; /* the request headers are in the server's table */
 
     uint32_t next_id;
     uint32_t n_calls; /* places in the ring, a power of two */
@@ -75,12 +75,12 @@ struct h2 {
     int64_t n_stalled;
 
     int64_t send_window;
-    int64_t stream_window; /* with which a stream begins */
+    int64_t stream_window; /* initial window of a stream */
     int64_t streams_max;
     uint32_t table_size;
-    int64_t n_unacknowledged; /* bytes of DATA that came since our last WINDOW_UPDATE */
+    int64_t n_unacknowledged; /* bytes of DATA received since our last WINDOW_UPDATE */
 
-    uint32_t block_id; /* CONTINUATION must follow; 0: none */
+    uint32_t block_id; /* the stream whose CONTINUATION must come next; 0: none */
     uint8_t block_flags;
     size_t n_block;
 
@@ -88,19 +88,20 @@ struct h2 {
     uint8_t *in, *out, *block;
 };
 
-/* Connects a socket and waits for that; the preface is queued. `address`: HOST:PORT. To be h2_free'd in any case. */
+/* Connects a socket, waits for the connection, and queues the preface. `address`: HOST:PORT. Call h2_free even after a
+ * failure. */
 bool h2_connect(struct h2 *h2, const char *address, const struct h2_settings *settings);
 void h2_free(struct h2 *h2); /* in place */
 
-/* Whether a call can begin now: by the server's limits, and by the room in the buffer. */
+/* Returns whether the server's limits and the room in the buffer allow a call to begin now. */
 bool h2_can_begin(const struct h2 *h2);
-/* Where to put the message of a new call, up to H2_REQUEST_MAX bytes; only where h2_can_begin. Then h2_commit, before
- * anything else. NULL: the numbers of streams are used up. */
+/* Returns where to put the message of a new call, at most H2_REQUEST_MAX bytes. Call it only if h2_can_begin, and call
+ * h2_commit next. Returns NULL if the connection has no stream numbers left. */
 uint8_t *h2_begin(struct h2 *h2, struct h2_call **ret_call);
 void h2_commit(struct h2 *h2, struct h2_call *call, size_t message_len);
 
-/* Writes what the socket takes. */
+/* Writes as much as the socket accepts. */
 bool h2_flush(struct h2 *h2);
 bool h2_is_flushed(const struct h2 *h2);
-/* Reads once and handles all that is whole. */
+/* Reads once and handles all complete frames. */
 bool h2_read(struct h2 *h2);

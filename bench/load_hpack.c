@@ -7,17 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "load_pb.h"
 
 #define DYNAMIC_FIRST  62 /* the newest entry of the dynamic table */
 #define ENTRY_OVERHEAD 32 /* RFC 7541, 4.1 */
 #define DETAILS_MAX    4096
 
-/* Of the static table. */
+/* Indexes in the static table. */
 enum { NAME_NEW = 0, NAME_AUTHORITY = 1, METHOD_POST = 3, NAME_PATH = 4, SCHEME_HTTP = 6 };
 enum { NAME_CONTENT_TYPE = 31, NAME_USER_AGENT = 58 };
 
-/* The first bits of a representation, and how many of its first byte's bits are left for a number. */
+/* The leading bits of a representation, and how many bits of its first byte are left for a number. */
 enum { INDEXED = 0x80, INDEXED_BITS = 7, INCREMENTAL = 0x40, INCREMENTAL_BITS = 6 };
 enum { SIZE_UPDATE = 0x20, SIZE_UPDATE_BITS = 5, PLAIN = 0x00, PLAIN_BITS = 4, STRING_BITS = 7 };
 
@@ -47,7 +48,7 @@ void hpack_request_init(struct hpack_request *request, const char *path, const c
     snprintf(timeout, sizeof timeout, "%lldm", (long long)timeout_ms);
     const struct {
         size_t known;     /* name, in the static table */
-        const char *name; /* where it is not */
+        const char *name; /* for a name that is not in the static table */
         const char *value;
     } headers[] = {
         {NAME_PATH, ":path", path},
@@ -90,9 +91,9 @@ void hpack_request_init(struct hpack_request *request, const char *path, const c
 
 /* --- answers --- */
 
-/* Powers of two. A coupon that is sold out has a block of its own: so many coupons at once. */
+/* Powers of two. Each sold-out coupon has its own block, so this bounds the coupons whose blocks are remembered. */
 #define MEMOS 1024
-/* Longer blocks are inflated each time. */
+/* Longer blocks are not remembered. */
 #define MEMO_BYTES 480
 
 struct memo {
@@ -104,15 +105,15 @@ struct memo {
 
 struct hpack_reader {
     nghttp2_hd_inflater *inflater;
-    uint64_t generation; /* of the table; a memo of another says nothing */
+    uint64_t generation; /* of the table; a memo of an older generation is invalid */
     struct hpack_head head;
     struct memo memos[MEMOS];
 };
 
 struct hpack_reader *hpack_reader_new(void) {
-    struct hpack_reader *reader = calloc(1, sizeof *reader);
-    if (!reader || nghttp2_hd_inflate_new(&reader->inflater) != 0)
-        abort();
+    struct hpack_reader *reader = memory_new(1, sizeof *reader);
+    if (nghttp2_hd_inflate_new(&reader->inflater) != 0)
+        abort(); /* it fails only without memory */
     reader->generation = 1;
     return reader;
 }
@@ -156,7 +157,7 @@ static bool skip_string(struct pb *in) {
     return pb_skip(in, n);
 }
 
-/* Whether a valid block leaves the table as it was: nothing in it is put into the table or changes its size. */
+/* Returns whether a valid block leaves the table unchanged: it neither adds an entry nor changes the table's size. */
 static bool keeps_table(const uint8_t *block, size_t n) {
     struct pb in = {block, block + n};
     while (in.at < in.end) {
@@ -185,7 +186,7 @@ static int base64_value(uint8_t c) {
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Up to the padding, or to what is no base64. */
+/* Decodes up to the padding or the first character that is not base64. */
 static size_t base64_read(const uint8_t *text, size_t n, uint8_t out[static DETAILS_MAX]) {
     size_t n_out = 0;
     uint32_t bits = 0;

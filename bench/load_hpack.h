@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Header blocks for bench_load: those of its requests, all alike, and those of answers, of which few differ.
+/* Header blocks for bench_load. Those of its requests are all alike, and those of answers differ little.
  *
- * A request's headers are put into the server's table with the first request of a connection; each later one names them
- * by a byte each. Answers are inflated by libnghttp2, and what they said is remembered by their bytes: a block that
- * does not change the table says the same when it comes again, until a block comes that does change it. */
+ * The first request of a connection puts the headers into the server's table; each later request names each of them
+ * with one byte. libnghttp2 inflates the answers. The reader remembers the meaning of a block by its bytes: a block
+ * that does not change the table has the same meaning when it comes again, until another block changes the table. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,22 +21,24 @@ struct hpack_request {
     size_t n_first, n_next;
 };
 
-/* `table_size`: what the server's SETTINGS allow; where that is too little, each request carries its headers as text.
+/* `table_size`: the limit in the server's SETTINGS; if it is too small, each request carries its headers as text.
  * `timeout_ms` 0: no grpc-timeout. `path` and `authority` have at most HPACK_NAME_MAX bytes. */
 void hpack_request_init(struct hpack_request *request, const char *path, const char *authority, int64_t timeout_ms,
                         uint32_t table_size);
 
-/* What a header block says. */
+/* The meaning of a header block. */
 struct hpack_head {
     int http_status; /* 0: none */
     int grpc_status; /* HPACK_NO_GRPC_STATUS: none */
-    /* ErrorInfo.reason out of grpc-status-details-bin, empty: none; other than letters, digits and '_' is '?' */
+    /* ErrorInfo.reason from grpc-status-details-bin; empty: none. Characters other than letters, digits and '_' become
+     * '?'. */
     char reason[HPACK_REASON_SIZE];
 };
 
-struct hpack_reader; /* of one connection */
+struct hpack_reader; /* one per connection */
 
 struct hpack_reader *hpack_reader_new(void); /* aborts without memory */
 void hpack_reader_free(struct hpack_reader *reader);
-/* Valid until the next block. NULL where the block is malformed; the connection is then of no use. */
+/* Reads a block. The result is valid until the next block. Returns NULL if the block is malformed, which makes the
+ * connection unusable. */
 const struct hpack_head *hpack_read(struct hpack_reader *reader, const uint8_t *block, size_t n);

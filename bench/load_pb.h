@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The few parts of protobuf's wire format that bench_load needs: a walk over fields, and numbers written. */
+/* The parts of protobuf's wire format that bench_load needs: walking over fields, and writing numbers. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define PB_VARINT_MAX  10 /* bytes of the longest */
+#define PB_VARINT_MAX  10 /* bytes of the longest varint */
 #define PB_DECIMAL_MAX 20 /* bytes of the longest number as text */
 
-/* What is left to read. */
+/* The bytes that are left to read. */
 struct pb {
     const uint8_t *at, *end;
 };
@@ -43,7 +43,7 @@ static inline bool pb_skip(struct pb *in, uint64_t n) {
     return true;
 }
 
-/* False where it is malformed; ask only while there is something left. */
+/* Reads the next field. Returns false if it is malformed. Call it only while bytes are left. */
 static inline bool pb_next(struct pb *in, struct pb_field *ret_field) {
     uint64_t tag, n;
     if (!pb_varint(in, &tag) || tag >> 3 == 0)
@@ -68,7 +68,7 @@ static inline bool pb_next(struct pb *in, struct pb_field *ret_field) {
             return false;
         ret_field->bytes.end = in->at;
         return true;
-    default: /* groups: in nothing that we read */
+    default: /* groups, which no message that we read has */
         return false;
     }
 }
@@ -80,7 +80,7 @@ static inline uint8_t *pb_put_varint(uint8_t *out, uint64_t value) {
     return out;
 }
 
-/* As text, without a NUL. */
+/* Writes a number as text, without a NUL. */
 static inline uint8_t *pb_put_decimal(uint8_t *out, int64_t number) {
     uint8_t digits[PB_DECIMAL_MAX], *first = digits + sizeof digits;
     uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;

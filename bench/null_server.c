@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* coupon.v1.CouponService with nothing behind it: what the bridge alone could do. RequestPublish is answered at once,
+/* coupon.v1.CouponService with nothing behind it, to measure the bridge alone. It answers RequestPublish immediately,
  * on the poller's thread, as if the request had been accepted: with the coupon's next ticket and the time.
  *
  *   bench_null [HOST:PORT]     prints "listening HOST:PORT", ends on SIGTERM and SIGINT
  *
- * Set up as couponsd sets its server up by default. One poller, so nothing here is locked. */
+ * Its server has couponsd's default settings. There is one poller, so nothing needs a lock. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static struct coupon {
 } coupons[COUPONS_MAX];
 static size_t n_coupons;
 
-/* NULL: there are too many. */
+/* Returns NULL if there are too many coupons. */
 static struct coupon *coupon_of(int64_t id) {
     size_t at = hash_int64(id) & (COUPONS_MAX - 1);
     while (coupons[at].id && coupons[at].id != id)

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The design that couponsd replaces, as a small real service to measure it by (compare.py).
+/* The design that couponsd replaces, as a small real service. compare.py measures couponsd against it.
  *
  *   predecessor --listen HOST:PORT --postgres URL --redis HOST:PORT [--interval-ms N]
  *
- * RequestPublish looks at coupon:available:{id}, puts the user into the sorted set coupon:requests:{id} by time (ZADD
- * NX) and says ACCEPTED: no ticket, nothing in Postgres. Each interval a first job takes the earliest users that the
- * coupon still has room for and issues to them in bulk; a second one finishes coupons that are used up: status CLOSED,
- * flag false, sorted set gone. GetCoupon tells how far it is. Coupons are created by SQL, as the tables are.
+ * RequestPublish checks coupon:available:{id}, adds the user to the sorted set coupon:requests:{id} by time (ZADD NX)
+ * and answers ACCEPTED, without a ticket and without a row in Postgres. In each interval, a first job takes the
+ * earliest users that the coupon still has room for and issues to them in bulk. A second job closes coupons that are
+ * used up: it sets the status to CLOSED and the flag to false, and deletes the sorted set. GetCoupon reports progress.
+ * SQL creates the tables and the coupons.
  *
- * It is built on the same bridge, Redis and Postgres libraries as couponsd, and asks Redis in batches: what is compared
- * is the design. One instance only; two would issue twice without a lock around the jobs. Prints "ready HOST:PORT". */
+ * It uses the same bridge, Redis library and Postgres library as couponsd, and batches its Redis commands, so that the
+ * comparison is between the designs. Run only one instance: without a lock around the jobs, two would issue twice.
+ * Prints "ready HOST:PORT". */
 #include <getopt.h>
 #include <hiredis/hiredis.h>
 #include <pthread.h>
@@ -29,17 +31,16 @@
 #include "rpc/server.h"
 #include "store/pg.h"
 
-#define QUEUE_SIZE    16384 /* as flow.queue_size of couponsd */
-#define BATCH_MAX     2048  /* as gate.batch_max */
+#define QUEUE_SIZE    16384 /* couponsd's default flow.queue_size */
+#define BATCH_MAX     2048  /* couponsd's default gate.batch_max */
 #define BULK          1000  /* users issued in one statement */
-#define KEY_SIZE      64
 #define ARENA_BLOCK   65536
 #define PG_TIMEOUT_MS 60000
 
 struct request {
     int64_t coupon_id, user_id, wall_us;
     const char *request_id;
-    ProtobufCClosure closure; /* of RequestPublish */
+    ProtobufCClosure closure; /* answers RequestPublish */
     void *closure_data;
 };
 
@@ -68,7 +69,7 @@ static bool redis_connect(redisContext **redis) {
     return false;
 }
 
-/* The next reply of the pipeline; after a failure there is none, and the connection is gone. */
+/* Returns the next reply of the pipeline. After a failure it returns NULL and has closed the connection. */
 static redisReply *redis_reply(redisContext **redis) {
     void *reply = NULL;
     if (*redis && redisGetReply(*redis, &reply) != REDIS_OK)
@@ -76,7 +77,7 @@ static redisReply *redis_reply(redisContext **redis) {
     return reply;
 }
 
-/* --- asking for a coupon --- */
+/* --- RequestPublish --- */
 
 static bool ask_flags(redisContext **redis, struct request *const *requests, size_t n, bool *ret_open) {
     if (!redis_connect(redis))
@@ -91,7 +92,7 @@ static bool ask_flags(redisContext **redis, struct request *const *requests, siz
     return *redis != NULL;
 }
 
-/* A user who is there already keeps the earlier time. */
+/* NX: a user who is already in the set keeps the earlier time. */
 static bool add_to_sets(redisContext **redis, struct request *const *requests, const bool *open, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (open[i])
@@ -153,7 +154,7 @@ static void request_publish(const Coupon__V1__RequestPublishRequest *input, Prot
         answer_overloaded(call);
 }
 
-/* --- how far a coupon is --- */
+/* --- GetCoupon --- */
 
 static pthread_mutex_t reader_lock = PTHREAD_MUTEX_INITIALIZER; /* guards reader */
 static struct pg *reader;
@@ -161,7 +162,7 @@ static struct pg *reader;
 static const struct pg_statement select_coupon = {
     "select quantity, (select count(*) from user_coupon where coupon_id = $1), status from coupon where id = $1"};
 
-/* On the poller: asked for now and then, by whoever measures. */
+/* Blocks the poller, which is acceptable because only compare.py calls it, and rarely. */
 static void get_coupon(const Coupon__V1__GetCouponRequest *input, ProtobufCClosure closure, void *closure_data) {
     struct arena arena;
     arena_init(&arena, ARENA_BLOCK);
@@ -206,7 +207,7 @@ struct job {
     redisContext *redis;
 };
 
-/* Coupons that a job is about, with how many are left of each. */
+/* The coupons that each job works on, with the quantity left of each. */
 static const struct pg_statement select_open = {
     "select id, quantity - (select count(*) from user_coupon where coupon_id = id) from coupon where status = 1"};
 static const struct pg_statement select_used_up = {
@@ -240,7 +241,7 @@ static bool issue_some(struct job *job, int64_t coupon_id, const redisReply *ear
     return ok;
 }
 
-/* The first job: the earliest ones, until the coupon is used up or nobody is waiting. */
+/* The first job: issues to the earliest users until the coupon is used up or nobody is waiting. */
 static bool issue(struct job *job, int64_t coupon_id, int64_t room, struct err *err) {
     while (room > 0) {
         int64_t last = (room < BULK ? room : BULK) - 1;
@@ -260,7 +261,7 @@ static bool issue(struct job *job, int64_t coupon_id, int64_t room, struct err *
     return true;
 }
 
-/* The second job. */
+/* The second job: closes the coupon. */
 static bool finish(struct job *job, int64_t coupon_id, int64_t room, struct err *err) {
     (void)room;
     struct arena arena;
@@ -302,7 +303,7 @@ static bool run_job(struct job *job, struct err *err) {
 static void tick(void *arg) {
     struct err err;
     if (!run_job(arg, &err))
-        fprintf(stderr, "predecessor: a job failed, the next interval tries again: %s\n", err.text);
+        fprintf(stderr, "predecessor: a job failed and will run again in the next interval: %s\n", err.text);
 }
 
 /* --- the program --- */
@@ -346,7 +347,7 @@ static void read_arguments(int argc, char **argv) {
         usage();
 }
 
-/* Of each service only what the measurement calls. */
+/* Only the methods that the measurement calls; the others stay unimplemented. */
 static void invoke(ProtobufCService *service, unsigned index, const ProtobufCMessage *input, ProtobufCClosure closure,
                    void *closure_data) {
     const char *method = service->descriptor->methods[index].name;
@@ -399,7 +400,7 @@ int main(int argc, char **argv) {
         !rpc_server_start(server, &err))
         die(&err);
     if (pthread_create(&asker, NULL, ask, NULL) != 0)
-        abort();
+        abort(); /* without threads there is nothing to measure */
     struct ticker *tickers[JOBS];
     for (int i = 0; i < JOBS; i++)
         if (!ticker_start("job", settings.interval_ms * US_PER_MS, tick, &jobs[i], &tickers[i], &err))

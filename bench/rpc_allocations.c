@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* This program's malloc, calloc and realloc replace libc's in the whole process, and call them. The return address
- * tells which library allocates. Allocations by other names (posix_memalign and its kin) are not counted: neither the
- * core nor the bridge makes any for a call. */
+ * tells which library allocates. We do not count other functions (posix_memalign and the like), because neither the
+ * core nor the bridge uses them in a call. */
 #include "rpc_allocations.h"
 
 #include <stdatomic.h>
@@ -10,7 +10,7 @@
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *old, size_t size);
-extern const char __executable_start, etext; /* the linker's: where the program's own code is */
+extern const char __executable_start, etext; /* symbols of the linker: the bounds of the program's own code */
 
 static atomic_bool is_counting;
 static _Atomic int64_t n_own, n_all;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two echo servers share, which is how they are run: they print "listening HOST:PORT", serve toy.v1.Toy/Echo
- * until SIGTERM or SIGINT, and print then what they have allocated since SIGUSR1, as a line of JSON. */
+/* The shared protocol of the two echo servers: each prints "listening HOST:PORT", serves toy.v1.Toy/Echo until SIGTERM
+ * or SIGINT, and then prints its allocations since SIGUSR1 as a line of JSON. */
 #pragma once
 
 #include <pthread.h>
@@ -9,10 +9,10 @@
 
 #include "rpc_allocations.h"
 
-/* Both: as couponsd has it by default. */
+/* Both are couponsd's defaults. */
 #define ECHO_STREAMS_MAX 10000
 
-/* Before there are other threads. */
+/* Call this before other threads start, so that they inherit the signal mask. */
 static inline void echo_block_signals(sigset_t *set) {
     sigemptyset(set);
     sigaddset(set, SIGTERM);
@@ -21,7 +21,7 @@ static inline void echo_block_signals(sigset_t *set) {
     pthread_sigmask(SIG_BLOCK, set, NULL);
 }
 
-/* Returns when the program shall end. */
+/* Returns when the program should end. */
 static inline void echo_serve(const sigset_t *set, const char *address) {
     printf("listening %s\n", address);
     fflush(stdout);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An echo server on the C core alone, with as little as such a server can have: the bytes that come go back, nothing is
- * decoded or checked, all of an answer is one batch. With --watch it also asks, as the C++ and the bridge's servers do,
- * to be told when a call ends early. */
+/* A minimal echo server on the C core alone: it sends the received bytes back without decoding or checking them, and
+ * sends a whole answer as one batch. With --watch it also asks the core to report calls that end early, as C++ servers
+ * and the bridge's servers do. */
 #include <grpc/byte_buffer.h>
 #include <stdbool.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "rpc/core.h"
 #include "rpc_echo.h"
 
-#define CALLS 64 /* waiting for clients at a time */
+#define CALLS 64 /* calls that wait for clients at a time */
 
 struct call;
 struct step {
@@ -110,7 +110,7 @@ int main(int argc, char **argv) {
     char address[32];
     snprintf(address, sizeof address, "127.0.0.1:%d", port);
     echo_serve(&signals, address);
-    /* Calls in flight are left as they are: the process ends. */
+    /* Calls in flight are not released, because the process ends. */
     __atomic_store_n(&stopping, true, __ATOMIC_RELAXED);
     return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rpc_load ADDRESS SECONDS CONNECTIONS IN_FLIGHT: calls toy.v1.Toy/Echo, a new call when one ends, then prints a line
- * of JSON: calls, seconds, failures. In flight: on each connection. */
+/* rpc_load ADDRESS SECONDS CONNECTIONS IN_FLIGHT: calls toy.v1.Toy/Echo, with IN_FLIGHT calls at a time on each
+ * connection, and then prints a line of JSON: calls, seconds, failures. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>

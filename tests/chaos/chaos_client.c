@@ -273,7 +273,7 @@ static void callers_init(uint64_t seed, int64_t rate) {
     client.turn_every_us = rate > 0 ? (int64_t)client.n_callers * US_PER_S / rate : 0;
     client.callers = calloc(client.n_callers, sizeof *client.callers);
     if (!client.callers)
-        abort(); /* out of memory: this test client has no use for a recovery */
+        abort(); /* out of memory: the test fails in any case */
     for (size_t i = 0; i < client.n_callers; i++) {
         struct caller *caller = &client.callers[i];
         caller->random = (seed + 1) * UINT64_C(0x9E3779B97F4A7C15) + (i + 1) * UINT64_C(0xBF58476D1CE4E5B9);

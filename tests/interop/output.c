@@ -177,7 +177,7 @@ static bool owe(struct output *output, const Grpc__Testing__ResponseParameters *
     }
     struct owed *owed = calloc(1, sizeof *owed);
     if (!owed)
-        abort();
+        abort(); /* out of memory: the test fails in any case */
     *owed = (struct owed){.size = wanted->size,
                           .interval_us = wanted->interval_us,
                           .compressed = wanted->compressed && wanted->compressed->value};
@@ -261,7 +261,7 @@ void outputs_start(void) {
     pthread_cond_init(&times.changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     if (pthread_create(&times.thread, NULL, run, NULL))
-        abort();
+        abort(); /* out of threads: the test fails in any case */
 }
 
 void outputs_stop(void) {

@@ -288,7 +288,7 @@ int main(int argc, char **argv) {
     size_t n_watches = strtoul(argv[5], NULL, 10), n = 1 + n_watches + (size_t)client.calls_left;
     struct caller *callers = calloc(n, sizeof *callers);
     if (!callers)
-        abort();
+        abort(); /* out of memory: the test fails in any case */
     callers_init(callers, n, n_watches);
     run(callers, n, &signals);
     for (size_t i = 0; i < CHANNELS; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A library for LD_PRELOAD that pretends that a billion files may be open. It reports on stderr the first read of the
- * limit, each change of the limit, and at the end the peak memory of the process. */
+/* A library for LD_PRELOAD that reports a limit of a billion open files. On stderr it prints the limit at the first
+ * read, each new limit, and at exit the peak memory of the process. */
 #define _GNU_SOURCE /* for syscall */
 #include <stdio.h>
 #include <sys/resource.h>

@@ -201,7 +201,7 @@ static void read_part(uint32_t len, void **ret_bytes, size_t *ret_len) {
     *ret_len = len == UINT32_MAX ? 0 : len;
     *ret_bytes = len == UINT32_MAX ? NULL : malloc(*ret_len + 1);
     if (len != UINT32_MAX && !*ret_bytes)
-        abort();
+        abort(); /* out of memory: the test fails in any case */
     if (*ret_len && !read_bytes(*ret_bytes, *ret_len))
         fail("stdin", "ends in the middle of a message");
 }
