@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bench.py: how fast couponsd is, each figure beside what could be had at best on this machine, in the same run.
+"""./dev bench: measures how fast couponsd is, each figure beside its ceiling: the best that this machine could do,
+measured in the same run.
 
-Servers are those that POSTGRES_URL, REDIS_URL, KAFKA_BROKERS and SERVERS_DIR name; each measurement has couponsd
-processes of its own there. Prints a Markdown table, or JSON. The exit code is 1 where something is wrong, such as an
-answer that does not agree with what was asked, a ticket that is missing, or SQL for a refusal; not where couponsd is
-too slow.
+It uses the servers that POSTGRES_URL, REDIS_URL, KAFKA_BROKERS and SERVERS_DIR name, and starts new couponsd processes
+for each measurement. It prints a Markdown table, or JSON. The exit code is 1 if something is wrong, such as an answer
+that does not match its request, a missing ticket, or SQL for a refusal. Slowness does not change the exit code.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from bench.programs import say
 
 CALLS = ("echo", "null", "sold_out")
 WARM_N = 20000
-# For a stage by itself, and for all of them at once, each of which has a batch of its own.
+# The calls in flight for a single stage, and for all stages together, which hold a batch each.
 IN_FLIGHT, IN_FLIGHT_WHOLE = 1024, 4096
 NAMES = (*CALLS, *stages.NEEDS, "end_to_end", "latency", "memory")
 
@@ -25,11 +25,11 @@ def read_arguments():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(NAMES), metavar="NAME,...", help=f"some of {', '.join(NAMES)}")
-    parser.add_argument("--quick", action="store_true", help="small and short: whether it works")
-    parser.add_argument("--json", metavar="FILE", help="where to write all figures and rounds; -: instead of the table")
-    parser.add_argument("--n", type=int, help="requests of a stage, and end to end (200000; quick: 20000)")
-    parser.add_argument("--rounds", type=int, help="of each but the latencies (3; quick: 1)")
-    parser.add_argument("--in-flight", type=int, help="calls at a time, in all (1024; end to end 4096)")
+    parser.add_argument("--quick", action="store_true", help="small and short, to test that it works")
+    parser.add_argument("--json", metavar="FILE", help="write all figures and rounds here; -: stdout, no table")
+    parser.add_argument("--n", type=int, help="requests per stage, and end to end (200000; quick: 20000)")
+    parser.add_argument("--rounds", type=int, help="rounds of everything but the latencies (3; quick: 1)")
+    parser.add_argument("--in-flight", type=int, help="concurrent calls in total (1024; end to end 4096)")
     parser.add_argument("--connections", type=int, default=2)
     options = parser.parse_args()
     options.only = tuple(options.only.split(","))
@@ -38,7 +38,7 @@ def read_arguments():
         parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(NAMES)}")
     options.n = options.n or (20000 if options.quick else 200000)
     if options.n < 1000:
-        parser.error("--n must be 1000 at least")
+        parser.error("--n must be at least 1000")
     options.whole_in_flight = options.in_flight or IN_FLIGHT_WHOLE
     options.in_flight = options.in_flight or IN_FLIGHT
     options.rounds = options.rounds or (1 if options.quick else 3)
@@ -51,7 +51,7 @@ def read_arguments():
 
 
 def measure(options, results):
-    """Fills `results` one after the other, so that what there is can be shown when a later one fails."""
+    """Fills `results` step by step, so that the earlier ones can be shown if a later one fails."""
     wanted = set(options.only)
     chosen = wanted & set(stages.NEEDS)
     if wanted - set(CALLS):

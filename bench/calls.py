@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way in: unary calls answered by the bare gRPC core (echo, the ceiling), by the bridge with nothing behind it
-(null), and by couponsd once a coupon is sold out. In turns, each server a new process in each round; what counts is the
-ratio within a round, since the machine's speed changes.
+"""Unary calls answered by the bare gRPC core (echo, the ceiling), by the bridge with nothing behind it (null), and by
+couponsd when a coupon is sold out. Rounds alternate between the servers and start a new process each time. Only the
+ratio within a round counts, because the machine's speed changes.
 
-For sold out it is counted, too, what couponsd asked of Redis and Postgres meanwhile.
+For sold out, it also counts couponsd's commands to Redis and its reads of Postgres.
 """
 
 import contextlib
@@ -14,17 +14,17 @@ from bench.stand import Stand
 from tests.harness import BUILD, wait_until
 from tests.harness.processes import cpu_seconds
 
-# A session of Postgres tells its counters when it ends, or once it was idle for so long.
+# A session of Postgres reports its counters when it ends, or after it was idle for TELLS_WHEN_IDLE_S.
 TELLS_WHEN_IDLE_S, TELLS_AFTER_END_S = 11, 1
-WARM_SHARE = 0.25  # of the time that is measured
+WARM_SHARE = 0.25  # duration of the warm-up, relative to the measurement
 FIRST_LOSER, LATER_LOSER = 1000, 10**6
-CACHE_S = 0.1  # gate.cache_ms: a coupon's flag is not looked up more often
-# Commands of people and programs that look on.
+CACHE_S = 0.1  # gate.cache_ms: the gate reads a coupon's flag at most once per CACHE_S
+# Commands of observers, not of couponsd.
 NOT_OURS = ("info", "ping", "config", "client", "command", "hello", "select")
 
 
 class Server:
-    """What is asked, at `address` of the process."""
+    """A server process, its address, and bench_load's arguments for it."""
 
     def __init__(self, process, address, *what):
         self.process, self.address, self.what = process, address, what
@@ -37,7 +37,7 @@ class Server:
 
 
 class SoldOut(Server):
-    """couponsd with a coupon of which nothing is left."""
+    """couponsd with a sold-out coupon."""
 
     def __init__(self, stand, coupon):
         self.stand, self.server = stand, stand.start()
@@ -59,14 +59,14 @@ class SoldOut(Server):
         self.start = self.counted()
 
     def after(self, result):
-        """Nothing but the flag, now and then; no SQL at all."""
+        """A refusal may take no SQL, and no Redis but a read of the flag per CACHE_S."""
         n = result["answers"]
         if result["outcomes"] != {"SOLD_OUT": n}:
-            raise Wrong(f"not all were told SOLD_OUT: {result['outcomes']}")
+            raise Wrong(f"some answers were not SOLD_OUT: {result['outcomes']}")
         self.used = {name: value - self.start[name] for name, value in self.counted().items()}
         sql = {name: value for name, value in self.used.items() if "redis" not in name and value}
         if sql or self.used["gate_redis_reads"] > result["seconds"] / CACHE_S + 2:
-            raise Wrong(f"{n} refusals took SQL, or Redis more than a command each {CACHE_S} s: {self.used}")
+            raise Wrong(f"{n} refusals took SQL, or more than one Redis command per {CACHE_S} s: {self.used}")
 
 
 @contextlib.contextmanager
@@ -88,7 +88,7 @@ def warm_up(server, options):
 
 
 def round_of(server, options):
-    """Calls per second, and the server's CPU for a call."""
+    """Measures calls per second and the server's CPU per call."""
     warm_up(server, options)
     server.before()
     before = cpu_seconds(server.process.pid)
@@ -100,7 +100,7 @@ def round_of(server, options):
 
 
 def sell_out(stand):
-    """A coupon of quantity 1, and who has it."""
+    """Makes a coupon of quantity 1 and the user who holds it."""
     server = stand.start()
     what = stand.create_some(server, 1, 1)
     coupon = what.split(":")[0]
@@ -112,7 +112,7 @@ def sell_out(stand):
 
 
 def ledger_scans(stand):
-    """Looks into the ledger so far, that sessions have told of."""
+    """Returns the number of scans of the ledger that sessions have reported so far."""
     return stand.number(f"""
         select coalesce(idx_scan, 0) + seq_scan from pg_stat_user_tables
         where schemaname = '{stand.schema}' and relname = 'publish_request'""")
@@ -127,7 +127,7 @@ def one_of(turn, options):
 
 
 def by_statistics(stand, coupon, options):
-    """How often Postgres' sessions looked into the ledger, by their own account and not by couponsd's."""
+    """Counts the scans of the ledger by Postgres' own statistics, independent of couponsd's metrics."""
     with sold_out(stand, coupon) as server:
         warm_up(server, options)
         time.sleep(TELLS_WHEN_IDLE_S)
@@ -139,7 +139,7 @@ def by_statistics(stand, coupon, options):
 
 
 def measure(options, wanted):
-    """wanted: some of echo, null, sold_out. name → rounds; "statistics" goes with sold_out."""
+    """wanted: some of echo, null, sold_out. Returns name → rounds, and with sold_out also "statistics"."""
     results = {name: [] for name in ("echo", "null", "sold_out") if name in wanted or name == "echo"}
     with contextlib.ExitStack() as stack:
         stand = coupon = None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""compare.py: couponsd beside the design it replaces (predecessor.c), on the same servers, with the same load.
+"""compare.py: compares couponsd with the design it replaces (predecessor.c), on the same servers, with the same load.
 
-It prints a Markdown table. Postgres and Kafka are those that POSTGRES_URL, KAFKA_BROKERS and SERVERS_DIR name; Redis is
-one of its own for each run, with Debian's default persistence. The exit code is 1 where either breaks what it promises:
-couponsd loses or oversells nothing, the predecessor oversells nothing.
+It prints a Markdown table. It uses the Postgres and Kafka that POSTGRES_URL, KAFKA_BROKERS and SERVERS_DIR name, and
+starts a private Redis for each run, with Debian's default persistence. The exit code is 1 if either design breaks its
+promise: couponsd loses and oversells nothing, the predecessor oversells nothing.
 """
 
 import argparse
@@ -34,13 +34,13 @@ PREDECESSOR_TABLES = """
 # --- the servers ---
 
 def sql(statement, schema=None):
-    """Rows as lists of text."""
+    """Returns the rows as lists of text."""
     before = [f"set search_path = {schema}"] if schema else []
     return psql(environment.server("POSTGRES_URL"), *before, statement)
 
 
 class Redis:
-    """One of its own, that can be killed. Snapshots as Debian's redis.conf has them; no append-only file."""
+    """A private Redis, which can be killed. It makes snapshots as in Debian's redis.conf and no append-only file."""
 
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -59,7 +59,7 @@ class Redis:
                               capture_output=True, text=True).stdout.strip()
 
     def numbers(self):
-        """Commands run so far, and the memory it took at most."""
+        """Returns the commands run so far, and the peak memory."""
         calls = sum(int(calls) for name, calls in re.findall(r"cmdstat_(\S+?):calls=(\d+)", self.run("info", "commandstats"))
                     if name not in ("info", "ping", "config|get"))
         return calls, int(re.search(r"used_memory_peak:(\d+)", self.run("info", "memory")).group(1))
@@ -76,7 +76,7 @@ class Redis:
 # --- the two services ---
 
 class Service:
-    """A service process with a schema of its own. `interval`: seconds between the predecessor's batches."""
+    """A service process with its own schema. `interval`: seconds between the predecessor's batches."""
 
     def __init__(self, redis, interval):
         self.redis, self.interval = redis, interval
@@ -121,7 +121,7 @@ class Service:
 class Couponsd(Service):
     name = "couponsd"
     uses_cpu_of = ("service", "postgres", "redis", "kafka")
-    # user, when the request was taken down, when it was issued
+    # user, time of the request's record, time of issue
     issued_rows = """select u.user_id, extract(epoch from p.accept_time), extract(epoch from u.issue_time)
                      from user_coupon u join publish_request p using (coupon_id, ticket) where coupon_id = {}"""
 
@@ -141,7 +141,7 @@ class Couponsd(Service):
                 select (select count(*) from publish_request where coupon_id = {coupon}),
                        (select count(*) from user_coupon where coupon_id = {coupon})""")
             return accepted == issued
-        wait_until(is_quiet, 60, what="all that couponsd has accepted is issued")
+        wait_until(is_quiet, 60, what="couponsd has issued everything it accepted")
 
 
 class Predecessor(Service):
@@ -163,14 +163,14 @@ class Predecessor(Service):
         return coupon
 
     def wait_for_quiet(self, coupon):
-        """Nobody is waiting any more: the set is used up, or gone."""
+        """Waits until nobody is waiting for the coupon: the sorted set is empty or gone."""
         wait_until(lambda: self.redis.run("zcard", f"coupon:requests:{coupon}") == "0", 3 * self.interval + 10,
-                   what="the predecessor's batches have come")
+                   what="the predecessor has run its batches")
 
 
 # --- one run ---
 
-# A session of Postgres tells its counters when it ends, or after it was idle for so long.
+# A session of Postgres reports its counters when it ends, or after it was idle for TELLS_WHEN_IDLE_S.
 TELLS_WHEN_IDLE_S = 11
 
 Counters = collections.namedtuple("Counters", "wal_bytes postgres kafka service redis commands")
@@ -183,7 +183,7 @@ def counters(service, redis):
 
 
 def database():
-    """Transactions and rows written so far, by sessions that have told."""
+    """Returns the transactions and written rows that sessions have reported so far."""
     (transactions, rows), = sql("""
         select xact_commit + xact_rollback, tup_inserted + tup_updated + tup_deleted
         from pg_stat_database where datname = current_database()""")
@@ -191,7 +191,7 @@ def database():
 
 
 def answers(log):
-    """user → (outcome, latency in seconds), from bench's log."""
+    """Returns user → (outcome, latency in seconds) from the log of couponctl bench."""
     log.seek(0)
     return {int(user): (outcome, int(latency) / 1e6)
             for _, user, _, outcome, _, latency in map(str.split, log) if not user.startswith("#")}
@@ -202,7 +202,7 @@ def percentile(values, share):
 
 
 def measure(kind, options):
-    """A crowd for one coupon; returns what the table needs."""
+    """Runs a crowd for one coupon. Returns the figures for the table."""
     redis = Redis()
     service = kind(redis, options.interval)
     try:
@@ -227,7 +227,7 @@ def measure(kind, options):
         rows = [(int(user), float(taken), float(issued))
                 for user, taken, issued in service.sql(service.issued_rows.format(coupon))]
         service.stop()
-        time.sleep(1)  # for the ends of its sessions
+        time.sleep(1)  # its sessions report their counters when they end
         transactions, written = (now - then for now, then in zip(database(), (transactions, written)))
     finally:
         service.stop()
@@ -236,7 +236,7 @@ def measure(kind, options):
     used = Counters(*(now - then for now, then in zip(after, before)))
     yes = {user for user, (outcome, _) in said.items() if outcome in YES}
     winners = {user for user, _, _ in rows}
-    # From when the client sent it, at the latest: as long before it was taken down as the answer took in all.
+    # Estimates the send time as the time it was recorded minus the answer's latency.
     delays = [issued - taken + said[user][1] for user, taken, issued in rows]
     span = max(issued for _, _, issued in rows) - min(taken for _, taken, _ in rows)
     per_1000 = 1000 / len(rows)
@@ -252,7 +252,8 @@ def measure(kind, options):
 
 
 def lose(kind, victim, options):
-    """A coupon for everybody, and kill -9 in the middle of the crowd: how many were told yes and have none?"""
+    """Runs a crowd with a coupon for everybody and kills the victim with kill -9 in the middle. Returns how many users
+    were told yes, and how many of them have no coupon."""
     redis = Redis()
     service = kind(redis, min(options.interval, 5))
     try:
@@ -263,7 +264,7 @@ def lose(kind, victim, options):
                             "--retry", "--no-wait", "--log", log.name), stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL)
             wait_until(lambda: os.path.getsize(log.name) > 0, 30, what="the load has begun")
-            time.sleep(1)  # half of it
+            time.sleep(1)  # half of the load, which takes 2 s
             (service if victim == "service" else redis).kill_and_start()
             bench.wait()
             said = answers(log)
@@ -320,7 +321,7 @@ def broken(results, losses, options):
         if result["issued"] != options.quantity or result["users"] != result["issued"]:
             yield f"{name} issued {result['issued']} coupons to {result['users']} users, not {options.quantity}"
     if results["couponsd"]["yes_for_nothing"]:
-        yield "couponsd said yes and did not issue"
+        yield "couponsd told a user yes but did not issue"
     for victim in ("service", "redis"):
         if losses["couponsd", victim][1]:
             yield f"couponsd lost requests by kill -9 of {victim}"
@@ -332,7 +333,7 @@ def main():
     parser.add_argument("--users", type=int, default=30000, help="who ask for it")
     parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--interval", type=float, default=60, help="seconds between the predecessor's batches")
-    parser.add_argument("--victims", type=int, default=5000, help="who ask while something is killed")
+    parser.add_argument("--victims", type=int, default=5000, help="number of users that ask while a process is killed")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     results = {kind.name: measure(kind, options) for kind in (Predecessor, Couponsd)}

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""growth.py: what becomes of couponsd's speed when there is more of something: coupons issued before, coupons at a
-time, lanes, instances.
+"""growth.py: measures how couponsd's speed changes with more of something: earlier coupons, concurrent coupons, lanes,
+or instances.
 
-Each comparison alternates between a baseline and a variant, each time with processes and a schema of its own; what
-counts is the ratio within a pair, since the machine's speed changes. Servers are those that POSTGRES_URL, REDIS_URL,
-KAFKA_BROKERS and SERVERS_DIR name. Prints a Markdown table, or JSON. The exit code is 1 where something is wrong, such
-as a ticket that is missing; not where a ratio is short.
+Each comparison alternates between a baseline and a variant, each time with new processes and a new schema. Only the
+ratio within a pair counts, because the machine's speed changes. It uses the servers that POSTGRES_URL, REDIS_URL,
+KAFKA_BROKERS and SERVERS_DIR name, and prints a Markdown table, or JSON. The exit code is 1 if something is wrong, such
+as a missing ticket. A bad ratio does not change the exit code.
 """
 
 import argparse
@@ -18,14 +18,14 @@ from bench.stages import each, ids
 from bench.stand import ALONE, PATIENT, Stand
 
 WARM_N = 10000
-LIMIT = 0.2  # of the baseline
-OLD_QUANTITY = 100_000  # of a coupon that is issued already
-RANGE = 1000  # tickets in a row of issued
+LIMIT = 0.2  # allowed deviation, relative to the baseline
+OLD_QUANTITY = 100_000  # quantity of each earlier coupon
+RANGE = 1000  # tickets per row of `issued`
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """loads: processes that request."""
+    """loads: number of load processes."""
     old_rows: int = 0
     coupons: int = 100
     lanes: int = 8
@@ -33,14 +33,14 @@ class Case:
     loads: int = 1
 
 
-# axis → the field of a case that varies, what it is called, the baseline, the variants
+# axis → the field of Case that varies, its name for people, the baseline, the variants
 AXES = {
     "rows": ("old_rows", "issued before", Case(old_rows=10_000), [Case(old_rows=100_000), Case(old_rows=2_000_000)]),
     "coupons": ("coupons", "coupons", Case(coupons=1), [Case(coupons=100), Case(coupons=10_000)]),
     "lanes": ("lanes", "lanes", Case(), [Case(lanes=1), Case(lanes=32)]),
     "instances": ("instances", "instances", Case(loads=2), [Case(loads=2, instances=2)]),
 }
-# figure → what it is of a run, and whether more is better
+# figure → the function that takes it from a run, and whether more is better
 FIGURES = {
     "rate": (lambda one: one["per_s"], True),
     "couponsd": (lambda one: one["cpu_us"]["couponsd"], False),
@@ -58,12 +58,12 @@ def read_arguments():
     parser = argparse.ArgumentParser(prog="./dev bench growth", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(AXES), metavar="NAME,...", help=f"some of {', '.join(AXES)}")
-    parser.add_argument("--quick", action="store_true", help="small and short: whether it works")
-    parser.add_argument("--json", metavar="FILE", help="where to write all runs; -: instead of the table")
-    parser.add_argument("--n", type=int, help="coupons that are issued in a run (100000; quick: 20000)")
-    parser.add_argument("--pairs", type=int, help="of runs, for each variant (3; quick: 1)")
-    parser.add_argument("--in-flight", type=int, default=2048, help="calls at a time, in all")
-    parser.add_argument("--connections", type=int, default=2, help="of each process that requests")
+    parser.add_argument("--quick", action="store_true", help="small and short, to test that it works")
+    parser.add_argument("--json", metavar="FILE", help="write all runs here; -: to stdout, instead of the table")
+    parser.add_argument("--n", type=int, help="coupons issued per run (100000; quick: 20000)")
+    parser.add_argument("--pairs", type=int, help="pairs of runs per variant (3; quick: 1)")
+    parser.add_argument("--in-flight", type=int, default=2048, help="concurrent calls in total (2048)")
+    parser.add_argument("--connections", type=int, default=2, help="connections per load process (2)")
     options = parser.parse_args()
     options.only = tuple(options.only.split(","))
     unknown = set(options.only) - set(AXES)
@@ -71,7 +71,7 @@ def read_arguments():
         parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(AXES)}")
     options.n = options.n or (20000 if options.quick else 100000)
     if options.n < max(case.coupons * case.loads for *_, variants in AXES.values() for case in variants):
-        parser.error("--n must be 10000 at least")
+        parser.error("--n must be at least 10000")
     options.pairs = options.pairs or (1 if options.quick else 3)
     options.warm = min(WARM_N, options.n // 10)
     options.whole_in_flight = options.in_flight
@@ -81,8 +81,8 @@ def read_arguments():
 # --- a run ---
 
 def without_indexes(stand, table, statement):
-    """Fills a table, and makes its keys anew afterwards, which is faster by much. What checks each statement is not asked:
-    this is one statement, of millions of rows."""
+    """Fills a table without its keys and then recreates them, which is much faster. It also disables the triggers,
+    which check each statement and are too slow for one of millions of rows."""
     keys = stand.sql(f"""
         select conname, pg_get_constraintdef(oid) from pg_constraint
         where conrelid = '{table}'::regclass and contype in ('p', 'u')""")
@@ -95,8 +95,8 @@ def without_indexes(stand, table, statement):
 
 
 def add_old(stand, rows):
-    """Coupons that were issued before: a coupon for each OLD_QUANTITY, all of it requested and issued. Users 1, 2, …
-    have one of each, as those of the run will."""
+    """Adds earlier coupons, one per OLD_QUANTITY rows, fully requested and issued. Users 1, 2, … have one of each, like
+    the users of the run."""
     quantity = min(rows, OLD_QUANTITY)
     first, last = stand.next_id + 1, stand.next_id + rows // quantity
     stand.next_id = last
@@ -114,7 +114,7 @@ def add_old(stand, rows):
         insert into issued (coupon_id, first_ticket, last_ticket, issue_time)
             select id, n, least(n + {RANGE} - 1, quantity), clock_timestamp()
             from {old}, generate_series(1, quantity, {RANGE}) n""")
-    stand.sql("vacuum (analyze) publish_request")  # as it is by the time that there are so many
+    stand.sql("vacuum (analyze) publish_request")  # as autovacuum would have done by then
     stand.check_accepted(rows)
 
 
@@ -150,7 +150,7 @@ def measure(options, results):
                     f"an echo {pairs[-1][1]['echo_us']:.1f} us and {pairs[-1][0]['echo_us']:.1f} us")
 
 
-# --- what it prints ---
+# --- output ---
 
 def figures_of(name, pairs):
     for figure, (value_of, more_is_better) in FIGURES.items():
@@ -175,10 +175,10 @@ def cells(figure):
 
 
 NOTES = f"""
-Ratios are those of a pair: the median (least to greatest) of them; the other figures are medians. "ok" is what is
-within {LIMIT:.0%} of the baseline. Coupons are 100, lanes 8, instances 1 where nothing else is said. flow.patience_ms = 0.
-An echo: CPU that one of the bare gRPC core took before and after a run; a ratio far from 1 says that the machine was not
-equally fast."""
+Ratios are medians (least to greatest) of the ratios within the pairs; the other figures are medians. "ok" means within
+{LIMIT:.0%} of the baseline. By default there are 100 coupons, 8 lanes and 1 instance. flow.patience_ms = 0. "Echo" is
+the CPU of an echo by the bare gRPC core, before and after a run; a ratio far from 1 means that the machine's speed
+changed within the pair."""
 
 
 def show(options, results, wrong):

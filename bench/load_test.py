@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bench_load counts what it was answered, and says so where that is not what it should be."""
+"""bench_load counts answers, and reports wrong ones."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ def frame(kind, flags, stream, payload=b""):
 
 
 def serve_nonsense(listener):
-    """Answers all calls of one connection with OK, but with another message than came."""
+    """Answers all calls of one connection with OK, but with a different message."""
     connection, _ = listener.accept()
     with connection, connection.makefile("rb") as file:
         file.read(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))

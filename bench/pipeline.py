@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All of couponsd at once: from the first request until the last coupon is issued, as fast as it goes (end_to_end) and
-by a timetable (latency); and what one process takes (memory).
+"""All of couponsd at once, from the first request until the last coupon is issued: as fast as possible (end_to_end) and
+on a timetable (latency); and the memory of one process (memory).
 
-Request to issued counts, by Postgres' clock, from when the ledger took a request down to when its coupon was issued:
-both are the times at which the transactions began. What lies before, on the way in, is within the answer's latency,
-which bench_load measures from the time that a request was due.
+"Request to issued" runs, by Postgres' clock, from the ledger's record of a request to the issue of its coupon; both
+times are the start of the transaction. The time before that belongs to the answer's latency, which bench_load measures
+from the time that the request was due.
 """
 
 import concurrent.futures
@@ -18,9 +18,9 @@ from tests.harness.kafka import Topic
 
 ISSUED_S = 120
 OTHER_IN_FLIGHT = (1024, 2048)
-WARM_IN_FLIGHT = 256  # nobody is refused for having to wait
+WARM_IN_FLIGHT = 256  # few enough that no request waits too long and is refused
 IDLE_PER_S = 20
-OPEN_CONNECTIONS = 4  # each may have 10,000 calls, couponsd's default
+OPEN_CONNECTIONS = 4  # by default, couponsd allows 10,000 calls on each
 PATIENT_S = 600
 REQUESTED = "outside.coupon.publish.requested.v1"
 
@@ -30,7 +30,7 @@ def issued_of(what):
 
 
 def warm_up(stand, server, options):
-    """Pools and plans. Returns how many were issued."""
+    """Fills pools and caches of plans. Returns how many coupons were issued."""
     what = stand.create_some(server, 1, options.warm)
     calm = changed(options, in_flight=min(WARM_IN_FLIGHT, options.in_flight))
     expect_accepted(load(server.grpc, what, requests=options.warm, options=calm), options.warm)
@@ -42,7 +42,7 @@ def warm_up(stand, server, options):
 # --- end to end ---
 
 def load_all(servers, what, n, loads, options):
-    """n requests by so many processes at a time, each with its share of the users, on the servers by turns."""
+    """Makes n requests by `loads` concurrent processes, each with its share of the users, spread over the servers."""
     coupons = int(what.split(":")[1])
     users = [n // coupons * i // loads for i in range(loads + 1)]
     part = changed(options, in_flight=options.in_flight // loads)
@@ -52,8 +52,8 @@ def load_all(servers, what, n, loads, options):
 
 
 def as_fast_as_it_goes(stand, servers, what, n, options, loads=1):
-    """n requests for `what`, spread evenly, until all are issued. The answers' percentiles are those of the load that
-    had the greater ones."""
+    """Makes n requests for `what`, evenly spread, and waits until all are issued. The percentiles of the answers are
+    those of the slower load process."""
     echo_before_us = echo_us()
     with Watch(stand, issued_of(what)) as watch:
         before = cpu_now(servers, watch)
@@ -72,7 +72,7 @@ def as_fast_as_it_goes(stand, servers, what, n, options, loads=1):
 
 
 def end_to_end(options, coupons, in_flight):
-    """One run of a process of its own."""
+    """One run of a new process."""
     n = each(options.n, coupons)
     with Stand() as stand:
         server = stand.start(**PATIENT)
@@ -87,14 +87,14 @@ def end_to_end(options, coupons, in_flight):
 
 
 def warm_broker(options, runs):
-    """Until its JVM has compiled what it runs, which takes one and a half million coupons and costs twice as much as the
-    broker itself until then."""
+    """Warms up Kafka until its JVM has compiled the hot code. That takes 1.5 million coupons, and until then compiling
+    costs twice as much CPU as the broker itself."""
     for number in range(runs):
         end_to_end(options, list(SHAPES.values())[number % len(SHAPES)], options.whole_in_flight)
 
 
 def measure(options):
-    """shape → rounds; each may have others, with OTHER_IN_FLIGHT"""
+    """Returns shape → rounds. A round may have others, measured with OTHER_IN_FLIGHT."""
     results = {shape: [] for shape in SHAPES}
     for number in range(options.rounds):
         for shape, coupons in SHAPES.items():
@@ -112,7 +112,7 @@ def measure(options):
 # --- latency ---
 
 def ledger_to_issued(stand, what):
-    """ms"""
+    """Returns the percentiles in ms."""
     (p50, p99, p999), = stand.sql(f"""
         select p[1], p[2], p[3] from (
             select percentile_disc(array[0.5, 0.99, 0.999]) within group
@@ -126,8 +126,8 @@ def ledger_to_issued(stand, what):
 
 
 def outbox_to_kafka(stand, topic, what):
-    """How many are there, and ms from when a row was appended to the outbox (by the transaction's time, which is the
-    ledger's too) to when the broker had it: whole ms there, so half of one is added."""
+    """Returns the number of events in the topic, and the times in ms from the outbox (the transaction's time, which the
+    ledger has too) to the broker. The broker's times are whole ms, so half a ms is added."""
     appended = {int(ticket): float(ms) for ticket, ms in stand.sql(
         f"select ticket, 1000 * extract(epoch from accept_time) from publish_request where {ids(what)}")}
     first = int(what.split(":")[0])
@@ -137,8 +137,8 @@ def outbox_to_kafka(stand, topic, what):
 
 
 def by_timetable(options, per_s, seconds, quiet=False):
-    """An open loop against a process of its own. `quiet`: almost nothing to do, and the topic tells when the broker had
-    each message."""
+    """Runs an open loop against a new process. `quiet`: at a very low rate, and also reads from the topic when the
+    broker got each message."""
     n = max(int(per_s * seconds), 1)
     with Stand() as stand:
         topic = Topic(f"{stand.schema}.{REQUESTED}")
@@ -152,7 +152,7 @@ def by_timetable(options, per_s, seconds, quiet=False):
                           deadline=PATIENT_S, options=options, **({"gather_us": 0} if quiet else {}))
         accepted = result["accepted"]
         if not accepted or set(result["outcomes"]) - {"OK", "OVERLOADED"} or quiet and accepted != n:
-            raise Wrong(f"of {n} requests by a timetable {accepted} were accepted: {result['outcomes']}")
+            raise Wrong(f"of {n} requests on a timetable, {accepted} were accepted: {result['outcomes']}")
         with Watch(stand, issued_of(what)) as watch:
             watch.wait_for(accepted, ISSUED_S)
         stand.stop(server)
@@ -164,8 +164,8 @@ def by_timetable(options, per_s, seconds, quiet=False):
         if quiet:
             seen, one["outbox_to_kafka_ms"] = outbox_to_kafka(stand, topic, what)
             if seen != n:
-                raise Wrong(f"of {n} requests {seen} are in Kafka")
-    say(f"{per_s:,.0f}/s by a timetable: answer p99 {one['answer_ms']['p99']:.1f} ms, from the ledger to issued p99 "
+                raise Wrong(f"of {n} requests, {seen} are in Kafka")
+    say(f"{per_s:,.0f}/s on a timetable: answer p99 {one['answer_ms']['p99']:.1f} ms, from the ledger to issued p99 "
         f"{one['ledger_to_issued_ms']['p99']:.1f} ms; a flush of the disk p99 {one['disk_ms']['p99']:.1f} ms")
     return one
 
@@ -175,7 +175,7 @@ def idle(options):
 
 
 def latency(options, capacity_per_s, target_per_s):
-    """Half of the target's rate, too, which is the same whatever this machine's is."""
+    """Also measures at half of the target's rate, which is the same on every machine."""
     rates = {"50 %": capacity_per_s * 0.5, "90 %": capacity_per_s * 0.9}
     if not options.quick:
         rates["half of the target"] = target_per_s * 0.5
@@ -184,7 +184,7 @@ def latency(options, capacity_per_s, target_per_s):
 
 # --- memory ---
 
-# What librdkafka keeps of a message with its headers.
+# Memory of librdkafka for a message with its headers.
 MESSAGE_BYTES = 700
 # queued.max.messages.kbytes of a consumer; kafka_consumer.c sets it.
 FETCHED_BYTES = 16 << 20
@@ -193,9 +193,9 @@ SETTLED_S = 1
 
 
 def buffers(users):
-    """Bytes that the settings let it fill: events handed to Kafka and not acknowledged (relay.in_flight_max, for each
-    of two streams), events fetched ahead (by each of issue.workers, and by complete), and the winners of coupons that
-    are used up (8 bytes a user, up to gate.winners_max)."""
+    """Returns the bytes that the settings allow for buffers: events handed to Kafka and not acknowledged
+    (relay.in_flight_max for each of two streams), events fetched ahead (by each of issue.workers and by complete), and
+    the winners of used-up coupons (8 bytes per user, up to gate.winners_max)."""
     have = settings()
     return {"sent": STREAMS * int(have["relay.in_flight_max"]) * MESSAGE_BYTES,
             "fetched": (int(have["issue.workers"]) + 1) * FETCHED_BYTES,
@@ -203,7 +203,7 @@ def buffers(users):
 
 
 def memory(options):
-    """A process after its start, without a request."""
+    """Measures a process after its start, before any request."""
     result = {"first_start_s": [], "start_s": [], "rss_kib": []}
     for _ in range(options.rounds):
         with Stand() as stand:

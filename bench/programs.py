@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The programs of the bench that serve or load: bench_load, echo servers, and what they say."""
+"""Runs the bench's load generator and echo servers, and reads their output."""
 
 import argparse
 import contextlib
@@ -12,7 +12,7 @@ import time
 from tests.harness import BUILD
 from tests.harness.processes import cpu_seconds, end
 
-RUN = "b"  # names of runs are short: a request id, with a coupon id of ten digits, then has about 20 bytes
+RUN = "b"  # short, so that a request id with a coupon id of ten digits has about 20 bytes
 STOP_S = 20
 ECHO_S, ECHO_WARM_S, ECHO_IN_FLIGHT = 0.6, 0.2, 1024
 
@@ -28,7 +28,7 @@ def say(text):
 
 
 def run_json(name, *arguments, timeout=600):
-    """Runs one of our programs, which must end well; returns what its last line says."""
+    """Runs one of our programs, which must succeed. Returns the JSON of its last line."""
     done = subprocess.run([f"{BUILD}/{name}", *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
     if done.returncode:
         raise Wrong(f"{name} {' '.join(map(str, arguments))}: {done.stdout}{done.stderr}")
@@ -41,7 +41,7 @@ def run_text(name, *arguments):
 
 @contextlib.contextmanager
 def serving(*command):
-    """A server that says "listening HOST:PORT"; yields the process and the address."""
+    """Runs a server that prints "listening HOST:PORT". Yields the process and the address."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
@@ -55,7 +55,7 @@ def serving(*command):
 
 
 def load_arguments(address, *what, options, **settings):
-    """bench_load's; a closed loop unless a rate is given."""
+    """Returns bench_load's arguments: for an open loop if a rate is given, otherwise for a closed loop."""
     given = {"connections": options.connections, "run": RUN, **settings}
     if what != ("--echo",):
         what = ("--coupons", *what)
@@ -74,13 +74,13 @@ def check_load(result):
 
 
 def load(address, *what, options, **settings):
-    """What bench_load has counted."""
+    """Runs bench_load. Returns its counts."""
     return check_load(run_json("bench_load", *load_arguments(address, *what, options=options, **settings)))
 
 
 @contextlib.contextmanager
 def loading(address, *what, options, **settings):
-    """bench_load while it runs: what its lines say, as they come. The last one is what it has counted."""
+    """Runs bench_load and yields the JSON of its lines as they come. The last one has its counts."""
     process = subprocess.Popen([f"{BUILD}/bench_load", *load_arguments(address, *what, options=options, **settings)],
                                stdout=subprocess.PIPE, text=True)
     try:
@@ -93,8 +93,8 @@ def loading(address, *what, options, **settings):
 
 
 def echo_us():
-    """CPU that the bare gRPC core takes for an echo: the speed of the machine, which changes within minutes, in the kind
-    of work that this is."""
+    """Returns the CPU of an echo by the bare gRPC core. It shows the machine's speed at this kind of work, which
+    changes within minutes."""
     options = argparse.Namespace(in_flight=ECHO_IN_FLIGHT, connections=2)
     with serving(f"{BUILD}/rpc_echo_raw", "--watch") as (process, address):
         load(address, "--echo", seconds=ECHO_WARM_S, options=options)
@@ -105,4 +105,4 @@ def echo_us():
 
 def expect_accepted(result, n):
     if result["accepted"] != n or result["outcomes"] != {"OK": n}:
-        raise Wrong(f"of {n} requests {result['accepted']} were accepted: {result['outcomes']}")
+        raise Wrong(f"of {n} requests, {result['accepted']} were accepted: {result['outcomes']}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether ./dev bench works: small and short, without a judgement of speed."""
+"""Tests that ./dev bench works, small and short. It does not judge speed."""
 
 import json
 import subprocess

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ./dev bench has measured, as rows: a figure (the median of its rounds, with the least and the greatest), its
-ceiling, what it should be, and whether it is. The rows are what the table shows and the JSON holds.
+"""Turns the measurements of ./dev bench into rows: a figure (the median of its rounds, with the least and the
+greatest), its ceiling, its target, and whether it meets the target. The table and the JSON show these rows.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ REFUSAL_COSTS = {"redis_commands": "all commands of Redis", "gate_redis_reads": 
                  "status_batches": "status' queries"}
 COUPONS_PER_S = 60000
 CPU_US = {"all": 33, "couponsd": 15, "postgres": 12}
-TARGETS_ECHO_US = 11  # of the machine that these targets are of
+TARGETS_ECHO_US = 11  # CPU of an echo on the machine that the targets refer to
 PERCENTILES = {"p50": "p50", "p99": "p99", "p999": "p99.9"}
 PROCESSES = ("couponsd", "postgres", "kafka", "redis", "load")
 ABOVE_BUFFERS_MIB = 64
@@ -44,11 +44,11 @@ class Row:
     ratio: float = None
     target: str = ""
     ok: bool = None
-    percentiles: dict = None  # value is the one that is judged
+    percentiles: dict = None  # `value` is the percentile that has the target
     note: str = ""
 
     def need(self, at_least=None, at_most=None, of_ceiling=None):
-        """Sets what it should be."""
+        """Sets the target."""
         if of_ceiling:
             self.target, self.ok = f">= {of_ceiling:g} of it", self.ratio >= of_ceiling
         elif at_least:
@@ -63,7 +63,7 @@ def spread(key, what, values, unit, **more):
 
 
 def beside(key, what, pairs, unit, ceiling_is):
-    """Rounds of (value, ceiling): the ratio is the median of those of the rounds."""
+    """A row from rounds of (value, ceiling). Its ratio is the median of the rounds' ratios."""
     row = spread(key, what, [value for value, _ in pairs], unit)
     row.ceiling = statistics.median(ceiling for _, ceiling in pairs)
     row.ceiling_is = ceiling_is
@@ -71,7 +71,7 @@ def beside(key, what, pairs, unit, ceiling_is):
     return row
 
 
-# --- from what was measured to rows ---
+# --- measurements to rows ---
 
 def of_calls(results):
     for name in filter(results.get, CALLS):
@@ -101,7 +101,7 @@ def of_stages(results):
 
 
 def of_speed(rows, rounds):
-    """Says of each row how fast the machine was."""
+    """Notes the machine's speed on each row."""
     values = [one["echo_us"] for one in rounds]
     for row in rows:
         row.note = f"an echo took {min(values):.1f} to {max(values):.1f} us"
@@ -181,7 +181,7 @@ def of_memory(starts, whole, users):
 
 
 def rows_of(results, options):
-    """Of all that was measured, in the order of the way of a coupon."""
+    """Yields the rows of all measurements, in the order in which a coupon passes the stages."""
     rows = []
     if "calls" in results:
         rows += of_calls(results["calls"])
@@ -197,7 +197,7 @@ def rows_of(results, options):
         rows += of_memory(results["memory"], results.get("end_to_end"), options.n)
     broken = [row.key for row in rows if not isinstance(row.value, (int, float)) or row.value != row.value]
     if broken:
-        raise Wrong(f"nothing came of {', '.join(broken)}")
+        raise Wrong(f"no figure for {', '.join(broken)}")
     return rows
 
 
@@ -221,21 +221,21 @@ def cells(row):
 
 
 NOTES = """
-Figures are medians (least to greatest) of the rounds, ratios medians of the rounds' ratios. CPU includes the load's.
-Issuing writes a row for each range of tickets. Its target is of when it wrote a row for each coupon, and is judged by
-what bare libpq does in that way; what it does with the rows that are written now stands beside, without being judged.
-An echo: CPU that one of the bare gRPC core took right before and after the runs: how fast the machine was. The targets
-end to end are of a machine on which it takes 11 us; scaled figures are what would be had if this one were as fast.
-Closed loops are run with flow.patience_ms = 0; all other settings are as they are by default.
-Latencies are in an open loop: an answer counts from when its request was due. "From the ledger to issued" counts, for
-all requests, from accept_time, when the batch began that took the request down, to issue_time, when the batch began
-that issued it; what lies before is within the answer's latency. Kafka's time is in whole ms, to which 0.5 is added.
-The buffers that memory is measured beside: relay.in_flight_max events of 700 bytes for each stream, 16 MiB of fetched
-messages for each of issue.workers and for complete, 8 bytes for each winner."""
+Figures are medians (least to greatest) of the rounds; ratios are medians of the rounds' ratios. CPU includes the load.
+Issuing writes a row per range of tickets. Its target dates from when it wrote a row per coupon, and is judged against
+bare libpq that does the same. The comparison with the rows that it writes now is shown but not judged.
+"Echo" is the CPU of an echo by the bare gRPC core right before and after the runs: it shows the machine's speed. The
+end-to-end targets refer to a machine on which an echo takes 11 us; scaled figures are estimates for such a machine.
+Closed loops run with flow.patience_ms = 0; all other settings are the defaults.
+Latencies are from an open loop: an answer counts from the time that its request was due. "From the ledger to issued"
+runs from accept_time, the start of the batch that recorded the request, to issue_time, the start of the batch that
+issued the coupon; earlier time belongs to the answer's latency. Kafka's times are whole ms, so 0.5 ms is added.
+Memory is compared with its buffers: relay.in_flight_max events of 700 bytes per stream, 16 MiB of fetched messages for
+each of issue.workers and for complete, and 8 bytes per winner."""
 
 
 def grid(lines):
-    """In Markdown; the first line is the head."""
+    """Returns the table in Markdown; the first line is the head."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     lines = [lines[0], ["-" * width for width in widths], *lines[1:]]
     return "\n".join(f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths))} |" for line in lines)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""rpc.py: what the bridge costs beside the C core alone. Echo servers of both, the same client, all on this machine.
+"""rpc.py: measures the cost of the bridge over the bare C core, with an echo server on each and the same client, all on
+this machine.
 
-Rounds alternate between the servers; what counts is the ratio within a round, since the machine's speed changes. Each
-server process is a new one in each round. The exit code is 1 where calls fail, or where the bridge's own code allocates
-for a call.
+Rounds alternate between the servers and start a new process each time. Only the ratio within a round counts, because
+the machine's speed changes. The exit code is 1 if calls fail, or if the bridge's own code allocates for a call.
 """
 
 import argparse
@@ -22,7 +22,7 @@ SERVERS = {
     "raw, told of early ends": [f"{BUILD}/rpc_echo_raw", "--watch"],
     "bridge": [f"{BUILD}/rpc_echo_bridge", f"{BUILD}/tests/unit/rpc/toy.pb"],
 }
-# Where the core is a library apart, so that it can be told who allocates.
+# This server links the core as a shared library, so that we can tell which of them allocates.
 COUNTED = {"bridge": [f"{BUILD}/rpc_echo_counted", f"{BUILD}/tests/unit/rpc/toy.pb"]}
 
 
@@ -35,7 +35,7 @@ def load(address, seconds, arguments):
 
 
 def run(command, arguments, work):
-    """Starts the server, warms it up, lets `work(address, process)` use it, and returns what that and the server say."""
+    """Starts the server, warms it up, and runs work(address, process). Returns the results of both."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         line = server.stdout.readline()
         found = re.fullmatch(r"listening (\S+)\n", line)
@@ -51,7 +51,7 @@ def run(command, arguments, work):
 
 
 def measure(name, arguments):
-    """One round of one server: calls per second, its CPU and allocations per call."""
+    """Runs one round of one server. Returns calls per second, and CPU and allocations per call."""
 
     def timed(address, server):
         before = cpu_seconds(server.pid)
@@ -81,7 +81,7 @@ def spread(values, digits=2):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2, help="of each server in each round")
+    parser.add_argument("--seconds", type=float, default=2, help="duration per server and round (2)")
     parser.add_argument("--connections", type=int, default=2)
     parser.add_argument("--in-flight", type=int, default=64, help="calls on each connection")
     arguments = parser.parse_args()
@@ -100,7 +100,7 @@ def main():
               f"| {spread([one['cpu_us'] for one in rounds], 1)} | {spread(cost)} "
               f"| {statistics.median(one['all_per_call'] for one in rounds):.2f} "
               f"| {statistics.median(one['own_per_call'] for one in rounds):.4f} |")
-    # The pool may still grow, by as many calls as there are at a time at the most: a call with its two arenas each.
+    # The pool may still grow, at most to the number of concurrent calls; each call has two arenas.
     busy = [one for one in results["bridge"] if one["own"] > 3 * arguments.connections * arguments.in_flight]
     if busy:
         sys.exit(f"rpc.py: the bridge's own code allocates: {busy[0]['own']} times in {busy[0]['counted']} calls")

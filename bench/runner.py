@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the programs of ./dev bench run: a folder for the logs of what they start, how they end, and the JSON with the
-machine that all of it was on.
+"""Runs the programs of ./dev bench: the folder for logs, the exit code, and the JSON, which describes the machine.
 """
 
 import json
@@ -33,12 +32,12 @@ def machine_text(whole):
 
 
 def whole_of(options, wrong, **figures):
-    """What the JSON holds."""
+    """Returns the content of the JSON."""
     return {"machine": machine(), "options": vars(options), **figures, "wrong": wrong and str(wrong)}
 
 
 def write_json(path, whole):
-    """path: None: nowhere; -: to stdout"""
+    """path: None: do not write; -: stdout."""
     if not path:
         return
     with sys.stdout if path == "-" else open(path, "w", encoding="utf-8") as file:
@@ -47,16 +46,16 @@ def write_json(path, whole):
 
 
 def end_if_short(rows, wrong, what):
-    """Ends the program if a row of the table is not as it should be, unless run() ends it for another reason."""
+    """Ends the program if a row of the table misses its target, unless run() ends it for another reason."""
     short = [row.what for row in rows if row.ok is False]
     if short and not wrong:
         sys.exit(f"{os.path.basename(sys.argv[0])}: {what}: {'; '.join(short)}")
 
 
 def run(measure, show):
-    """measure(results) fills results, one after the other, so that show(results, wrong) has what there is when a later
-    one fails. Ends the program where something is wrong; the logs are kept then."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all is stopped
+    """measure(results) fills the results step by step, so that show(results, wrong) has the earlier ones if a later one
+    fails. Ends the program if something is wrong, and keeps the logs then."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that context managers stop all processes
     folder = None
     if "TEST_DIR" not in os.environ:
         folder = os.environ["TEST_DIR"] = tempfile.mkdtemp(prefix="couponsd-bench.")

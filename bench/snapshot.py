@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""snapshot.py: what a long transaction of somebody else costs, such as a backup by pg_dump: requests come at a steady rate,
-first for two minutes without one, then for some minutes while a transaction holds a snapshot and locks every table for
-reading. Until it ends, Postgres removes no old version of a row, and the outbox can't rotate.
+"""snapshot.py: measures the cost of a long foreign transaction, such as a backup by pg_dump. Requests come at a steady
+rate, first for two minutes without such a transaction, then for some minutes while one holds a snapshot and locks every
+table for reading. Until it ends, Postgres removes no old row version, and the outbox cannot rotate.
 
-Compares the last minute with the first one of each part: latencies, and how many blocks of the rows that each batch
-changes Postgres reads for a batch, which does not depend on what else the machine does. Servers are those that POSTGRES_URL, REDIS_URL, KAFKA_BROKERS
-and SERVERS_DIR name. Prints a Markdown table, or JSON. The exit code is 1 where something is wrong, or where answers take
-more than twice as long in the last minute under the snapshot as in the first one.
+It compares the last minute of each part with the first one: latencies, and the blocks that Postgres reads per batch in
+the tables that each batch changes, which do not depend on the machine's other work. It uses the servers that
+POSTGRES_URL, REDIS_URL, KAFKA_BROKERS and SERVERS_DIR name, and prints a Markdown table, or JSON. The exit code is 1 if
+something is wrong, or if answers in the last minute under the snapshot take more than twice as long as in the first.
 """
 
 import argparse
@@ -24,7 +24,7 @@ WARM_N = 20000
 MINUTE_S = 60
 PATIENT_S = 600
 LIMIT = 2
-# Rows that each batch changes.
+# Tables whose rows each batch changes.
 HOT = ("outbox_head", "admission", "issuance", "consumer_offset", "relay_cursor")
 BLOCKS = f"""
     select coalesce(sum(heap_blks_read + heap_blks_hit), 0)::bigint from pg_statio_user_tables
@@ -38,18 +38,18 @@ def read_arguments():
     parser.add_argument("--without", type=float, default=2, metavar="MINUTES", help="before it (2)")
     parser.add_argument("--rate", type=float, default=2000, metavar="R", help="requests per second (2000)")
     parser.add_argument("--window", type=float, default=MINUTE_S, metavar="S",
-                        help="seconds of the first and of the last that are compared (60)")
-    parser.add_argument("--json", metavar="FILE", help="where to write all samples; -: instead of the table")
+                        help="seconds at the start and at the end that are compared (60)")
+    parser.add_argument("--json", metavar="FILE", help="write all samples here; -: to stdout, instead of the table")
     options = parser.parse_args()
     if min(options.minutes, options.without) * MINUTE_S < 2 * options.window or options.rate <= 0:
-        parser.error("each part takes two windows at least, and --rate must be above 0")
+        parser.error("each part must be at least two windows long, and --rate must be above 0")
     options.warm, options.connections, options.in_flight = WARM_N, OPEN_CONNECTIONS, 2048
     return options
 
 
 @contextlib.contextmanager
 def held(stand):
-    """Somebody's transaction, as pg_dump's."""
+    """A transaction like pg_dump's."""
     tables = ", ".join(name for name, in stand.sql(
         f"select tablename from pg_tables where schemaname = '{stand.schema}'"))
     process = subprocess.Popen(["psql", stand.postgres_url, "-X", "-q", "-v", "ON_ERROR_STOP=1"], stdin=subprocess.PIPE,
@@ -66,7 +66,7 @@ def held(stand):
 
 
 def part(stand, server, options, minutes, samples):
-    """Adds a sample for each second."""
+    """Adds one sample per second."""
     n = int(options.rate * minutes * MINUTE_S)
     what = stand.create_some(server, 1, n + 1)
     with loading(server.grpc, what, requests=n, rate=options.rate, every=1, options=options,
@@ -84,7 +84,7 @@ def part(stand, server, options, minutes, samples):
                 say(f"{len(samples)} s: p50 {median(last, 'p50'):.1f} ms, p99 {median(last, 'p99'):.1f} ms; " + ", ".join(
                     f"{name} {stand.sql(size_of(name))[0][0]} KiB" for name in HOT))
     if set(load["outcomes"]) - {"OK", "OVERLOADED"}:
-        raise Wrong(f"requests by a timetable were answered: {load['outcomes']}")
+        raise Wrong(f"not all requests on the timetable were accepted: {load['outcomes']}")
 
 
 def size_of(table):
@@ -107,7 +107,7 @@ def median(samples, name):
 
 
 def blocks_per_batch(samples):
-    """By Postgres' statistics, which sessions that are busy report every second."""
+    """Returns the blocks read, by Postgres' statistics, which busy sessions report every second."""
     return (samples[-1]["blocks"] - samples[0]["blocks"]) / (samples[-1]["batches"] - samples[0]["batches"])
 
 
@@ -141,7 +141,7 @@ def show(options, results, wrong):
               f"{options.minutes:g} under the snapshot\n")
         print(report.table(rows))
     runner.write_json(options.json, whole)
-    runner.end_if_short(rows, wrong, "slower than it should be")
+    runner.end_if_short(rows, wrong, "too slow")
 
 
 def main():

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""soak.py: whether couponsd stays as it is when requests come for a long time: by a timetable, and each second what is
-accepted and issued, the answer's p99, memory, the tables' sizes, and what the outbox still has to send.
+"""soak.py: tests that couponsd stays stable under a long load on a timetable. Each second it samples accepted requests,
+issued coupons, the p99 of the answers, memory, the sizes of tables, and the backlog of the outbox.
 
-Servers are those that POSTGRES_URL, REDIS_URL, KAFKA_BROKERS and SERVERS_DIR name. Prints a Markdown table, or JSON, and
-draws (--svg). The exit code is 1 where something is wrong, such as a ticket that is missing, or where memory, the
-outbox's tables or what is unsent grow.
+It uses the servers that POSTGRES_URL, REDIS_URL, KAFKA_BROKERS and SERVERS_DIR name. It prints a Markdown table, or
+JSON, and draws charts (--svg). The exit code is 1 if something is wrong, such as a missing ticket, or if memory, the
+outbox's tables or its backlog grow.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from bench.stand import Stand, memory_kib
 WARM_N = 20000
 CAPACITY_N = 100000
 MIB = 1 << 20
-END_S = 60  # until all is sent and issued
+END_S = 60  # time limit for sending and issuing the rest
 PATIENT_S = 600
 SAY_EVERY_S = 30
-# Of an event in one stream: 20 bytes before it, itself, its share of pages that are not full, and of the index.
+# Bytes of an event in one stream: its prefix of 20 bytes, the event, and its share of unfilled pages and of the index.
 EVENT_BYTES = 128
 STREAMS = 2
-# A segment is written for outbox.rotate_ms (10 s), then drained for as long; and a sweep, or a slow one, comes between.
+# A segment is written for outbox.rotate_ms (10 s) and then drained for the same time; a slow sweep may come in between.
 OUTBOX_S = 30
 MEMORY_MORE = 1.1
 SAMPLE = """
@@ -44,29 +44,29 @@ def read_arguments():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--rate", type=float, default=10000, metavar="R",
-                        help="requests per second (10000); up to 1: a share of what is measured first in a closed loop")
-    parser.add_argument("--coupons", type=int, default=1, help="that are requested by turns")
-    parser.add_argument("--svg", metavar="FILE", help="where to draw")
-    parser.add_argument("--json", metavar="FILE", help="where to write all samples; -: instead of the table")
+                        help="requests per second (10000); up to 1: a share of the rate of a closed loop")
+    parser.add_argument("--coupons", type=int, default=1, help="number of coupons, requested in rotation (1)")
+    parser.add_argument("--svg", metavar="FILE", help="draw charts here")
+    parser.add_argument("--json", metavar="FILE", help="write all samples here; -: to stdout, instead of the table")
     options = parser.parse_args()
     if options.minutes < 0.1 or options.rate <= 0 or options.coupons < 1:
-        parser.error("--minutes must be 0.1 at least, --rate above 0, --coupons 1 at least")
+        parser.error("--minutes must be at least 0.1, --rate above 0, --coupons at least 1")
     options.warm, options.n = WARM_N, CAPACITY_N
     options.connections, options.in_flight = OPEN_CONNECTIONS, 2048
     return options
 
 
 class Samples(list):
-    """What is seen each second, from when it is made."""
+    """One sample per second, from its creation on."""
 
     def __init__(self, stand, server):
         self.stand, self.server, self.began = stand, server, time.time()
         self.last = None
         self.take({})
-        self.clear()  # that was only to compare with
+        self.clear()  # the first sample serves only as the start of the differences
 
     def take(self, answered):
-        """answered: a line of bench_load's, or nothing"""
+        """answered: a line of bench_load, or None."""
         issued, outbox, ledger, lag = map(int, self.stand.sql(SAMPLE)[0])
         now = time.time()
         rotations = self.server.metric("couponsd_outbox_rotations_total")
@@ -90,7 +90,7 @@ class Samples(list):
 
 
 def request(stand, server, options, results):
-    """Until all that was accepted is issued. How many were."""
+    """Waits until everything accepted is issued. Returns the number of coupons."""
     n = int(options.rate * options.minutes * 60)
     what = stand.create_some(server, options.coupons, n // options.coupons + 1)
     samples = results["samples"] = Samples(stand, server)
@@ -105,7 +105,7 @@ def request(stand, server, options, results):
             if len(samples) % SAY_EVERY_S == 0:
                 samples.say()
     if "load" not in results or set(results["load"]["outcomes"]) - {"OK", "OVERLOADED"}:
-        raise Wrong(f"requests by a timetable were answered: {results.get('load')}")
+        raise Wrong(f"not all requests on the timetable were accepted: {results.get('load')}")
     should += results["load"]["accepted"]
     deadline = time.monotonic() + END_S
     while True:
@@ -129,13 +129,13 @@ def measure(options, results):
         results["echo_us"].append(echo_us())
         results["violations"] = server.metric("couponsd_reconcile_violations_total")
         stand.stop(server)
-        say("checking what was accepted and issued")
+        say("checking the accepted requests and issued coupons")
         stand.check_accepted(accepted + warm)
         stand.check_issued(accepted + warm)
     results["checked"] = accepted + warm
 
 
-# --- what it prints ---
+# --- output ---
 
 def title(options):
     return f"couponsd for {options.minutes:g} minutes at {options.rate:,.0f} requests a second"
@@ -146,7 +146,7 @@ def bound_mib(options):
 
 
 def third(samples, number, name):
-    """The median of a third of the time in which requests came."""
+    """The median over a third of the load's duration."""
     size = max(len(samples) // 3, 1)
     return statistics.median(sample[name] for sample in samples[number * size:(number + 1) * size])
 
@@ -183,8 +183,8 @@ def rows_of(results, options):
 
 
 NOTES = """
-Figures are medians (least to greatest) of the seconds. The outbox may take what {seconds} s of requests need, at
-{bytes} bytes for an event in each of two streams. CPU of an echo of the bare gRPC core: {first:.1f} us before and
+Figures are medians (least to greatest) of the seconds. The outbox may take the space of {seconds} s of requests, at
+{bytes} bytes per event in each of two streams. CPU of an echo by the bare gRPC core: {first:.1f} us before and
 {last:.1f} us after."""
 
 
@@ -226,7 +226,7 @@ def show(options, results, wrong):
     if options.svg:
         with open(options.svg, "w", encoding="utf-8") as file:
             file.write(drawing(results, options))
-    runner.end_if_short(rows, wrong, "not as it should be")
+    runner.end_if_short(rows, wrong, "outside the limits")
 
 
 def main():

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each stage by itself, beside what its backend could do at best: accept beside bare libpq, the relay beside a bare
+"""Each stage by itself, beside the ceiling of its backend: accepting beside bare libpq, the relay beside a bare
 producer, issuing beside bare libpq.
 
-One chain of couponsd processes on the same rows: the first accepts and leaves all else to others, so that its outbox
-fills; the second only relays that; the third only issues what the second has sent. After each stage comes its ceiling,
-in the same minute.
+A chain of couponsd processes works on the same rows. The first one only accepts, so that the outbox fills. The second
+one only relays the outbox. The third one only issues what the second one has sent. The ceiling of a stage is measured
+right after it, in the same minute.
 """
 
 from bench.programs import Wrong, expect_accepted, load, say
@@ -13,11 +13,11 @@ from bench.watch import Watch
 
 SHAPES = {"one coupon": 1, "100 coupons": 100}
 NEEDS = {"accept": 0, "relay": 1, "issue": 2}
-# Issuing has two ceilings: the rows that it writes, which are ranges of tickets, and a row for each coupon.
+# Issuing has two ceilings: libpq writing ranges of tickets, as couponsd does, and libpq writing a row per coupon.
 FIGURES = {"accept": ["accept"], "relay": ["relay"], "issue": ["issue", "issue_by_row"]}
 UNBATCHED = {"accept": ["a transaction each"], "relay": [], "issue": [], "issue_by_row": []}
 DRAIN_S = 120
-UNBATCHED_SHARE = 40  # a batch of one is so slow that fewer will do
+UNBATCHED_SHARE = 40  # a batch of one is slow, so 1/UNBATCHED_SHARE of the requests suffices
 
 
 def ids(what):
@@ -26,12 +26,12 @@ def ids(what):
 
 
 def each(n, coupons):
-    """n, rounded down to a multiple of `coupons`"""
+    """Rounds n down to a multiple of `coupons`."""
     return n // coupons * coupons
 
 
 def accept(stand, options, coupons, n, warm_n, **changed):
-    """Per second; the outbox keeps the rows. `warm_n` come before."""
+    """Returns accepted requests per second, after a warm-up of `warm_n`. The outbox keeps the rows."""
     server = stand.start(**ALONE, **PATIENT, **changed)
     warm = stand.create_some(server, 1, warm_n)
     what = stand.create_some(server, coupons, n)
@@ -44,21 +44,22 @@ def accept(stand, options, coupons, n, warm_n, **changed):
 
 
 def drain(stand, query, total, ahead, **changed):
-    """A couponsd with only one stage at work, until the number is what it should be. Per second, but for the last ones:
-    `ahead` are under way when the number first moves, and none when it has moved for the last time."""
+    """Runs a couponsd with only one stage until the query's number reaches `total`. Returns the rate per second without
+    the last `ahead` items, because `ahead` items are in flight when the number first changes and none at its last
+    change."""
     with Watch(stand, query) as watch:
         server = stand.start(**{**ALONE, **changed})
         watch.wait_for(total, DRAIN_S)
         stand.stop(server)
     if watch.changes[-1][1] != total:
-        raise Wrong(f"{watch.changes[-1][1]} and not {total}: {query}")
+        raise Wrong(f"{watch.changes[-1][1]} instead of {total}: {query}")
     return watch.pace(total - min(ahead, total // 2))
 
 
 def relay(stand, total):
     head = stand.number("select sum(last_id) from outbox_head where stream = 0")
     if head != total:
-        raise Wrong(f"the outbox's heads say {head}, but {total} were accepted")
+        raise Wrong(f"the outbox's heads have {head}, but {total} were accepted")
     return drain(stand, "select coalesce(sum(last_id), 0)::bigint from relay_cursor where stream = 0", total,
                  int(settings()["relay.in_flight_max"]), relay__run="true")
 
@@ -70,7 +71,7 @@ def issue(stand, total):
 
 
 def chain(bare, options, coupons, last):
-    """One round of all stages up to `last`. stage → (its rate, its ceiling)"""
+    """Runs one round of all stages up to `last`. Returns stage → (its rate, its ceiling)."""
     n = each(options.n, coupons)
     total = n + options.warm
     rates = {}
@@ -86,7 +87,7 @@ def chain(bare, options, coupons, last):
 
 
 def unbatched(bare, options):
-    """What batching buys: the same with transactions of one request."""
+    """Measures the gain of batching: accepts with transactions of one request."""
     n = max(options.n // UNBATCHED_SHARE, 100)
     with Stand() as stand:
         rate = accept(stand, options, 1, n, n // 10, admit__batch_max=1)
@@ -94,7 +95,7 @@ def unbatched(bare, options):
 
 
 def measure(options, wanted):
-    """wanted: some of NEEDS. name → rounds of (rate, ceiling)"""
+    """wanted: some of NEEDS. Returns name → rounds of (rate, ceiling)."""
     stages = [stage for stage in NEEDS if stage in wanted]
     figures = [figure for stage in stages for figure in FIGURES[stage]]
     results = {f"{figure}, {shape}": [] for figure in figures for shape in (*SHAPES, *UNBATCHED[figure])}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ./dev bench runs and how it observes it: couponsd with a schema, Redis database and topics of its own, the CPU
-time of each process, and the disk.
+"""The stand of ./dev bench: couponsd with its own schema, Redis database and topics, and the measurement of CPU time
+and of the disk.
 
-Each context manager stops the processes that it has started, by pid, also when the bench is interrupted.
+Each context manager stops the processes that it has started, by pid, even if the bench is interrupted.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tests.harness.processes import cpu_seconds, cpu_seconds_with_children, end,
 
 COUPON_IDS = range(2 * 10**9, 9 * 10**9)
 PARTITIONS = 8  # kafka.partitions
-# A couponsd that accepts and leaves everything else to others.
+# Settings of a couponsd that only accepts.
 ALONE = {"relay__run": "false", "issue__run": "false", "complete__run": "false"}
 # In a closed loop no request may be refused because a slow machine keeps it waiting.
 PATIENT = {"flow__patience_ms": 0}
@@ -31,8 +31,8 @@ def changed(options, **some):
 
 
 class Disk:
-    """While it is entered: how long it takes to write 8 KiB beside the servers and to have them on the disk, as each
-    commit has to."""
+    """Measures, while it is entered, how long it takes to write and flush 8 KiB on the servers' disk, as each commit
+    does."""
     EVERY_S = 0.02
 
     def __enter__(self):
@@ -60,7 +60,7 @@ class Disk:
 
 
 def settings():
-    """The default settings of couponsd, by name."""
+    """Returns the default settings of couponsd, by name."""
     values, section = {}, ""
     for line in run_text("couponsd", "--settings", "ini").splitlines():
         if line.startswith("["):
@@ -77,7 +77,8 @@ def memory_kib(process, name):
 
 
 def cpu_now(servers, watch):
-    """Seconds so far of each that has a part in a coupon; but for the backend by which we look on. servers: couponsd"""
+    """Returns the CPU seconds so far of each program that handles coupons, except the backend that serves our own
+    queries. servers: the couponsd processes."""
     return {"couponsd": sum(cpu_seconds(server.process.pid) for server in servers),
             "postgres": cpu_seconds_with_children(server_pid("postgres")) - cpu_seconds(watch.backend),
             "kafka": cpu_seconds(server_pid("kafka")), "redis": cpu_seconds(server_pid("redis"))}
@@ -86,10 +87,10 @@ def cpu_now(servers, watch):
 # --- couponsd ---
 
 class Stand(Scenario):
-    """A schema, a Redis database and topics, on which couponsd processes run, one after the other."""
+    """A schema, a Redis database and topics for couponsd processes."""
 
     def runTest(self):
-        """unittest wants one."""
+        """unittest requires a method."""
 
     def __enter__(self):
         self.setUp()
@@ -107,7 +108,7 @@ class Stand(Scenario):
             self.remove()
 
     def create_topic(self, name, partitions, *properties):
-        """Before couponsd does."""
+        """Creates the topics before couponsd does."""
         run_text("bench_bare_producer", environment.server("KAFKA_BROKERS"), "create", name, str(partitions), *properties)
 
     def remove(self):
@@ -129,15 +130,15 @@ class Stand(Scenario):
             raise Wrong(f"couponsd ended with {code}; its log is {server.log.name}")
 
     def create_some(self, server, n, quantity):
-        """Coupons with ids that follow on; returns FIRST:COUNT as bench_load takes it."""
+        """Creates coupons with consecutive ids. Returns FIRST:COUNT for bench_load."""
         first = self.next_id + 1
         for _ in range(n):
             self.create(server, quantity)
         return f"{first}:{n}"
 
     def insert_some(self, n, quantity):
-        """The same by SQL, so that thousands are quick. They may be requested once the reconciler has set their flags,
-        which this waits for."""
+        """Creates coupons by SQL, which is quick even for thousands. Waits until the reconciler has set their flags,
+        because they cannot be requested before that."""
         first, last = self.next_id + 1, self.next_id + n
         self.next_id = last
         self.sql(f"""
@@ -155,7 +156,7 @@ class Stand(Scenario):
         return int(self.sql(query)[0][0])
 
     def check_accepted(self, n, where="true"):
-        """The ledger has n rows, and each coupon's tickets are 1, 2, 3, … to the last."""
+        """Checks that the ledger has n rows and that each coupon's tickets are 1, 2, 3, … without gaps."""
         self.expect(f"{n}|t", f"""
             select coalesce(sum(rows), 0), bool_and(tickets = rows and first = 1 and last = rows and counted = rows)
             from (select coupon_id, count(*) rows, count(distinct ticket) tickets, min(ticket) first, max(ticket) last
@@ -163,8 +164,8 @@ class Stand(Scenario):
             join (select coupon_id, accepted counted from admission) a using (coupon_id)""", "the ledger")
 
     def check_issued(self, n, where="true"):
-        """All n tickets of the ledger are issued, each once, and no others. The holders need no check: the view
-        takes them from the ledger."""
+        """Checks that all n tickets of the ledger, and no others, are issued, each once. The holders need no check,
+        because the view takes them from the ledger."""
         self.expect(f"{n}|t", f"""
             set enable_memoize = off; -- it would purge its cache for each row
             select coalesce(sum(rows), 0), bool_and(first = 1 and last = rows and counted = rows)
@@ -180,10 +181,10 @@ class Stand(Scenario):
     def expect(self, should, query, what):
         row = "|".join(self.sql(query)[0])
         if row != should:
-            raise Wrong(f"{what}: {row} and not {should}")
+            raise Wrong(f"{what}: {row} instead of {should}")
 
 
-# A row for each coupon that is issued, as it would be without ranges.
+# A table with a row per issued coupon, as couponsd would need it without ranges.
 ROWS_TABLE = """
     create table user_coupon_rows (
         coupon_id bigint not null, user_id bigint not null, ticket bigint not null check (ticket > 0),
@@ -191,7 +192,7 @@ ROWS_TABLE = """
 
 
 class Bare(Stand):
-    """Tables that couponsd has made and nobody uses: where bench_bare_rows writes."""
+    """Tables that couponsd has made and nobody uses, for bench_bare_rows."""
 
     WRITTEN = {"accept": "select count(*), true from publish_request",
                "issue": "select sum(last_ticket - first_ticket + 1), true from issued",
@@ -201,7 +202,7 @@ class Bare(Stand):
         super().__enter__()
         self.stop(self.start(**ALONE))
         self.sql(ROWS_TABLE)
-        # Rows for the sake of rows: they belong to no coupon's story, and are thrown away.
+        # The rows contradict the other tables, so the triggers would refuse them.
         for table in ("admission", "issuance", "publish_request", "issued"):
             self.sql(f"alter table {table} disable trigger user")
         return self
@@ -217,7 +218,7 @@ class Bare(Stand):
         return result["per_s"]
 
     def produce(self, messages, coupons):
-        """Into a topic of its own; messages per second."""
+        """Produces into a new topic. Returns messages per second."""
         topic = Topic(f"{self.schema}.bare")
         self.create_topic(topic.name, PARTITIONS)
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A drawing of what changes with time: panels above one another, each with an axis of its own, as SVG."""
+"""Draws time series as SVG: stacked panels, each with its own axis."""
 
 import dataclasses
 import html
@@ -22,8 +22,8 @@ text { font: 13px system-ui, "DejaVu Sans", Helvetica, Arial, sans-serif; fill: 
 
 @dataclasses.dataclass
 class Panel:
-    """lines: label → [(x, y)], y None where there is nothing. bound: what should not be exceeded, and marks: xs of
-    events; each with its label."""
+    """lines: label → [(x, y)]; y is None where there is no value. bound: an upper bound and its label. marks: the xs of
+    events and their label."""
     title: str
     unit: str
     lines: dict
@@ -32,7 +32,7 @@ class Panel:
 
 
 def step(span, ticks):
-    """1, 2 or 5 times a power of ten."""
+    """Returns a round step: 1, 2 or 5 times a power of ten."""
     raw = span / ticks
     power = 10 ** math.floor(math.log10(raw))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
@@ -52,7 +52,7 @@ def stroke(x1, y1, x2, y2, kind):
 
 
 def path(points, color):
-    """A pen that is lifted where there is nothing."""
+    """Draws a line with gaps where there is no value."""
     words, down = [], False
     for x, y in points:
         if y is not None:
@@ -62,7 +62,7 @@ def path(points, color):
 
 
 def legend(panel, y):
-    """Right above the plot; from the right."""
+    """Draws the legend above the plot, from right to left."""
     x = WIDTH - RIGHT
     entries = [(label, f'stroke="{color}" stroke-width="3"') for label, color in zip(panel.lines, COLORS)]
     if panel.marks:
@@ -98,7 +98,7 @@ def draw_panel(panel, top, x_of):
 
 
 def draw(title, subtitle, x_title, panels):
-    """x is from 0."""
+    """Draws all panels. x starts at 0."""
     last = max(x for panel in panels for points in panel.lines.values() for x, _ in points)
     height = HEAD + len(panels) * (TITLE + PANEL + GAP) + FOOT
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A number in Postgres, watched as it changes."""
+"""Watches a number in Postgres as it changes."""
 
 import contextlib
 import re
@@ -14,8 +14,8 @@ EVERY_S = 0.02
 
 
 class Watch:
-    """Asks for a number again and again, over a connection of its own. `changes` is when it had which value, the first
-    one included; times are time.time() when the answer had come."""
+    """Queries a number again and again, on its own connection. `changes` has the time and value of each change, and the
+    first value; times are time.time() when the answer came."""
 
     def __init__(self, stand, query):
         self.query = " ".join(query.split()) + ";\n"
@@ -43,7 +43,7 @@ class Watch:
         self.close()
 
     def close(self):
-        with contextlib.suppress(BrokenPipeError):  # a Ctrl-C is psql's too
+        with contextlib.suppress(BrokenPipeError):  # Ctrl-C ends psql too
             self.psql.stdin.close()
         end(self.psql, patience_s=STOP_S)
         self.psql.stdout.close()
@@ -74,19 +74,19 @@ class Watch:
                 self.changed.notify_all()
 
     def wait_for(self, value, seconds):
-        """Returns when it was first seen to have come so far."""
+        """Waits until the number reaches the value. Returns the time when it was first seen there."""
         deadline = time.monotonic() + seconds
         with self.changed:
             while self.changes[-1][1] < value:
                 if self.failure:
                     raise Wrong(str(self.failure))
                 if not self.changed.wait(deadline - time.monotonic()):
-                    raise Wrong(f"not within {seconds:.0f} s: {value} (but {self.changes[-1][1]}) by {self.query}")
+                    raise Wrong(f"{self.changes[-1][1]} instead of {value} after {seconds:.0f} s: {self.query}")
             return next(at for at, seen in self.changes if seen >= value)
 
     def pace(self, upto):
-        """Per second, from the first change until it has come so far."""
+        """Returns the rate per second from the first change until the number reaches the value."""
         end = next(i for i, (_, value) in enumerate(self.changes) if value >= upto)
-        begin = 1 if end > 1 else 0  # 0: all of it between two looks
+        begin = 1 if end > 1 else 0  # 0: the whole change came between two queries
         (began_at, first), (ended_at, last) = self.changes[begin], self.changes[end]
         return (last - first) / (ended_at - began_at)
