@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# proto/ keeps to buf's STANDARD rules (buf.yaml) and breaks no client of the main branch. Whether a fault in it would
-# be found is tested as well.
+# proto/ follows buf's STANDARD rules (buf.yaml) and does not break clients of the main branch. The test also checks
+# that buf finds faults.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -15,13 +15,13 @@ source tools/go.sh
 buf=$(go_tool github.com/bufbuild/buf/cmd/buf@v1.65.0)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-# buf keeps nothing in the user's home.
+# buf must not write to the user's home.
 export BUF_CACHE_DIR=$scratch/cache
 
-# safe.directory: a checkout may belong to another user than the one who tests.
+# safe.directory: the checkout may belong to another user than the one who runs the test.
 repository() { git -c safe.directory="$root" "$@"; }
 
-base() { # prints what to compare with: the main branch, or the nearest thing to it that this checkout has
+base() { # prints the commit to compare with: the main branch, or the nearest substitute in this checkout
   local ref
   for ref in refs/heads/main refs/remotes/origin/main HEAD~1; do
     if repository rev-parse --verify --quiet "$ref^{commit}" >/dev/null; then
@@ -36,31 +36,31 @@ mutant() { # args: name, file, sed script that must change it; prints the folder
   mkdir "$dir"
   cp -r buf.yaml proto "$dir"
   sed -i "$3" "$dir/$2"
-  ! cmp -s "$2" "$dir/$2" || die "$2 has changed: the fault '$3' can no longer be put into it; mend this test"
+  ! cmp -s "$2" "$dir/$2" || die "$2 has changed: the fault '$3' no longer applies to it; fix this test"
   echo "$dir"
 }
 
-refused() { # args: what it should say, command...
+refused() { # args: expected part of the output, command...
   local said expected=$1
   shift
   if said=$("$@" 2>&1); then die "accepted a fault: $*"; fi
-  [[ $said == *"$expected"* ]] || die "expected '$expected' of $*, but it said: $said"
-  note "refused, as it should be: ${said//"$scratch/"/}"
+  [[ $said == *"$expected"* ]] || die "expected '$expected' from $*, but it said: $said"
+  note "refused, as expected: ${said//"$scratch/"/}"
 }
 
 "$buf" lint || die "proto/ breaks the rules above"
 note "lint: fine"
 
 if [[ ! -e .git ]]; then
-  note "breaking: NOT CHECKED, for this tree has no .git to compare with"
+  note "breaking: NOT CHECKED, because this tree has no .git to compare with"
 else
   need git
   said=$(repository rev-parse --verify HEAD 2>&1) || die "git cannot read this checkout: $said"
   against=$(base)
   if [[ -z $against ]]; then
-    note "breaking: NOT CHECKED, for this checkout has neither main, nor origin/main, nor a commit before HEAD"
+    note "breaking: NOT CHECKED, because this checkout has neither main, nor origin/main, nor a commit before HEAD"
   else
-    # Unpacked here, because buf itself would clone, which knows no worktree. The rules are today's.
+    # Unpack the old version here, because buf would clone it, which does not work in a worktree. Use the current rules.
     mkdir "$scratch/before"
     repository archive "$against" proto | tar -x -C "$scratch/before"
     cp buf.yaml "$scratch/before"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The links of the documentation: every relative link leads to a file, and every anchor to a heading of that file. And
-facts that stand in two places: the reasons in the proto's comments, the verbs in README."""
+"""Checks the links of the documentation: every relative link leads to a file, and every anchor to a heading of that
+file. Also checks facts that are written in two places: the reasons in the proto's comments, the verbs in the README."""
 
 import os
 import re

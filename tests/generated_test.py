@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""generated/ is what proto/generate.sh makes of proto/.
+"""generated/ is the output of proto/generate.sh for proto/.
 
-Versions of protoc-gen-c (protobuf-c) write the same code differently. Where the version on this machine is the one that
-made generated/, the files have to be equal; where it is another one, they have to be equal but for those differences.
+Versions of protoc-gen-c (protobuf-c) write the same code differently. If this machine has the version that made
+generated/, the files must be equal. If it has another version, they must be equal apart from the known differences.
 """
 
 import os
@@ -30,12 +30,13 @@ def files(folder):
 
 
 def versions(texts):
-    """Of protobuf-c, as the headers have it: 1004001 is 1.4.1."""
+    """Returns the versions of protobuf-c in the headers; 1004001 is 1.4.1."""
     return {int(check[1]) for text in texts.values() for check in CHECK.finditer(text)}
 
 
 def without_differences(text):
-    """1.5 numbers and words the check of versions anew, writes flags without "0 | ", and orders the fields of a oneof."""
+    """Removes the differences of version 1.5, which changes the check of versions, writes flags without "0 | ", and
+    sorts the fields of a oneof."""
     text = CHECK.sub("", text).replace(" 0 | PROTOBUF_C_FIELD_FLAG_", " PROTOBUF_C_FIELD_FLAG_")
     return UNION.sub(lambda union: union[1] + "".join(sorted(union[2].splitlines(True))) + union[3], text)
 
@@ -46,14 +47,14 @@ class Generated(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run([os.path.join(ROOT, "proto", "generate.sh"), folder], check=True)
             made = files(folder)
-        self.assertEqual(len(versions(kept)), 1, "generated/ should be made by one version of protobuf-c")
+        self.assertEqual(len(versions(kept)), 1, "one version of protobuf-c should have made generated/")
         if versions(kept) != versions(made):
             kept = {name: without_differences(text) for name, text in kept.items()}
             made = {name: without_differences(text) for name, text in made.items()}
         wrong = [f"{name} is missing" for name in sorted(made.keys() - kept.keys())]
         wrong += [f"{name} comes from no .proto; delete it" for name in sorted(kept.keys() - made.keys())]
         wrong += [f"{name} differs" for name in sorted(made.keys() & kept.keys()) if made[name] != kept[name]]
-        self.assertFalse(wrong, "run ./dev generate and commit what it makes:\n  " + "\n  ".join(wrong))
+        self.assertFalse(wrong, "run ./dev generate and commit the result:\n  " + "\n  ".join(wrong))
 
     def test_a_change_shows_whatever_the_version(self):
         old = files(GENERATED)["grpc/reflection/v1/reflection.pb-c.h"]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# docs/reference/reasons.md must be what couponsd says of its reasons.
+# docs/reference/reasons.md must be equal to the output of couponsd --reasons markdown.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 diff <("${1:?usage: reasons_current.sh COUPONSD}" --reasons markdown) "$root/docs/reference/reasons.md" || {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# docs/reference/settings.md must be what couponsd says of its settings.
+# docs/reference/settings.md must be equal to the output of couponsd --settings markdown.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 diff <("${1:?usage: settings_current.sh COUPONSD}" --settings markdown) "$root/docs/reference/settings.md" || {

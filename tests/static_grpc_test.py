@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration finds out whether gRPC's archives link, and takes the shared library where they do not."""
+"""CMake tests whether gRPC's archives link, and uses the shared library if they do not."""
 
 import os
 import re
@@ -23,7 +23,7 @@ include("{ROOT}/cmake/static_grpc.cmake")
 
 
 def configured(*options):
-    """How a configuration links gRPC, as it says; asking pkg-config would take longer than all the rest."""
+    """Returns how CMake says that it links gRPC. Without pkg-config, which would take most of the time."""
     with tempfile.TemporaryDirectory() as folder:
         with open(os.path.join(folder, "CMakeLists.txt"), "w", encoding="utf-8") as file:
             file.write(PROJECT)

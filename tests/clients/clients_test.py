@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """clients_test.py LANGUAGE: builds clients/LANGUAGE, and runs its programs against couponsd.
 
-smoke begins while nothing listens, so that its first call has to be tried again, and couponsd's queues are short, so
-that bursts are refused as OVERLOADED. The test compares what the program reports with the database.
+smoke starts while no server listens, so its first call must be retried. couponsd's queues are short, so it refuses
+bursts as OVERLOADED. The test compares the program's report with the database.
 
-probe makes single calls, over networks and to servers that are the same for all languages. The wait for a lost
-connection is the longest of them, so it begins first and ends last.
+probe makes single calls over test networks, which are the same for all languages. The wait for a lost connection is the
+longest test, so it starts first and ends last.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ SHORT_QUEUES = {f"{stage}.{limit}": 16 for stage, limit in
 
 OK, UNAVAILABLE, UNAUTHENTICATED = 0, 14, 16
 PATIENT_MS, IMPATIENT_MS = 20_000, 3_000  # an impatient call gives each try 1 s
-LOST_S = 30 + 10 + 8  # keepalive's interval and timeout, and some time for the machine
+LOST_S = 30 + 10 + 8  # keepalive's interval, its timeout, and slack for a slow machine
 
 
 class Client(Scenario):
@@ -50,7 +50,7 @@ class Client(Scenario):
         return Probe(self, LANGUAGE, environment, **options)
 
     def request(self, probe, timeout_ms=PATIENT_MS):
-        """Requests the coupon for a user who has none yet."""
+        """Requests the coupon for a new user."""
         self.user += 1
         return probe.call("request", self.coupon, self.user, timeout_ms)
 
@@ -112,7 +112,7 @@ class Client(Scenario):
         self.assertGreater(sum(end["retries"] for end in ends), 0, "a try was given up")
         self.assertLess(max(end["s"] for end in ends), IMPATIENT_MS / 1000)
         self.assertEqual(self.sql(f"select count(*) from publish_request where coupon_id = {self.coupon}"),
-                         [[str(self.user)]], "a ticket for each user")
+                         [[str(self.user)]], "each user has a ticket")
 
         lossy.close()
         for _ in range(4):
@@ -120,7 +120,7 @@ class Client(Scenario):
         self.assertEqual(self.request(self.probe(target=f"{lossy.address},{sound.address}", token="web"))["code"], OK)
 
     def proxies(self):
-        """Proxies in the environment are not for couponsd."""
+        """Clients ignore proxies in the environment."""
         proxy = Network(self, self.first.grpc)
         url = f"http://{proxy.address}"
         host, port = proxy.address.split(":")
@@ -139,7 +139,7 @@ class Client(Scenario):
         self.expect(OK, target=target, token="web")
         for token in (None, "guess"):
             self.assertEqual(self.expect(UNAUTHENTICATED, target=target, token=token)["reason"], "PERMISSION")
-        # 0.0.0.0 is no loopback address, and reaches no other host either.
+        # 0.0.0.0 is not a loopback address, but it does not reach another host either.
         anywhere = f"{target},0.0.0.0:{target.rsplit(':', 1)[1]}"
         self.assertIn("plaintext", self.probe(target=anywhere, token="web").answer()["error"].lower())
         self.expect(OK, target=anywhere, token="web", plaintext_token="true")
@@ -152,7 +152,7 @@ class Client(Scenario):
                             access__tokens=self.tokens)
         caller, caller_key = authority.sign("caller", "DNS:shop.test")
         known, ca = {"certificate": caller, "key": caller_key}, authority.certificate
-        name = f"localhost:{server.grpc.rsplit(':', 1)[1]}"  # is not in the certificate
+        name = f"localhost:{server.grpc.rsplit(':', 1)[1]}"  # the certificate does not have this name
         self.expect(OK, target=server.grpc, ca=ca, **known)
         self.expect(OK, target=name, ca=ca, server_name="coupons.test", **known)
         self.expect(OK, target=server.grpc, ca=ca, token="web")

@@ -13,7 +13,7 @@ from tests.harness import BUILD, ROOT
 from tests.harness.environment import PATIENCE
 from tests.harness.ports import free_port
 
-ANSWER_S = 60  # unless told otherwise
+ANSWER_S = 60  # the default time limit
 
 
 def script(language):
@@ -23,7 +23,7 @@ def script(language):
 
 
 class Probe:
-    """clients/LANGUAGE/probe, which makes its calls on one client."""
+    """clients/LANGUAGE/probe, which makes all calls on one client."""
 
     def __init__(self, test, language, environment=None, **options):
         command, own = script(language)
@@ -48,15 +48,15 @@ class Probe:
         return json.loads(self.process.stdout.readline() or '{"error": "the probe has ended"}')
 
     def call(self, *words):
-        """Makes one call; returns its end, with its time in seconds as "s"."""
+        """Makes one call. Returns its result, with its duration in seconds as "s"."""
         start = time.monotonic()
         self.begin(*words)
         return {**self.answer(), "s": time.monotonic() - start}
 
 
 class Network:
-    """Forwards connections to a server until told otherwise. A lost connection stays open, and its bytes are dropped, as
-    when a firewall has forgotten it."""
+    """Forwards connections to a server, and can lose them: a lost connection stays open while its bytes are dropped, as
+    by a firewall that has forgotten it."""
 
     def __init__(self, test, server):
         self.server = server
@@ -106,7 +106,7 @@ class Network:
             self.lost.update(self.sockets)
 
     def lose_answers(self):
-        """Loses all that the server sends from now on, also on later connections."""
+        """Drops everything that the server sends from now on, also on later connections."""
         with self.lock:
             self.answers_are_lost = True
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docker/prometheus and docker/grafana: do the rules hold, and do they speak of metrics that couponsd really has?
+"""docker/prometheus and docker/grafana: the rules work, and they use only metrics that couponsd has.
 
-A real Prometheus and a real blackbox exporter, with the files as they are shipped but for addresses and intervals,
-watch a real couponsd.
+A real Prometheus and a real blackbox exporter watch a real couponsd, with the shipped files except for addresses and
+intervals.
 """
 
 import json
@@ -25,7 +25,7 @@ PROMETHEUS = os.path.join(ROOT, "docker", "prometheus")
 DASHBOARDS = os.path.join(ROOT, "docker", "grafana", "dashboards")
 UNIT_TESTS = os.path.join(HERE, "alerts_unit.yml")
 
-# What may stand for itself in PromQL and is no metric.
+# Words of PromQL that are not metrics.
 WORDS = {"and", "or", "unless", "offset", "bool", "group_left", "group_right", "sum", "max", "min", "avg", "count"}
 
 
@@ -39,7 +39,7 @@ def alert_rules():
 
 
 def panel_queries():
-    """(panel's title, query) of all dashboards, with Grafana's variables filled in."""
+    """Yields (title of the panel, query) of all dashboards, with Grafana's variables filled in."""
     for name in os.listdir(DASHBOARDS):
         for panel in json.loads(read(DASHBOARDS, name))["panels"]:
             for target in panel.get("targets", ()):
@@ -48,7 +48,7 @@ def panel_queries():
 
 
 def selectors(query):
-    """The metrics of a query with what stands in braces behind them: up{job="couponsd"}."""
+    """Returns the metrics of a query with their selectors, such as up{job="couponsd"}."""
     without_labels = re.sub(r"\b(by|without|on|ignoring)\s*\([^)]*\)", " ", query)
     for match in re.finditer(r"(?<![\w.])([a-zA-Z_:][\w:]*)(\{[^}]*\})?(?!\s*\()(?!\w)", without_labels):
         if match.group(1) not in WORDS:
@@ -74,8 +74,8 @@ class Rules(unittest.TestCase):
         self.assertEqual(sorted(tests), sorted(rule["alert"] for rule in alert_rules()))
         for name, test in tests.items():
             fires = [f'alertname="{name}"' in str(step["exp_samples"]) for step in test["promql_expr_test"]]
-            self.assertIn(True, fires, f"{name} should be seen firing")
-            self.assertFalse(fires[-1], f"{name} should be seen ending")
+            self.assertIn(True, fires, f"the tests of {name} should make it fire")
+            self.assertFalse(fires[-1], f"the tests of {name} should make it end")
 
     def test_texts_name_only_labels_that_their_alert_has(self):
         tests = {test["name"]: test for test in yaml.safe_load(read(UNIT_TESTS))["tests"]}
@@ -107,7 +107,7 @@ class Rules(unittest.TestCase):
 
 class Watched(Scenario):
     def listening(self, *command):
-        """Starts a server that was told port 0, until the end of the test; returns the address it says it has."""
+        """Starts a server on port 0 until the end of the test. Returns the address that it reports."""
         log = open(os.path.join(self.folder, os.path.basename(command[0]) + ".log"), "w+", encoding="utf-8")
         self.addCleanup(log.close)
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder)
@@ -130,7 +130,7 @@ class Watched(Scenario):
             file.write(text)
 
     def watch(self, server):
-        """Prometheus as it is shipped, but for addresses and shorter intervals."""
+        """Starts Prometheus with the shipped files, except for addresses and shorter intervals."""
         postgres = re.search(r"@([^/]+)/", self.postgres_url).group(1)
         redis = re.search(r"//([^/]+)/", self.redis_url).group(1)
         folder = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_DIR"))

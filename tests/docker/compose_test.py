@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docker/: are the compose files what the Compose specification allows, and do they fit couponsd, the image and each
-other? No Docker engine is needed; where `docker compose` is there, it has its say too.
+"""docker/: the compose files follow the Compose specification and match couponsd, the image and each other. The test
+needs no Docker engine. If `docker compose` is installed, it checks the files too.
 """
 
 import glob
@@ -20,12 +20,12 @@ from tests.harness import BUILD, ROOT
 
 DOCKER = os.path.join(ROOT, "docker")
 
-# The Go module that docker compose reads its files with; the specification's schema is in it.
+# The Go module with which docker compose reads its files. It has the specification's schema.
 COMPOSE_GO = "github.com/compose-spec/compose-go/v2@v2.4.7"
 COMPOSE_GO_SUM = "h1:WNpz5bIbKG+G+w9pfu72B1ZXr+Og9jez8TMEo8ecXPk="
 
 LAYOUTS = {"single": ["compose.yaml"], "cluster": ["compose.yaml", "compose.cluster.yaml"]}
-HARMLESS_WITHOUT_FILE = {"./secrets/postgres_password", "./secrets/grafana_password"}  # README tells to make them
+HARMLESS_WITHOUT_FILE = {"./secrets/postgres_password", "./secrets/grafana_password"}  # the README says to create them
 
 
 def read(*path):
@@ -53,7 +53,8 @@ def has_docker_compose():
 
 
 def merged(base, over):
-    """As far as our files need it: maps are merged, volumes by where they are mounted, all else is replaced."""
+    """Merges as Compose does, as far as our files need it: it merges maps, merges volumes by mount point, and replaces
+    everything else."""
     result = {**base, **over}
     for key in ("environment", "depends_on"):
         if key in base and key in over:
@@ -65,7 +66,7 @@ def merged(base, over):
 
 
 def layout(name):
-    """The services, volumes and secrets of a layout."""
+    """Returns the services, volumes and secrets of a layout."""
     whole = {"services": {}, "volumes": {}, "secrets": {}}
     for file in LAYOUTS[name]:
         document = parse(file)
@@ -92,7 +93,7 @@ def settings_of(service):
 
 
 def dockerfile(instruction):
-    """The last line of that instruction, continued lines joined."""
+    """Returns the last instruction of this kind, with continued lines joined."""
     return re.findall(rf"^{instruction} (.*)$", read("Dockerfile").replace("\\\n", " "), re.M)[-1]
 
 
@@ -107,7 +108,7 @@ class Compose(unittest.TestCase):
             self.assertEqual(errors, [])
         broken = parse("compose.yaml")
         broken["services"]["couponsd"]["comand"] = []
-        self.assertFalse(validator.is_valid(broken), "the schema should refuse what it does not know")
+        self.assertFalse(validator.is_valid(broken), "the schema should refuse unknown keys")
         if has_docker_compose():
             for files in LAYOUTS.values():
                 arguments = [word for file in files for word in ("-f", os.path.join(DOCKER, file))]
@@ -132,7 +133,7 @@ class Compose(unittest.TestCase):
                     self.assertTrue(os.path.exists(os.path.join(context, service["build"]["dockerfile"])), name)
                 for needed, how in service.get("depends_on", {}).items():
                     self.assertEqual(how, {"condition": "service_healthy"}, f"{name} on {needed}")
-                    self.assertIn("healthcheck", whole["services"][needed], f"{name} waits for it to be healthy")
+                    self.assertIn("healthcheck", whole["services"][needed], f"{name} waits until it is healthy")
             for secret in whole["secrets"].values():
                 self.assertIn(secret["file"], HARMLESS_WITHOUT_FILE)
                 self.assertIn(secret["file"].removeprefix("./"), read("README.md"))
@@ -228,7 +229,7 @@ class Compose(unittest.TestCase):
             for panel in dashboard["panels"]:
                 at = panel["gridPos"]
                 cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-                self.assertFalse(cells & taken, f"{panel['title']} lies on another panel")
+                self.assertFalse(cells & taken, f"{panel['title']} overlaps another panel")
                 self.assertLessEqual(at["x"] + at["w"], 24, panel["title"])
                 taken |= cells
             self.assertLessEqual(set(re.findall(r'"uid": "prometheus\w*"', read(file))),
@@ -243,7 +244,7 @@ class Image(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         # Nothing listens on port 1.
         done = subprocess.run([f"{BUILD}/couponctl", "--server", "127.0.0.1:1", *command[1:]], capture_output=True)
-        self.assertEqual(done.returncode, 1, "Docker knows 0 and 1 only")
+        self.assertEqual(done.returncode, 1, "Docker defines only the exit codes 0 and 1")
 
     def test_what_it_copies_is_there_and_not_ignored(self):
         with open(os.path.join(ROOT, ".dockerignore"), encoding="utf-8") as file:

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs the Dockerfile's RUN steps where there is no Docker: each stage's on a clean, minimal Debian of its own, of the
-# release that the Dockerfile names.
+# Runs the Dockerfile's RUN steps without Docker: the steps of each stage on a clean, minimal Debian of the release that
+# the Dockerfile names.
 #
 #   FRESH_MACHINE=COMMAND tests/docker/dockerfile_steps.sh
 #
-# `COMMAND --suite NAME --bind SRC:DST REPOSITORY -- PROGRAM...` has to run PROGRAM as root in a clone of the repository's
-# HEAD on a minimal Debian of the release NAME (trixie), with the folder SRC mounted at DST. Only committed changes are
-# tested. Not part of ./dev test.
+# `COMMAND --suite NAME --bind SRC:DST REPOSITORY -- PROGRAM...` must run PROGRAM as root in a clone of the repository's
+# HEAD on a minimal Debian of the release NAME (trixie), with the folder SRC mounted at DST. It tests only committed
+# changes. ./dev test does not run it.
 #
-# COPY is done by hand, as the file stands: the context without what .dockerignore leaves out to /src, /out of the build
-# stage and the entry point to the run stage. The checks at the end are ours.
+# The script does the work of the present COPY instructions itself: it copies the context, without the files that
+# .dockerignore excludes, to /src, and /out of the build stage and the entry point to the run stage. The checks at the
+# end are the script's own.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
@@ -22,7 +23,7 @@ fi
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
-# Prints the RUN steps of the n-th stage, each as a script for bash, ended by a line "# end of step".
+# Prints the RUN steps of the n-th stage, each as a bash script that ends with the line "# end of step".
 steps() { # args: n
   awk -v stage="$1" '
     /^FROM / { n++ }
@@ -42,7 +43,7 @@ write_stage() { # args: n
   else
     echo 'cp -r /stage/out/. / && cp docker/entrypoint.sh /usr/local/bin/ && cd /'
   fi
-  # As Docker does it: a shell for each step.
+  # Each step runs in its own shell, as in Docker.
   steps "$1" | awk '
     BEGIN { print "bash -euo pipefail <<\"STEP\"" }
     /^# end of step$/ { print "STEP\nbash -euo pipefail <<\"STEP\""; next }

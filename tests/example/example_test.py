@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example service: called by its own client and by grpcurl, built by another project, and shown in docs/rpc.md."""
+"""The example service: its own client and grpcurl call it, another project builds it, and docs/rpc.md shows it."""
 
 import json
 import os

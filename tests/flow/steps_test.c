@@ -154,7 +154,7 @@ Test(steps, what_a_worker_remembers_of_a_coupon_ends_when_anybody_else_touches_i
     const struct admitter a = {fixture.pg, &fixture.arena, caches[0], 8};
     const struct admitter b = {fixture.pg, &fixture.arena, caches[1], 8};
     int64_t user = 1;
-    for (int turn = 0; turn < 6; turn++, user += BATCH) /* two batches each, in turns: A A B B A A */
+    for (int turn = 0; turn < 6; turn++, user += BATCH) /* workers A and B alternate after two batches: A A B B A A */
         cr_assert_eq(admit_batch(turn / 2 % 2 ? &b : &a, fixture.coupon_id, user, false), BATCH);
     cr_assert_eq(fixture_number(&fixture, "select max(ticket) from publish_request"), 6 * BATCH);
     struct coupon_detail detail = {.row.id = fixture.coupon_id};
@@ -217,7 +217,7 @@ static void check_plans(struct fixture *fixture) {
         "   || case when s.n = 0 then '' else '(' || repeat('null, ', s.n - 1) || 'null)' end loop"
         "   if line ~ 'Seq Scan on (coupon|admission|issuance|publish_request|issued|rejection|outbox|relay)'"
         "    or line ~ '(Hash|Merge) ' or line ~ '(Sort|Materialize)'"
-        /* Of rows that each batch updates, the newest version first (store/newest.h). */
+        /* Statements must read rows that each batch updates newest version first (store/newest.h). */
         "    or s.statement !~ 'discount_rate'"
         "     and line ~ 'Index Scan using (admission|issuance|outbox_head|relay_cursor|consumer_offset)_pkey' then"
         "    raise exception '% in %', line, s.statement; end if;"
@@ -402,9 +402,9 @@ Test(steps, relay_waits_for_the_next_batches_of_who_is_at_them_already_but_not_f
         fixture_outbox(&fixture, 1000 + ticket, ticket);
         relay_wake(relay, true);
     }
-    cr_assert_gt(ticket, 2, "it did not wait");
-    cr_assert_lt(ticket, 10, "it waited for too many");
-    cr_assert_eq((int64_t)metric_value(sent), ticket, "all of them together");
+    cr_assert_gt(ticket, 2, "the relay did not wait for more events");
+    cr_assert_lt(ticket, 10, "the relay waited for too many events");
+    cr_assert_eq((int64_t)metric_value(sent), ticket, "the relay did not send them together");
     relay_stop(relay);
     fixture_deinit(&fixture);
 }
@@ -425,7 +425,7 @@ Test(steps, two_relays_share_no_lane_and_the_second_takes_over_when_the_first_en
     cr_assert(outbox_take_lanes(other, STREAM_REQUESTED, &three, &err));
     cr_assert(!own[0] && !own[1] && own[2]);
     cr_assert(outbox_take_lanes(other, STREAM_PUBLISHED, &three, &err));
-    cr_assert(own[0] && own[1] && own[2], "the other stream's lanes are others");
+    cr_assert(own[0] && own[1] && own[2], "the streams must not share lanes");
     pg_disconnect(fixture.pg);
     for (int i = 0; i < 500 && !(own[0] = false); i++) {
         cr_assert(outbox_take_lanes(other, STREAM_REQUESTED, &two, &err));
@@ -451,12 +451,12 @@ Test(steps, segments_take_turns_and_only_what_was_relayed_is_truncated) {
     for (int64_t ticket = 1; ticket <= 3; ticket++)
         fixture_outbox(&fixture, ticket, ticket);
     cr_assert(outbox_rotate(fixture.pg, &fixture.arena, STREAM_REQUESTED, 0, &rotated, &err), "%s", err.text);
-    cr_assert_eq(rotated, OUTBOX_ROTATED, "the other one is empty");
+    cr_assert_eq(rotated, OUTBOX_ROTATED, "the other segment is empty");
     for (int64_t ticket = 4; ticket <= 5; ticket++)
         fixture_outbox(&fixture, ticket, ticket);
     cr_assert_eq(fixture_number(&fixture, "select count(*) from outbox_requested_1"), 2);
     cr_assert(outbox_rotate(fixture.pg, &fixture.arena, STREAM_REQUESTED, 0, &rotated, &err), "%s", err.text);
-    cr_assert_eq(rotated, OUTBOX_NOT_DUE, "the first three were not relayed");
+    cr_assert_eq(rotated, OUTBOX_NOT_DUE, "the first three events were not relayed");
     cr_assert_eq(read_outbox(&fixture, &lane, &page), 5);
     for (int i = 0; i < 5; i++)
         cr_assert_eq(page.entries[i].id, i + 1);

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages where nothing of ours is, with apt alone, and runs what the unit would run.
+# Installs the Debian packages with apt on a clean machine, and runs the command of the systemd unit.
 #
 #   FRESH_MACHINE=COMMAND tests/package/fresh_install.sh [SUITE...]
 #
-# `COMMAND --suite SUITE --bind SRC:DST REPOSITORY -- PROGRAM...` has to run PROGRAM as root in a clone of the
+# `COMMAND --suite SUITE --bind SRC:DST REPOSITORY -- PROGRAM...` must run PROGRAM as root in a clone of the
 # repository's HEAD on a clean, minimal Debian of the release SUITE (default: bookworm, then trixie) with the network of
-# this machine, and the folder SRC mounted at DST. The packages are built on one such machine and installed on another.
-# Only committed changes are tested. Not part of ./dev test.
+# this machine, and the folder SRC mounted at DST. The script builds the packages on one such machine and installs them
+# on another. It tests only committed changes. ./dev test does not run it.
 #
-# With POSTGRES_URL, REDIS_URL and KAFKA_BROKERS, couponsd serves there; without, it has to say that Postgres is away.
+# With POSTGRES_URL, REDIS_URL and KAFKA_BROKERS, couponsd must serve; without them, it must say that Postgres is down.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 

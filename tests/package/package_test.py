@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Debian packages: is everything where it belongs, and does it work from there?
+"""The Debian packages: every file is in its place and works there.
 
-They are unpacked into a folder, not installed; tests/package/fresh_install.sh installs them.
+The test unpacks the packages into a folder and does not install them; tests/package/fresh_install.sh does.
 """
 
 import glob
@@ -26,7 +26,7 @@ CLIENT_FILES = ["usr/include/couponsd/coupons.h", "usr/include/couponsd/base/err
                 "usr/lib/*/libcouponsd-client.so.0.*", "usr/lib/*/pkgconfig/couponsd-client.pc",
                 "usr/share/couponsd/proto/coupon/v1/coupon_service.proto",
                 "usr/share/couponsd/proto/google/rpc/error_details.proto"]
-EXPOSURE_MAX = 2.0  # of 10, by systemd's count
+EXPOSURE_MAX = 2.0  # of 10, by `systemd-analyze security`
 
 
 def run(*command, **how):
@@ -62,7 +62,7 @@ class Package(Scenario):
         self.assertEqual(run("dpkg-deb", "-I", self.debs["couponsd"], "conffiles").stdout, f"/{CONFIG}\n")
 
     def package_of(self, library):
-        """The package that this Debian has the library in, which its name in the linked program leads to."""
+        """Returns the package of this Debian that has the library which the program links."""
         linked = run("readelf", "-d", f"{self.root}/usr/bin/couponsd").stdout
         name, = re.findall(rf"Shared library: \[({library}\.so\.\d[^]]*)\]", linked)
         return run("dpkg-query", "-S", f"*/{name}").stdout.partition(":")[0]
@@ -112,7 +112,7 @@ class Package(Scenario):
             done = run("mandoc", "-T", "lint", "-W", "warning", f"{self.root}/{page}")
             self.assertEqual(done.stdout.replace(self.root, ""), "")
         settings = run(f"{self.root}/usr/bin/couponsd", "--settings", "markdown").stdout
-        # Rows with fewer columns are properties of Kafka that couponsd refuses or limits.
+        # Rows with fewer columns are Kafka properties that couponsd refuses or limits.
         for key in re.findall(r"^\| `([^`]+)` (?:\|[^|\n]*){4,}\|$", settings, re.M):
             self.assertIn(f".It Cm {key}\n", self.text("usr/share/man/man5/couponsd.ini.5"))
         verbs = re.findall(r"^  (\w+)", run(f"{self.root}/usr/bin/couponctl", "help").stdout.split("Options")[0], re.M)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Access control: TLS, certificates and tokens, roles, users, and what one caller may take."""
+"""Access control: TLS, certificates and tokens, roles, users, and the limits of one caller."""
 
 import hashlib
 import os
@@ -117,7 +117,7 @@ class Access(Scenario):
         self.assert_denied(server, "UNAUTHENTICATED", *self.as_token("old"), "list")
         self.write("tokens", "observer 1234\n")
         wait_until(lambda: (self.ctl(server, *self.as_token("new"), "list"),
-                            "access.tokens_bad" in server.text())[1], what="the bad file is told of")
+                            "access.tokens_bad" in server.text())[1], what="the log reports the bad file")
         self.assertRegex(server.text(), r"tokens:1: the second word must be the SHA-256")
         self.ctl(server, *self.as_token("new"), "list")
 
@@ -134,10 +134,10 @@ class Access(Scenario):
         shutil.copy(self.path("server.key"), kept)
         with open(self.path("server.key"), "w") as file:
             file.write("not a key\n")
-        wait_until(lambda: shown() == first and "tls.reload_failed" in server.text(), what="the bad key is told of")
+        wait_until(lambda: shown() == first and "tls.reload_failed" in server.text(), what="the log has the bad key")
         self.ctl(server, *self.tls, "health")
         self.authority.sign("server", "DNS:localhost,IP:127.0.0.1")
-        wait_until(lambda: shown() != first, what="the renewed certificate is shown")
+        wait_until(lambda: shown() != first, what="the server presents the renewed certificate")
         self.assertIn("tls.reloaded", server.text())
         self.ctl(server, *self.tls, "health")
 

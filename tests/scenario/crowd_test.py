@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Crowds through two servers at once, and what a kill -9 in the middle changes: nothing."""
+"""Crowds on two servers at once. A kill -9 in the middle changes nothing."""
 
 import unittest
 
@@ -29,7 +29,7 @@ class Crowd(CrowdScenario):
     def test_kill_nine_in_the_middle_loses_nothing_and_issues_nothing_twice(self):
         servers = [self.start(), self.start()]
         coupon = self.create(servers[0], 3000)
-        # Slow enough to be killed in the middle of it.
+        # Slow enough for a kill in the middle of the run.
         bench = self.ctl_raw([server.grpc for server in servers], "bench", "--coupon", coupon, "--users", 8000,
                              "--concurrency", 100, "--rate", 2000, "--retry", "--log", self.answers, background=True)
         ledger = f"select count(*) from publish_request where coupon_id = {coupon}"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients with short deadlines while couponsd is slow. A client of gRPC resets the stream of a call whose deadline has
-passed; so do attackers, at once. The former must not be taken for the latter."""
+"""Clients with short deadlines while couponsd is slow. A gRPC client resets the stream of a call whose deadline has
+passed. Attackers reset streams too, but immediately. couponsd must not mistake slow calls for an attack."""
 
 import collections
 import signal
@@ -14,19 +14,19 @@ from tests.harness import Scenario
 from tests.hostile import h2
 
 PUBLISH = "/coupon.v1.CouponService/RequestPublish"
-SLOW_S = 2  # how long couponsd is slow; what is sent meanwhile fits in the windows that HTTP/2 begins with
+SLOW_S = 2  # couponsd is slow for this time; the requests sent meanwhile fit into HTTP/2's initial windows
 STEP_S = 0.005
 RATE = 1000  # calls per second
 
 
 class Caller(threading.Thread):
-    """Calls on one connection at RATE, and resets each stream whose answer has not come in time."""
+    """Makes calls on one connection at RATE, and resets each stream whose answer does not come in time."""
 
     def __init__(self, address, coupon, timeout_s):
         super().__init__()
         self.address, self.coupon, self.timeout_s = address, coupon, timeout_s
         self.n_reset, self.failure, self.stopping = 0, None, False
-        self.answered = threading.Event()  # by then, the server's settings have been acknowledged
+        self.answered = threading.Event()  # the first answer comes after the exchange of settings
 
     def open(self, connection, user):
         body = h2.message(h2.field(1, self.coupon) + h2.field(2, user))
@@ -66,19 +66,19 @@ class Caller(threading.Thread):
         try:
             with h2.Connection(self.address) as connection:
                 self.call(connection)
-        except Exception as error:  # whatever it was, the test is to say it
+        except Exception as error:  # the test reports it
             self.failure = error
 
 
 class Deadlines(Scenario):
     def assert_spared(self, server, timeout_s, slow_down):
-        """Calls for longer than slow_down() takes. No call fails otherwise than by its deadline."""
+        """Makes calls for longer than slow_down() takes. Calls fail only by their deadlines."""
         coupon = self.create(server, 10**6)
         caller = Caller(server.grpc, coupon, timeout_s)
         caller.start()
         self.assertTrue(caller.answered.wait(30))
         slow_down()
-        time.sleep(1)  # what waited is read meanwhile
+        time.sleep(1)  # the server reads the waiting requests
         caller.stopping = True
         caller.join()
         self.assertGreater(caller.n_reset, RATE * SLOW_S / 2)

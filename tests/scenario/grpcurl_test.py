@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""couponsd for somebody who has nothing but grpcurl: services, messages, RPCs and errors are found by reflection alone.
+"""couponsd with grpcurl alone, which finds services, messages, RPCs and errors by reflection.
 
-CASES has a case for each RPC that couponsd offers. The RPCs are asked for, so that a new one without a case fails here.
+CASES has a case for each RPC of couponsd. The test lists the RPCs by reflection, so a new RPC without a case fails.
 """
 
 import itertools
@@ -23,7 +23,7 @@ INTEGRITY = "coupon.v1.IntegrityService"
 HEALTH = "grpc.health.v1.Health"
 REFLECTIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
-# grpcurl's exit code is this and the status code.
+# grpcurl's exit code is the sum of FAILED and the status code.
 FAILED = 64
 INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION = 3, 4, 5, 6, 9
 
@@ -65,19 +65,19 @@ class Grpcurl(Scenario):
         return [grpcurl, "-plaintext", "-format-error", *arguments]
 
     def run_grpcurl(self, *arguments, flags=()):
-        """Exit code, stdout, stderr."""
+        """Returns exit code, stdout and stderr."""
         done = subprocess.run(self.command(*flags, self.server.grpc, *arguments),
                               capture_output=True, text=True, timeout=60 * PATIENCE)
         return done.returncode, done.stdout, done.stderr
 
     def read(self, *arguments):
-        """What `list` or `describe` prints."""
+        """Returns the output of `list` or `describe`."""
         code, out, err = self.run_grpcurl(*arguments)
         self.assertEqual(code, 0, f"grpcurl {arguments}: {out} {err}")
         return out
 
     def stream(self, method, request=None):
-        """The messages that the server sends, in a call that must end well."""
+        """Makes a call that must succeed. Returns the server's messages."""
         code, out, err = self.run_grpcurl(method, flags=("-d", json.dumps(request or {})))
         self.assertEqual(code, 0, f"{method} {request}: {out} {err}")
         return messages(out)
@@ -88,7 +88,7 @@ class Grpcurl(Scenario):
         return answers[0]
 
     def refuse(self, code, method, request=None):
-        """The google.rpc.Status of a call that must fail with this code."""
+        """Makes a call that must fail with this code. Returns its google.rpc.Status."""
         exit_code, out, err = self.run_grpcurl(method, flags=("-d", json.dumps(request or {})))
         self.assertEqual((exit_code, out), (FAILED + code, ""), f"{method} {request}: {err}")
         status = json.loads(err)
@@ -147,7 +147,7 @@ class Grpcurl(Scenario):
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         watch = self.command("-max-time", str(60 * PATIENCE), "-d", json.dumps({"coupon_id": coupon, "user_id": 42}),
                              self.server.grpc, f"{USER}/WatchStatus")
-        # Nothing can be issued while somebody else holds this lock; reading goes on.
+        # While another session holds this lock, couponsd can read but cannot issue.
         with lock:
             lock.stdin.write("begin; lock table issued in share row exclusive mode; select 'locked';\n")
             lock.stdin.flush()
@@ -156,12 +156,12 @@ class Grpcurl(Scenario):
             with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as stream:
                 first = "".join(itertools.takewhile(lambda line: line != "}\n", stream.stdout)) + "}"
                 self.assertEqual([each["status"]["state"] for each in messages(first)], ["STATE_ACCEPTED"])
-                self.assertIsNone(stream.poll(), "the stream goes on until the final state")
+                self.assertIsNone(stream.poll(), "the stream stays open until the final state")
                 lock.communicate("rollback;\n")
                 rest = messages(stream.stdout.read())
         self.assertEqual([each["status"]["state"] for each in rest], ["STATE_ISSUED"])
         self.assertEqual(rest[0]["status"]["ticket"], "1")
-        self.assertEqual(stream.returncode, 0, "the stream ends by itself, and well")
+        self.assertEqual(stream.returncode, 0, "the stream ends by itself, with success")
 
     @case(f"{USER}.ListUserCoupons")
     def list_user_coupons(self):
@@ -249,11 +249,11 @@ class Grpcurl(Scenario):
         except AssertionError as error:
             if "BACKEND_UNAVAILABLE" not in str(error):
                 raise
-            return False  # Kafka still chooses the leaders of new partitions
+            return False  # Kafka is still electing the leaders of new partitions
 
     @case(f"{TOPICS}.ListTopics")
     def list_topics(self):
-        wait_until(self.all_lanes_have_moved, what="no lane is on the move")
+        wait_until(self.all_lanes_have_moved, what="every lane has moved")
         listed, migration = self.topics()
         version = migration["targetVersion"]
         self.assertEqual(migration, {"targetVersion": version, "lanes": 16, "lanesMoved": 16})
@@ -298,7 +298,7 @@ class Grpcurl(Scenario):
         self.assertEqual(self.detail(refused, "ErrorInfo")["reason"], "TOPIC_NOT_FOUND")
 
     def new_letter(self):
-        """The id of a dead letter whose value is three bytes."""
+        """Makes a dead letter with a value of three bytes. Returns its id."""
         before = self.sql("select coalesce(max(id), 0) from dead_letter")[0][0]
         version = self.topics()[1]["targetVersion"]
         self.topic(f"outside.coupon.publish.requested.v{version}").produce([(b"7", b"\xff\xff\xff")])
@@ -444,7 +444,7 @@ class Grpcurl(Scenario):
         wait_until(lambda: all(
             self.call(f"{USER}/GetStatus", {"coupon_id": coupon, "user_id": user})["status"]["state"] == "STATE_ISSUED"
             for user in (1, 2)))
-        # By now the coupon is sold out, which must not hide what the ledger has.
+        # The coupon is sold out now, which must not hide the rows of the ledger.
         for user, request_id in ((1, ""), (1, "late"), (2, "")):
             again = {"coupon_id": coupon, "user_id": user, "request_id": request_id}
             info = self.detail(self.refuse(ALREADY_EXISTS, publish, again), "ErrorInfo")

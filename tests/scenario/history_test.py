@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What grows with the age of an installation, and must not slow it down or stop it: coupons that have ended, lists of
-users' coupons, crowds that were refused, and the ids of events."""
+"""Data that grows with the age of an installation and must not slow it down or stop it: ended coupons, lists of users'
+coupons, refused crowds, and event ids."""
 
 import re
 import subprocess
@@ -33,11 +33,11 @@ class Ended(Scenario):
         wait_until(lambda: self.sql(LIVE) == [[str(n)]], 60, what=f"{n} live coupons")
 
     def sweeps(self):
-        """The number of sweeps, and of coupons that they have looked at."""
+        """Returns the number of sweeps, and of coupons that they have checked."""
         return [self.server.metric(f"couponsd_stage_batch_size_{what}", stage="reconcile") for what in ("count", "sum")]
 
     def looked_at(self, n):
-        """Coupons in each of the next n sweeps, on average."""
+        """Returns the average number of coupons in each of the next n sweeps."""
         sweeps, coupons = self.sweeps()
         wait_until(lambda: self.sweeps()[0] >= sweeps + n, what=f"{n} sweeps")
         later_sweeps, later_coupons = self.sweeps()
@@ -55,7 +55,7 @@ class Ended(Scenario):
         self.assertLessEqual(self.looked_at(10), OTHERS + 1)
         self.redis("del", f"coupon:available:{live}", f"coupon:available:{ended}")
         self.wait_for_flag(live, "true")
-        self.wait_for_flag(ended, "false")  # after a while
+        self.wait_for_flag(ended, "false")  # the slow pass over all coupons restores it
 
     def test_what_an_ended_coupon_gets_makes_it_live_again(self):
         coupon = self.create(self.server, 1)
@@ -64,14 +64,14 @@ class Ended(Scenario):
         self.wait_for_live(0)
         self.ctl(self.server, "add", coupon, 1)
         self.assertEqual(self.sql(LIVE), [["1"]])
-        # Somebody has tampered with the list: the pass over all coupons finds it.
+        # If someone tampers with the list, the pass over all coupons repairs it.
         self.sql("delete from live_coupon")
         self.wait_for_live(1)
 
 
 class Lookups(Scenario):
     def hold(self, *statements):
-        """Runs statements in a transaction; returns a function that ends it."""
+        """Runs statements in a transaction. Returns a function that ends the transaction."""
         process = subprocess.Popen(["psql", self.postgres_url, "-X", "-q", "-v", "ON_ERROR_STOP=1"],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.addCleanup(lambda: (process.poll() is None and process.kill(), process.communicate()))
@@ -81,7 +81,7 @@ class Lookups(Scenario):
         return lambda: process.communicate("rollback;\n", timeout=30)
 
     def waits(self, relation):
-        """Whether some session waits for a lock of the table or view."""
+        """Returns a row if a session waits for a lock on the table or view."""
         return self.sql(f"select 1 from pg_locks where relation = '{self.schema}.{relation}'::regclass and not granted")
 
     def test_repeats_do_not_wait_behind_lists(self):
@@ -89,7 +89,7 @@ class Lookups(Scenario):
         coupon = self.create(server, 10)
         first = self.ctl(server, "request", coupon, 1, "--request-id", "a")[0]
         self.wait_for_issued(coupon, 1)
-        release = self.hold("alter view user_coupon set (security_barrier = true)")  # lists alone read the view
+        release = self.hold("alter view user_coupon set (security_barrier = true)")  # only lists read the view
         lists = [self.ctl_raw(server, "coupons", 1, background=True) for _ in range(3)]
         wait_until(lambda: self.waits("user_coupon"), what="a list waits")
         again = self.ctl(server, "request", coupon, 1, "--request-id", "a")[0]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The database alone: whatever a program writes, nobody is issued a coupon twice and never more than there are.
-Everything here is tried by hand, in SQL, as the role that couponsd itself has."""
+"""The database alone guarantees that no user gets a coupon twice and that no more coupons are issued than exist, no
+matter what a program writes. The tests write by SQL, with couponsd's own role."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ class Integrity(Scenario):
         self.coupon = self.create(self.server, 5)
 
     def try_sql(self, *statements):
-        """What Postgres says to these, in one transaction; "" if it does them."""
+        """Runs the statements in one transaction. Returns Postgres' error, or "" on success."""
         command = ["psql", self.postgres_url, "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-1"]
         for statement in statements:
             command += ["-c", statement.format(c=self.coupon)]
@@ -143,7 +143,7 @@ class Integrity(Scenario):
         second.stdin.flush()
         waiting = ("select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
                    f" and query like '%{self.coupon}, 2, 4%'")
-        wait_until(lambda: self.sql(waiting) == [["1"]], what="the second waits for the first")
+        wait_until(lambda: self.sql(waiting) == [["1"]], what="the second session waits for the first")
         first.communicate("commit;\n")
         _, said = second.communicate()
         self.assertIn("not all in the ledger and undecided", said)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kafka as others use it too: foreign transactions in couponsd's topics, lost messages, settings that can't work."""
+"""Trouble in Kafka: foreign transactions in couponsd's topics, lost messages, settings that cannot work."""
 
 import unittest
 
@@ -9,7 +9,7 @@ REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.pub
 
 
 class Holes(Scenario):
-    """Offsets that hold no message: a transaction's marker takes one, as do compacted messages."""
+    """Offsets without a message: a transaction's marker takes an offset, and compaction removes messages."""
 
     def buy(self, server, coupon, users):
         for user in users:
@@ -42,14 +42,14 @@ class Holes(Scenario):
         topic = self.topic(REQUESTED)
         topic.produce([(None, b"theirs")], transaction="commit")
         wait_until(lambda: self.sql("select count(*) from dead_letter where topic like '%requested%'") == [["1"]], 10,
-                   what="their message is put aside")
+                   what="their message becomes a dead letter")
         self.assertEqual(server.stop(), 0)
-        # Exactly before the marker, as an older version leaves it.
+        # The stored offset of an older version: exactly before the marker.
         before_it = f"update consumer_offset set next_offset = 2 where topic = '{topic.name}'"
         stored = f"select next_offset from consumer_offset where topic = '{topic.name}'"
         self.sql(before_it)
         server = self.start(kafka__partitions=1, issue__run="true")
-        wait_until(lambda: self.sql(stored) == [["3"]], 20, what="the marker, which nothing follows, is passed")
+        wait_until(lambda: self.sql(stored) == [["3"]], 20, what="couponsd passes the marker at the end of the topic")
         self.assertEqual(server.stop(), 0)
         server = self.start(kafka__partitions=1, issue__run="false")
         self.buy(server, coupon, [2])
@@ -105,7 +105,7 @@ class Holes(Scenario):
         topic.make(1, cleanup_policy="compact", segment_ms=100, min_cleanable_dirty_ratio=0.001, min_compaction_lag_ms=0)
         relay = self.start(kafka__partitions=1, issue__run="false", reconcile__stale_ms=86400000)
         first, second = self.create(relay, 100), self.create(relay, 100)
-        # Of the messages with one key, that is of one coupon, compaction keeps the last one of the closed segments.
+        # In the closed segments, compaction keeps only the last message of each key, that is, of each coupon.
         users = iter(range(1, 100))
 
         def holes():
@@ -118,7 +118,7 @@ class Holes(Scenario):
         count = next(users) - 1
         self.assertEqual(relay.stop(), 0)
         server = self.start(kafka__partitions=1, reconcile__stale_ms=1000, reconcile__interval_ms=100)
-        # The tickets whose events are gone are sent again.
+        # couponsd resends the tickets whose events are gone.
         self.wait_for_issued(first, count)
         self.wait_for_issued(second, 3)
         self.assertNotIn("event=issue.messages_lost", server.text())
@@ -163,10 +163,10 @@ class Settings(Scenario):
 
 
 class Lost(CrowdScenario):
-    """Tickets whose events got lost behind the relay are sent again, whatever else goes on."""
+    """couponsd resends tickets whose events were lost after the relay, no matter how busy it is."""
 
     def lose_all(self, count, coupon):
-        """Accepts requests of `count` users; their events never reach Kafka, although the outbox says so."""
+        """Accepts requests of `count` users whose events never reach Kafka, although the outbox says they did."""
         server = self.start(relay__run="false", issue__run="false", kafka__partitions=1,
                             reconcile__stale_ms=86400000)
         coupon = coupon or self.create(server, 10 * count)
@@ -184,7 +184,7 @@ class Lost(CrowdScenario):
                                 background=True) for one in (coupon, other)]
         lost = f"select count(*) from user_coupon where coupon_id = {coupon} and ticket <= 30"
         wait_until(lambda: self.sql(lost) == [["30"]], 20, what="the lost tickets are issued")
-        self.assertEqual([bench.poll() for bench in benches], [None, None], "the others are still buying")
+        self.assertEqual([bench.poll() for bench in benches], [None, None], "the load is still running")
         self.assertRegex(server.text(), r"level=error event=reconcile\.unissued .*tickets=30 first_ticket=1 resent=30")
         for bench in benches:
             bench.terminate()
@@ -193,7 +193,7 @@ class Lost(CrowdScenario):
     def test_a_large_loss_does_not_take_a_stale_ms_for_each_thousand(self):
         coupon = self.lose_all(20000, None)
         server = self.start(kafka__partitions=1, reconcile__stale_ms=10000, reconcile__interval_ms=100)
-        self.wait_for_issued(coupon, 20000, 60)  # 1,000 for each stale_ms would take 200 s
+        self.wait_for_issued(coupon, 20000, 60)  # resending 1,000 per stale_ms would take 200 s
         self.assert_issued_exactly(coupon, 20000)
         self.assertLess(server.metric("couponsd_reconcile_resent_total"), 60000)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients that vanish without a word lose their places; clients that are only quiet keep them, and may ping."""
+"""couponsd drops clients that have vanished, and keeps clients that are only quiet, even if they ping."""
 
 import signal
 import socket
@@ -10,7 +10,7 @@ from tests.chaos.proxy import Proxy
 from tests.harness import Scenario, wait_until
 from tests.hostile import h2
 
-TIMEOUT_S = 10  # for the answer to a ping: KEEPALIVE_TIMEOUT_MS in src/rpc/server.c
+TIMEOUT_S = 10  # time limit for the answer to a ping: KEEPALIVE_TIMEOUT_MS in src/rpc/server.c
 PINGS, PING_EVERY_S = 120, 0.1
 
 
@@ -26,7 +26,7 @@ class Keepalive(Scenario):
             self.ctl(server, "request", coupon, user)
             watchers[name] = self.ctl_raw(address, "watch", coupon, user, background=True)
         wait_until(lambda: server.metric("couponsd_watched") == 3, what="three watch")
-        with h2.Connection(server.grpc) as mute:  # without a call, and it never answers a ping
+        with h2.Connection(server.grpc) as mute:  # it makes no call and answers no ping
             watchers["stopped"].send_signal(signal.SIGSTOP)
             proxy.disturb("grpc", "stall", 0)
             began = time.monotonic()
@@ -56,13 +56,13 @@ class OneAddress(Scenario):
     """Many clients behind one NAT."""
 
     def connected(self, server, count):
-        """Connects without calling; returns how many of the connections the server has kept."""
+        """Connects without making calls. Returns how many of the connections the server keeps."""
         host, port = server.grpc.rsplit(":", 1)
         held = [socket.create_connection((host, int(port)), 5, (h2.ATTACKER, 0)) for _ in range(count)]
         kept = 0
         for one in held:
             try:
-                kept += len(one.recv(1)) > 0  # the server's settings come first
+                kept += len(one.recv(1)) > 0  # the server starts with its settings
             except ConnectionError:
                 pass
         for one in held:

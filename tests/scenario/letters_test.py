@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dead letters: what no right program sends is put aside, told, replayed and dropped, and holds nothing up."""
+"""Dead letters: couponsd stores bad messages, reports them, and can replay and drop them. They block nothing."""
 
 import os
 import random
@@ -23,7 +23,7 @@ def varint(value):
 
 
 def requested(coupon, user, ticket, request_id=b"r", accept_s=1_700_000_000):
-    """coupon.v1.PublishRequested, by hand."""
+    """A coupon.v1.PublishRequested, encoded here independently of couponsd."""
     return (b"\x08" + varint(coupon) + b"\x10" + varint(user) + b"\x1a" + varint(len(request_id)) + request_id +
             b"\x20" + varint(ticket) + b"\x2a" + varint(len(b"\x08" + varint(accept_s))) + b"\x08" + varint(accept_s))
 
@@ -40,7 +40,7 @@ class Letters(Scenario):
         return wait_until(lambda: len(found := self.letters(server)) >= count and found, what=f"{count} dead letters")
 
     def add_to_ledger(self, coupon, user, ticket):
-        """A request whose event never got to Kafka."""
+        """Adds a request whose event never reached Kafka."""
         self.sql(f"""
             update admission set accepted = greatest(accepted, {ticket}) where coupon_id = {coupon};
             insert into publish_request values ({coupon}, {user}, {ticket}, 'r', now())""")
@@ -96,7 +96,7 @@ class Letters(Scenario):
         self.assertEqual(code, 1, "one of them stays")
         self.assertRegex(out, r'"REPLAYED"[^}]*}\n.*"KEPT"[^}]*can\'t be decoded.*}\n.*"SENT"')
         self.wait_for_issued(coupon, 2)
-        # Once more by SQL alone: its ticket is issued, so there is nothing left to do.
+        # Reset by SQL, the letter is replayed again. Its ticket is issued, so the replay has nothing to do.
         self.sql("update dead_letter set replay_time = null")
         self.assertEqual([self.ctl_raw(server, "dead-letters", "replay", letter)[1].split('"')[5]
                           for letter in (early, garbage, other)], ["DECIDED", "KEPT", "DECIDED"])
@@ -127,9 +127,9 @@ class Letters(Scenario):
         code, out, _ = self.ctl_raw(server, "dead-letters", "replay", letter["id"])
         self.assertEqual((code, "only its beginning was kept" in out), (1, True), out)
         self.topic(REQUESTED).produce([(key_of(coupon), b"\xff")] * 1000)
-        wait_until(lambda: server.metric("couponsd_dead_letters_total") == 1005, what="all are put aside")
+        wait_until(lambda: server.metric("couponsd_dead_letters_total") == 1005, what="all are dead letters")
         wait_until(lambda: self.sql("select count(*) <= 100, max(message_offset) from dead_letter") == [["t", "1004"]],
-                   what="the newest hundred are kept")
+                   what="couponsd keeps the newest hundred")
 
 
 class Fuzz(CrowdScenario):
@@ -143,7 +143,7 @@ class Fuzz(CrowdScenario):
         return self.random.randbytes(size)
 
     def fuzzed(self, coupons, users):
-        """A key and a value, of which nothing may come but a dead letter or a duplicate."""
+        """Makes a key and a value whose only allowed effect is a dead letter or a duplicate."""
         pick = self.random
         coupon, user, ticket = pick.choice(coupons), pick.randrange(1, users + 1), pick.randrange(1, users + 1)
         odd = pick.choice((0, -1, 1, 2**31, -2**31, 2**63 - 1, -2**63, pick.getrandbits(64) - 2**63))
@@ -188,7 +188,7 @@ class Fuzz(CrowdScenario):
         load = [self.ctl_raw(server, "bench", "--coupon", coupon, "--users", users, "--concurrency", 16, "--rate", 400,
                              "--retry", "--log", f"{self.answers}.{coupon}", background=True) for coupon in coupons]
         wait_until(lambda: int(self.sql("select count(*) from publish_request")[0][0]) >= 300, what="it is under way")
-        for at in range(0, EVENTS, EVENTS // 10):  # in between, not all before or after
+        for at in range(0, EVENTS, EVENTS // 10):  # between the crowd's events, not all before or after them
             self.topic(REQUESTED).produce(garbage[at:at + EVENTS // 10])
             self.topic(PUBLISHED).produce(published[at // 20:(at + EVENTS // 10) // 20])
         for process in load:
@@ -202,7 +202,7 @@ class Fuzz(CrowdScenario):
             self.assertEqual(len(self.told(coupon)), 2000)
             self.answers = answers
         self.assert_all_was_taken(server, EVENTS, coupons)
-        self.assertEqual(self.sql("select count(*) from publish_request"), [["6000"]], "and nobody else got in")
+        self.assertEqual(self.sql("select count(*) from publish_request"), [["6000"]], "no forgery is in the ledger")
         print(f"most memory: {self.rss_mib(server):.0f} MiB", flush=True)
         self.assertLess(self.rss_mib(server), RSS_MAX_MIB * (4 if SANITIZED else 1))
         lines = [line for line in server.text().splitlines() if "dead_letters" in line or "undecodable" in line]
@@ -212,7 +212,7 @@ class Fuzz(CrowdScenario):
                 self.assertEqual(check["result"], "OK", check)
 
     def assert_all_was_taken(self, server, events, coupons):
-        """Each event was issued, was a duplicate, or is a dead letter; nothing is left in the topics."""
+        """Checks that each event was issued, was a duplicate, or is a dead letter, and that the topics are drained."""
         def lag():
             return sum(topic["lag"] for topic in self.ctl(server, "topics") if "topic" in topic)
         wait_until(lambda: lag() == 0, 60, every=0.5, what="all is read")

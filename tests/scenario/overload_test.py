@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Overload: clients ask for more than the server can do.
+"""Overload: clients send more requests than the server can handle.
 
-A slow disk (every commit waits) and small batches limit the server, and not the processors, which it shares with the
-load generator. OVERLOAD_SECONDS: how long each load lasts. ./dev bench overload runs this for
-longer, and prints.
+A slow disk (every commit waits) and small batches limit the server, so that the CPU, which it shares with the load
+generator, does not. OVERLOAD_SECONDS is the duration of each load. ./dev bench overload runs this for longer and prints
+the figures.
 """
 
 import hashlib
@@ -13,17 +13,17 @@ import unittest
 
 from tests.harness import PATIENCE, SANITIZED, Scenario, wait_until
 
-SECONDS = float(os.environ.get("OVERLOAD_SECONDS", 0.3 if SANITIZED else 4))  # ThreadSanitizer takes ms for a call
+SECONDS = float(os.environ.get("OVERLOAD_SECONDS", 0.3 if SANITIZED else 4))  # under ThreadSanitizer a call takes ms
 COMMIT_US = 20000
-BATCH = 50  # so about 50 / 25 ms
+BATCH = 50  # the server can do about 50 requests per 25 ms
 GUESS_PER_S = 1900
-CLOSED = (128, 256)  # in flight, to find the best with
-FULL = 1.1  # times that: so that there is always something to do
+CLOSED = (128, 256)  # calls in flight; the better one determines the capacity
+FULL = 1.1  # full load, relative to the capacity; above 1, so that the server is never idle
 TIMES = 3
 MODEST_SHARE_MIN = 0.98  # a hiccup of the disk may affect even a modest caller
 
 GOODPUT_SHARE_MIN = 0.9
-SERVED_P99_MAX = 2.0  # times the p99 at full load
+SERVED_P99_MAX = 2.0  # relative to the p99 at full load
 REFUSED_P50_MAX_US = 50_000
 MEMORY_MAX_MIB = 64
 TRIES = 3
@@ -45,7 +45,7 @@ class Overload(Scenario):
               f"   VmHWM {self.memory(server)} MiB", flush=True)
 
     def memory(self, server):
-        """The most it has taken so far, in MiB."""
+        """Returns the server's peak memory so far, in MiB."""
         with open(f"/proc/{server.process.pid}/status") as status:
             return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM"))
 
@@ -53,7 +53,7 @@ class Overload(Scenario):
         return self.bench(server, "--rate", per_s, "--users", int(per_s * SECONDS), "--concurrency", 100_000)
 
     def pair(self, server, capacity):
-        """Full load, then three times that. What falls short in the second, if anything."""
+        """Runs full load and then three times the capacity. Returns the shortfalls of the second run."""
         full = self.ask(server, int(FULL * capacity))
         self.show(f"{int(FULL * capacity)} asked a second", full, server)
         before = self.memory(server)
@@ -74,14 +74,14 @@ class Overload(Scenario):
 
     def test_at_three_times_what_it_can_do_the_server_does_as_much_as_it_can_and_refuses_the_rest_at_once(self):
         server = self.start(admit__batch_max=BATCH)
-        # A warm-up: connections, caches, and what the stages know of their speed.
+        # Warms up connections, caches, and the stages' estimates of their speed.
         self.bench(server, "--concurrency", CLOSED[0], "--users", int(GUESS_PER_S * SECONDS / 2))
         capacity = 0
         for concurrency in CLOSED:
             closed = self.bench(server, "--concurrency", concurrency, "--users", int(GUESS_PER_S * SECONDS))
             self.show(f"{concurrency} in flight", closed, server)
             capacity = max(capacity, int(closed["accepted_per_s"]))
-        # Timings are others' too on a machine that is not ours alone: one good pair of three will do.
+        # Other work on the machine affects timings, so one good pair of three suffices.
         shorts = []
         while len(shorts) < TRIES and (short := self.pair(server, capacity)):
             shorts.append(short)
@@ -103,7 +103,7 @@ class Overload(Scenario):
                     "--first-user", first_user, "--concurrency", 100_000]
 
         flood = self.ctl_raw(server, *bench(greedy, 2 * GUESS_PER_S, 2 * SECONDS, 1), background=True)
-        wait_until(lambda: server.metric("couponsd_rpc_total") > GUESS_PER_S, what="the flood has used up its burst")
+        wait_until(lambda: server.metric("couponsd_rpc_total") > GUESS_PER_S, what="the burst is used up")
         calm = self.ctl(server, *bench(modest, 200, SECONDS, 10_000_000))[-1]
         self.show("beside a greedy caller", calm, server)
         flood.communicate(timeout=60 * PATIENCE)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Postgres as installations run it: read-only for a while, not there yet, with a rotated password, with schemas,
-encodings and defaults of their own. Each test has a database of its own."""
+"""Postgres as in production: temporarily read-only, not up yet, with a rotated password, or with unusual schemas,
+encodings and defaults. Each test has its own database."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ WELL_S = 2  # the longest time until couponsd serves again once Postgres does
 
 
 class Postgres(Scenario):
-    """A scenario with a database of its own, which the role `couponsd` owns."""
+    """A scenario with its own database, which the role `couponsd` owns."""
     encoding = "UTF8"
 
     def setUp(self):
@@ -52,7 +52,7 @@ class Postgres(Scenario):
         self.admin(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{self.database}'")
 
     def login(self, password=None):
-        """Creates a role that may use the database, and returns its URL."""
+        """Creates a role that may use the database. Returns the role's URL."""
         groups, phrase = (" in role with_password", f" password '{password}'") if password else ("", "")
         self.admin(f"create role {self.role} login{groups}{phrase}",
                    f"alter database {self.database} owner to {self.role}")
@@ -75,7 +75,7 @@ class Postgres(Scenario):
         self.assertEqual(server.get("/healthz")[0], 200)
 
     def assert_well_soon(self, server, coupon, first_user=2 * 10**6):
-        """Requests are accepted, and /readyz says so, within WELL_S from now."""
+        """Asserts that within WELL_S couponsd accepts requests and /readyz says so."""
         began, users = time.monotonic(), iter(range(first_user, first_user + 10**5))
         wait_until(lambda: self.ctl_raw(server, "request", coupon, next(users))[0] == 0, 10, 0.02, "accepted again")
         wait_until(lambda: server.get("/readyz")[0] == 200, 10, 0.02, "ready again")
@@ -89,7 +89,7 @@ class Postgres(Scenario):
 
     @contextlib.contextmanager
     def starting(self, **settings):
-        """A couponsd that waits for Postgres; at the end of the block, Postgres must be well."""
+        """Starts a couponsd that must wait for Postgres. At the end of the block, Postgres must work."""
         with tempfile.TemporaryFile("w+") as log, subprocess.Popen(
                 [f"{BUILD}/couponsd", *self.set_arguments(**settings)], stdout=subprocess.PIPE, stderr=log,
                 text=True) as process:
@@ -147,7 +147,7 @@ class ReadOnly(Postgres):
 
 
 class NotYet(Postgres):
-    """What is missing at the start, and comes while couponsd waits."""
+    """Something is missing at the start and appears while couponsd waits."""
 
     def test_a_database_that_is_created_later(self):
         self.admin(f"drop database {self.database}")
@@ -199,12 +199,12 @@ class Rotation(Postgres):
         server = self.start()
         coupon = self.assert_it_serves(server)
         self.assertEqual(self.ctl(server, "status", coupon, 1)[0]["state"], "ISSUED")
-        self.write(self.url_of("second"))  # before Postgres knows it
+        self.write(self.url_of("second"))  # the file changes before the role
         self.assertEqual(self.ctl(server, "status", coupon, 1)[0]["state"], "ISSUED", "sessions live on")
         self.admin(f"alter role {self.role} password 'second'")
         self.end_sessions()
         self.assert_well_soon(server, coupon)
-        self.admin(f"alter role {self.role} password 'third'")  # before the file has it
+        self.admin(f"alter role {self.role} password 'third'")  # the role changes before the file
         self.end_sessions()
         wait_until(lambda: server.get("/readyz")[0] == 503, 5, what="it is not ready")
         self.assert_all_unavailable(server, coupon)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""couponsd as a process: settings, start, refusals, HTTP, stop; and the servers it can do without for a while."""
+"""couponsd as a process: settings, start, refusals, HTTP, stop, and starts without some of its servers."""
 
 import glob
 import os
@@ -25,7 +25,7 @@ def closed_port():
 
 
 class LostReply(Scenario):
-    """Postgres has committed, but the reply is lost: the request has to find its own row in the ledger."""
+    """Postgres has committed, but the reply is lost. The request must find its own row in the ledger."""
 
     USER = 1234605616436508552  # its bytes occur nowhere else
 
@@ -204,7 +204,7 @@ class Without(Scenario):
         self.assertEqual(self.refusal(server, "request", coupon, 4)["reason"], "SOLD_OUT")
         self.assertEqual(self.sql("select count(*) from user_coupon"), [["0"]])
         server.stop()
-        server = self.start()  # with all servers
+        server = self.start()  # all servers are up
         self.assertEqual(self.ctl(server, "watch", coupon, 3)[-1]["state"], "ISSUED")
         self.assert_issued_exactly(coupon, 3)
         wait_until(lambda: self.redis("get", f"coupon:available:{coupon}") == "false", what="the flag is false")

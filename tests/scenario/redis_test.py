@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Redis as it is installed: clusters, Sentinels, TLS, sockets, users; and Redis in trouble."""
+"""Redis as in production (clusters, Sentinels, TLS, sockets, users), and Redis in trouble."""
 
 import datetime
 import os
@@ -55,7 +55,7 @@ class RedisScenario(Scenario):
         return coupon
 
     def assert_flags_work(self, server, get):
-        """A flag is made, read, and becomes false; the log has no complaint about Redis."""
+        """Checks that couponsd sets a flag, reads it and makes it false, and logs no complaint about Redis."""
         opened = self.create(server, 10)
         self.flag_is(get, opened, "true")
         self.flag_is(get, self.sell_out(server), "false")
@@ -74,7 +74,7 @@ class Kinds(RedisScenario):
 
     def test_a_user_of_an_access_list_with_any_characters_logs_in(self):
         redis = self.redis_server()
-        # The least that couponsd needs.
+        # The minimal rights for couponsd.
         self.assertEqual(redis.ask("acl", "setuser", "cou:pon@s/d", "on", f">{PASSWORD}", "~coupon:*", "+mget", "+mset",
                                    "+eval", "+select"), "OK")
         url = f"redis://cou%3Apon%40s%2Fd:{ENCODED}@127.0.0.1:{redis.port}/0"
@@ -204,7 +204,7 @@ class Cluster(RedisScenario):
 
     def test_after_a_node_is_lost_the_others_serve_and_its_replica_takes_over(self):
         cluster = self.cluster(replicas=1)
-        # The one address of the URL is the node that dies.
+        # The node that dies is the only address in the URL.
         server = self.start(redis__url=f"redis://127.0.0.1:{cluster.nodes[0].port}")
         coupons = [self.create(server, 2) for _ in range(20)]
         for coupon in coupons:
@@ -238,7 +238,7 @@ class Sentinel(RedisScenario):
         sentinel = self.redis_server(sentinel="\n".join(lines) + "\n", cli=("-a", "guards"))
         wait_until(lambda: str(replica.port) in sentinel.ask("sentinel", "replicas", "coupons"), 30,
                    what="the Sentinel knows the replica")
-        # The first Sentinel is away.
+        # The first Sentinel is down.
         url = f"redis+sentinel://:s3cret@127.0.0.1:{free_port()},127.0.0.1:{sentinel.port}/coupons/0"
         server = self.start(redis__url=url, redis__sentinel_password="guards")
         self.assert_flags_work(server, lambda key: master.ask("get", key))
@@ -269,7 +269,7 @@ class Sentinel(RedisScenario):
         self.assert_flags_work(server, lambda key: master.ask("get", key))
         wait_until(lambda: sentinel.ask("sentinel", "failover", "m") == "OK", 30, every=0.5, what="the failover begins")
         wait_until(lambda: "master" in replica.ask("role"), 30, what="the replica is promoted")
-        # The Sentinel demotes the old master some 10 s later; until then it is used.
+        # The Sentinel demotes the old master about 10 s later; couponsd uses the old master until then.
         self.flag_is(lambda key: replica.ask("get", key), self.sell_out(server), "false", 60)
 
     def test_a_name_that_no_sentinel_knows_is_told(self):
@@ -339,7 +339,7 @@ class Trouble(RedisScenario):
                         if "stage.interrupted" in line and "backend=redis" in line]
                 self.assertTrue(any(reason in line for line in told), told)
                 last = {}
-                for line in told:  # an outage that lasts is told again every 10 s
+                for line in told:  # couponsd logs a continuing outage again every 10 s
                     at, stage = re.match(r"ts=(\S+) .* stage=(\w+)", line).groups()
                     at = datetime.datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
                     self.assertGreater(at - last.get(stage, 0), 9, told)
@@ -381,7 +381,7 @@ class Trouble(RedisScenario):
                 file.write("nameserver 127.77.1.1\n")
             mount = ["unshare", "--mount", "sh", "-c", f'mount --bind {path} /etc/resolv.conf && exec "$0"']
             if subprocess.run([*mount, "true"], capture_output=True).returncode:
-                self.skipTest("needs to mount /etc/resolv.conf of its own")
+                self.skipTest("needs the right to mount its own /etc/resolv.conf")
             began = time.monotonic()
             server = self.start(command=[*mount, f"{os.environ['BUILD_DIR']}/couponsd"],
                                 redis__url="redis://redis.example.com:6379", redis__timeout_ms=250)

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* restart_client SERVER COUPON CALLS HELD_COUPON WATCHES: what users see of a server that stops and comes back.
+/* restart_client SERVER COUPON CALLS HELD_COUPON WATCHES: records what clients see of a server that stops and restarts.
  *
- * CALLS slots, on several connections, ask for COUPON, each time for a fresh user, again with the same request_id while
- * the answer is UNAVAILABLE, and then for the next. WATCHES streams wait for users 1 to WATCHES of HELD_COUPON, and one
- * for the server's health, all on one connection; a stream that has ended is opened again. Each answer is a line on
- * stdout:
+ * CALLS slots on several connections request COUPON, each request for a new user. A slot repeats a request with the
+ * same request_id while the answer is UNAVAILABLE. WATCHES streams watch users 1 to WATCHES of HELD_COUPON, and one
+ * stream watches the server's health, all on one connection; a stream that ends is opened again. Each answer is a line
+ * on stdout:
  *
- *   call USER TRIES CODE STATE TICKET SENT_US "MESSAGE"   the last try, when it was sent; all before were UNAVAILABLE
+ *   call USER TRIES CODE STATE TICKET SENT_US "MESSAGE"   the last try; all earlier ones were UNAVAILABLE
  *   watch USER MESSAGES CODE RETRY_MS "MESSAGE"           the end of a stream; RETRY_MS is RetryInfo's, -1: none
  *   health STATUS                                         a message
  *   health end CODE "MESSAGE"                             the end of that stream
- *   tally WHAT CODE N "MESSAGE"                           at the end: each text that a status came with, and how often
- *   left N                                                at the end: calls that have had no last word
+ *   tally WHAT CODE N "MESSAGE"                           at the end: each message of a status, and its count
+ *   left N                                                at the end: the number of calls without a final answer
  *
- * Lines are in the order in which things were seen; SENT_US is of the wall clock. SIGTERM: no fresh users; it ends when
- * the calls under way are answered.
+ * Lines are in the order of events; SENT_US is of the wall clock. After SIGTERM it makes no new requests, and ends when
+ * the calls in flight are answered.
  *
- * Threads: a slot or stream is its call's until that has ended, and then waits for the main thread to send it again.
- * `lock` guards their `due_us` and what is written. */
+ * Threads: while a call runs, its callbacks own the slot or stream; after that, the main thread does. `lock` guards
+ * their `due_us` and stdout. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -31,21 +31,21 @@
 #include "grpc/health/v1/health.pb-c.h"
 
 #define CHANNELS 4
-/* Soon, so that a server that stops is called at each moment of it; then not so often. */
+/* The first retry comes soon, so that calls hit every moment of a stop; later retries are less frequent. */
 #define RETRY_FIRST_US (1 * US_PER_MS)
 #define RETRY_MAX_US   (20 * US_PER_MS)
 #define TICK_NS        (1 * 1000000)
-#define TIMEOUT_MS     30000 /* of a call: longer than a server takes to stop, so that none ends by itself */
+#define TIMEOUT_MS     30000 /* longer than a server takes to stop, so that no call times out */
 #define PATIENCE_US    (30 * (int64_t)US_PER_S)
 #define TALLIES        64
 
 static const struct rpc_method health_methods[] = {{"Check", RPC_UNARY}, {"Watch", RPC_SERVER_STREAM}};
 
 struct caller {
-    struct rpc_client_call call; /* first: what the closure gets */
+    struct rpc_client_call call; /* first, because callbacks cast its pointer to the caller */
     struct coupons_client *client;
     void (*send)(struct caller *caller);
-    int64_t due_us; /* 0: under way */
+    int64_t due_us; /* 0: in flight */
     int64_t user, tries, messages, sent_us;
     int state;
     int64_t ticket;
@@ -67,7 +67,7 @@ static struct {
     pthread_mutex_t lock;
 } client = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* --- what is written; the lock is held --- */
+/* --- output; the lock is held --- */
 
 static const char *text_of(const struct rpc_status *status) {
     return status->message ? status->message : "";
@@ -221,7 +221,7 @@ static void send_due(struct caller *callers, size_t n) {
     }
 }
 
-/* Until the calls have ended, or it has taken too long since SIGTERM. */
+/* Runs until the calls have ended, or until PATIENCE_US after SIGTERM. */
 static void run(struct caller *callers, size_t n, const sigset_t *signals) {
     static const struct timespec tick = {.tv_nsec = TICK_NS};
     int64_t until_us = INT64_MAX;
@@ -237,11 +237,11 @@ static void run(struct caller *callers, size_t n, const sigset_t *signals) {
     }
 }
 
-/* A stream for health, `n_watches` streams, calls: all are due at once. */
+/* Prepares the stream for health, `n_watches` watches, and the calls. All are due immediately. */
 static void callers_init(struct caller *callers, size_t n, size_t n_watches) {
     for (size_t i = 0; i < n; i++) {
         struct caller *caller = &callers[i];
-        caller->client = client.clients[i <= n_watches ? 0 : i % CHANNELS]; /* streams on one: in order */
+        caller->client = client.clients[i <= n_watches ? 0 : i % CHANNELS]; /* all streams on one connection */
         caller->due_us = 1;
         if (i == 0) {
             caller->send = send_health;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stop and start at load, again and again: nobody sees anything but OK and UNAVAILABLE, and nothing is lost."""
+"""Stops and starts under load, again and again: clients see only OK and UNAVAILABLE, and nothing is lost."""
 
 import re
 import time
@@ -11,22 +11,22 @@ from tests.harness.ports import free_address
 from tests.harness.restart_client import Call, Client, RestartScenario
 
 RESTARTS = 20
-CALLS = 24  # at a time
+CALLS = 24  # concurrent calls
 WATCHES = 20
-ACCEPTED = 500  # by a server before it is stopped
+ACCEPTED = 500  # requests that a server accepts before it is stopped
 WATCH = re.compile(r'watch \d+ (\d+) (\S+) (-?\d+) ".*"')
 HINT = ("UNAVAILABLE", "1000")
 
 
 class Restart(RestartScenario):
-    # The requests of `hold` wait until reconcile may look for them.
+    # With WAITING, the reconciler ignores the requests of hold(); with SEARCHING, it resends them.
     WAITING = {"reconcile__stale_ms": 86400000}
     SEARCHING = {"reconcile__stale_ms": 1000, "reconcile__interval_ms": 100}
-    # After that the server would cancel what is left: to stop sooner means that all has been finished.
+    # After DRAIN_S the server would cancel the remaining calls. A faster stop shows that it has finished all of them.
     DRAIN_S = 10
 
     def hold(self, server):
-        """A coupon with accepted requests whose events got lost, so that there is something to watch for long."""
+        """Makes a coupon with accepted requests whose events were lost, so that watches on them stay open."""
         coupon = self.create(server, WATCHES)
         self.sql(f"""
             update admission set accepted = {WATCHES} where coupon_id = {coupon};
@@ -35,12 +35,13 @@ class Restart(RestartScenario):
         return coupon
 
     def wait_until_under_way(self, server, client, restart):
-        wait_until(lambda: server.metric("couponsd_watched") == WATCHES, what="all watch")
+        wait_until(lambda: server.metric("couponsd_watched") == WATCHES, what="all watches are open")
         wait_until(lambda: client.lines("health").count("health SERVING") > restart, what="the health stream is open")
         wait_until(lambda: server.metric("couponsd_accepted_total") >= ACCEPTED, what=f"{ACCEPTED} accepted")
 
     def restart_often(self, address, coupon, held, server):
-        """Returns the client, when all its calls have been answered, and the last server."""
+        """Restarts the server again and again. Returns the client, whose calls have all been answered, and the last
+        server."""
         client = Client(address, coupon, CALLS, held, WATCHES)
         self.addCleanup(client.stop)
         for restart in range(RESTARTS):
@@ -52,17 +53,17 @@ class Restart(RestartScenario):
             server = self.start(grpc=address, server__drain_ms=self.DRAIN_S * 1000, **self.WAITING)
         self.wait_until_under_way(server, client, RESTARTS)
         self.assertEqual(client.stop(), 0)
-        self.assertEqual(client.lines("left"), ["left 0"], "each call has its last word")
+        self.assertEqual(client.lines("left"), ["left 0"], "each call has a final answer")
         return client, server
 
     def assert_streams_end_with_a_hint(self, client):
-        """Those that were open; while there is no server to connect to, there is nobody to give a hint."""
+        """Checks the streams that were open. Without a server to connect to, a stream's end has no RetryInfo."""
         watches = [WATCH.fullmatch(line).groups() for line in client.lines("watch")]
         self.assertEqual([watch for watch in watches if watch[0] != "0" and watch[1:] != HINT], [])
         self.assertGreaterEqual(sum(watch[1:] == HINT for watch in watches), RESTARTS * WATCHES)
 
     def assert_health_spoke_first(self, client):
-        """All streams share a connection, so what the server does in turn comes in turn."""
+        """All streams share a connection, so the client sees the server's actions in their order."""
         told = Counter()
         words = [line.split(" ")[1] for line in client.lines("health")]
         for before, word, after in zip(words, words[1:], words[2:]):
@@ -90,11 +91,11 @@ class Restart(RestartScenario):
         self.wait_for_issued(held, WATCHES)
         self.assert_issued_exactly(coupon, accepted)
         self.assert_issued_exactly(held, WATCHES)
-        with self.subTest("open streams end with UNAVAILABLE and when to come back"):
+        with self.subTest("open streams end with UNAVAILABLE and RetryInfo"):
             self.assert_streams_end_with_a_hint(client)
         with self.subTest("health says NOT_SERVING before its stream ends"):
             self.assert_health_spoke_first(client)
-        with self.subTest("no client sees anything but OK and UNAVAILABLE"):
+        with self.subTest("clients see only OK and UNAVAILABLE"):
             tallies = [line for line in client.lines("tally") if not re.match(r"tally \w+ (OK|UNAVAILABLE) ", line)]
             self.assertEqual(tallies, [])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers that want credentials: given by a file, the environment or the command line, and never shown."""
+"""Servers that require credentials. couponsd gets them by file, environment or command line, and never shows them."""
 
 import os
 import re
@@ -99,7 +99,7 @@ class Secrets(SecretsBase):
         done = subprocess.run([*command, "--check-config"], capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stdout), (0, "settings are fine\n"))
         code, out, err = self.refused_start(*self.set_arguments())
-        self.assertEqual(code, 3, "Kafka refuses the credentials: no waiting mends that")
+        self.assertEqual(code, 3, "Kafka refuses the credentials, so waiting is pointless")
         self.assertIn("backend=kafka", err)
         self.assertRegex(err, r"backend=redis .*WRONGPASS")
         self.assertLess(time.monotonic() - begun, 60)
@@ -121,7 +121,7 @@ class Rotation(SecretsBase):
     """Passwords change while couponsd runs. It reads their files again."""
 
     def rewrite(self, path, text):
-        """As tools do: a new file, renamed over the old one."""
+        """Writes a new file and renames it over the old one, as tools for secrets do."""
         with open(f"{path}.new", "w", encoding="utf-8") as file:
             file.write(text + "\n")
         os.rename(f"{path}.new", path)
@@ -154,7 +154,7 @@ class Rotation(SecretsBase):
                 self.rewrite(path, text(new))
                 self.change_redis(plain[new])
                 self.wait_for_flags(server)
-                self.change_redis(newest)  # before the file
+                self.change_redis(newest)  # Redis changes before the file
                 wait_until(lambda: "WRONGPASS" in server.text(), what="Redis refuses the old password")
                 self.rewrite(path, text(newest))
                 self.wait_for_flags(server)

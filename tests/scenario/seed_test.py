@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one test that every system of this kind has, and the errors and reads around it."""
+"""The basic test, a crowd larger than the coupon, and the errors and reads around it."""
 
 import time
 import unittest
@@ -46,7 +46,7 @@ class Seed(Scenario):
         expired = self.create(server, 5, "--open", "2001-01-01T00:00:00Z", "--expire", "2002-01-01T00:00:00Z")
         self.ctl(server, "close", closed)
         for coupon, reason in ((closed, "CLOSED"), (paused, "PAUSED"), (expired, "EXPIRED"), (future, "NOT_OPEN")):
-            for _ in range(2):  # from Postgres, then from what is known
+            for _ in range(2):  # answered by Postgres first, then by the cache
                 error = self.refusal(server, "request", coupon, 1)
                 self.assertEqual((error["reason"], error["code"]), (reason, "FAILED_PRECONDITION"))
         self.assertTrue(error["metadata"]["open_time"].startswith("2999-01-01T00:00:00"))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neighbours that are silent. Backends: their connections stay open, and no byte comes; probes and scrapes are answered
-all the same. Readers of the log: nobody reads the pipe, or the disk is full; requests are served all the same."""
+"""Silent neighbors. Backends: their connections stay open but no byte comes; couponsd still answers probes and scrapes.
+Readers of the log: nobody reads the pipe, or the disk is full; couponsd still serves requests."""
 
 import contextlib
 import os
@@ -15,10 +15,10 @@ from tests.harness import BUILD, Scenario, wait_until
 from tests.harness.environment import PATIENCE
 from tests.harness.ports import free_port
 
-PROMPT_S = 0.5  # for an answer over HTTP
-NOTICED_S = 3  # for /readyz to say that Postgres is silent
-WELL_S = 2  # for /readyz to say that it is back
-PROBES = 8  # of each kind, at a time
+PROMPT_S = 0.5  # time limit for an answer over HTTP
+NOTICED_S = 3  # time limit for /readyz to report that Postgres is silent
+WELL_S = 2  # time limit for /readyz to report that Postgres is back
+PROBES = 8  # concurrent probes of each kind
 
 
 class SilentBackends(Scenario):
@@ -41,7 +41,8 @@ class SilentBackends(Scenario):
         answers.append((path, *server.get(path), time.monotonic() - began))
 
     def assert_prompt(self, server):
-        """Every endpoint answers at once, though probes of all kinds come together. Returns the answers of /readyz."""
+        """Checks that every endpoint answers promptly to concurrent probes of all kinds. Returns the answers of
+        /readyz."""
         answers, threads = [], []
         for path in ("/readyz", "/healthz", "/metrics") * PROBES:
             threads.append(threading.Thread(target=self.probe, args=(server, path, answers)))
@@ -102,7 +103,7 @@ class SilentReaders(Scenario):
         with contextlib.suppress(BlockingIOError):
             while True:
                 os.write(end, b"x" * 4096)
-        # The start logs that Redis is away, and so does each stage.
+        # couponsd logs at the start that Redis is down, and each stage logs it again.
         server = self.start_with_log(pipe, redis__url=f"redis://127.0.0.1:{free_port()}/0")
         self.assert_it_serves(server)
         self.assertEqual(server.metric("couponsd_log_lost_lines_total"), 0)
@@ -114,7 +115,7 @@ class SilentReaders(Scenario):
             with contextlib.suppress(BlockingIOError):
                 read += os.read(end, 1 << 20)
             return b"event=start.without backend=redis" in read
-        wait_until(has_told, 5, what="the lines that have waited are written")
+        wait_until(has_told, 5, what="couponsd writes the delayed lines")
 
     def test_a_pipe_that_nobody_reads_does_not_delay_the_stop(self):
         pipe = os.path.join(tempfile.mkdtemp(dir=os.environ.get("TEST_DIR")), "log")

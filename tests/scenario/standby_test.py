@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Postgres of the test's own: with a standby that takes over, read-only for open sessions, and with messages that are
-not in English."""
+"""A private Postgres: with a standby that takes over, read-only for open sessions, and with messages in a language
+other than English."""
 
 import json
 import os
@@ -21,7 +21,7 @@ LOCALE = "ko_KR.UTF-8"
 
 
 class OwnPostgres(CrowdScenario):
-    """A scenario with a Postgres that all tests of the class share. Redis and Kafka are those of all scenarios."""
+    """A scenario with a Postgres that all tests of the class share. Redis and Kafka are shared with all scenarios."""
     environment = None  # of Postgres
 
     @classmethod
@@ -62,7 +62,7 @@ class OpenSessions(OwnPostgres):
         coupon = self.create(server, 10**6)
         self.ctl(server, "request", coupon, 1)
         self.assertEqual(self.ctl(server, "watch", coupon, 1)[-1]["state"], "ISSUED")
-        for user in (2, 3):  # a second time, on other sessions
+        for user in (2, 3):  # twice, because the second time it affects other sessions
             self.admin("alter system set default_transaction_read_only = on", "select pg_reload_conf()")
             self.addCleanup(self.admin, "alter system reset default_transaction_read_only", "select pg_reload_conf()")
             wait_until(lambda: server.get("/readyz")[0] == 503, 5, what="it is not ready")
@@ -130,7 +130,7 @@ class Standby(OwnPostgres):
         server = self.start(admit__retry_ms=1000)
         coupon = self.create(server, 100)
         self.ctl(server, "request", coupon, 1)
-        self.admin("select pg_wal_replay_pause()", port=self.standby_port)  # a pause holds up no commit
+        self.admin("select pg_wal_replay_pause()", port=self.standby_port)  # a pause does not block commits
         self.ctl(server, "request", coupon, 2)
         self.admin("select pg_wal_replay_resume()", port=self.standby_port)
         self.tool("pg_ctl", "-D", self.standby, "-s", "-w", "-m", "fast", "stop")
@@ -139,7 +139,7 @@ class Standby(OwnPostgres):
             self.assert_unavailable(server, "request", coupon, 3, "--request-id", "three")
             self.assertLess(time.monotonic() - began, 5 * PATIENCE)
         self.assertLess(int(self.admin("select count(*) from pg_stat_activity where application_name = 'couponsd'")[0][0]),
-                        40, "sessions that were given up do not pile up")
+                        40, "abandoned sessions do not pile up")
         self.start_standby()
         self.assert_well_soon(server, coupon)
         answer = self.ctl(server, "request", coupon, 3, "--request-id", "three")[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kafka as a platform team runs it: rights for what is needed alone, small messages, clocks that are looked at."""
+"""Kafka as a strict platform team runs it: minimal rights, small messages, and brokers that check timestamps."""
 
 import time
 import unittest
@@ -55,7 +55,7 @@ class Strict(Scenario):
 
     def test_missing_rights_are_told_with_the_topic_and_counted_and_once_given_all_is_well(self):
         self.make_topics()
-        self.topic(PUBLISHED).allow("topic", "write")  # or an idempotent producer gets no id
+        self.topic(PUBLISHED).allow("topic", "write")  # without it, an idempotent producer gets no id
         self.allow_groups()
         server = self.start_limited()
         coupon = self.create(server, 10)
@@ -70,7 +70,7 @@ class Strict(Scenario):
         except AssertionError:
             pass
         else:
-            self.fail("new producers are made in a tight loop")
+            self.fail("couponsd makes new producers in a tight loop")
         requested.allow("topic", "write")
         wait_until(lambda: requested.lag("nobody") == 1, 30, what="the message is in Kafka")
         wait_until(lambda: server.metric("couponsd_kafka_errors_total", stage="issue") > 0, what="issue is told")
@@ -152,7 +152,7 @@ class Strict(Scenario):
         for name in (REQUESTED, PUBLISHED):
             self.topic(name).delete()
         wait_until(lambda: [self.topic(name).partitions() for name in (REQUESTED, PUBLISHED)] == [2, 2], 20,
-                   what="couponsd has made them again, and not the broker by its own defaults")
+                   what="couponsd, not the broker, has recreated them")
         self.ctl(server, "request", coupon, 2)
         self.wait_for_issued(coupon, 2)
         self.assertEqual(server.metric("couponsd_topics_grown"), 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""couponsd under a service manager: what it reports to the manager, signals, and the limits that the manager sets."""
+"""couponsd under a service manager: its reports to the manager, signals, and the limits that the manager sets."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tests.harness import BUILD, Scenario, wait_until
 from tests.harness.environment import PATIENCE, SANITIZED
 
 WATCHDOG_S = 0.6
-SILENT_S = 3  # how long Postgres is silent
+SILENT_S = 3  # Postgres is silent for this time
 
 
 class Manager(Scenario):
@@ -72,7 +72,7 @@ class Manager(Scenario):
         self.assertEqual(server.stop(), 0)
 
     def test_a_limit_of_a_billion_open_files_costs_neither_time_nor_memory(self):
-        """As some containers have it; the kernel of a test may not allow it, so a library pretends."""
+        """Some containers have such a limit. The kernel may not allow it in a test, so a library fakes it."""
         began = time.monotonic()
         server = self.start(command=["env", f"LD_PRELOAD={BUILD}/billion_files.so",
                                       "ASAN_OPTIONS=verify_asan_link_order=0", f"{BUILD}/couponsd"])
@@ -84,7 +84,7 @@ class Manager(Scenario):
         self.assertIn("billion_files: 1000000000 told\n", text)
         self.assertIn("billion_files: 1048576 set\n", text)
         resident = int(re.search(r"billion_files: (\d+) MiB at most", text).group(1))
-        if not SANITIZED:  # which take memory of their own
+        if not SANITIZED:  # sanitizers use much memory themselves
             self.assertLess(resident, 200)
 
 

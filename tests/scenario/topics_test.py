@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topics: one per coupon, versions and the move between them under load, partitions grown by hand, retiring."""
+"""Topics: one per coupon, the move between versions under load, manually added partitions, and retirement."""
 
 import json
 import time
@@ -72,17 +72,17 @@ class PerCoupon(CrowdScenario):
         names = wait_until(retired, what="drained")
         own = [self.topic(f"{stream}.{coupon}") for stream in (REQUESTED, PUBLISHED)]
         self.assertEqual(names, [topic.name for topic in own])
-        wait_until(lambda: [topic.partitions() for topic in own] == [0, 0], 5, what="the broker has forgotten them")
+        wait_until(lambda: [topic.partitions() for topic in own] == [0, 0], 5, what="the broker has deleted them")
         self.assertEqual(self.sql(f"select count(*) from consumer_offset where topic like '%.v1.{coupon}'"), [["0"]])
         self.assertEqual(self.refusal(server, "topics", "retire", coupon)["reason"], "TOPIC_NOT_FOUND")
-        other = self.create(server, 2)  # life goes on
+        other = self.create(server, 2)  # couponsd still works
         self.ctl(server, "request", other, 1)
         self.assertEqual(self.ctl(server, "watch", other, 1)[-1]["state"], "ISSUED")
 
     def test_changing_the_strategy_with_coupons_in_flight_loses_nothing(self):
         servers = [self.start(), self.start()]
         coupon = self.create(servers[0], 4000)
-        # Some more, since a call in the moment of a stop may end without an answer.
+        # More users than needed, because a call during a stop may end without an answer.
         bench = self.ctl_raw([server.grpc for server in servers], "bench", "--coupon", coupon, "--users", 4400,
                              "--concurrency", 100, "--rate", 400 // PATIENCE, "--retry", "--log", self.answers, background=True)
         ledger = f"select count(*) from publish_request where coupon_id = {coupon}"
@@ -102,7 +102,7 @@ class PerCoupon(CrowdScenario):
 
 class Migration(CrowdScenario):
     def topics(self, server):
-        """name behind the prefix → its line of `topics list`; and the migration."""
+        """Returns name without prefix → its line of `topics list`, and the migration."""
         *lines, migration = self.ctl(server, "topics", "list")
         return {line["topic"].removeprefix(f"{self.schema}."): line for line in lines}, migration
 
@@ -110,14 +110,15 @@ class Migration(CrowdScenario):
         wait_until(lambda: self.topics(server)[0][name]["state"] == state, what=f"{name} is {state}")
 
     def assert_order_of_tickets(self, *names):
-        """Through these topics, by time, each coupon's tickets come in order, apart from repeats. Returns them all."""
+        """Checks that through these topics, by time, the tickets of each coupon are in order, apart from repeats.
+        Returns all of them."""
         seen, partitions = {}, {}
         for name in names:
             for message in self.topic(name).messages():
                 seen.setdefault(message["coupon"], []).append(
                     (message["timestamp"], names.index(name), message["offset"], message["ticket"]))
                 partitions.setdefault((name, message["coupon"]), set()).add(message["partition"])
-        self.assertEqual({len(used) for used in partitions.values()}, {1}, "a coupon keeps to a topic's partition")
+        self.assertEqual({len(used) for used in partitions.values()}, {1}, "a coupon stays in one partition of a topic")
         for coupon, found in seen.items():
             order = list(dict.fromkeys(ticket for *_, ticket in sorted(found)))
             self.assertEqual(order, sorted(order), f"coupon {coupon}: tickets in order of their first appearance")
@@ -154,7 +155,7 @@ class Migration(CrowdScenario):
         listed, _ = self.topics(servers[0])
         self.assertEqual(listed["outside.coupon.publish.requested.v2"]["partitions"], 16)
         self.assertEqual(listed["outside.coupon.publish.requested.v2"]["lanes"], 8)
-        # Back again, with another kill on the way.
+        # Move back, with another kill on the way.
         self.ctl(servers[1], "topics", "migrate", "--to", "v1", "--no-wait")
         servers[1].kill()
         servers[1] = self.start(grpc=servers[1].grpc)
@@ -182,7 +183,7 @@ class Migration(CrowdScenario):
         self.ctl(server, "request", coupon, 1)
         self.assertEqual(self.ctl(server, "watch", coupon, 1)[-1]["state"], "ISSUED")
         self.assertEqual(server.stop(), 0)
-        server = self.start()  # kafka.partitions no longer says anything
+        server = self.start()  # kafka.partitions no longer has an effect
         self.assertEqual(set(self.topics(server)[0]),
                          {"outside.coupon.publish.requested.v2", "inside.coupon.published.v2"})
         self.assert_all_issued(5 * 200 + 1)
@@ -213,13 +214,13 @@ class Grown(CrowdScenario):
             out, err = process.communicate(timeout=300 * PATIENCE)
             self.assertEqual(process.returncode, 0, f"{out} {err}")
         for coupon in coupons:
-            # Longer than reconcile.stale_ms: what got lost on the way to a new partition is sent again then.
+            # Longer than reconcile.stale_ms, after which events lost on the way to a new partition are resent.
             self.wait_for_issued(coupon, 400, 60)
             self.assert_issued_exactly(coupon, 400)
         told = [line for line in server.text().splitlines() if "event=topics.grown" in line]
         self.assertEqual(len(told), 2, told)
         self.assertRegex(told[0], r"level=error .*partitions=11 created_with=8 .*couponctl topics migrate")
-        # The way out that the log names.
+        # Follow the remedy that the log names.
         self.ctl(server, "topics", "migrate", "--to", "v2", "--partitions", 11)
         wait_until(lambda: self.ctl_raw(server, "topics", "delete", "v1")[0] == 0, what="v1 is drained")
         wait_until(lambda: server.metric("couponsd_topics_grown") == 0, seconds=5, what="all is well again")
@@ -237,7 +238,7 @@ class Offsets(Scenario):
         self.sql(f"update consumer_offset set next_offset = next_offset + 1 where topic = '{topic.name}'")
         self.assertEqual(topic.lag(group), 1)
         self.start(kafka__partitions=1)
-        wait_until(lambda: topic.lag(group) == 0, what="the lag is gone with no further message")
+        wait_until(lambda: topic.lag(group) == 0, what="the lag is gone without another message")
 
 
 if __name__ == "__main__":

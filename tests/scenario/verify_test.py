@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""couponctl verify: it finds what is wrong with a coupon, and nothing where all is well."""
+"""couponctl verify finds the defects of a coupon, and none in a good one."""
 
 import json
 import unittest
@@ -20,7 +20,7 @@ class Verify(Scenario):
         return coupon
 
     def verify(self, server, coupon, *arguments, code=0):
-        """check → (result, detail)"""
+        """Returns check → (result, detail)."""
         exit_code, out, err = self.ctl_raw(server, "verify", coupon, *arguments)
         checks = {each["check"]: (each["result"], each["detail"]) for each in map(json.loads, out.splitlines())}
         self.assertEqual(exit_code, code, f"{checks} {err}")
@@ -31,13 +31,13 @@ class Verify(Scenario):
         wait_until(lambda: self.sql(waiting) == [["0"]], what="the outbox is empty")
 
     def assert_wrong(self, server, coupon, *names, arguments=("--no-topics",)):
-        """These checks fail, and no others."""
+        """Asserts that exactly these checks fail."""
         checks = self.verify(server, coupon, *arguments, code=4)
         self.assertEqual({name for name, (result, _) in checks.items() if result != "OK"}, set(names), checks)
         return checks
 
     def by_hand(self, *statements):
-        """Past all that guards the tables."""
+        """Runs statements without the tables' triggers."""
         tables = ("publish_request", "issued", "rejection", "admission", "issuance")
         for table in tables:
             self.sql(f"alter table {table} disable trigger user")

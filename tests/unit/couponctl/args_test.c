@@ -6,7 +6,7 @@
 #include "args.h"
 #include "status.h"
 
-/* args.c complains through status.c, which needs a client; here the complaint is kept. */
+/* args.c reports errors through status.c, which needs a client. This replacement keeps the message. */
 static char complaint[400];
 static bool complained_as_json;
 
@@ -33,7 +33,7 @@ static const struct verb verbs[] = {
 
 static struct args args;
 
-/* words: separated by a space, none may be empty. */
+/* words: separated by single spaces. */
 static bool parse(const char *words) {
     static char room[200];
     static char *argv[20];
@@ -100,14 +100,14 @@ Test(args, wrong_usage_is_refused_with_what_is_wrong) {
     expect_refused("request 7 8 9", "\"9\" is one too many: couponctl request COUPON [USER]");
     cr_expect_not(complained_as_json);
     expect_refused("fetch --json", "no verb \"fetch\": see couponctl help");
-    cr_expect(complained_as_json, "also where --json comes after what is wrong");
+    cr_expect(complained_as_json, "--json must count even after the wrong word");
 }
 
 Test(args, whole_numbers_are_checked_and_bounded) {
     int64_t value = 5;
     cr_assert(parse("request 7"));
     cr_expect(args_int(&args, "count", 1, 10, &value));
-    cr_expect_eq(value, 5, "not given: left alone");
+    cr_expect_eq(value, 5, "an option that is not given must not change the value");
     cr_assert(parse("request 7 --count 10"));
     cr_expect(args_int(&args, "count", 1, 10, &value));
     cr_expect_eq(value, 10);

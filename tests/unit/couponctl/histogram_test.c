@@ -29,7 +29,7 @@ Test(histogram, each_quantile_is_within_two_percent_and_not_below_the_value) {
         histogram_add(&histogram, INT64_MAX); /* so that the maximum does not hide the bucket's top */
         int64_t quantile = histogram_quantile(&histogram, 0.5);
         cr_expect_geq(quantile, value);
-        cr_expect_leq((double)quantile, (double)value * 1.02, "%lld is told as %lld", (long long)value,
+        cr_expect_leq((double)quantile, (double)value * 1.02, "%lld is reported as %lld", (long long)value,
                       (long long)quantile);
     }
 }

@@ -5,7 +5,7 @@
 
 #include "output.h"
 
-/* What print_safely writes of a text; to be freed. */
+/* Returns the output of print_safely for a text; the caller frees it. */
 static char *safe(const char *text) {
     char *written = NULL;
     size_t len;

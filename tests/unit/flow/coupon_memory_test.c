@@ -65,7 +65,7 @@ Test(memory, a_truth_that_is_newer_than_the_flag_counts) {
 
 Test(memory, a_flag_that_is_newer_than_the_truth_opens_after_a_top_up) {
     struct coupon_memory *memory =
-        coupon_memory_new(0); /* a flag or a truth counts only with the other's confirmation */
+        coupon_memory_new(0); /* a flag or a truth counts only if the other one confirms it */
     struct coupon sold_out = coupon(5, 5);
     enum refusal refusal;
     coupon_memory_learn(memory, &sold_out, 1, clock_wall_us());
@@ -121,7 +121,7 @@ Test(memory, strangers_ids_do_not_fill_the_memory) {
         enum refusal refusal;
         open += judge(memory, id, &refusal) == JUDGE_OPEN;
     }
-    cr_assert_gt(open, 199000, "%d", open); /* on a busy machine, some facts become too old in between */
+    cr_assert_gt(open, 199000, "%d", open); /* on a busy machine, some facts expire in between */
     coupon_memory_free(memory);
 }
 
@@ -133,7 +133,7 @@ Test(memory, a_refusal_that_redis_confirms_is_checked_in_postgres_now_and_then) 
     say(memory, FLAG_FALSE, coupon_flag_version(&sold_out, 0));
     clock_sleep_us(300 * US_PER_MS);
     say(memory, FLAG_FALSE, coupon_flag_version(&sold_out, 0));
-    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_REFUSED, "although the truth is older than the cache allows");
+    cr_assert_eq(judge(memory, 7, &refusal), JUDGE_REFUSED, "the truth counts although the cache's time is over");
     clock_sleep_us(2 * US_PER_S);
     say(memory, FLAG_FALSE, coupon_flag_version(&sold_out, 0));
     cr_assert_eq(judge(memory, 7, &refusal), JUDGE_ASK_TRUTH, "Redis may have missed a change");

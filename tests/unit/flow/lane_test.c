@@ -64,7 +64,7 @@ Test(lane, what_was_sent_before_a_rewind_no_longer_counts) {
     cr_assert_not(lane_expects(&lane, old));
     cr_assert(lane_expects(&lane, send()));
     lane_reset(&lane, false, 0);
-    cr_assert_not(lane_expects(&lane, lane_tag(NUMBER, &lane, 1)), "the lane is another's");
+    cr_assert_not(lane_expects(&lane, lane_tag(NUMBER, &lane, 1)), "the lane belongs to another relay");
     end();
 }
 
@@ -79,7 +79,7 @@ Test(lane, pauses_grow_until_the_message_that_failed_is_acknowledged) {
     lane_rewind(&lane);
     uintptr_t before = send(), again = send();
     lane_acknowledged(&lane, before, 0);
-    cr_assert_gt(lane.pause.next_us, 0, "others than the one that failed do not count");
+    cr_assert_gt(lane.pause.next_us, 0, "only the message that failed counts");
     lane_failed(&lane, again);
     relay_pause_begin(&lane.pause);
     cr_assert_not(relay_pause_is_over(&lane.pause));
@@ -127,7 +127,7 @@ Test(lane, after_a_failure_few_messages_are_sent_until_kafka_takes_them) {
     end();
 }
 
-/* Two lanes, each with two messages in flight that were sent at 0; of the second lane the later one is acknowledged. */
+/* Two lanes, each with two messages in flight that were sent at 0. The later one of the second lane is acknowledged. */
 static void begin_two(struct lane *lanes) {
     for (int i = 0; i < 2; i++) {
         lane_init(&lanes[i], WINDOW, 1);
@@ -146,7 +146,7 @@ static void end_two(struct lane *lanes) {
 Test(lanes, those_that_stand_or_are_lost_do_not_count_as_moving) {
     struct lane lanes[2];
     begin_two(lanes);
-    cr_assert_eq(lanes_moving(lanes, 2, US_PER_S - 1), 3, "what is acknowledged is not in flight");
+    cr_assert_eq(lanes_moving(lanes, 2, US_PER_S - 1), 3, "an acknowledged message is not in flight");
     cr_assert_eq(lanes_moving(lanes, 2, US_PER_S), 0);
     lanes[1].moved_us = US_PER_S;
     cr_assert_eq(lanes_moving(lanes, 2, US_PER_S), 1);
@@ -158,7 +158,7 @@ Test(lanes, those_that_stand_or_are_lost_do_not_count_as_moving) {
 Test(lanes, those_that_stand_are_given_up_once_if_others_go_on_or_find_no_room) {
     struct lane lanes[2];
     begin_two(lanes);
-    cr_assert_not(lanes_give_up(lanes, 2, 2 * US_PER_S, US_PER_S - 1, false), "perhaps Kafka is away");
+    cr_assert_not(lanes_give_up(lanes, 2, 2 * US_PER_S, US_PER_S - 1, false), "Kafka may be down");
     cr_assert_not(lanes_have_failed(lanes, 2));
     lanes[1].moved_us = 3 * US_PER_S / 2;
     cr_assert(lanes_give_up(lanes, 2, 2 * US_PER_S, 3 * US_PER_S / 2, false));
@@ -167,7 +167,7 @@ Test(lanes, those_that_stand_are_given_up_once_if_others_go_on_or_find_no_room) 
     lane_rewind(&lanes[0]);
     lane_sent(&lanes[0], 1, 2 * US_PER_S);
     cr_assert(lanes_have_failed(lanes, 2));
-    cr_assert_not(lanes_give_up(lanes, 1, 9 * US_PER_S, 0, true), "it sends few messages as it is");
+    cr_assert_not(lanes_give_up(lanes, 1, 9 * US_PER_S, 0, true), "it already sends few messages");
     cr_assert(lanes_give_up(lanes, 2, 9 * US_PER_S, 0, true), "no room");
     end_two(lanes);
 }

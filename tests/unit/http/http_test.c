@@ -48,7 +48,7 @@ static int connect_to(int port) {
     return -1;
 }
 
-/* The whole answer, headers and body. */
+/* Returns the whole answer, headers and body. */
 static const char *answer_to(const char *request_line, const char *rest) {
     static char answer[8192];
     char request[512];
@@ -175,7 +175,7 @@ Test(http, a_stopped_server_lets_go_of_its_port) {
     struct err err = {0};
     snprintf(address, sizeof address, "%s", http_server_address(server));
     int port = port_of(server);
-    int open = connect_to(port); /* an idle connection does not hold it up */
+    int open = connect_to(port); /* an idle connection must not delay the stop */
     http_server_free(server);
     server = NULL;
     cr_expect_lt(connect_to(port), 0);
