@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of the house: which folder may include which, how wide a function and how long a file may be, the license
-line, and the language. Reads sources only; needs no server and no build."""
+"""The rules of the house: the includes that each folder may have, the parameters of a function, the length of a file,
+the license line, and the language. The test only reads sources and needs no server and no build."""
 
 import ast
 import io
@@ -13,7 +13,7 @@ from tests.harness.checkout import checkout_files
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-# folder of src → the folders that it may include. Each may include itself. `.` is src/main.c and src/server.c.
+# folder of src → the other folders that it may include. `.` is src/main.c and src/server.c.
 INCLUDES = {
     "base": (),
     "config": ("base",),
@@ -27,27 +27,34 @@ INCLUDES = {
     ".": ("base", "config", "model", "store", "flow", "api", "rpc", "edge", "http"),
 }
 PARAMETERS_MAX = 6
-# Functions whose parameters a library has set.
+# Functions whose parameters a library defines.
 CALLBACKS = {("src/http/http.c", "handle"): "MHD_AccessHandlerCallback"}
 LINES_MAX = 600  # of a file in src
 COLUMNS_MAX = 120  # of a line of C
 LICENSE = "SPDX-License-Identifier: Apache-2.0"
-LICENSE_LINES = 5  # it stands within the first lines
+LICENSE_LINES = 5  # the license line is among the first ones
 LICENSED = re.compile(r"\.(c|h|py|sh|go|java|ts|mjs|proto|cmake)$|(^|/)(CMakeLists\.txt|Dockerfile)$|^(dev|\.ci/run)$"
                       r"|^packaging/(postinst|prerm)$")
-# Files that others have written, and those that a program writes.
+# Files written by other projects or by a program.
 FOREIGN = re.compile(r"^(generated|proto/g|tests/interop/proto)/|^proto/(google|grpc)/")
 
-# Sentences that the language rules forbid, by how they begin; and words.
+# Sentences and words that the language rules forbid.
 FORBIDDEN = {
     "a relative clause or question word as the subject": re.compile(
         r"(?:^|[.:;!] +)(?:Whoever|Whom|Whatever|Who|So many|So long|As many|That which) [^?]*$"),
     "\"What is ... is\" as the subject": re.compile(
         r"(?:^|[.:;!] +)What (?:is|was|has|comes|came|it|they|he|does|did) [^.?,;:]{1,70} (?:is|are|was|were|has|must|may|can|goes|stays) [^?]*$"),
     "\"he\" for a program": re.compile(r"\b(?:[Hh]e|[Hh]im|[Hh]imself)\b"),
+    "the plural of couponsd is \"couponsd processes\"": re.compile(r"\bcouponsds\b"),
+    "an idiom that is not English": re.compile(
+        r"\b(?:so many-th|one of so many|so seldom|that of others|more than all else|in front of or behind|in peace"
+        r"|say good-?bye|(?:at|from|since) the begin|sees? to it|as it goes|of which that|who is that far"
+        r"|not looked at|holds? (?:nobody|nothing) up|by much|at the most|told nonsense)\b", re.I),
 }
+# The rules that Markdown keeps too. The others would find headings and questions there.
+FORBIDDEN_IN_MARKDOWN = ("the plural of couponsd is \"couponsd processes\"", "an idiom that is not English")
 
-# What does not keep a rule yet, by how its name begins.
+# rule → the beginnings of the names of files that do not follow it yet.
 PENDING = {
     "language": (),
 }
@@ -63,7 +70,7 @@ def folder_of(path):
 
 
 def without_comments(text):
-    """C, with comments, strings and preprocessor lines blanked. Line breaks stay."""
+    """Returns C with comments, strings and preprocessor lines blanked. Line breaks stay."""
     def blank(match):
         return re.sub(r"[^\n]", " ", match.group())
     text = re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', blank, text, flags=re.S)
@@ -71,7 +78,7 @@ def without_comments(text):
 
 
 def wide_functions(text):
-    """(line, name, number of parameters) of each definition in C that has too many."""
+    """Yields (line, name, number of parameters) of each definition in C that has too many."""
     text = without_comments(text)
     for match in re.finditer(r"^[A-Za-z_][^;{}()=]*?\b(\w+)\s*\(", text, re.M):
         depth, commas, at = 1, 0, match.end()
@@ -84,7 +91,7 @@ def wide_functions(text):
 
 
 def comments(name, text):
-    """(line, text) of each comment; consecutive lines are one, so that a sentence is whole."""
+    """Returns (line, text) of each comment. Consecutive line comments are one comment, so that sentences are whole."""
     found = []
     if name.endswith((".c", ".h", ".proto", ".go", ".java", ".ts", ".mjs")):
         for match in re.finditer(r'"(?:\\.|[^"\\\n])*"|/\*.*?\*/|(?://[^\n]*\n\s*)+', text, re.S):
@@ -111,13 +118,13 @@ def comments(name, text):
 
 
 def sentences(text):
-    """Paragraphs and items of lists apart, each on one line."""
+    """Yields the sentences, each on one line. Paragraphs and items of lists end a sentence."""
     for paragraph in re.split(r"\n\s*\n|\n\s+(?=[-*] |\w+ {3,})", text):
         yield from re.split(r"(?<=[.!?])\s+", " ".join(paragraph.split()))
 
 
 def unit_test_of(source, tests):
-    """The unit test that mirrors src/PART/…/x.c; None where there is none. It may lie flat in its part's folder."""
+    """Returns the unit test that mirrors src/PART/…/x.c, or None. The test may be in any subfolder of its part."""
     part, base = source.split("/")[1], os.path.basename(source).removesuffix(".c")
     for name in tests:
         if name.startswith(f"tests/unit/{part}/") and os.path.basename(name) == f"{base}_test.c":
@@ -134,12 +141,12 @@ class House(unittest.TestCase):
         found = []
         for name in checkout_files("src/*.c", "src/*.h"):
             own = folder_of(name.removeprefix("src/"))
-            self.assertIn(own, INCLUDES, f"{name}: which folders may it include?")
+            self.assertIn(own, INCLUDES, f"{name}: INCLUDES does not say which folders it may include")
             for line, include in enumerate(text_of(name).splitlines(), 1):
                 match = re.match(r'#include "(\w+)/', include)
                 if match and match.group(1) in INCLUDES and match.group(1) not in (own, *INCLUDES[own]):
                     found.append(f"{name}:{line} {include}")
-        self.assert_none(found, "a folder of src includes only what lies below it", "includes")
+        self.assert_none(found, "a folder of src includes only the folders below it", "includes")
 
     def test_no_function_has_more_than_six_parameters(self):
         found = [f"{name}:{line} {function} has {count}"
@@ -195,13 +202,25 @@ class House(unittest.TestCase):
                     for sentence in sentences(comment):
                         found += [f"{name}:{line} {what}: {sentence}" for what, pattern in FORBIDDEN.items()
                                   if pattern.search(sentence)]
-        self.assert_none(found, "comments name their subject (CONTRIBUTING, Language)", "language")
+        self.assert_none(found, "comments follow the language rules (CONTRIBUTING, Language)", "language")
+
+    def test_markdown_has_no_foreign_idioms(self):
+        found = []
+        for name in checkout_files("*.md"):
+            prose = re.sub(r"(?ms)^[ \t]*```.*?^[ \t]*```", "", text_of(name))
+            for sentence in sentences(prose):
+                found += [f"{name} {what}: {sentence}" for what in FORBIDDEN_IN_MARKDOWN
+                          if FORBIDDEN[what].search(sentence)]
+        self.assert_none(found, "Markdown follows the language rules (CONTRIBUTING, Language)", "language")
 
     def test_forbidden_sentences_are_found_and_others_are_not(self):
         for bad in ("Whom guard.c does not want is not let in.", "So many calls at a time.",
-                    "What is expected is what is cheap.", "The server stops when he wants."):
+                    "What is expected is what is cheap.", "The server stops when he wants.",
+                    "Two couponsds share a topic.", "Calls are made as fast as it goes.",
+                    "A kill in front of or behind a commit.", "An identifier sees to it that it is done once."):
             self.assertTrue(any(pattern.search(bad) for pattern in FORBIDDEN.values()), bad)
-        for good in ("Clients that the guard has blocked are refused.", "What is left?", "The lane that owns it waits."):
+        for good in ("Clients that the guard has blocked are refused.", "What is left?", "The lane that owns it waits.",
+                     "A proxy in front of Postgres.", "The couponsd processes agree."):
             self.assertFalse(any(pattern.search(good) for pattern in FORBIDDEN.values()), good)
 
     def test_python_finds_its_modules_without_help(self):
