@@ -33,8 +33,9 @@ LINES_MAX = 600  # of a file in src
 COLUMNS_MAX = 120  # of a line of C
 LICENSE = "SPDX-License-Identifier: Apache-2.0"
 LICENSE_LINES = 5  # it stands within the first lines
-LICENSED = re.compile(r"\.(c|h|py|sh|go|java|ts|mjs|proto|cmake)$|(^|/)(CMakeLists\.txt|Dockerfile)$|^(dev|\.ci/run)$"
-                      r"|^packaging/(postinst|prerm)$")
+LICENSED = re.compile(r"\.(c|h|py|sh|go|java|ts|mjs|proto|cmake|ya?ml|supp|map|(?:service|pc)\.in)$"
+                      r"|(^|/)(CMakeLists\.txt|Dockerfile)$|^(dev|\.ci/run|\.editorconfig)$"
+                      r"|^(packaging/(postinst|prerm)|docs/man/.*)$")
 # Files that others have written, and those that a program writes.
 FOREIGN = re.compile(r"^(generated|proto/g|tests/interop/proto)/|^proto/(google|grpc)/")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example service: called by its own client and by grpcurl, built by another project, and shown in docs/rpc.md."""
+"""The example service: called by its own client and by grpcurl, built by another project, and shown in the pages about the bridge."""
 
 import json
 import os
@@ -181,9 +181,13 @@ class Outside(unittest.TestCase):
             self.assertEqual(stop_server(server), (0, ""))
 
 
+# The pages about the bridge.
+PAGES = (("how-to", "embed.md"), ("reference", "bridge.md"), ("explanation", "bridge.md"))
+
+
 class Documentation(unittest.TestCase):
     def setUp(self):
-        self.text = read("docs", "rpc.md")
+        self.text = "\n".join(read("docs", *page) for page in PAGES)
 
     def blocks(self, language):
         found = re.findall(rf"^```{language}\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)

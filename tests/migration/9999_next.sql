@@ -1,4 +1,4 @@
--- For tests/migration alone: what a migration may do while couponsd of the last release still run (docs/how-to/upgrade.md,
+-- For tests/migration alone: what a migration may do while couponsd of the last release still run (docs/how-to/migrations.md,
 -- Write a migration), to each table that they use all the time.
 -- oldest: 0001
 -- locks: outbox_head, coupon, admission, publish_request, outbox_requested_0, outbox_requested_1, issuance, issued, outbox_published_0, outbox_published_1, relay_cursor, consumer_offset

@@ -5,7 +5,7 @@ back to the older couponsd; and the last release's database, with all that was i
 `released` names the last migration of the last release, and released.sql is a database as that release left it, in the
 middle of its work. COUPONSD_RELEASED may name that release's couponsd; else today's stands for it, which knows all
 migrations that are there but none of those to come. couponsd_next stands for the next release: today's, with one more
-migration, which does what migrations may do (docs/how-to/upgrade.md).
+migration, which does what migrations may do (docs/how-to/migrations.md).
 """
 
 import os
