@@ -79,7 +79,8 @@ static _Atomic int64_t n_unfinished;             /* bytes of messages that have 
 static _Atomic(struct connection *) connections; /* by descriptor; never changes once it is set */
 static atomic_int n_connections;                 /* the length of `connections` */
 static _Atomic int64_t n_cut[EDGE_ABUSES];
-static int tls_index = -1;
+static atomic_int tls_index = -1; /* of sessions; threads that use TLS read it while edge_init sets it */
+
 static _Atomic int64_t turn_ms, late_until_ms; /* the last turn of a poller; 0: none yet */
 
 static void forget_frames(struct frames *frames) {
@@ -101,9 +102,9 @@ static void make_room(int n) {
         n = n < GUARDED_MAX ? n : GUARDED_MAX;
         /* The kernel provides only the pages that are used. */
         struct connection *all = memory_new((size_t)n, sizeof *all);
+        atomic_store(&tls_index, SSL_get_ex_new_index(0, NULL, NULL, NULL, forget_tls));
         atomic_store(&n_connections, n);
         atomic_store(&connections, all);
-        tls_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, forget_tls);
     }
     pthread_mutex_unlock(&lock);
 }
@@ -299,14 +300,15 @@ void connection_close(struct connection *connection, int fd) {
 /* --- with TLS --- */
 
 static struct session *session_of(SSL *ssl) {
-    if (tls_index < 0 || !SSL_is_server(ssl))
+    int index = atomic_load_explicit(&tls_index, memory_order_acquire);
+    if (index < 0 || !SSL_is_server(ssl))
         return NULL;
-    struct session *session = SSL_get_ex_data(ssl, tls_index);
+    struct session *session = SSL_get_ex_data(ssl, index);
     if (!session) {
         session = memory_new(1, sizeof *session);
         session->address = last_read ? last_read->address : 0;
         frames_init(&session->frames, address_offences(session->address, clock_mono_us() / US_PER_MS));
-        if (!SSL_set_ex_data(ssl, tls_index, session)) {
+        if (!SSL_set_ex_data(ssl, index, session)) {
             free(session);
             return NULL;
         }
