@@ -151,7 +151,8 @@ bool rpc_server_limit(struct rpc_server *server, const char *service, const char
 bool rpc_server_start(struct rpc_server *server, struct err *err);
 /* "127.0.0.1:50051" with the port bound; valid after start, until free. */
 const char *rpc_server_address(const struct rpc_server *server);
-/* Warnings for the operator about this program: a literal, or NULL where there is nothing to warn of. Any thread.
+/* Warnings for the operator about this program; NULL where there is nothing to warn of. The texts are valid for as
+ * long as the process runs. Any thread.
  *
  *   rpc_missing_edge    what the server lacks without the edge (edge/edge.h)
  *   rpc_untested_core   the bridge was not tested with this version of gRPC

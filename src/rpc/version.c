@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How this program was built: with or without the edge, and with which gRPC. */
 #include <grpc/grpc.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "edge/edge.h"
@@ -16,16 +18,33 @@ static const struct core {
     {"29.0.0", "1.51.1"}, /* Debian 12 and 13 */
 };
 
+#define N_TESTED (sizeof tested / sizeof tested[0])
+
+static char untested[300]; /* the warning; write_untested fills it once */
+
+static void write_untested(void) {
+    char releases[80] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < N_TESTED && used < sizeof releases; i++)
+        used +=
+            (size_t)snprintf(releases + used, sizeof releases - used, "%s%s", i == 0 ? "" : ", ", tested[i].release);
+    snprintf(untested, sizeof untested,
+             "the bridge and its edge depend on how gRPC's core reads, accepts and stops, and were tested with gRPC %s "
+             "alone: run the tests (./dev test) with this version",
+             releases);
+}
+
 const char *rpc_missing_edge(void) {
     return edge_is_present() ? NULL : "limits on connections, cutting off abuse, fair reading, corking";
 }
 
 const char *rpc_untested_core(void) {
-    for (size_t i = 0; i < sizeof tested / sizeof tested[0]; i++)
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    for (size_t i = 0; i < N_TESTED; i++)
         if (strcmp(grpc_version_string(), tested[i].version) == 0)
             return NULL;
-    return "the bridge and its edge depend on how gRPC's core reads, accepts and stops, and were tested with gRPC "
-           "1.51.1 alone: run the tests (./dev test) with this version";
+    pthread_once(&once, write_untested);
+    return untested;
 }
 
 const char *rpc_core_version(void) {
