@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A completion queue and its thread. The thread ends when the queue has been shut down and everything started on it has
  * come back. So no op is lost, and none runs after poller_drain. */
-#include <string.h>
-
 #include "base/heart.h"
+#include "base/thread.h"
 #include "edge/edge.h"
 #include "rpc/poller.h"
 
@@ -110,12 +109,8 @@ void poller_init(struct poller *poller) {
 }
 
 bool poller_start(struct poller *poller, struct err *err) {
-    int failed = pthread_create(&poller->thread, NULL, run, poller);
-    if (failed)
-        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "cannot start a thread: %s", strerror(failed));
-    poller->running = true;
-    pthread_setname_np(poller->thread, "rpc-poller");
-    return true;
+    poller->running = thread_start("rpc-poller", run, poller, &poller->thread, err);
+    return poller->running;
 }
 
 void poller_drain(struct poller *poller) {
