@@ -31,7 +31,7 @@ bool edge_batch_retry(void) {
     return true;
 }
 
-void edge_turn(void) {}
+void edge_poller_waits(void) {}
 
 int64_t edge_refused(void) {
     return 0;

@@ -8,7 +8,7 @@
  * - cork.c takes what is sent.
  * - The core reads a connection for as long as there is something to read, before it does anything else on that thread.
  *   After READ_AT_ONCE bytes it gets EAGAIN, so that other connections get a turn. An event brings it back.
- * - The server's pollers take turns of EDGE_TURN_MS at most. When none has come for STALL_MS, the process has stood
+ * - The server's pollers wait for EDGE_WAIT_MS at most. When none has begun to wait for STALL_MS, the process has stood
  *   still (it was stopped, its machine was, or its cores were busy), and clients are judged more mildly for LATE_MS.
  *
  * Any thread; one thread at a time reads a connection. */
@@ -81,7 +81,8 @@ static atomic_int n_connections;                 /* the length of `connections` 
 static _Atomic int64_t n_cut[EDGE_ABUSES];
 static atomic_int tls_index = -1; /* of sessions; threads that use TLS read it while edge_init sets it */
 
-static _Atomic int64_t turn_ms, late_until_ms; /* the last turn of a poller; 0: none yet */
+static _Atomic int64_t waits_ms; /* when a poller last began to wait; 0: none has yet */
+static _Atomic int64_t late_until_ms;
 
 static void forget_frames(struct frames *frames) {
     atomic_fetch_sub(&n_unfinished, frames->unfinished);
@@ -130,18 +131,18 @@ static struct connection *connection_of(int fd) {
     return all && fd >= 0 && fd < atomic_load_explicit(&n_connections, memory_order_relaxed) ? &all[fd] : NULL;
 }
 
-static void note_stall(int64_t last_turn_ms, int64_t now_ms) {
-    if (last_turn_ms != 0 && now_ms - last_turn_ms > STALL_MS)
+static void note_stall(int64_t last_wait_ms, int64_t now_ms) {
+    if (last_wait_ms != 0 && now_ms - last_wait_ms > STALL_MS)
         atomic_store_explicit(&late_until_ms, now_ms + LATE_MS, memory_order_relaxed);
 }
 
-void connections_turn(void) {
+void connections_poller_waits(void) {
     int64_t now_ms = clock_mono_us() / US_PER_MS;
-    note_stall(atomic_exchange_explicit(&turn_ms, now_ms, memory_order_relaxed), now_ms);
+    note_stall(atomic_exchange_explicit(&waits_ms, now_ms, memory_order_relaxed), now_ms);
 }
 
 static bool server_is_late(int64_t now_ms) {
-    note_stall(atomic_load_explicit(&turn_ms, memory_order_relaxed), now_ms);
+    note_stall(atomic_load_explicit(&waits_ms, memory_order_relaxed), now_ms);
     return now_ms < atomic_load_explicit(&late_until_ms, memory_order_relaxed);
 }
 

@@ -16,8 +16,8 @@ struct connection;
 /* For the whole process. Clients' descriptors are below max_fds. If it is called more than once, the largest sizes
  * apply. */
 void connections_init(int max_fds, size_t max_metadata_bytes, size_t max_message_bytes);
-/* A poller of the server is about to wait. See EDGE_TURN_MS. */
-void connections_turn(void);
+/* A poller of the server is about to wait. See EDGE_WAIT_MS. */
+void connections_poller_waits(void);
 /* Connections cut off for a reason, since the process began. */
 int64_t connections_cut(enum edge_abuse why);
 

@@ -46,8 +46,8 @@ bool edge_batch_retry(void) {
     return cork_retry();
 }
 
-void edge_turn(void) {
-    connections_turn();
+void edge_poller_waits(void) {
+    connections_poller_waits();
 }
 
 int64_t edge_refused(void) {

@@ -54,10 +54,10 @@ void edge_batch_end(void);
 #define EDGE_RETRY_MS 5
 bool edge_batch_retry(void);
 
-/* A poller of the server is about to wait for events, for EDGE_TURN_MS at most. Turns that are overdue tell the edge
- * that the process has stood still, so that it does not blame clients for what has piled up. */
-#define EDGE_TURN_MS 100
-void edge_turn(void);
+/* A poller of the server is about to wait for events, for EDGE_WAIT_MS at most. Where this call is overdue, the process
+ * has stood still, and the edge does not blame clients for what has piled up. */
+#define EDGE_WAIT_MS 100
+void edge_poller_waits(void);
 
 /* Connections since the process began: closed because there were too many, and cut off for a reason. */
 int64_t edge_refused(void);
