@@ -176,6 +176,8 @@ void call_wake(struct rpc_call *call);
 bool call_pump_some(struct poller *poller);
 /* The `tick` of a server's poller: starts to watch calls that take long. */
 int call_tick(struct poller *poller);
+/* The text with RPC_UNAVAILABLE for calls that the server refuses or ends because it stops. */
+#define STOPPING_TEXT "the server is stopping"
 /* Ends the call with an error, whose text is formatted as by printf. */
 void call_refuse(struct rpc_call *call, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The closure of service functions; closure_data is the call. */
