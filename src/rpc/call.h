@@ -10,14 +10,14 @@
  * These files are one state machine and use each other: a message that was sent lets receiving go on (flow control),
  * and a message that was received may be answered at once.
  *
- * Life. A call object belongs to one poller and is used again and again:
+ * Life (enum call_life). A call object belongs to one poller and is used again and again:
  *
  *   armed      it waits in the core for a client
  *   accepted   it counts as in flight
  *   ended      its answer was given: the first of respond, finish, fail
- *   released   its last reference is gone, and it is back in the pool
  *
- * The service has a reference from accept to end, each batch in the core has one, and rpc_call_ref adds one.
+ * When its last reference is gone, the object goes back to the pool. The service has a reference from accept to end,
+ * each batch in the core has one, and rpc_call_ref adds one.
  *
  * Watching. The close batch reports that the core is done with a call, or has cancelled it. As a batch of its own it
  * costs a tenth of a call, and most unary calls are answered before their client would cancel them. So unary calls are
