@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How this program was built: with or without the edge, and with which gRPC. */
+/* What the operator should know of this program: the gRPC that it uses, and whether it has an edge that is in force. */
 #include <grpc/grpc.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "edge/edge.h"
+#include "rpc/self_test.h"
 #include "rpc/server.h"
 
 /* The cores that the bridge and the edge were tested with, as grpc_version_string() names them. The core has version
@@ -45,6 +46,13 @@ const char *rpc_untested_core(void) {
             return NULL;
     pthread_once(&once, write_untested);
     return untested;
+}
+
+const char *rpc_untested_edge(void) {
+    return self_test_had_no_result()
+               ? "the self-test of the edge could not connect on loopback, so it is not known whether gRPC's core "
+                 "calls the edge's functions"
+               : NULL;
 }
 
 const char *rpc_core_version(void) {
