@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "edge/abuse.h"
+#include "edge/function.h"
 
 /* The limits of a server. If a process has several servers, the largest sizes apply, and the connection limits of the
  * server that called edge_init last. */
@@ -65,14 +66,6 @@ int64_t edge_cut(enum edge_abuse why);
 
 /* --- the self-test (rpc/self_test.c): does the core call the functions of the edge? --- */
 
-enum edge_function {
-    EDGE_ACCEPT,  /* accept4 */
-    EDGE_READ,    /* recvmsg */
-    EDGE_SEND,    /* sendmsg */
-    EDGE_DECRYPT, /* SSL_read */
-    EDGE_ENCRYPT, /* SSL_write */
-    EDGE_FUNCTIONS,
-};
 /* The name of the function, a literal. */
 const char *edge_function_name(enum edge_function function);
 /* Between edge_test_begin and edge_test_end, connections to `port` are the test's: they do not count, and nothing is

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "edge/edge.h"
+#include "edge/function.h"
 
 /* The port under test; 0: no test runs, which is nearly always. */
 extern atomic_int self_test_port;
@@ -15,3 +15,7 @@ static inline bool self_test_is_running(void) {
 }
 
 void self_test_record(enum edge_function function);
+/* As the functions of edge.h. */
+void self_test_begin(int port);
+bool self_test_called(enum edge_function function);
+void self_test_end(void);
