@@ -47,8 +47,8 @@ const char *edge_function_name(enum edge_function function) {
     return "";
 }
 
-void edge_test_begin(int port) {
-    (void)port;
+void edge_test_begin(int port, const char *name) {
+    (void)port, (void)name;
 }
 
 bool edge_test_called(enum edge_function function) {

@@ -58,10 +58,11 @@ struct connection {
     /* Set last and cleared last: orders the rest between the threads that accept, read and close. */
     atomic_bool is_client;
     atomic_bool has_called;
-    uint64_t address;    /* from address_key */
-    size_t read_at_once; /* bytes since the turn began */
-    unsigned times_told; /* EAGAINs at the end of the turn: 0 or 1 */
-    int epoll;           /* the epoll that watches it; -1: none known */
+    atomic_bool is_of_test; /* the self-test made it */
+    uint64_t address;       /* from address_key */
+    size_t read_at_once;    /* bytes since the turn began */
+    unsigned times_told;    /* EAGAINs at the end of the turn: 0 or 1 */
+    int epoll;              /* the epoll that watches it; -1: none known */
     struct epoll_event event;
     struct frames frames;
     struct cork cork;
@@ -198,10 +199,21 @@ bool connection_accept(int fd, const struct sockaddr *address, socklen_t len) {
     connection->times_told = 0;
     connection->epoll = -1;
     atomic_store(&connection->has_called, false);
+    atomic_store(&connection->is_of_test, false);
     frames_init(&connection->frames, offences);
     atomic_fetch_add(&n_clients, 1);
     atomic_store(&connection->is_client, true);
     return true;
+}
+
+void connection_mark_test(int fd) {
+    struct connection *connection = connection_of(fd);
+    if (connection)
+        atomic_store(&connection->is_of_test, true);
+}
+
+bool connection_is_of_test(struct connection *connection) {
+    return atomic_load_explicit(&connection->is_of_test, memory_order_relaxed);
 }
 
 /* --- without TLS, or before it --- */

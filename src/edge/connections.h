@@ -24,6 +24,9 @@ int64_t connections_cut(enum edge_abuse why);
 /* A connection was accepted. False: it is refused, and the caller closes it. `address` NULL: nothing is remembered of
  * it. */
 bool connection_accept(int fd, const struct sockaddr *address, socklen_t len);
+/* The connection, just accepted, is the self-test's. */
+void connection_mark_test(int fd);
+bool connection_is_of_test(struct connection *connection);
 /* The client's connection with that descriptor; NULL: the descriptor is something else. */
 struct connection *connection_of_client(int fd);
 /* An epoll watches the descriptor from now on. */

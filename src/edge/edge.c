@@ -65,8 +65,8 @@ const char *edge_function_name(enum edge_function function) {
     return names[function];
 }
 
-void edge_test_begin(int port) {
-    self_test_begin(port);
+void edge_test_begin(int port, const char *name) {
+    self_test_begin(port, name);
 }
 
 bool edge_test_called(enum edge_function function) {

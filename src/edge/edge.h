@@ -69,8 +69,9 @@ int64_t edge_cut(enum edge_abuse why);
 /* The name of the function, a literal. */
 const char *edge_function_name(enum edge_function function);
 /* Between edge_test_begin and edge_test_end, connections to `port` are the test's: they do not count, and nothing is
- * remembered of their addresses. One test at a time. */
-void edge_test_begin(int port);
+ * remembered of their addresses. The TLS sessions of servers whose certificate has the common name `name` are the
+ * test's, too; NULL: none is. `name` is a literal of at most 63 bytes. One test at a time. */
+void edge_test_begin(int port, const char *name);
 /* Whether the function was called for a connection of the test. */
 bool edge_test_called(enum edge_function function);
 void edge_test_end(void);

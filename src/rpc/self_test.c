@@ -188,7 +188,7 @@ static enum verdict run(bool with_tls, struct err *err) {
     bool listens = listen_on(&meeting, used), met = false, fine = false;
     grpc_server_start(meeting.server);
     if (listens) {
-        edge_test_begin(meeting.port);
+        edge_test_begin(meeting.port, with_tls ? NAME : NULL);
         connect_to(&meeting, used);
         met = meet(&meeting);
         if (met)
