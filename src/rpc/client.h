@@ -102,4 +102,3 @@ struct rpc_reader {
  * messages meanwhile. Returns true for OK. Otherwise fills *ret_status, which the caller frees by rpc_status_deinit. */
 bool rpc_client_call_wait(ProtobufCService *service, unsigned index, const ProtobufCMessage *input, int64_t timeout_ms,
                           const struct rpc_reader *reader, struct rpc_status *ret_status);
-void rpc_status_deinit(struct rpc_status *status);
