@@ -75,11 +75,12 @@ bool topics_add_version(struct pg *pg, int version, int partitions, struct err *
     pg_send(pg, &add, &args);
     pg_send(pg, &find, &find_args);
     bool ok = pg_collect(pg, results, 2, err);
-    if (ok && PQntuples(results[1]) == 0)
-        ok = err_set(err, ERR_CONFLICT, BACKEND_POSTGRES,
-                     "there are %d versions already: delete a drained version first", TOPIC_VERSIONS_MAX - 1);
-    else if (ok)
+    if (ok) {
+        if (PQntuples(results[1]) == 0)
+            ok = err_set(err, ERR_CONFLICT, BACKEND_POSTGRES,
+                         "there are %d versions already: delete a drained version first", TOPIC_VERSIONS_MAX - 1);
         pg_clear(results, 2);
+    }
     arena_deinit(&arena);
     return ok;
 }
