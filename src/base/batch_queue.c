@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 /* The longest wait, about 3 years. The limit keeps sums of times from overflowing. */
 #define WAIT_MAX_US ((int64_t)100000000 * US_PER_S)
@@ -34,11 +35,7 @@ struct batch_queue *batch_queue_new(size_t capacity) {
     queue->items = memory_new(capacity, sizeof queue->items[0]);
     queue->capacity = capacity;
     pthread_mutex_init(&queue->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&queue->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_cond_init_monotonic(&queue->changed);
     return queue;
 }
 
