@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ints.h"
 #include "base/memory.h"
 #include "base/murmur2.h"
-#include "base/pair_set.h"
 #include "store/coupon_rows.h"
 
 /* The table is emptied before it reaches this number of entries. Its slots, twice as many, take 11 MiB. */

@@ -10,10 +10,10 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/ints.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/murmur2.h"
-#include "base/pair_set.h"
 #include "base/ticker.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
