@@ -63,7 +63,7 @@ bool audit_unissued(struct pg *pg, struct arena *arena, struct unissued_tickets 
     PGresult *result = results[2];
     unissued->n = (size_t)PQntuples(result);
     for (int row = 0; row < PQntuples(result); row++)
-        unissued->rows[row] = (struct request_status){
+        unissued->statuses[row] = (struct request_status){
             .coupon_id = unissued->coupon_id,
             .user_id = pg_int8(result, row, 0),
             .found = true,
