@@ -11,7 +11,7 @@
 
 #include "api/methods.h"
 #include "base/clock.h"
-#include "base/pair_set.h"
+#include "base/ints.h"
 #include "coupon/v1/coupon_service.pb-c.h"
 #include "descriptor_set.h"
 #include "rpc/server.h"

@@ -13,9 +13,9 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/ints.h"
 #include "base/memory.h"
 #include "base/murmur2.h"
-#include "base/pair_set.h"
 #include "flow/counters.h"
 #include "flow/gate/coupon_memory.h"
 #include "flow/read/status.h"

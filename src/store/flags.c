@@ -15,7 +15,6 @@
 
 struct flags {
     struct redis *redis;
-    uint64_t reads;
     struct metric *not_written;
 };
 
@@ -51,10 +50,6 @@ void flags_free(struct flags *flags) {
         return;
     redis_free(flags->redis);
     free(flags);
-}
-
-uint64_t flags_reads(const struct flags *flags) {
-    return flags->reads;
 }
 
 bool flags_connect(struct flags *flags, struct err *err) {
@@ -103,7 +98,6 @@ static bool get_at_once(struct flags *flags, struct flag *items, size_t n, struc
         argv[1 + i] = keys[i];
     struct redis_command command = {.argc = argc, .argv = argv};
     bool ok = redis_run(flags->redis, &command, 1, err) && read_flags(items, n, command.reply, err);
-    flags->reads++;
     redis_clear(&command, 1);
     free(argv);
     free(keys);
@@ -123,7 +117,6 @@ static bool get_one_by_one(struct flags *flags, struct flag *items, size_t n, st
         commands[i] = (struct redis_command){.slot = redis_slot(row->keys[0]), .argc = 3, .argv = row->argv};
     }
     bool ok = redis_run(flags->redis, commands, n, err);
-    flags->reads += n;
     for (size_t i = 0; i < n; i++)
         if (commands[i].reply && commands[i].reply->type != REDIS_REPLY_ERROR)
             ok &= read_flags(&items[i], 1, commands[i].reply, err);

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ints.h"
 #include "base/memory.h"
 #include "base/metrics.h"
-#include "base/pair_set.h"
 #include "flow/stage.h"
 #include "store/lookup.h"
 

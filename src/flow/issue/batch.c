@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ints.h"
 #include "base/murmur2.h"
-#include "base/pair_set.h"
 #include "model/event.h"
 #include "model/issue_decide.h"
 #include "store/sqlstate.h"

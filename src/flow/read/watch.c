@@ -257,11 +257,7 @@ bool watch_start(struct context *context, struct watch **ret_watch, struct err *
         .metrics = batch_metrics("watch"),
     };
     arena_init(&watch->arena, 64 * 1024);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&watch->change, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init_monotonic(&watch->change);
     pthread_mutex_init(&watch->lock, NULL);
     if (!thread_start("watch", work, watch, &watch->thread, err)) {
         watch_free(watch);
