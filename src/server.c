@@ -146,7 +146,8 @@ static bool migrate(struct server *server, bool (*stop_is_asked)(void), struct e
     return true;
 }
 
-/* Kafka and Redis may be away: requests are accepted all the same. An error that waiting cannot cure ends the start. */
+/* Kafka and Redis may be unavailable: requests are accepted all the same. An error that waiting cannot cure ends the
+ * start. */
 static bool check_others(struct server *server, struct err *err) {
     struct context *context = &server->context;
     struct flags *flags;
@@ -321,8 +322,8 @@ const char *server_http_address(const struct server *server) {
 
 /* --- stop --- */
 
-/* The order of the stop, with reasons: a part stops before the parts that it uses. Parts that were not started are NULL,
- * which every function here accepts. */
+/* The order of the stop, with reasons: a part stops before the parts that it uses. Parts that were not started are
+ * NULL, which every function here accepts. */
 void server_stop(struct server *server, const atomic_bool *hurry) {
     if (!server)
         return;

@@ -388,8 +388,11 @@ bool issue_start(struct context *context, struct issue **ret_issue, struct err *
         .watch = context->watch,
         .workers = memory_new((size_t)config->issue_workers, sizeof *issue->workers),
         .metrics = batch_metrics("issue"),
-        .gaps = metrics_counter("couponsd_issue_gaps_total",
-                                "Gaps found: messages were missing before the one that arrived.", ""),
+        .gaps =
+            metrics_counter("couponsd_issue_gaps_total",
+                            "Messages that were missing before the one that arrived: losses, and gaps that a second "
+                            "look did not close.",
+                            ""),
         .duplicates = metrics_counter("couponsd_issue_duplicates_total",
                                       "Events whose ticket was already issued or rejected.", ""),
     };

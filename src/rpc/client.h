@@ -34,7 +34,7 @@ struct rpc_channel_options {
     const struct rpc_tls *tls;
     const char *server_name; /* the name to find in the server's certificate; NULL: the target's host */
     const char *token;       /* sent with each call as "authorization: Bearer …"; or NULL */
-    bool plaintext_token;    /* send the token without TLS to other addresses than loopback, too */
+    bool plaintext_token;    /* send the token without TLS to non-loopback addresses, too */
 };
 
 struct rpc_client_call {

@@ -39,8 +39,9 @@ bool flags_new(const struct redis_options *options, struct flags **ret_flags, st
         return false;
     struct flags *flags = memory_new(1, sizeof *flags);
     flags->redis = redis;
-    flags->not_written = metrics_counter("couponsd_redis_flags_not_written_total",
-                                         "Flags that Redis did not take, since it was away or refused writes.", "");
+    flags->not_written =
+        metrics_counter("couponsd_redis_flags_not_written_total",
+                        "Flags that Redis did not take, since it was unavailable or refused writes.", "");
     *ret_flags = flags;
     return true;
 }

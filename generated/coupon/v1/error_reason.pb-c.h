@@ -105,7 +105,7 @@ typedef enum _Coupon__V1__ErrorReason {
    */
   COUPON__V1__ERROR_REASON__ERROR_REASON_TOPIC_NOT_DRAINED = 19,
   /*
-   * FAILED_PRECONDITION: there are as many versions of the topics as couponsd can record.
+   * FAILED_PRECONDITION: couponsd already records the maximum number of topic versions.
    */
   COUPON__V1__ERROR_REASON__ERROR_REASON_TOPIC_VERSIONS_FULL = 20,
   /*

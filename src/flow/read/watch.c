@@ -18,7 +18,7 @@
 #include "store/coupon_rows.h"
 #include "store/lookup.h"
 
-/* Requests per look. Longer lists are looked at in turns. */
+/* Requests per query. Longer lists take several queries. */
 #define LOOK_MAX     2000
 
 #define COUNT_METRIC "couponsd_watched"
