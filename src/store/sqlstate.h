@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What Postgres's error codes (SQLSTATEs) mean for couponsd: whether an error is transient, and what it blames. One table
- * decides for all of them; docs/reference/sqlstates.md shows it. Nothing here looks at the text of an error, which
- * Postgres translates (lc_messages). Pure: any thread. */
+/* What Postgres's error codes (SQLSTATEs) mean for couponsd: whether an error is transient, and what it blames. One
+ * table decides for all of them; docs/reference/sqlstates.md shows it. Nothing here looks at the text of an error,
+ * which Postgres translates (lc_messages). Pure: any thread. */
 #pragma once
 
 enum sqlstate_kind {
