@@ -11,7 +11,7 @@
 
 #include "api/methods.h"
 #include "base/clock.h"
-#include "base/pair_set.h"
+#include "base/ints.h"
 #include "coupon/v1/coupon_service.pb-c.h"
 #include "descriptor_set.h"
 #include "rpc/server.h"
@@ -96,7 +96,8 @@ int main(int argc, char **argv) {
     struct rpc_server *server;
     struct err err;
     if (!rpc_server_new(&options, &server, &err) ||
-        !rpc_server_add(server, &service.base, coupon_service_methods, COUPON_SERVICE_METHODS, &err) ||
+        !rpc_server_add(server, &service.base, coupon_services[COUPON_SERVICE].methods,
+                        coupon_services[COUPON_SERVICE].n_methods, &err) ||
         !rpc_server_start(server, &err)) {
         fprintf(stderr, "%s: %s\n", argv[0], err.text);
         return 1;

@@ -395,8 +395,10 @@ int main(int argc, char **argv) {
     struct err err;
     pthread_t asker;
     if (!rpc_server_new(&options, &server, &err) ||
-        !rpc_server_add(server, &coupons, coupon_service_methods, COUPON_SERVICE_METHODS, &err) ||
-        !rpc_server_add(server, &admin, coupon_admin_service_methods, COUPON_ADMIN_SERVICE_METHODS, &err) ||
+        !rpc_server_add(server, &coupons, coupon_services[COUPON_SERVICE].methods,
+                        coupon_services[COUPON_SERVICE].n_methods, &err) ||
+        !rpc_server_add(server, &admin, coupon_services[COUPON_ADMIN_SERVICE].methods,
+                        coupon_services[COUPON_ADMIN_SERVICE].n_methods, &err) ||
         !rpc_server_start(server, &err))
         die(&err);
     if (pthread_create(&asker, NULL, ask, NULL) != 0)

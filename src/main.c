@@ -35,7 +35,7 @@ enum { EXIT_DEFECT = 1, EXIT_USAGE = 2, EXIT_BACKEND = 3, EXIT_HURRIED = 4 };
 /* How long the stop may still take: after server.drain_ms has passed, and after that or a second signal. */
 #define LAST_MARGIN_S  5
 #define HURRY_MARGIN_S 1
-/* Open files: about 60 of its own, and a reserve that clients do not get (src/edge/door.c). */
+/* Open files: those of its own, and the reserve that clients do not get (OWN_FILES in src/edge/door.c). */
 #define FILES_MIN 256
 /* No more open files than the edge guards (src/edge/connections.c). A container's limit may be a billion, and libraries
  * may have tables of that size. */
@@ -59,9 +59,9 @@ static void print_help(FILE *out) {
           "  --reasons FORMAT   print the reasons of refusals as markdown, and exit\n"
           "  --version          print the version, and exit\n"
           "  --help             print this, and exit\n\n"
-          "SIGTERM and SIGINT stop it gracefully; a second one at once. SIGHUP changes nothing.\n\n"
+          "SIGTERM and SIGINT stop it gracefully; a second signal ends it at once. SIGHUP changes nothing.\n\n"
           "Settings come from the file, the environment (COUPONSD_SET_GRPC_LISTEN=… is grpc.listen) and --set; the\n"
-          "later wins. A text given as file:PATH is read from that file: the way for passwords. Any other kafka.NAME\n"
+          "later wins. A value file:PATH is read from that file: use this for passwords. Any other kafka.NAME\n"
           "is a property of librdkafka, e.g. kafka.security.protocol.\n\nSettings:\n",
           out);
     config_help(out, CONFIG_TEXT);
@@ -75,7 +75,7 @@ static int refuse(const struct err *err) {
 static int print_settings(const char *format_name) {
     enum config_format format;
     if (!config_format_named(format_name, &format)) {
-        fprintf(stderr, "couponsd: --settings %s: give text, markdown, ini or man\n", format_name);
+        fprintf(stderr, "couponsd: --settings %s: expected text, markdown, ini or man\n", format_name);
         return EXIT_USAGE;
     }
     config_help(stdout, format);
@@ -91,7 +91,7 @@ static int print_settings(const char *format_name) {
 
 static int print_reasons(const char *format_name) {
     if (strcmp(format_name, "markdown") != 0) {
-        fprintf(stderr, "couponsd: --reasons %s: give markdown\n", format_name);
+        fprintf(stderr, "couponsd: --reasons %s: expected markdown\n", format_name);
         return EXIT_USAGE;
     }
     reason_help_markdown(stdout);

@@ -146,7 +146,8 @@ static bool migrate(struct server *server, bool (*stop_is_asked)(void), struct e
     return true;
 }
 
-/* Kafka and Redis may be away: requests are accepted all the same. An error that waiting cannot cure ends the start. */
+/* Kafka and Redis may be unavailable: requests are accepted all the same. An error that waiting cannot cure ends the
+ * start. */
 static bool check_others(struct server *server, struct err *err) {
     struct context *context = &server->context;
     struct flags *flags;
@@ -156,7 +157,7 @@ static bool check_others(struct server *server, struct err *err) {
     context->redis.connects_at_once = flags_connect(flags, &problem);
     if (!context->redis.connects_at_once)
         log_warn("start.without", LOG_STR("backend", "redis"), LOG_ERR(&problem),
-                 LOG_STR("until_then", "Postgres answers instead"));
+                 LOG_STR("meanwhile", "Postgres answers instead"));
     flags_free(flags);
     if (!kafka_admin_new(&context->kafka, &context->kafka_admin, err))
         return false;
@@ -167,7 +168,7 @@ static bool check_others(struct server *server, struct err *err) {
         return false;
     }
     log_warn("start.without", LOG_STR("backend", "kafka"), LOG_ERR(&problem),
-             LOG_STR("until_then", "requests are accepted and wait in the outbox"));
+             LOG_STR("meanwhile", "requests are accepted and wait in the outbox"));
     return true;
 }
 
@@ -200,7 +201,7 @@ static bool start_services(struct server *server, struct err *err) {
 static void on_tls_reload(void *arg, const struct err *err) {
     const struct server *server = arg;
     if (err)
-        log_error("tls.reload_failed", LOG_ERR(err), LOG_STR("until_mended", "the older certificate is used"));
+        log_error("tls.reload_failed", LOG_ERR(err), LOG_STR("meanwhile", "the old certificate stays in use"));
     else
         log_info("tls.reloaded", LOG_STR("certificate", server->context.config->grpc_tls_certificate));
 }
@@ -321,7 +322,8 @@ const char *server_http_address(const struct server *server) {
 
 /* --- stop --- */
 
-/* The order of the stop. Parts that were not started are NULL, which every function here takes. */
+/* The order of the stop, with reasons: a part stops before the parts that it uses. Parts that were not started are
+ * NULL, which every function here accepts. */
 void server_stop(struct server *server, const atomic_bool *hurry) {
     if (!server)
         return;
@@ -331,23 +333,22 @@ void server_stop(struct server *server, const atomic_bool *hurry) {
         watch_end_all(context->watch); /* or its streams would hold up the next line for the whole grace period */
     if (server->rpc)
         rpc_server_stop(server->rpc, context->config->server_drain_ms, hurry); /* every call is answered after this */
-    /* Then the stages, in the order in which data flows: each works off what the one before has left it. */
-    gate_stop(context->gate);
+    gate_stop(context->gate);                     /* first the requests that it has already accepted from calls */
     ticket_holders_stop(context->ticket_holders); /* only the gate asks it */
-    admit_stop(context->admit);
+    admit_stop(context->admit);                   /* the gate has handed requests to it until now */
     for (size_t i = 0; i < COUPON_SERVICES; i++)
-        api_services[i].stop(server->services[i]); /* they use the relays and watch */
-    topics_keeper_stop(server->keeper);
-    holdings_stop(context->holdings);
-    status_stop(context->status);      /* gate and admit have handed requests to it until now */
-    reconcile_stop(server->reconcile); /* it wakes a relay */
-    issue_stop(server->issue);         /* it wakes a relay and watch */
+        api_services[i].stop(server->services[i]); /* they use the relays, watch and kafka_admin */
+    topics_keeper_stop(server->keeper);            /* it uses kafka_admin */
+    holdings_stop(context->holdings);              /* its service has stopped */
+    status_stop(context->status);                  /* gate and admit have handed requests to it until now */
+    reconcile_stop(server->reconcile);             /* it wakes a relay */
+    issue_stop(server->issue);                     /* it wakes a relay and watch */
     for (int stream = 0; stream < STREAMS; stream++)
         relay_stop(context->relays[stream]); /* what admit and issue have committed goes to Kafka */
-    complete_stop(server->complete);
-    kafka_admin_free(context->kafka_admin); /* the last users were services, keeper and relays */
-    watch_stop(context->watch);             /* issue and complete have woken it until now */
-    http_server_free(server->http);         /* it answers /metrics and /healthz as long as there is something to see */
+    complete_stop(server->complete);         /* events that the relays sent last are read at the next start */
+    kafka_admin_free(context->kafka_admin);  /* its last users were services, keeper and relays */
+    watch_stop(context->watch);              /* issue and complete have woken it until now */
+    http_server_free(server->http);          /* until now it has answered /metrics and /healthz */
     rpc_metrics_watch(NULL);
     rpc_server_free(server->rpc);
     access_free(server->access); /* the rpc server has asked it */

@@ -32,5 +32,5 @@ const char *server_http_address(const struct server *server);
  *
  *   - reports NOT_SERVING,
  *   - finishes the calls in flight, for up to server.drain_ms or until *hurry is true,
- *   - stops the stages in the order in which data flows; they commit and leave their consumer groups. */
+ *   - stops the stages, which commit and leave their consumer groups (the order is in server.c). */
 void server_stop(struct server *server, const atomic_bool *hurry);

@@ -12,7 +12,8 @@
 
 /* Answers per interval of the watchdog. systemd recommends two; one more makes up for a late one. */
 #define ANSWERS_PER_INTERVAL 3
-/* A thread whose piece of work takes longer than this, beyond twice the time-outs of Postgres, is stuck. */
+/* A thread whose piece of work takes longer than this, beyond twice the time-outs of Postgres and admit.retry_ms, is
+ * stuck. */
 #define STUCK_MS (120 * INT64_C(1000))
 
 struct supervisor {

@@ -33,8 +33,9 @@ LINES_MAX = 600  # of a file in src
 COLUMNS_MAX = 120  # of a line of C
 LICENSE = "SPDX-License-Identifier: Apache-2.0"
 LICENSE_LINES = 5  # the license line is among the first ones
-LICENSED = re.compile(r"\.(c|h|py|sh|go|java|ts|mjs|proto|cmake)$|(^|/)(CMakeLists\.txt|Dockerfile)$|^(dev|\.ci/run)$"
-                      r"|^packaging/(postinst|prerm)$")
+LICENSED = re.compile(r"\.(c|h|py|sh|go|java|ts|mjs|proto|cmake|ya?ml|supp|map|(?:service|pc)\.in)$"
+                      r"|(^|/)(CMakeLists\.txt|Dockerfile)$|^(dev|\.ci/run|\.editorconfig)$"
+                      r"|^(packaging/(postinst|prerm)|docs/man/.*)$")
 # Files written by other projects or by a program.
 FOREIGN = re.compile(r"^(generated|proto/g|tests/interop/proto)/|^proto/(google|grpc)/")
 
@@ -48,7 +49,7 @@ FORBIDDEN = {
     "the plural of couponsd is \"couponsd processes\"": re.compile(r"\bcouponsds\b"),
     "an idiom that is not English": re.compile(
         r"\b(?:so many-th|one of so many|so seldom|that of others|more than all else|in front of or behind|in peace"
-        r"|say good-?bye|(?:at|from|since) the begin|sees? to it|as it goes|of which that|who is that far"
+        r"|say good-?bye|(?:at|from|since) the begin|sees? to it|(?:fast|slowly|much) as it goes|of which that|who is that far"
         r"|not looked at|holds? (?:nobody|nothing) up|by much|at the most|told nonsense)\b", re.I),
 }
 # The rules that Markdown keeps too. The others would find headings and questions there.

@@ -18,8 +18,8 @@ PAGE = os.path.join(ROOT, "docs", "reference", "metrics.md")
 USAGE = "usage: tools/metrics_reference.py [--check] URL"
 HEAD = """# Metrics
 
-Made by `tools/metrics_reference.py` from what a running couponsd serves at `/metrics`. [Watch](../how-to/monitor.md) says
-which of these to look at, and when. A histogram NAME is served as `NAME_bucket`, `NAME_sum` and `NAME_count`.
+Made by `tools/metrics_reference.py` from what a running couponsd serves at `/metrics`. [Monitor a running
+couponsd](../how-to/monitor.md) says which of these to look at, and when. A histogram NAME is served as `NAME_bucket`, `NAME_sum` and `NAME_count`.
 
 | metric | type | meaning |
 |---|---|---|

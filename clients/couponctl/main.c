@@ -15,8 +15,8 @@ const struct option_spec global_options[] = {
     {"key", "FILE", "private key of the client certificate (PEM)"},
     {"server-name", "NAME", "name in the server's certificate, if it is not HOST"},
     {"token-file", "FILE", "file with a bearer token (default: the token in $COUPONCTL_TOKEN)"},
-    {"plaintext-token", NULL, "send the token without TLS to other addresses than loopback, too"},
-    {"json", NULL, "print one JSON object per line, errors too"},
+    {"plaintext-token", NULL, "send the token without TLS to non-loopback addresses, too"},
+    {"json", NULL, "print one JSON object per line, for errors too"},
     {"timeout", "MS", "time limit of a call (10000; health: 2000; verify: 65000; watch: none); 0: none"},
     {"help", NULL, "print this help and exit"},
     {"version", NULL, "print the version and exit"},
@@ -49,15 +49,15 @@ static const struct verb verbs[] = {
      "  topics migrate --to v2 --partitions 16    publish to another version, lane by lane; --to v1 goes back\n"
      "  topics pause                              pause a migration; topics migrate continues it\n"
      "  topics delete v1                          delete the topics of a version that is drained\n"
-     "  topics retire COUPON                      delete the own topics of a coupon that is closed and drained"},
+     "  topics retire COUPON                      delete the per-coupon topics of a coupon that is closed and drained"},
     {"dead-letters", "[ACTION] [WHICH]", 0, 2, dead_letters_options, verb_dead_letters,
      "handle events that were put aside\n\n"
-     "  dead-letters list                         show all dead letters: their places in Kafka, and the reasons\n"
+     "  dead-letters list                         show all dead letters: their positions in Kafka, and the reasons\n"
      "  dead-letters show ID                      show a dead letter with its key and value\n"
      "  dead-letters replay ID                    decide again, and send the event again if it can be issued\n"
      "  dead-letters drop ID                      delete a dead letter\n\n"
-     "replay and drop also take a range of ids, such as 7-12. Replaying is safe, also twice. If replay keeps\n"
-     "a letter, the exit code is 1."},
+     "replay and drop also take a range of ids, such as 7-12. You can replay a letter more than once. If replay\n"
+     "keeps a letter, the exit code is 1."},
     {"verify", "COUPON", 1, 0, verify_options, verb_verify,
      "check a coupon from the ledger to the topics, and print each check\n\n"
      "The exit code is 0 if all checks hold, 4 if one does not hold, and 1 if one was skipped."},

@@ -181,7 +181,7 @@ static void look_again(struct access *access) {
         return;
     access->changed = changed;
     if (!tokens_read(path, &tokens, &err)) {
-        log_error("access.tokens_bad", LOG_ERR(&err), LOG_STR("until_mended", "the previous tokens stay valid"));
+        log_error("access.tokens_bad", LOG_ERR(&err), LOG_STR("meanwhile", "the previous tokens stay valid"));
         return;
     }
     pthread_rwlock_wrlock(&access->lock);

@@ -88,7 +88,7 @@ static bool answer_outcome(struct coupon_admin_service *admin, struct admin_call
         answer_coupon(admin, call, detail, now_us);
         return true;
     case COUPON_MISSING:
-        answer_refusal(call->queued.rpc, call->coupon_id, REFUSAL_COUPON_NOT_FOUND, NULL);
+        answer_refusal(call->queued.rpc, call->queued.coupon_id, REFUSAL_COUPON_NOT_FOUND, NULL);
         return true;
     case COUPON_EXISTS:
         answer_coupon_exists(call->queued.rpc, detail->row.id);
@@ -98,10 +98,10 @@ static bool answer_outcome(struct coupon_admin_service *admin, struct admin_call
                           &(struct rpc_bad_field){"request_id", "was used for another request: use a new one"}, 1);
         return true;
     case COUPON_IS_CLOSED:
-        answer_refusal(call->queued.rpc, call->coupon_id, REFUSAL_CLOSED, NULL);
+        answer_refusal(call->queued.rpc, call->queued.coupon_id, REFUSAL_CLOSED, NULL);
         return true;
     case COUPON_IS_EXPIRED:
-        answer_refusal(call->queued.rpc, call->coupon_id, REFUSAL_EXPIRED, NULL);
+        answer_refusal(call->queued.rpc, call->queued.coupon_id, REFUSAL_EXPIRED, NULL);
         return true;
     case COUPON_FAILED:
         break;
@@ -162,7 +162,7 @@ static bool perform_create(void *service, void *queued, struct err *err) {
 static bool perform_set_status(void *service, void *queued, struct err *err) {
     struct coupon_admin_service *admin = service;
     struct admin_call *call = queued;
-    struct coupon_detail detail = {.row.id = call->coupon_id};
+    struct coupon_detail detail = {.row.id = call->queued.coupon_id};
     enum coupon_outcome outcome = coupon_set_status(admin->pg, &admin->arena, admin->lanes, call->status, &detail, err);
     return finish_change(admin, call, outcome, &detail, err);
 }
@@ -171,7 +171,7 @@ static bool perform_add(void *service, void *queued, struct err *err) {
     struct coupon_admin_service *admin = service;
     struct admin_call *call = queued;
     struct coupon_detail detail;
-    const struct coupon_addition addition = {call->coupon_id, call->quantity, call->request_id};
+    const struct coupon_addition addition = {call->queued.coupon_id, call->quantity, call->request_id};
     enum coupon_outcome outcome = coupon_add_quantity(admin->pg, &admin->arena, admin->lanes, &addition, &detail, err);
     return finish_change(admin, call, outcome, &detail, err);
 }
@@ -183,8 +183,8 @@ static bool perform_get(void *service, void *queued, struct err *err) {
     int64_t now_us;
     if (!coupon_now(admin->pg, &now_us, err))
         return false;
-    return answer_outcome(admin, call, coupon_get(admin->pg, &admin->arena, call->coupon_id, &detail, err), &detail,
-                          now_us);
+    return answer_outcome(admin, call, coupon_get(admin->pg, &admin->arena, call->queued.coupon_id, &detail, err),
+                          &detail, now_us);
 }
 
 static bool perform_list(void *service, void *queued, struct err *err) {
@@ -291,7 +291,7 @@ static void create_coupon(Coupon__V1__CouponAdminService_Service *base, const Co
 
 static void enqueue_by_id(struct coupon_admin_service *admin, struct admin_call *call, int64_t coupon_id) {
     struct rpc_bad_fields bad = {0};
-    call->coupon_id = coupon_id;
+    call->queued.coupon_id = coupon_id;
     bad_fields_check(&bad, coupon_id > 0, "coupon_id", "must be positive");
     enqueue(admin, call, &bad);
 }
@@ -334,7 +334,7 @@ static void add_quantity(Coupon__V1__CouponAdminService_Service *base, const Cou
     struct admin_call *call =
         call_of(ANSWER_CLOSURE(closure), closure_data, &coupon__v1__add_quantity_response__descriptor, perform_add);
     struct rpc_bad_fields bad = {0};
-    call->coupon_id = input->coupon_id;
+    call->queued.coupon_id = input->coupon_id;
     call->quantity = input->quantity;
     call->request_id = input->request_id;
     bad_fields_check(&bad, input->coupon_id > 0, "coupon_id", "must be positive");

@@ -7,6 +7,6 @@
 
 #include "flow/context.h"
 
-/* Needs gate, status and watch of the context. */
+/* Needs gate, status, holdings and watch of the context. */
 bool coupon_service_start(struct context *context, ProtobufCService **ret_service, struct err *err);
 void coupon_service_stop(ProtobufCService *service); /* NULL is fine */

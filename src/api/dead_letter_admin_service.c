@@ -37,7 +37,7 @@ struct dead_letter_admin_service {
 
 struct letters_call {
     struct queued_call queued; /* first: the queue hands back a pointer to it */
-    int64_t first_id, last_id, coupon_id, page_after;
+    int64_t first_id, last_id, page_after;
     int32_t page_size;
 };
 
@@ -194,7 +194,7 @@ static bool perform_list(void *service, void *queued, struct err *err) {
     /* One letter more than requested shows whether another page follows. */
     struct dead_letter *letters = ARENA_ARRAY(&admin->arena, struct dead_letter, max + 1);
     struct dead_letter_page page = {
-        .coupon_id = call->coupon_id, .after = call->page_after, .room = max + 1, .letters = letters};
+        .coupon_id = call->queued.coupon_id, .after = call->page_after, .room = max + 1, .letters = letters};
     if (!dead_letters_list(admin->pg, &admin->arena, &page, err))
         return false;
     bool more = page.n > max;
@@ -307,7 +307,7 @@ static void service_list_dead_letters(Coupon__V1__DeadLetterAdminService_Service
                                       Coupon__V1__ListDeadLettersResponse_Closure closure, void *closure_data) {
     struct letters_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_list);
     struct rpc_bad_fields bad = {0};
-    call->coupon_id = input->coupon_id;
+    call->queued.coupon_id = input->coupon_id;
     page_read(&bad, input->page_size, input->page_token, &call->page_size, &call->page_after);
     enqueue(base, call, &bad);
 }

@@ -45,7 +45,6 @@ struct integrity_service {
 struct verify_call {
     struct queued_call queued; /* first: the queue hands back a pointer to it */
     struct integrity_service *verify;
-    int64_t coupon_id;
     bool without_topics;
     int topics_timeout_ms;
 };
@@ -101,7 +100,7 @@ static bool check_outbox(const struct verify_call *call, const struct integrity 
     const char *name = stream == STREAM_REQUESTED ? "outbox requested" : "outbox published";
     struct unsent unsent = {.wanted = wanted};
     struct unsent_events events = {
-        .stream = stream, .coupon_id = call->coupon_id, .on_ticket = on_unsent, .arg = &unsent};
+        .stream = stream, .coupon_id = call->queued.coupon_id, .on_ticket = on_unsent, .arg = &unsent};
     if (!integrity_unsent(verify->pg, &verify->arena, verify->lanes, &events, err))
         return false;
     int64_t oldest_ms = events.oldest_us == INT64_MIN ? 0 : (has->now_us - events.oldest_us) / US_PER_MS;
@@ -119,13 +118,13 @@ static bool check_postgres(struct integrity_service *verify, const struct verify
                            struct tickets wanted[static STREAMS], struct checks *checks, struct err *err) {
     struct ticket_range *ranges;
     size_t n;
-    if (!integrity_begin(verify->pg, &verify->arena, call->coupon_id, has, err))
+    if (!integrity_begin(verify->pg, &verify->arena, call->queued.coupon_id, has, err))
         return false;
     check_rows(verify, has, checks);
     int64_t max = has->last_ticket <= TICKETS_MAX ? has->last_ticket : 0;
     for (int stream = 0; stream < STREAMS; stream++)
         tickets_init(&wanted[stream], &verify->arena, max);
-    bool ok = integrity_issued(verify->pg, &verify->arena, call->coupon_id, &ranges, &n, err);
+    bool ok = integrity_issued(verify->pg, &verify->arena, call->queued.coupon_id, &ranges, &n, err);
     tickets_add(&wanted[STREAM_REQUESTED], 1, max);
     for (size_t i = 0; ok && i < n; i++)
         tickets_add(&wanted[STREAM_PUBLISHED], ranges[i].first, ranges[i].last);
@@ -143,8 +142,8 @@ static const char *flag_text(enum flag_value value) {
 
 static bool check_flag(struct integrity_service *verify, const struct verify_call *call, struct checks *checks,
                        struct err *err) {
-    struct coupon coupon = {.id = call->coupon_id};
-    struct flag have = {.coupon_id = call->coupon_id}, should;
+    struct coupon coupon = {.id = call->queued.coupon_id};
+    struct flag have = {.coupon_id = call->queued.coupon_id}, should;
     struct err problem;
     int64_t now_us;
     for (int try = 0; try < FLAG_TRIES; try++) {
@@ -182,7 +181,7 @@ static bool check_topics(struct integrity_service *verify, struct verify_call *c
             .admin = verify->kafka_admin,
             .pg = verify->pg,
             .arena = &verify->arena,
-            .coupon_id = call->coupon_id,
+            .coupon_id = call->queued.coupon_id,
             .since_us = has->create_us - CLOCK_SLACK_US,
             .has_own_topics = verify->has_own_topics,
             .timeout_ms = left_ms > 1 ? (int)left_ms : 1,
@@ -208,7 +207,7 @@ static bool perform(void *service, void *queued, struct err *err) {
         (!call->without_topics && !check_topics(verify, call, &has, wanted, &checks, err))) {
         if (err->code != ERR_NOT_FOUND)
             return false;
-        answer_refusal(call->queued.rpc, call->coupon_id, REFUSAL_COUPON_NOT_FOUND, NULL);
+        answer_refusal(call->queued.rpc, call->queued.coupon_id, REFUSAL_COUPON_NOT_FOUND, NULL);
         return true;
     }
     Coupon__V1__VerifyCouponResponse response = COUPON__V1__VERIFY_COUPON_RESPONSE__INIT;
@@ -226,9 +225,8 @@ static void service_verify_coupon(Coupon__V1__IntegrityService_Service *base,
     struct integrity_service *verify = (struct integrity_service *)base;
     struct verify_call *call = queued_call_new(closure_data, sizeof *call, ANSWER_CLOSURE(closure), perform);
     struct rpc_bad_fields bad = {0};
-    call->queued.coupon_id = input->coupon_id;
     call->verify = verify;
-    call->coupon_id = input->coupon_id;
+    call->queued.coupon_id = input->coupon_id;
     call->without_topics = input->without_topics;
     call->topics_timeout_ms = input->topics_timeout_ms ? input->topics_timeout_ms : TOPICS_DEFAULT_MS;
     bad_fields_check(&bad, input->coupon_id > 0, "coupon_id", "must be positive");

@@ -74,7 +74,8 @@ bool tickets_remove(struct tickets *tickets, int64_t ticket) {
     return was_there;
 }
 
-int64_t tickets_first(const struct tickets *tickets) {
+/* Returns the lowest ticket of the set, or 0 if it is empty. */
+static int64_t tickets_first(const struct tickets *tickets) {
     for (int64_t at = 0; at <= tickets->max / 64; at++)
         if (tickets->bits[at])
             return at * 64 + __builtin_ctzll(tickets->bits[at]);
@@ -83,21 +84,21 @@ int64_t tickets_first(const struct tickets *tickets) {
 
 /* --- finding a coupon's partitions --- */
 
-struct places {
+struct coupon_spans {
     size_t n;
     struct kafka_span spans[SPANS_MAX];
     bool has_own;          /* the coupon's own topic exists */
     int versions, highest; /* of the shared topic: how many exist, and the highest one */
 };
 
-static void add_span(struct places *places, const char *topic, int32_t partition) {
+static void add_span(struct coupon_spans *places, const char *topic, int32_t partition) {
     if (places->n < SPANS_MAX)
         places->spans[places->n++] = (struct kafka_span){.topic = topic, .partition = partition};
 }
 
 /* Adds the coupon's partition of a shared topic. If partitions were added to the topic by hand, its earlier events may
  * be in another partition, which is added too. `created` is the topic's original number of partitions; 0: unknown. */
-static void add_shared(struct places *places, const struct kafka_topic *topic, int64_t coupon_id, int created) {
+static void add_shared(struct coupon_spans *places, const struct kafka_topic *topic, int64_t coupon_id, int created) {
     int32_t partition = murmur2_slot_of_id(coupon_id, topic->partitions);
     places->versions++;
     places->highest = topic->version > places->highest ? topic->version : places->highest;
@@ -114,14 +115,14 @@ static int created_partitions(const struct topic_version *versions, size_t n, in
 }
 
 /* The topics in Kafka, and the versions in the database. */
-struct known_topics {
+struct topic_lists {
     struct kafka_topic *topics;
     struct topic_version versions[TOPIC_VERSIONS_MAX];
     size_t n_topics, n_versions;
 };
 
-static void find_places(const struct topic_check *check, enum stream stream, const struct known_topics *known,
-                        struct places *places) {
+static void find_spans(const struct topic_check *check, enum stream stream, const struct topic_lists *known,
+                       struct coupon_spans *places) {
     for (size_t i = 0; i < known->n_topics; i++) {
         const struct kafka_topic *topic = &known->topics[i];
         if (topic->stream != stream || topic->partitions == 0)
@@ -164,7 +165,7 @@ static bool on_message(void *arg, const struct kafka_message *message) {
 }
 
 /* Returns why a ticket that was not found may still have been in the topic, or NULL if there is no such reason. */
-static const char *excuse(const struct topic_check *check, const struct places *places) {
+static const char *excuse(const struct topic_check *check, const struct coupon_spans *places) {
     for (size_t i = 0; i < places->n; i++)
         if (places->spans[i].next < places->spans[i].end)
             return "the time-out was reached: allow more time";
@@ -178,7 +179,7 @@ static const char *excuse(const struct topic_check *check, const struct places *
     return NULL;
 }
 
-static void conclude(const struct topic_check *check, const struct places *places, const struct search *search,
+static void conclude(const struct topic_check *check, const struct coupon_spans *places, const struct search *search,
                      int64_t wanted, struct checks *checks, const char *name) {
     const struct tickets *left = search->tickets;
     char read[120], missing[120];
@@ -198,7 +199,7 @@ static void conclude(const struct topic_check *check, const struct places *place
 bool verify_topic(const struct topic_check *check, enum stream stream, struct tickets *tickets, struct checks *checks,
                   struct err *err) {
     const char *name = stream == STREAM_REQUESTED ? "topic requested" : "topic published";
-    struct known_topics known;
+    struct topic_lists known;
     struct err problem;
     int64_t wanted = tickets->n;
     if (wanted == 0) {
@@ -211,9 +212,9 @@ bool verify_topic(const struct topic_check *check, enum stream stream, struct ti
         checks_skip(checks, name, "Kafka: %s", problem.text);
         return true;
     }
-    struct places *places = arena_zalloc(check->arena, sizeof *places);
+    struct coupon_spans *places = arena_zalloc(check->arena, sizeof *places);
     struct search search = {.check = check, .stream = stream, .tickets = tickets};
-    find_places(check, stream, &known, places);
+    find_spans(check, stream, &known, places);
     const struct kafka_scan scan = {
         .spans = places->spans,
         .n = places->n,

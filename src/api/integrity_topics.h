@@ -39,8 +39,6 @@ void tickets_init(struct tickets *tickets, struct arena *arena, int64_t max);
 void tickets_add(struct tickets *tickets, int64_t first, int64_t last);
 /* Removes a ticket. Returns true if the set had it. */
 bool tickets_remove(struct tickets *tickets, int64_t ticket);
-/* Returns the lowest ticket of the set, or 0 if it is empty. */
-int64_t tickets_first(const struct tickets *tickets);
 
 /* --- topics --- */
 

@@ -43,51 +43,34 @@
     METHOD("ReplayDeadLetters", RPC_UNARY, ROLE_ADMIN)                                                                 \
     METHOD("DropDeadLetters", RPC_UNARY, ROLE_ADMIN)
 
-#define INTEGRITY_SERVICE_TABLE(METHOD)       METHOD("VerifyCoupon", RPC_UNARY, ROLE_ADMIN | ROLE_OBSERVER)
+#define INTEGRITY_SERVICE_TABLE(METHOD) METHOD("VerifyCoupon", RPC_UNARY, ROLE_ADMIN | ROLE_OBSERVER)
+
+/* Every service: SERVICE(number, name). The table of a service's methods, its roles, and its functions are named after
+ * it, so a service without one of them does not compile. */
+#define COUPON_SERVICES_TABLE(SERVICE)                                                                                 \
+    SERVICE(COUPON_SERVICE, coupon_service)                                                                            \
+    SERVICE(COUPON_ADMIN_SERVICE, coupon_admin_service)                                                                \
+    SERVICE(TOPIC_ADMIN_SERVICE, topic_admin_service)                                                                  \
+    SERVICE(DEAD_LETTER_ADMIN_SERVICE, dead_letter_admin_service)                                                      \
+    SERVICE(INTEGRITY_SERVICE, integrity_service)
+
+#define COUPON_SERVICE_NUMBER(number, name) number,
+enum coupon_service_number { COUPON_SERVICES_TABLE(COUPON_SERVICE_NUMBER) COUPON_SERVICES };
 
 #define COUPON_RPC_METHOD(name, shape, roles) {name, shape},
-static const struct rpc_method coupon_service_methods[]
-    __attribute__((unused)) = {COUPON_SERVICE_TABLE(COUPON_RPC_METHOD)};
-#define COUPON_SERVICE_METHODS (sizeof coupon_service_methods / sizeof coupon_service_methods[0])
-static const struct rpc_method coupon_admin_service_methods[]
-    __attribute__((unused)) = {COUPON_ADMIN_SERVICE_TABLE(COUPON_RPC_METHOD)};
-#define COUPON_ADMIN_SERVICE_METHODS (sizeof coupon_admin_service_methods / sizeof coupon_admin_service_methods[0])
-static const struct rpc_method topic_admin_service_methods[]
-    __attribute__((unused)) = {TOPIC_ADMIN_SERVICE_TABLE(COUPON_RPC_METHOD)};
-#define TOPIC_ADMIN_SERVICE_METHODS (sizeof topic_admin_service_methods / sizeof topic_admin_service_methods[0])
-static const struct rpc_method dead_letter_admin_service_methods[]
-    __attribute__((unused)) = {DEAD_LETTER_ADMIN_SERVICE_TABLE(COUPON_RPC_METHOD)};
-#define DEAD_LETTER_ADMIN_SERVICE_METHODS                                                                              \
-    (sizeof dead_letter_admin_service_methods / sizeof dead_letter_admin_service_methods[0])
-static const struct rpc_method integrity_service_methods[]
-    __attribute__((unused)) = {INTEGRITY_SERVICE_TABLE(COUPON_RPC_METHOD)};
-#define INTEGRITY_SERVICE_METHODS (sizeof integrity_service_methods / sizeof integrity_service_methods[0])
+#define COUPON_RPC_METHODS(number, name)                                                                               \
+    static const struct rpc_method name##_methods[] __attribute__((unused)) = {number##_TABLE(COUPON_RPC_METHOD)};
+COUPON_SERVICES_TABLE(COUPON_RPC_METHODS)
 
+#define COUPON_SERVICE_ROW(number, name)                                                                               \
+    [number] = {&coupon__v1__##name##__descriptor, name##_methods, sizeof name##_methods / sizeof name##_methods[0]},
 /* The services, by number. */
-enum coupon_service_number {
-    COUPON_SERVICE,
-    COUPON_ADMIN_SERVICE,
-    TOPIC_ADMIN_SERVICE,
-    DEAD_LETTER_ADMIN_SERVICE,
-    INTEGRITY_SERVICE,
-    COUPON_SERVICES,
-};
 static const struct coupon_service_methods {
     const ProtobufCServiceDescriptor *descriptor;
     const struct rpc_method *methods;
     size_t n_methods;
-} coupon_services[COUPON_SERVICES] __attribute__((unused)) = {
-    [COUPON_SERVICE] = {&coupon__v1__coupon_service__descriptor, coupon_service_methods, COUPON_SERVICE_METHODS},
-    [COUPON_ADMIN_SERVICE] = {&coupon__v1__coupon_admin_service__descriptor, coupon_admin_service_methods,
-                              COUPON_ADMIN_SERVICE_METHODS},
-    [TOPIC_ADMIN_SERVICE] = {&coupon__v1__topic_admin_service__descriptor, topic_admin_service_methods,
-                             TOPIC_ADMIN_SERVICE_METHODS},
-    [DEAD_LETTER_ADMIN_SERVICE] = {&coupon__v1__dead_letter_admin_service__descriptor,
-                                   dead_letter_admin_service_methods, DEAD_LETTER_ADMIN_SERVICE_METHODS},
-    [INTEGRITY_SERVICE] = {&coupon__v1__integrity_service__descriptor, integrity_service_methods,
-                           INTEGRITY_SERVICE_METHODS},
-};
+} coupon_services[COUPON_SERVICES] __attribute__((unused)) = {COUPON_SERVICES_TABLE(COUPON_SERVICE_ROW)};
+
+#define COUPON_SERVICE_N_METHODS(number, name) +sizeof name##_methods / sizeof name##_methods[0]
 /* The number of methods of all services. */
-#define COUPON_METHODS                                                                                                 \
-    (COUPON_SERVICE_METHODS + COUPON_ADMIN_SERVICE_METHODS + TOPIC_ADMIN_SERVICE_METHODS +                             \
-     DEAD_LETTER_ADMIN_SERVICE_METHODS + INTEGRITY_SERVICE_METHODS)
+#define COUPON_METHODS (0 COUPON_SERVICES_TABLE(COUPON_SERVICE_N_METHODS))

@@ -23,7 +23,7 @@ struct queued_call {
      * an answer if a backend failed. */
     bool (*perform)(void *service, void *call, struct err *err);
     bool may_repeat;   /* perform may be called again after a retriable failure */
-    int64_t coupon_id; /* for the log; 0: none */
+    int64_t coupon_id; /* that the call is about, which the log tells; 0: none or several */
 };
 
 /* Allocates a service's own struct of `size` bytes in the call's memory. The bytes after its queued_call are zeroed.

@@ -42,7 +42,7 @@ void reason_help_markdown(FILE *out) {
             RPC_BAD_FIELDS_MAX);
     fputs(
         "A call that never reaches a service has a code and a message, but no reason: an unknown method, or a request\n"
-        "that is too large or can't be decoded. [The bridge](../rpc.md#errors-and-details) lists these codes, and\n"
+        "that is too large or can't be decoded. [The bridge](bridge.md#errors-and-details) lists these codes, and\n"
         "`couponsd_rpc_total` counts them.\n\n"
         "| reason | code | retry | metadata | text | what to do |\n"
         "|---|---|---|---|---|---|\n",

@@ -33,7 +33,6 @@ struct topic_admin_service {
 struct topics_call {
     struct queued_call queued; /* first: the queue hands back a pointer to it */
     int version, partitions;
-    int64_t coupon_id;
 };
 
 /* --- describing topics --- */
@@ -251,11 +250,11 @@ static bool perform_migrate(void *service, void *queued, struct err *err) {
     size_t n;
     if (!topics_versions(topics->pg, versions, &n, err))
         return false;
-    const struct topic_version *known = find_version(versions, n, call->version);
+    const struct topic_version *existing = find_version(versions, n, call->version);
     char message[200];
-    int partitions = known ? known->partitions : call->partitions;
-    bool differs = known && call->partitions && call->partitions != known->partitions;
-    if (!known && call->partitions == 0) {
+    int partitions = existing ? existing->partitions : call->partitions;
+    bool differs = existing && call->partitions && call->partitions != existing->partitions;
+    if (!existing && call->partitions == 0) {
         answer_bad_fields(call->queued.rpc,
                           &(struct rpc_bad_field){"partitions", "must be from 1 to 1000, since this version is new"},
                           1);
@@ -370,7 +369,8 @@ static bool perform_retire(void *service, void *queued, struct err *err) {
     struct topics_call *call = queued;
     struct doomed doomed;
     const char *why;
-    if (!coupon_is_done(topics, call->coupon_id, &why, err) || !find_doomed(topics, 1, call->coupon_id, &doomed, err))
+    if (!coupon_is_done(topics, call->queued.coupon_id, &why, err) ||
+        !find_doomed(topics, 1, call->queued.coupon_id, &doomed, err))
         return false;
     if (doomed.n == 0)
         return refuse(call, REASON_TOPIC_NOT_FOUND, "this coupon has no topics of its own");
@@ -439,7 +439,7 @@ static void service_retire_coupon_topics(Coupon__V1__TopicAdminService_Service *
                                          Coupon__V1__RetireCouponTopicsResponse_Closure closure, void *closure_data) {
     struct topics_call *call = call_of(ANSWER_CLOSURE(closure), closure_data, perform_retire);
     struct rpc_bad_fields bad = {0};
-    call->coupon_id = input->coupon_id;
+    call->queued.coupon_id = input->coupon_id;
     bad_fields_check(&bad, input->coupon_id > 0, "coupon_id", "must be positive");
     enqueue(base, call, &bad);
 }

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 /* The longest wait, about 3 years. The limit keeps sums of times from overflowing. */
 #define WAIT_MAX_US ((int64_t)100000000 * US_PER_S)
@@ -23,7 +24,6 @@ struct batch_queue {
     pthread_cond_t changed;
     size_t capacity, head, count; /* items are at head, head + 1, … (wrapping) */
     size_t waiters;               /* takers in pthread_cond_wait */
-    size_t wakes;                 /* waits that batch_queue_wake ends but that have not ended yet */
     bool closed;
     void **items;
 };
@@ -35,11 +35,7 @@ struct batch_queue *batch_queue_new(size_t capacity) {
     queue->items = memory_new(capacity, sizeof queue->items[0]);
     queue->capacity = capacity;
     pthread_mutex_init(&queue->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&queue->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_cond_init_monotonic(&queue->changed);
     return queue;
 }
 
@@ -70,19 +66,17 @@ bool batch_queue_push_within(struct batch_queue *queue, void *item, size_t limit
     return fits;
 }
 
-/* Waits for an item, a wake, a close, or the time-out. The caller holds the lock; the wait releases it. */
+/* Waits for an item, a close, or the time-out. The caller holds the lock; the wait releases it. */
 static void wait_locked(struct batch_queue *queue, int64_t wait_us) {
     int64_t deadline_us = clock_mono_us() + (wait_us < WAIT_MAX_US ? wait_us : WAIT_MAX_US);
     struct timespec deadline = clock_mono_timespec(deadline_us);
     int rc = 0;
     queue->waiters++;
-    while (queue->count == 0 && queue->wakes == 0 && !queue->closed && rc != ETIMEDOUT) {
+    while (queue->count == 0 && !queue->closed && rc != ETIMEDOUT) {
         rc = wait_us < 0 ? pthread_cond_wait(&queue->changed, &queue->lock)
                          : pthread_cond_timedwait(&queue->changed, &queue->lock, &deadline);
     }
     queue->waiters--;
-    if (queue->count == 0 && queue->wakes > 0)
-        queue->wakes--;
 }
 
 static size_t move_locked(struct batch_queue *queue, void **items, size_t max) {
@@ -105,17 +99,6 @@ size_t batch_queue_take(struct batch_queue *queue, void **items, size_t max, int
         pthread_cond_signal(&queue->changed);
     pthread_mutex_unlock(&queue->lock);
     return n;
-}
-
-void batch_queue_wake(struct batch_queue *queue) {
-    pthread_mutex_lock(&queue->lock);
-    /* At most one wake per waiter, or one that the next taker gets. More would only cause empty takes. */
-    size_t useful = queue->waiters > 0 ? queue->waiters : 1;
-    if (queue->wakes < useful) {
-        queue->wakes++;
-        pthread_cond_signal(&queue->changed);
-    }
-    pthread_mutex_unlock(&queue->lock);
 }
 
 void batch_queue_close(struct batch_queue *queue) {

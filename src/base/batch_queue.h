@@ -22,12 +22,9 @@ bool batch_queue_push(struct batch_queue *queue, void *item);
 bool batch_queue_push_within(struct batch_queue *queue, void *item, size_t limit);
 
 /* Moves up to `max` waiting items to `items`, oldest first, and returns how many. If none is waiting, waits up to
- * wait_us for one (negative: without a limit), or until the queue is closed or batch_queue_wake is called. After a
- * result of 0, batch_queue_is_drained shows whether more items can arrive. */
+ * wait_us for one (negative: without a limit), or until the queue is closed. After a result of 0,
+ * batch_queue_is_drained shows whether more items can arrive. */
 size_t batch_queue_take(struct batch_queue *queue, void **items, size_t max, int64_t wait_us);
-
-/* Ends one wait without an item: a current one, or else the next one. */
-void batch_queue_wake(struct batch_queue *queue);
 
 /* Closes the queue: pushes fail, and takers get the remaining items, then 0 without waiting. */
 void batch_queue_close(struct batch_queue *queue);

@@ -23,7 +23,7 @@ struct err {
     enum backend backend;
     bool retriable;
     char sqlstate[6]; /* Postgres's error code, or "" */
-    char text[400];   /* one line, for people */
+    char text[400];   /* one line, human-readable */
 };
 
 /* Sets *err unless `err` is NULL. Always returns false, so that a caller can write `return err_set(…)`. Only

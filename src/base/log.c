@@ -214,11 +214,7 @@ static void *run_writer(void *arg) {
 }
 
 bool log_writer_start(struct err *err) {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&queue.change, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init_monotonic(&queue.change);
     queue.is_stopping = queue.has_ended = false;
     if (!thread_start("log", run_writer, NULL, &queue.thread, err))
         return false;

@@ -25,7 +25,7 @@ void notify(const char *state) {
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
     ssize_t sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
-    (void)sent; /* a manager that does not listen is its own affair */
+    (void)sent; /* a manager that does not listen is ignored */
     close(fd);
 }
 

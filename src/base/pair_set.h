@@ -17,13 +17,8 @@ struct pair_set {
 };
 
 /* Makes an empty set with room for `n` pairs. */
-void pair_set_init(struct pair_set *pairs, struct arena *arena, size_t n);
+void pair_set_init(struct pair_set *set, struct arena *arena, size_t n);
 /* Adds a pair. Returns true if the set did not have it. */
-bool pair_set_add(struct pair_set *pairs, int64_t a, int64_t b);
+bool pair_set_add(struct pair_set *set, int64_t a, int64_t b);
 
-bool pair_set_has(const struct pair_set *pairs, int64_t a, int64_t b);
-
-/* Returns a hash of the number that mixes all bits. */
-uint64_t hash_int64(int64_t value);
-/* Compares two int64_t for qsort and bsearch, ascending. */
-int compare_int64(const void *a, const void *b);
+bool pair_set_has(const struct pair_set *set, int64_t a, int64_t b);

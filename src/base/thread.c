@@ -2,6 +2,7 @@
 #include "base/thread.h"
 
 #include <string.h>
+#include <time.h>
 
 bool thread_start(const char *name, void *(*run)(void *arg), void *arg, pthread_t *ret_thread, struct err *err) {
     pthread_t thread;
@@ -13,4 +14,12 @@ bool thread_start(const char *name, void *(*run)(void *arg), void *arg, pthread_
     pthread_setname_np(thread, short_name);
     *ret_thread = thread;
     return true;
+}
+
+void thread_cond_init_monotonic(pthread_cond_t *cond) {
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
 }

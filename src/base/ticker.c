@@ -49,11 +49,7 @@ bool ticker_start(const char *name, int64_t interval_us, void (*tick)(void *arg)
     ticker->interval_us = interval_us;
     ticker->tick = tick;
     ticker->arg = arg;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&ticker->stop, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init_monotonic(&ticker->stop);
     pthread_mutex_init(&ticker->lock, NULL);
     if (!thread_start(name, work, ticker, &ticker->thread, err)) {
         ticker_free(ticker);

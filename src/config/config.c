@@ -84,7 +84,7 @@ static bool is_valid_string(const struct setting *setting, const char *value) {
 
 static bool refuse_value(const struct setting *setting, const char *value, const char *where, const char *what,
                          struct err *err) {
-    char expected[120], shown[100] = "";
+    char expected[SETTING_EXPECTATION_SIZE], shown[100] = "";
     if (setting->type != TYPE_TEXT && setting->type != TYPE_REDIS_URL)
         snprintf(shown, sizeof shown, " \"%.80s\"", value);
     return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s:%s %s; expected %s", where, setting->key, shown, what,

@@ -3,9 +3,6 @@
  * setting. */
 #include "config/table.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "config/config.h"
 
 #define AT(field) .offset = offsetof(struct config, field)
@@ -14,6 +11,7 @@ const struct setting settings[] = {
     {.key = "grpc.listen",
      .type = TYPE_LISTEN,
      .preset = "127.0.0.1:50051",
+     .change = CHANGE_RESTART,
      .text = "the address that serves gRPC; port 0 picks a free port",
      AT(grpc_listen)},
     {.key = "grpc.pollers",
@@ -21,6 +19,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 64,
      .preset = "1",
+     .change = CHANGE_RESTART,
      .text = "threads that serve gRPC calls",
      AT(grpc_pollers)},
     {.key = "grpc.max_message_bytes",
@@ -29,6 +28,7 @@ const struct setting settings[] = {
      .min = 1024,
      .max = 16777216,
      .preset = "65536",
+     .change = CHANGE_RESTART,
      .text = "the size of the largest request that is accepted",
      AT(grpc_max_message_bytes)},
     {.key = "grpc.max_concurrent_streams",
@@ -36,6 +36,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 1000000,
      .preset = "10000",
+     .change = CHANGE_RESTART,
      .text = "the greatest number of concurrent calls on one connection",
      AT(grpc_max_concurrent_streams)},
     {.key = "grpc.max_metadata_bytes",
@@ -44,6 +45,7 @@ const struct setting settings[] = {
      .min = 1024,
      .max = 1048576,
      .preset = "16384",
+     .change = CHANGE_RESTART,
      .text = "the greatest size of a call's metadata",
      AT(grpc_max_metadata_bytes)},
     {.key = "grpc.max_connection_age_ms",
@@ -52,6 +54,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 86400000,
      .preset = "0",
+     .change = CHANGE_RESTART,
      .text = "the age at which a connection is closed, so that its client reconnects; 0: no limit",
      AT(grpc_max_connection_age_ms)},
     {.key = "grpc.keepalive_ms",
@@ -60,6 +63,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 86400000,
      .preset = "30000",
+     .change = CHANGE_RESTART,
      .text = "how often an idle connection is pinged; closed after 10 s without an answer; 0: never",
      AT(grpc_keepalive_ms)},
     {.key = "grpc.max_connections",
@@ -67,6 +71,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 1000000,
      .preset = "16384",
+     .change = CHANGE_RESTART,
      .text = "an approximate limit of connections; others are closed at once; 0: limit of open files",
      AT(grpc_max_connections)},
     {.key = "grpc.max_address_waiting",
@@ -74,6 +79,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 1000000,
      .preset = "1000",
+     .change = CHANGE_RESTART,
      .text = "connections of one address that wait for their first call; 0: addresses have no limits",
      AT(grpc_max_address_waiting)},
     {.key = "grpc.max_in_flight",
@@ -81,6 +87,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 10000000,
      .preset = "200000",
+     .change = CHANGE_RESTART,
      .text = "the limit of calls in flight, with watches; others are refused as OVERLOADED; 0: none",
      AT(grpc_max_in_flight)},
     {.key = "grpc.caller_requests_per_s",
@@ -89,6 +96,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 10000000,
      .preset = "0",
+     .change = CHANGE_RESTART,
      .text = "the rate limit of one caller's calls (by token, certificate, or else address); 0: none",
      AT(grpc_caller_requests_per_s)},
     {.key = "grpc.caller_in_flight",
@@ -96,6 +104,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 10000000,
      .preset = "0",
+     .change = CHANGE_RESTART,
      .text = "the limit of one caller's calls in flight, with watches; 0: none",
      AT(grpc_caller_in_flight)},
     {.key = "grpc.tls_certificate",
@@ -125,11 +134,13 @@ const struct setting settings[] = {
     {.key = "grpc.tls_client_optional",
      .type = TYPE_BOOL,
      .preset = "false",
+     .change = CHANGE_RESTART,
      .text = "accept clients without a certificate too, which then send a token",
      AT(grpc_tls_client_optional)},
     {.key = "grpc.plaintext_anywhere",
      .type = TYPE_BOOL,
      .preset = "false",
+     .change = CHANGE_RESTART,
      .text = "serve gRPC without TLS on addresses other than loopback",
      AT(grpc_plaintext_anywhere)},
     {.key = "access.callers",
@@ -137,6 +148,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 4096,
      .preset = "",
+     .change = CHANGE_RESTART,
      .text = "names (DNS or URI) in client certificates that may request coupons, separated by commas",
      AT(access_callers)},
     {.key = "access.admins",
@@ -144,6 +156,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 4096,
      .preset = "",
+     .change = CHANGE_RESTART,
      .text = "names in client certificates that may administer, separated by commas",
      AT(access_admins)},
     {.key = "access.observers",
@@ -151,6 +164,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 4096,
      .preset = "",
+     .change = CHANGE_RESTART,
      .text = "names in client certificates that may read everything, separated by commas",
      AT(access_observers)},
     {.key = "access.tokens",
@@ -164,6 +178,7 @@ const struct setting settings[] = {
     {.key = "http.listen",
      .type = TYPE_LISTEN,
      .preset = "127.0.0.1:9464",
+     .change = CHANGE_RESTART,
      .text = "the address that serves /metrics, /healthz and /readyz over HTTP",
      AT(http_listen)},
     {.key = "postgres.url",
@@ -180,6 +195,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 60,
      .preset = "3",
+     .change = CHANGE_RESTART,
      .text = "the time-out for connecting",
      AT(postgres_connect_timeout_s)},
     {.key = "postgres.statement_timeout_ms",
@@ -188,6 +204,7 @@ const struct setting settings[] = {
      .min = 100,
      .max = 600000,
      .preset = "10000",
+     .change = CHANGE_RESTART,
      .text = "the time-out for one statement",
      AT(postgres_statement_timeout_ms)},
     {.key = "redis.url",
@@ -257,6 +274,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 255,
      .preset = "",
+     .change = CHANGE_RESTART,
      .text = "the name that Redis's certificate must have; empty: the host connected to",
      AT(redis_tls_name)},
     {.key = "redis.timeout_ms",
@@ -265,6 +283,7 @@ const struct setting settings[] = {
      .min = 10,
      .max = 10000,
      .preset = "250",
+     .change = CHANGE_RESTART,
      .text = "the time-out for connecting, and for one command",
      AT(redis_timeout_ms)},
     {.key = "kafka.brokers",
@@ -272,6 +291,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 4096,
      .preset = "127.0.0.1:9092",
+     .change = CHANGE_RESTART,
      .text = "the brokers to connect to first, as HOST:PORT, separated by commas",
      AT(kafka_brokers)},
     {.key = "kafka.partitions",
@@ -279,14 +299,15 @@ const struct setting settings[] = {
      .min = 1,
      .max = 1000,
      .preset = "8",
-     .change = CHANGE_NEVER,
-     .text = "the number of partitions of new shared topics; couponctl topics migrate changes it later",
+     .change = CHANGE_MIGRATION,
+     .text = "the number of partitions of the first shared topics; couponctl topics migrate changes it",
      AT(kafka_partitions)},
     {.key = "kafka.replication_factor",
      .type = TYPE_INT,
      .min = 1,
      .max = 9,
      .preset = "1",
+     .change = CHANGE_RESTART,
      .text = "the number of replicas of new topics",
      AT(kafka_replication_factor)},
     {.key = "kafka.topic_prefix",
@@ -294,11 +315,13 @@ const struct setting settings[] = {
      .min = 0,
      .max = 100,
      .preset = "",
+     .change = CHANGE_RESTART,
      .text = "the beginning of the names of all topics and consumer groups",
      AT(kafka_topic_prefix)},
     {.key = "kafka.topic_strategy",
      .type = TYPE_TOPIC_STRATEGY,
      .preset = "key",
+     .change = CHANGE_RESTART,
      .text = "key: coupons share a topic, with ids as keys; per_coupon: each has its own, without keys",
      AT(kafka_topic_strategy)},
     {.key = "kafka.coupon_partitions",
@@ -306,6 +329,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 1000,
      .preset = "8",
+     .change = CHANGE_RESTART,
      .text = "the number of partitions of a coupon's own topic, when it is created",
      AT(kafka_coupon_partitions)},
     {.key = "flow.lanes",
@@ -322,6 +346,7 @@ const struct setting settings[] = {
      .min = 16,
      .max = 1048576,
      .preset = "16384",
+     .change = CHANGE_RESTART,
      .text = "the size of each stage's queue; a request that finds it full is refused as OVERLOADED",
      AT(flow_queue_size)},
     {.key = "flow.patience_ms",
@@ -330,6 +355,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 60000,
      .preset = "100",
+     .change = CHANGE_RESTART,
      .text = "a request that would wait longer for a stage is refused as OVERLOADED; 0: no limit",
      AT(flow_patience_ms)},
     {.key = "gate.batch_max",
@@ -338,6 +364,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 65536,
      .preset = "2048",
+     .change = CHANGE_RESTART,
      .text = "the greatest number of requests that the gate processes at once",
      AT(gate_batch_max)},
     {.key = "gate.cache_ms",
@@ -346,6 +373,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 200,
      .preset = "100",
+     .change = CHANGE_RESTART,
      .text = "how long the gate trusts a flag that it has read",
      AT(gate_cache_ms)},
     {.key = "gate.winners_max",
@@ -354,6 +382,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 100000000,
      .preset = "2000000",
+     .change = CHANGE_RESTART,
      .text = "the limit of ticket holders in memory (8 bytes each), which saves SQL for refusals",
      AT(gate_winners_max)},
     {.key = "admit.workers",
@@ -361,6 +390,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 32,
      .preset = "1",
+     .change = CHANGE_RESTART,
      .text = "the number of admit's threads, each with its own connection to Postgres",
      AT(admit_workers)},
     {.key = "admit.batch_max",
@@ -369,6 +399,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 10000,
      .preset = "2000",
+     .change = CHANGE_RESTART,
      .text = "the greatest number of requests that admit processes in one transaction",
      AT(admit_batch_max)},
     {.key = "admit.retry_ms",
@@ -377,6 +408,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 60000,
      .preset = "3000",
+     .change = CHANGE_RESTART,
      .text = "how long admit retries a batch whose transaction was interrupted",
      AT(admit_retry_ms)},
     {.key = "status.batch_max",
@@ -385,6 +417,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 10000,
      .preset = "2000",
+     .change = CHANGE_RESTART,
      .text = "the greatest number of states that are looked up at once",
      AT(status_batch_max)},
     {.key = "watch.poll_ms",
@@ -393,6 +426,7 @@ const struct setting settings[] = {
      .min = 10,
      .max = 10000,
      .preset = "100",
+     .change = CHANGE_RESTART,
      .text = "the interval at which watched requests are looked up",
      AT(watch_poll_ms)},
     {.key = "watch.max",
@@ -400,11 +434,13 @@ const struct setting settings[] = {
      .min = 1,
      .max = 1000000,
      .preset = "10000",
+     .change = CHANGE_RESTART,
      .text = "the greatest number of open watches; others are refused as OVERLOADED",
      AT(watch_max)},
     {.key = "relay.run",
      .type = TYPE_BOOL,
      .preset = "true",
+     .change = CHANGE_RESTART,
      .text = "whether this process runs the relays; at least one process must",
      AT(relay_run)},
     {.key = "relay.batch_max",
@@ -413,6 +449,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 1000,
      .preset = "64",
+     .change = CHANGE_RESTART,
      .text = "outbox rows that are read at once from a lane; a row holds up to about 100 events",
      AT(relay_batch_max)},
     {.key = "relay.in_flight_max",
@@ -421,6 +458,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 1000000,
      .preset = "20000",
+     .change = CHANGE_RESTART,
      .text = "the greatest number of events of a relay that Kafka has not acknowledged",
      AT(relay_in_flight_max)},
     {.key = "relay.poll_ms",
@@ -429,6 +467,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 10000,
      .preset = "20",
+     .change = CHANGE_RESTART,
      .text = "the interval at which the relays look for rows of other processes",
      AT(relay_poll_ms)},
     {.key = "outbox.rotate_ms",
@@ -437,11 +476,13 @@ const struct setting settings[] = {
      .min = 100,
      .max = 3600000,
      .preset = "10000",
+     .change = CHANGE_RESTART,
      .text = "the least time between two rotations of the outbox, which truncate a relayed segment",
      AT(outbox_rotate_ms)},
     {.key = "issue.run",
      .type = TYPE_BOOL,
      .preset = "true",
+     .change = CHANGE_RESTART,
      .text = "whether this process runs issue; at least one process must",
      AT(issue_run)},
     {.key = "issue.workers",
@@ -449,6 +490,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 32,
      .preset = "1",
+     .change = CHANGE_RESTART,
      .text = "the number of issue's threads, each with its own consumer and connection to Postgres",
      AT(issue_workers)},
     {.key = "issue.batch_max",
@@ -457,6 +499,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 10000,
      .preset = "2000",
+     .change = CHANGE_RESTART,
      .text = "the greatest number of events that issue processes in one transaction",
      AT(issue_batch_max)},
     {.key = "issue.dead_letters_max",
@@ -465,11 +508,13 @@ const struct setting settings[] = {
      .min = 1,
      .max = 1000000000,
      .preset = "1000000",
+     .change = CHANGE_RESTART,
      .text = "the greatest number of dead letters; the oldest ones beyond it are dropped",
      AT(issue_dead_letters_max)},
     {.key = "complete.run",
      .type = TYPE_BOOL,
      .preset = "true",
+     .change = CHANGE_RESTART,
      .text = "whether this process runs complete; at least one process must",
      AT(complete_run)},
     {.key = "complete.batch_max",
@@ -478,6 +523,7 @@ const struct setting settings[] = {
      .min = 1,
      .max = 10000,
      .preset = "2000",
+     .change = CHANGE_RESTART,
      .text = "the greatest number of events that complete processes at once",
      AT(complete_batch_max)},
     {.key = "reconcile.interval_ms",
@@ -486,6 +532,7 @@ const struct setting settings[] = {
      .min = 100,
      .max = 3600000,
      .preset = "1000",
+     .change = CHANGE_RESTART,
      .text = "the interval at which the reconciler checks flags and invariants",
      AT(reconcile_interval_ms)},
     {.key = "reconcile.stale_ms",
@@ -494,6 +541,7 @@ const struct setting settings[] = {
      .min = 1000,
      .max = 86400000,
      .preset = "30000",
+     .change = CHANGE_RESTART,
      .text = "a ticket that stays unissued for longer is logged, and resent if its event is lost",
      AT(reconcile_stale_ms)},
     {.key = "server.startup_wait_ms",
@@ -502,6 +550,7 @@ const struct setting settings[] = {
      .min = 0,
      .max = 600000,
      .preset = "30000",
+     .change = CHANGE_RESTART,
      .text = "how long the start waits for Postgres",
      AT(server_startup_wait_ms)},
     {.key = "server.drain_ms",
@@ -510,57 +559,14 @@ const struct setting settings[] = {
      .min = 0,
      .max = 600000,
      .preset = "10000",
+     .change = CHANGE_RESTART,
      .text = "how long a stop waits for calls in flight to finish",
      AT(server_drain_ms)},
     {.key = "log.level",
      .type = TYPE_LOG_LEVEL,
      .preset = "info",
+     .change = CHANGE_RESTART,
      .text = "the lowest level that is logged",
      AT(log_level)},
 };
 const size_t n_settings = sizeof settings / sizeof settings[0];
-
-const char *setting_expectation(const struct setting *setting, char text[static SETTING_EXPECTATION_SIZE]) {
-    switch (setting->type) {
-    case TYPE_INT:
-        snprintf(text, SETTING_EXPECTATION_SIZE, "%" PRId64 " to %" PRId64 "%s%s", setting->min, setting->max,
-                 setting->unit ? " " : "", setting->unit ? setting->unit : "");
-        break;
-    case TYPE_BOOL:
-        snprintf(text, SETTING_EXPECTATION_SIZE, "true or false");
-        break;
-    case TYPE_PATH:
-        snprintf(text, SETTING_EXPECTATION_SIZE, "a file's path, or nothing");
-        break;
-    case TYPE_TEXT:
-        snprintf(text, SETTING_EXPECTATION_SIZE, "text of %" PRId64 " to %" PRId64 " bytes", setting->min,
-                 setting->max);
-        break;
-    case TYPE_LISTEN:
-        snprintf(text, SETTING_EXPECTATION_SIZE, "HOST:PORT (IPv6 in brackets)");
-        break;
-    case TYPE_REDIS_URL:
-        snprintf(text, SETTING_EXPECTATION_SIZE, "redis://[[USER]:PW@]HOST[:PORT][/DB]");
-        break;
-    case TYPE_TOPIC_PREFIX:
-        snprintf(text, SETTING_EXPECTATION_SIZE, "up to %" PRId64 " of a-z A-Z 0-9 . _ -", setting->max);
-        break;
-    case TYPE_TOPIC_STRATEGY:
-        snprintf(text, SETTING_EXPECTATION_SIZE, "key or per_coupon");
-        break;
-    case TYPE_LOG_LEVEL:
-        snprintf(text, SETTING_EXPECTATION_SIZE, "debug, info, warn or error");
-        break;
-    }
-    return text;
-}
-
-const char *setting_change_text(const struct setting *setting) {
-    static const char *const texts[] = {
-        [CHANGE_RESTART] = "at a restart",
-        [CHANGE_FILE] = "when the file changes",
-        [CHANGE_SECRET] = "at a restart; as `file:PATH`, for each new connection",
-        [CHANGE_NEVER] = "never; the first start on a database fixes it",
-    };
-    return texts[setting->change];
-}

@@ -17,12 +17,13 @@ enum setting_type {
     TYPE_LOG_LEVEL,
 };
 
-/* When a change takes effect. */
+/* When a change takes effect. Every row says it, so 0 has no meaning. */
 enum setting_change {
-    CHANGE_RESTART, /* at the next start of couponsd */
-    CHANGE_FILE,    /* at the next start; but couponsd also reads the file that the setting names when that changes */
-    CHANGE_SECRET,  /* at the next start; but file:PATH is read again for each new connection */
-    CHANGE_NEVER,   /* the first start on a database fixes the value, and another one is refused */
+    CHANGE_RESTART = 1, /* at the next start of couponsd */
+    CHANGE_FILE,        /* at the next start; but the file that the setting names is also read when that changes */
+    CHANGE_SECRET,      /* at the next start; but file:PATH is read again for each new connection */
+    CHANGE_NEVER,       /* the first start on a database fixes the value, and another one is refused */
+    CHANGE_MIGRATION,   /* as CHANGE_NEVER; after a migration of the topics, the value has no effect */
 };
 
 struct setting {

@@ -31,7 +31,7 @@ bool edge_batch_retry(void) {
     return true;
 }
 
-void edge_turn(void) {}
+void edge_poller_waits(void) {}
 
 int64_t edge_refused(void) {
     return 0;
@@ -47,8 +47,8 @@ const char *edge_function_name(enum edge_function function) {
     return "";
 }
 
-void edge_test_begin(int port) {
-    (void)port;
+void edge_test_begin(int port, const char *name) {
+    (void)port, (void)name;
 }
 
 bool edge_test_called(enum edge_function function) {

@@ -8,7 +8,7 @@
  * - cork.c takes what is sent.
  * - The core reads a connection for as long as there is something to read, before it does anything else on that thread.
  *   After READ_AT_ONCE bytes it gets EAGAIN, so that other connections get a turn. An event brings it back.
- * - The server's pollers take turns of EDGE_TURN_MS at most. When none has come for STALL_MS, the process has stood
+ * - The server's pollers wait for EDGE_WAIT_MS at most. When none has begun to wait for STALL_MS, the process has stood
  *   still (it was stopped, its machine was, or its cores were busy), and clients are judged more mildly for LATE_MS.
  *
  * Any thread; one thread at a time reads a connection. */
@@ -58,10 +58,11 @@ struct connection {
     /* Set last and cleared last: orders the rest between the threads that accept, read and close. */
     atomic_bool is_client;
     atomic_bool has_called;
-    uint64_t address;    /* from address_key */
-    size_t read_at_once; /* bytes since the turn began */
-    unsigned times_told; /* EAGAINs at the end of the turn: 0 or 1 */
-    int epoll;           /* the epoll that watches it; -1: none known */
+    atomic_bool is_of_test; /* the self-test made it */
+    uint64_t address;       /* from address_key */
+    size_t read_at_once;    /* bytes since the turn began */
+    unsigned times_told;    /* EAGAINs at the end of the turn: 0 or 1 */
+    int epoll;              /* the epoll that watches it; -1: none known */
     struct epoll_event event;
     struct frames frames;
     struct cork cork;
@@ -79,8 +80,10 @@ static _Atomic int64_t n_unfinished;             /* bytes of messages that have 
 static _Atomic(struct connection *) connections; /* by descriptor; never changes once it is set */
 static atomic_int n_connections;                 /* the length of `connections` */
 static _Atomic int64_t n_cut[EDGE_ABUSES];
-static int tls_index = -1;
-static _Atomic int64_t turn_ms, late_until_ms; /* the last turn of a poller; 0: none yet */
+static atomic_int tls_index = -1; /* of sessions; threads that use TLS read it while edge_init sets it */
+
+static _Atomic int64_t waits_ms; /* when a poller last began to wait; 0: none has yet */
+static _Atomic int64_t late_until_ms;
 
 static void forget_frames(struct frames *frames) {
     atomic_fetch_sub(&n_unfinished, frames->unfinished);
@@ -101,9 +104,9 @@ static void make_room(int n) {
         n = n < GUARDED_MAX ? n : GUARDED_MAX;
         /* The kernel provides only the pages that are used. */
         struct connection *all = memory_new((size_t)n, sizeof *all);
+        atomic_store(&tls_index, SSL_get_ex_new_index(0, NULL, NULL, NULL, forget_tls));
         atomic_store(&n_connections, n);
         atomic_store(&connections, all);
-        tls_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, forget_tls);
     }
     pthread_mutex_unlock(&lock);
 }
@@ -129,18 +132,18 @@ static struct connection *connection_of(int fd) {
     return all && fd >= 0 && fd < atomic_load_explicit(&n_connections, memory_order_relaxed) ? &all[fd] : NULL;
 }
 
-static void note_stall(int64_t last_turn_ms, int64_t now_ms) {
-    if (last_turn_ms != 0 && now_ms - last_turn_ms > STALL_MS)
+static void note_stall(int64_t last_wait_ms, int64_t now_ms) {
+    if (last_wait_ms != 0 && now_ms - last_wait_ms > STALL_MS)
         atomic_store_explicit(&late_until_ms, now_ms + LATE_MS, memory_order_relaxed);
 }
 
-void connections_turn(void) {
+void connections_poller_waits(void) {
     int64_t now_ms = clock_mono_us() / US_PER_MS;
-    note_stall(atomic_exchange_explicit(&turn_ms, now_ms, memory_order_relaxed), now_ms);
+    note_stall(atomic_exchange_explicit(&waits_ms, now_ms, memory_order_relaxed), now_ms);
 }
 
 static bool server_is_late(int64_t now_ms) {
-    note_stall(atomic_load_explicit(&turn_ms, memory_order_relaxed), now_ms);
+    note_stall(atomic_load_explicit(&waits_ms, memory_order_relaxed), now_ms);
     return now_ms < atomic_load_explicit(&late_until_ms, memory_order_relaxed);
 }
 
@@ -196,10 +199,21 @@ bool connection_accept(int fd, const struct sockaddr *address, socklen_t len) {
     connection->times_told = 0;
     connection->epoll = -1;
     atomic_store(&connection->has_called, false);
+    atomic_store(&connection->is_of_test, false);
     frames_init(&connection->frames, offences);
     atomic_fetch_add(&n_clients, 1);
     atomic_store(&connection->is_client, true);
     return true;
+}
+
+void connection_mark_test(int fd) {
+    struct connection *connection = connection_of(fd);
+    if (connection)
+        atomic_store(&connection->is_of_test, true);
+}
+
+bool connection_is_of_test(struct connection *connection) {
+    return atomic_load_explicit(&connection->is_of_test, memory_order_relaxed);
 }
 
 /* --- without TLS, or before it --- */
@@ -299,14 +313,15 @@ void connection_close(struct connection *connection, int fd) {
 /* --- with TLS --- */
 
 static struct session *session_of(SSL *ssl) {
-    if (tls_index < 0 || !SSL_is_server(ssl))
+    int index = atomic_load_explicit(&tls_index, memory_order_acquire);
+    if (index < 0 || !SSL_is_server(ssl))
         return NULL;
-    struct session *session = SSL_get_ex_data(ssl, tls_index);
+    struct session *session = SSL_get_ex_data(ssl, index);
     if (!session) {
         session = memory_new(1, sizeof *session);
         session->address = last_read ? last_read->address : 0;
         frames_init(&session->frames, address_offences(session->address, clock_mono_us() / US_PER_MS));
-        if (!SSL_set_ex_data(ssl, tls_index, session)) {
+        if (!SSL_set_ex_data(ssl, index, session)) {
             free(session);
             return NULL;
         }

@@ -16,14 +16,17 @@ struct connection;
 /* For the whole process. Clients' descriptors are below max_fds. If it is called more than once, the largest sizes
  * apply. */
 void connections_init(int max_fds, size_t max_metadata_bytes, size_t max_message_bytes);
-/* A poller of the server is about to wait. See EDGE_TURN_MS. */
-void connections_turn(void);
+/* A poller of the server is about to wait. See EDGE_WAIT_MS. */
+void connections_poller_waits(void);
 /* Connections cut off for a reason, since the process began. */
 int64_t connections_cut(enum edge_abuse why);
 
 /* A connection was accepted. False: it is refused, and the caller closes it. `address` NULL: nothing is remembered of
  * it. */
 bool connection_accept(int fd, const struct sockaddr *address, socklen_t len);
+/* The connection, just accepted, is the self-test's. */
+void connection_mark_test(int fd);
+bool connection_is_of_test(struct connection *connection);
 /* The client's connection with that descriptor; NULL: the descriptor is something else. */
 struct connection *connection_of_client(int fd);
 /* An epoll watches the descriptor from now on. */

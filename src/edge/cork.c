@@ -28,7 +28,6 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "edge/cork.h"
-#include "edge/edge.h"
 
 /* Bytes held back of one connection, and of all. A batch of 2,000 answers has about 150,000 bytes. */
 #define HELD_MAX     (256 << 10)
@@ -207,12 +206,12 @@ void cork_close(struct cork *cork, int fd) {
     pthread_mutex_unlock(lock_of(fd));
 }
 
-bool cork_retry(void) {
+bool cork_retry(int retry_ms) {
     static _Atomic int64_t tried_us;
     if (!atomic_load(&any_stuck))
         return true;
     int64_t now_us = clock_mono_us(), last_us = atomic_load(&tried_us);
-    if (now_us - last_us < EDGE_RETRY_MS * US_PER_MS || !atomic_compare_exchange_strong(&tried_us, &last_us, now_us))
+    if (now_us - last_us < retry_ms * US_PER_MS || !atomic_compare_exchange_strong(&tried_us, &last_us, now_us))
         return false;
     struct cork *cork;
     int fd;

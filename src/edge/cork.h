@@ -25,6 +25,6 @@ ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int f
 void cork_push(struct cork *cork, int fd);
 /* Sends what is held back, as far as the client takes it, and drops the rest: the descriptor is about to be closed. */
 void cork_close(struct cork *cork, int fd);
-/* Tries again to send what clients did not take, once in EDGE_RETRY_MS. False: some of it is left, so call again within
- * EDGE_RETRY_MS. */
-bool cork_retry(void);
+/* Tries again to send what clients did not take, once in `retry_ms`. False: some of it is left, so call again within
+ * `retry_ms`. */
+bool cork_retry(int retry_ms);

@@ -111,7 +111,9 @@ static bool let_in(int listener, int fd, const struct sockaddr *address, socklen
     /* The self-test's connection is under no limit, and nothing is remembered of it. */
     if (self_test_is_running() && port_of(listener) == atomic_load(&self_test_port)) {
         self_test_record(EDGE_ACCEPT);
-        return connection_accept(fd, NULL, 0);
+        bool is_in = connection_accept(fd, NULL, 0);
+        connection_mark_test(fd);
+        return is_in;
     }
     if (fd >= atomic_load(&fd_limit)) {
         atomic_fetch_add(&n_refused, 1);

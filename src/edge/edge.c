@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The public functions of the edge, and the record of a self-test. */
+/* The public functions of the edge. */
 #include "edge/edge.h"
 
 #include "edge/addresses.h"
@@ -8,9 +8,6 @@
 #include "edge/door.h"
 #include "edge/replaced.h"
 #include "edge/self_test_record.h"
-
-atomic_int self_test_port;
-static atomic_bool called[EDGE_FUNCTIONS];
 
 bool edge_is_present(void) {
     return true;
@@ -43,11 +40,11 @@ void edge_batch_end(void) {
 }
 
 bool edge_batch_retry(void) {
-    return cork_retry();
+    return cork_retry(EDGE_RETRY_MS);
 }
 
-void edge_turn(void) {
-    connections_turn();
+void edge_poller_waits(void) {
+    connections_poller_waits();
 }
 
 int64_t edge_refused(void) {
@@ -68,20 +65,14 @@ const char *edge_function_name(enum edge_function function) {
     return names[function];
 }
 
-void self_test_record(enum edge_function function) {
-    atomic_store_explicit(&called[function], true, memory_order_relaxed);
-}
-
-void edge_test_begin(int port) {
-    for (int i = 0; i < EDGE_FUNCTIONS; i++)
-        atomic_store(&called[i], false);
-    atomic_store(&self_test_port, port);
+void edge_test_begin(int port, const char *name) {
+    self_test_begin(port, name);
 }
 
 bool edge_test_called(enum edge_function function) {
-    return atomic_load(&called[function]);
+    return self_test_called(function);
 }
 
 void edge_test_end(void) {
-    atomic_store(&self_test_port, 0);
+    self_test_end();
 }

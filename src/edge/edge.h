@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "edge/abuse.h"
+#include "edge/function.h"
 
 /* The limits of a server. If a process has several servers, the largest sizes apply, and the connection limits of the
  * server that called edge_init last. */
@@ -54,10 +55,10 @@ void edge_batch_end(void);
 #define EDGE_RETRY_MS 5
 bool edge_batch_retry(void);
 
-/* A poller of the server is about to wait for events, for EDGE_TURN_MS at most. Turns that are overdue tell the edge
- * that the process has stood still, so that it does not blame clients for what has piled up. */
-#define EDGE_TURN_MS 100
-void edge_turn(void);
+/* A poller of the server is about to wait for events, for EDGE_WAIT_MS at most. Where this call is overdue, the process
+ * has stood still, and the edge does not blame clients for what has piled up. */
+#define EDGE_WAIT_MS 100
+void edge_poller_waits(void);
 
 /* Connections since the process began: closed because there were too many, and cut off for a reason. */
 int64_t edge_refused(void);
@@ -65,19 +66,12 @@ int64_t edge_cut(enum edge_abuse why);
 
 /* --- the self-test (rpc/self_test.c): does the core call the functions of the edge? --- */
 
-enum edge_function {
-    EDGE_ACCEPT,  /* accept4 */
-    EDGE_READ,    /* recvmsg */
-    EDGE_SEND,    /* sendmsg */
-    EDGE_DECRYPT, /* SSL_read */
-    EDGE_ENCRYPT, /* SSL_write */
-    EDGE_FUNCTIONS,
-};
 /* The name of the function, a literal. */
 const char *edge_function_name(enum edge_function function);
 /* Between edge_test_begin and edge_test_end, connections to `port` are the test's: they do not count, and nothing is
- * remembered of their addresses. One test at a time. */
-void edge_test_begin(int port);
+ * remembered of their addresses. The TLS sessions of servers whose certificate has the common name `name` are the
+ * test's, too; NULL: none is. `name` is a literal of at most 63 bytes. One test at a time. */
+void edge_test_begin(int port, const char *name);
 /* Whether the function was called for a connection of the test. */
 bool edge_test_called(enum edge_function function);
 void edge_test_end(void);

@@ -51,7 +51,7 @@ ssize_t edge_recvmsg(int fd, struct msghdr *message, int flags) {
     struct connection *connection = connection_of_client(fd);
     if (!connection || flags != 0)
         return syscall(SYS_recvmsg, fd, message, flags);
-    if (self_test_is_running())
+    if (self_test_is_running() && connection_is_of_test(connection))
         self_test_record(EDGE_READ);
     return connection_read(connection, fd, message);
 }
@@ -60,7 +60,7 @@ ssize_t edge_sendmsg(int fd, const struct msghdr *message, int flags) {
     struct connection *connection = connection_of_client(fd);
     if (!connection)
         return syscall(SYS_sendmsg, fd, message, flags);
-    if (self_test_is_running())
+    if (self_test_is_running() && connection_is_of_test(connection))
         self_test_record(EDGE_SEND);
     return connection_send(connection, fd, message, flags);
 }
@@ -97,7 +97,7 @@ int edge_ssl_read(SSL *ssl, void *bytes, int size) {
     int (*read_next)(SSL *, void *, int);
     memcpy(&read_next, &next, sizeof read_next);
     int n = read_next(ssl, bytes, size);
-    if (self_test_is_running() && SSL_is_server(ssl))
+    if (self_test_is_running() && self_test_has(ssl))
         self_test_record(EDGE_DECRYPT);
     if (n > 0)
         session_judge(ssl, bytes, (size_t)n);
@@ -109,7 +109,7 @@ int edge_ssl_write(SSL *ssl, const void *bytes, int size) {
     void *next = next_of("SSL_write", &found);
     int (*write_next)(SSL *, const void *, int);
     memcpy(&write_next, &next, sizeof write_next);
-    if (self_test_is_running() && SSL_is_server(ssl))
+    if (self_test_is_running() && self_test_has(ssl))
         self_test_record(EDGE_ENCRYPT);
     session_wrote(ssl);
     return write_next(ssl, bytes, size);

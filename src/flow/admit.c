@@ -13,9 +13,9 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/ints.h"
 #include "base/memory.h"
 #include "base/murmur2.h"
-#include "base/pair_set.h"
 #include "flow/counters.h"
 #include "flow/gate/coupon_memory.h"
 #include "flow/read/status.h"
@@ -55,7 +55,7 @@ struct batch {
     size_t n;
     struct admit_ask *asks;
     struct admit_answer *answers;
-    struct admission_batch rows;
+    struct admission_batch admission;
 };
 
 static size_t index_of(const struct coupon *coupons, size_t n, int64_t id) {
@@ -87,7 +87,7 @@ static void batch_init(struct batch *batch, struct worker *worker, void **items,
     for (size_t i = 0; i < n; i++)
         if (i == 0 || sorted[i] != sorted[i - 1])
             coupons[n_coupons++] = (struct coupon){.id = sorted[i]};
-    batch->rows = (struct admission_batch){
+    batch->admission = (struct admission_batch){
         .cache = worker->cache,
         .n_coupons = n_coupons,
         .coupons = coupons,
@@ -101,29 +101,29 @@ static void batch_init(struct batch *batch, struct worker *worker, void **items,
 }
 
 /* A refused user may be in the ledger, and then gets the first answer. */
-static bool find_known_among_refused(struct worker *worker, struct batch *batch, struct err *err) {
-    struct admission_batch *rows = &batch->rows;
+static bool find_ledger_users_among_refused(struct worker *worker, struct batch *batch, struct err *err) {
+    struct admission_batch *admission = &batch->admission;
     size_t *asks = ARENA_ARRAY(&worker->arena, size_t, batch->n), n = 0;
     for (size_t i = 0; i < batch->n; i++)
         if (batch->answers[i].verdict == ADMIT_REFUSED && batch->answers[i].refusal != REFUSAL_COUPON_NOT_FOUND)
             asks[n++] = i;
-    if (n > 0 && !admission_look_up(worker->pg, &worker->arena, rows, asks, n, err))
+    if (n > 0 && !admission_look_up(worker->pg, &worker->arena, admission, asks, n, err))
         return false;
     for (size_t i = 0; i < n; i++)
-        if (rows->in_ledger[asks[i]])
+        if (admission->in_ledger[asks[i]])
             batch->answers[asks[i]].verdict = ADMIT_IN_LEDGER;
     return true;
 }
 
 static void decide(struct batch *batch, struct arena *arena) {
-    struct admission_batch *rows = &batch->rows;
+    struct admission_batch *admission = &batch->admission;
     for (size_t i = 0; i < batch->n; i++)
         batch->asks[i] = (struct admit_ask){
-            .coupon = index_of(rows->coupons, rows->n_coupons, rows->coupon_id[i]),
-            .user_id = rows->user_id[i],
-            .in_ledger = rows->in_ledger[i],
+            .coupon = index_of(admission->coupons, admission->n_coupons, admission->coupon_id[i]),
+            .user_id = admission->user_id[i],
+            .in_ledger = admission->in_ledger[i],
         };
-    admit_decide(arena, rows->coupons, batch->asks, batch->n, rows->now_us, batch->answers);
+    admit_decide(arena, admission->coupons, batch->asks, batch->n, admission->now_us, batch->answers);
 }
 
 static void put_event(struct outbox_batch *outbox, int lanes, const struct request *request, int64_t ticket,
@@ -157,25 +157,25 @@ static bool write_accepted(struct worker *worker, struct batch *batch, struct er
         .request_id = ARENA_ARRAY(arena, const char *, batch->n),
     };
     struct outbox_batch outbox;
-    outbox_batch_init(&outbox, arena, &batch->rows.heads);
+    outbox_batch_init(&outbox, arena, &batch->admission.heads);
     for (size_t i = 0; i < batch->n; i++) {
         if (batch->answers[i].verdict != ADMIT_ACCEPTED)
             continue;
         struct request *request = batch->requests[i];
         request->tried_ticket = batch->answers[i].ticket;
-        request->tried_us = batch->rows.now_us;
+        request->tried_us = batch->admission.now_us;
         size_t at = ledger.n++;
         ledger.coupon_id[at] = request->coupon_id;
         ledger.user_id[at] = request->user_id;
         ledger.ticket[at] = batch->answers[i].ticket;
         ledger.request_id[at] = request->request_id;
-        put_event(&outbox, worker->admit->lanes, request, batch->answers[i].ticket, batch->rows.now_us);
+        put_event(&outbox, worker->admit->lanes, request, batch->answers[i].ticket, batch->admission.now_us);
     }
     if (ledger.n == 0) {
-        admission_abandon(worker->pg, &batch->rows);
+        admission_abandon(worker->pg, &batch->admission);
         return true;
     }
-    return admission_write(worker->pg, arena, &batch->rows, &ledger, &outbox, err);
+    return admission_write(worker->pg, arena, &batch->admission, &ledger, &outbox, err);
 }
 
 /* Runs the whole transaction, from locking the lanes to the commit. Sets *began before anything can reach Postgres. */
@@ -183,10 +183,10 @@ static bool transact(struct worker *worker, struct batch *batch, bool with_ledge
     if (!pg_connect(worker->pg, err))
         return false;
     *began = true;
-    if (!admission_read(worker->pg, &worker->arena, worker->admit->lanes, &batch->rows, with_ledger, err))
+    if (!admission_read(worker->pg, &worker->arena, worker->admit->lanes, &batch->admission, with_ledger, err))
         return false;
     decide(batch, &worker->arena);
-    return (with_ledger || find_known_among_refused(worker, batch, err)) && write_accepted(worker, batch, err);
+    return (with_ledger || find_ledger_users_among_refused(worker, batch, err)) && write_accepted(worker, batch, err);
 }
 
 /* Inserts optimistically. If the ledger's unique key shows that a user of the batch is in the ledger already,
@@ -230,14 +230,14 @@ static void answer_batch(struct worker *worker, struct batch *batch) {
         switch (answer->verdict) {
         case ADMIT_ACCEPTED:
             accepted++;
-            end_accepted(request, answer->ticket, batch->rows.now_us);
+            end_accepted(request, answer->ticket, batch->admission.now_us);
             break;
         case ADMIT_IN_LEDGER:
             if (!status_push(worker->admit->status, request))
                 request_refuse_overloaded(request);
             break;
         case ADMIT_REFUSED:
-            request_refuse(request, answer->refusal, &batch->rows.coupons[batch->asks[i].coupon]);
+            request_refuse(request, answer->refusal, &batch->admission.coupons[batch->asks[i].coupon]);
             break;
         }
     }
@@ -265,7 +265,8 @@ static void run(void *arg, void **items, size_t n) {
     relay_wake(worker->admit->relay, stage_is_waited_for(worker->stage));
     if (done && batch.n) {
         stage_resumed(&worker->outage, "admit");
-        coupon_memory_learn(worker->admit->coupon_memory, batch.rows.coupons, batch.rows.n_coupons, batch.rows.now_us);
+        coupon_memory_learn(worker->admit->coupon_memory, batch.admission.coupons, batch.admission.n_coupons,
+                            batch.admission.now_us);
         FAULT_POINT("admit", "before_answers");
         answer_batch(worker, &batch);
         FAULT_POINT("admit", "after_answers");

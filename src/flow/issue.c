@@ -74,7 +74,7 @@ static bool notice_new_topics(struct worker *worker, const struct kafka_place *p
     for (size_t i = 0; i < n; i++) {
         if (high[i] < 0 || low[i] < 0 || next[i] <= high[i])
             continue;
-        log_warn("issue.topic_made_anew", LOG_STR("topic", places[i].topic), LOG_INT("partition", places[i].partition),
+        log_warn("issue.topic_recreated", LOG_STR("topic", places[i].topic), LOG_INT("partition", places[i].partition),
                  LOG_INT("stored_offset", next[i]), LOG_INT("end", high[i]));
         if (!issuance_move_offset(worker->pg, &worker->arena, &places[i], next[i], low[i], err))
             return false;
@@ -150,8 +150,8 @@ static bool reposition(struct worker *worker, struct err *err) {
 /* --- holes and gaps ---
  *
  *   hole   offsets that hold no message, e.g. the marker of another program's transaction: no loss
- *   loss   the broker has deleted messages that issue has not read, or they stay away for another reason
- *   gap    issue can't tell yet: it seeks back and looks again */
+ *   gap    a jump in the offsets that issue cannot explain yet: it seeks back and looks again
+ *   loss   messages that the broker deleted before issue read them, or that do not come for another reason */
 
 static void tell_loss(struct worker *worker, const struct kafka_place *place, int64_t expected, int64_t found) {
     metric_add(worker->issue->gaps, 1);
@@ -181,7 +181,7 @@ static void weigh_holes(struct worker *worker, size_t n) {
         return;
     struct err err;
     int64_t *low = ARENA_ARRAY(&worker->arena, int64_t, n_places);
-    bool known = kafka_ends(worker->consumer, places, n_places, low, NULL, &err);
+    bool has_answer = kafka_ends(worker->consumer, places, n_places, low, NULL, &err);
     for (size_t i = 0; i < n; i++) {
         struct kafka_message *message = &messages[i];
         size_t at = 0;
@@ -189,7 +189,7 @@ static void weigh_holes(struct worker *worker, size_t n) {
             at++;
         if (message->hole == 0)
             continue;
-        if (!known || at == n_places || low[at] < 0)
+        if (!has_answer || at == n_places || low[at] < 0)
             message->hole = 0;
         else if (low[at] > message->offset - message->hole)
             tell_loss(worker, &message->place, message->offset - message->hole, message->offset);
@@ -388,8 +388,11 @@ bool issue_start(struct context *context, struct issue **ret_issue, struct err *
         .watch = context->watch,
         .workers = memory_new((size_t)config->issue_workers, sizeof *issue->workers),
         .metrics = batch_metrics("issue"),
-        .gaps = metrics_counter("couponsd_issue_gaps_total",
-                                "Gaps found: messages were missing before the one that arrived.", ""),
+        .gaps =
+            metrics_counter("couponsd_issue_gaps_total",
+                            "Messages that were missing before the one that arrived: losses, and gaps that a second "
+                            "look did not close.",
+                            ""),
         .duplicates = metrics_counter("couponsd_issue_duplicates_total",
                                       "Events whose ticket was already issued or rejected.", ""),
     };

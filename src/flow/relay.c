@@ -363,7 +363,7 @@ static bool read_and_send(struct relay *relay, struct err *err) {
     relay->behind = false;
     for (int i = 0; i < relay->n_lanes; i++) {
         const struct lane *lane = &relay->lanes[i];
-        if (!lane->own || i == relay->move.lane || lane_stands(lane, relay->now_us) || !lane_has_room(lane) ||
+        if (!lane->own || i == relay->move.lane || lane_is_stalled(lane, relay->now_us) || !lane_has_room(lane) ||
             !relay_pause_is_over(&lane->pause))
             continue;
         lanes[n] = i;
@@ -418,8 +418,8 @@ static void wait_for_work(struct relay *relay, int64_t us) {
         return; /* the event was already read: nothing to do */
 }
 
-/* Messages of lanes that stand must not fill the producer's queue: they are taken back. */
-static void give_up_standing(struct relay *relay, bool is_full) {
+/* Messages of stalled lanes must not fill the producer's queue: they are taken back. */
+static void give_up_stalled(struct relay *relay, bool is_full) {
     if (!lanes_give_up(relay->lanes, relay->n_lanes, relay->now_us, relay->acked_us, is_full) || relay->rewind)
         return;
     relay->rewind = true;
@@ -443,7 +443,7 @@ static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) 
     bool all_move = relay->in_flight == moving; /* else a flush would wait in vain */
     bool is_full = !room && moving == 0;
     if (is_full || relay->in_flight - moving > relay->in_flight_max / 4)
-        give_up_standing(relay, is_full);
+        give_up_stalled(relay, is_full);
     /* While events are in flight, new ones gather, so that the number of requests to Kafka falls as the load rises.
      * librdkafka also would spin while it holds messages that wait for a request in flight to the same partition. */
     bool gathers = moving > 0 && !relay->behind;

@@ -21,8 +21,9 @@ enum refusal coupon_refusal(const struct coupon *coupon, int64_t now_us) {
 }
 
 bool coupon_is_available(const struct coupon *coupon, int64_t now_us) {
-    return coupon->exists && coupon->status == COUPON_PUBLISHABLE && !coupon->frozen && now_us < coupon->expire_us &&
-           coupon->accepted < coupon->quantity;
+    struct coupon opened = *coupon;
+    opened.open_us = TIME_OPEN_START;
+    return coupon_refusal(&opened, now_us) == REFUSAL_NONE;
 }
 
 int64_t coupon_flag_version(const struct coupon *coupon, int64_t now_us) {

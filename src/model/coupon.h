@@ -52,7 +52,7 @@ enum refusal {
  * REFUSAL_NONE. */
 enum refusal coupon_refusal(const struct coupon *coupon, int64_t now_us);
 
-/* The value that the coupon's flag in Redis should have: publishable, not frozen, not expired, and tickets left. The
+/* The value that the coupon's flag in Redis should have: whether a user would get a ticket if the coupon was open. The
  * flag ignores open_us. */
 bool coupon_is_available(const struct coupon *coupon, int64_t now_us);
 /* The version of the coupon's flag: twice the coupon's version, plus 1 if the coupon is not available. Within one

@@ -60,7 +60,7 @@ static const struct reason_info reasons[REASONS] = {
         {.name = "OVERLOADED",
          .code = RPC_RESOURCE_EXHAUSTED,
          .retry_after_ms = RETRY_AFTER_MS,
-         .text = "more requests are waiting, or come from this caller, than this server takes: try again later",
+         .text = "this server has too many waiting requests, or this caller sends too many: try again later",
          .metadata = "",
          .hint = "try again, or let request --retry do it"},
     [REASON_BACKEND_UNAVAILABLE] = {.name = "BACKEND_UNAVAILABLE",
@@ -76,8 +76,9 @@ static const struct reason_info reasons[REASONS] = {
                            .text = "no role of this caller may call this method, or (UNAUTHENTICATED) its credentials "
                                    "are missing or unknown",
                            .metadata = "",
-                           .hint = "--token-file FILE or --cert FILE shows who you are; the administrator of couponsd "
-                                   "gives roles"},
+                           .hint =
+                               "--token-file FILE or --cert FILE identifies you; the administrator of couponsd gives "
+                               "roles"},
     [REASON_COUPON_EXISTS] = {.name = "COUPON_EXISTS",
                               .code = RPC_ALREADY_EXISTS,
                               .text = "a coupon with this id exists: choose another id, or 0 to get a free one",
@@ -86,7 +87,7 @@ static const struct reason_info reasons[REASONS] = {
     [REASON_STOPPING] = {.name = "STOPPING",
                          .code = RPC_UNAVAILABLE,
                          .retry_after_ms = RETRY_AFTER_MS,
-                         .text = "the server stops: connect again",
+                         .text = "the server is stopping: connect again",
                          .metadata = "",
                          .hint = "couponsd is stopping: try again when it runs, or name another one with --server"},
     [REASON_INTERNAL] = {.name = "INTERNAL",
@@ -116,7 +117,7 @@ static const struct reason_info reasons[REASONS] = {
                                   .hint = "couponctl topics list shows the lag; try again when it is 0"},
     [REASON_TOPIC_VERSIONS_FULL] = {.name = "TOPIC_VERSIONS_FULL",
                                     .code = RPC_FAILED_PRECONDITION,
-                                    .text = "there are as many versions of the topics as couponsd can record",
+                                    .text = "couponsd already records the maximum number of topic versions",
                                     .metadata = "",
                                     .hint = "couponctl topics delete VERSION deletes a version that is drained"},
     [REASON_DEAD_LETTER_NOT_FOUND] = {.name = "DEAD_LETTER_NOT_FOUND",

@@ -54,7 +54,7 @@ struct reason_info {
      * more precise message; this one then only explains the reason in the docs. */
     const char *text;
     const char *metadata; /* names of ErrorInfo's metadata, separated by ", "; "" if none */
-    const char *hint;     /* advice for people, which couponctl prints */
+    const char *hint;     /* advice, which couponctl prints */
 };
 
 /* Returns a reason's entry; never NULL, static. `reason` must be neither REASON_NONE nor REASONS. */

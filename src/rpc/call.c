@@ -362,7 +362,7 @@ void call_close_own_streams(struct rpc_server *server) {
         call->is_own_stream = false;
         pthread_mutex_unlock(&server->lock);
         if (!run_on_cancel(call))
-            call_refuse(call, RPC_UNAVAILABLE, "the server is stopping");
+            call_refuse(call, RPC_UNAVAILABLE, STOPPING_TEXT);
         rpc_call_unref(call);
         pthread_mutex_lock(&server->lock);
     }

@@ -10,14 +10,14 @@
  * These files are one state machine and use each other: a message that was sent lets receiving go on (flow control),
  * and a message that was received may be answered at once.
  *
- * Life. A call object belongs to one poller and is used again and again:
+ * Life (enum call_life). A call object belongs to one poller and is used again and again:
  *
  *   armed      it waits in the core for a client
  *   accepted   it counts as in flight
  *   ended      its answer was given: the first of respond, finish, fail
- *   released   its last reference is gone, and it is back in the pool
  *
- * The service has a reference from accept to end, each batch in the core has one, and rpc_call_ref adds one.
+ * When its last reference is gone, the object goes back to the pool. The service has a reference from accept to end,
+ * each batch in the core has one, and rpc_call_ref adds one.
  *
  * Watching. The close batch reports that the core is done with a call, or has cancelled it. As a batch of its own it
  * costs a tenth of a call, and most unary calls are answered before their client would cancel them. So unary calls are
@@ -176,6 +176,8 @@ void call_wake(struct rpc_call *call);
 bool call_pump_some(struct poller *poller);
 /* The `tick` of a server's poller: starts to watch calls that take long. */
 int call_tick(struct poller *poller);
+/* The text with RPC_UNAVAILABLE for calls that the server refuses or ends because it stops. */
+#define STOPPING_TEXT "the server is stopping"
 /* Ends the call with an error, whose text is formatted as by printf. */
 void call_refuse(struct rpc_call *call, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The closure of service functions; closure_data is the call. */

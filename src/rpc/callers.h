@@ -2,7 +2,7 @@
 /* The limits of each caller: calls per second, and calls in flight. Any thread. */
 #pragma once
 
-#include "rpc/server.h"
+#include "rpc/rpc.h"
 #include <stdint.h>
 
 struct caller;

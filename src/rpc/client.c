@@ -58,8 +58,9 @@ static struct operation *operation_acquire(struct client_poller *poller) {
     operation->outgoing = (struct write){0};
     operation->incoming = NULL;
     operation->received_bytes = 0;
-    operation->metadata_sent = operation->sending = operation->close_wanted = operation->close_sent = false;
-    operation->broken = operation->reading_held = operation->receive_paused = operation->is_compressed = false;
+    operation->sent = REQUEST_NOTHING;
+    operation->sending = operation->close_wanted = false;
+    operation->reading_held = operation->receive_paused = operation->is_compressed = false;
     operation->code = GRPC_STATUS_UNKNOWN;
     operation->text = grpc_empty_slice();
     operation->is_failed = false;
@@ -228,17 +229,17 @@ static bool leave(struct operation *operation) {
 static op_fn on_sent;
 
 static void pump(struct operation *operation) {
-    if (operation->broken) {
+    if (operation->sent == REQUEST_BROKEN) {
         writes_clear(&operation->writes);
         return;
     }
-    bool message = operation->writes.count > 0;
-    bool close = operation->close_wanted && !operation->close_sent && operation->writes.count <= 1;
-    if (operation->sending || !(message || close || !operation->metadata_sent))
+    bool headers = operation->sent == REQUEST_NOTHING, message = operation->writes.count > 0;
+    bool close = operation->close_wanted && operation->sent != REQUEST_CLOSE && operation->writes.count <= 1;
+    if (operation->sending || !(headers || message || close))
         return;
     grpc_op ops[3];
     size_t n = 0;
-    if (!operation->metadata_sent) {
+    if (headers) {
         ops[n] = (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
         if (operation->call->wait_for_ready)
             ops[n].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
@@ -251,8 +252,8 @@ static void pump(struct operation *operation) {
     }
     if (close)
         ops[n++] = (grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
-    operation->metadata_sent = operation->sending = true;
-    operation->close_sent = close;
+    operation->sending = true;
+    operation->sent = close ? REQUEST_CLOSE : REQUEST_HEADERS;
     operation->outstanding++;
     operation_start(operation, ops, n, &operation->send_op, on_sent);
 }
@@ -266,9 +267,10 @@ static void on_sent(struct op *op, bool ok) {
     if (operation->outgoing.buffer)
         grpc_byte_buffer_destroy(operation->outgoing.buffer);
     operation->outgoing.buffer = NULL;
-    operation->broken |= !ok;
+    if (!ok)
+        operation->sent = REQUEST_BROKEN;
     pump(operation);
-    bool is_drained = !operation->sending && !operation->close_wanted && !operation->broken;
+    bool is_drained = !operation->sending && !operation->close_wanted && operation->sent != REQUEST_BROKEN;
     if (!leave(operation) && is_drained && call->on_drained)
         call->on_drained(call);
 }
@@ -458,7 +460,7 @@ bool rpc_client_call_write(struct rpc_client_call *call, const ProtobufCMessage 
     struct operation *operation = call_lock(call);
     if (!operation)
         return false;
-    bool ok = !operation->close_wanted && !operation->broken;
+    bool ok = !operation->close_wanted && operation->sent != REQUEST_BROKEN;
     if (ok) {
         writes_push(&operation->writes, message_pack(message), call->compression != RPC_COMPRESSION_NONE);
         pump(operation);

@@ -34,7 +34,7 @@ struct rpc_channel_options {
     const struct rpc_tls *tls;
     const char *server_name; /* the name to find in the server's certificate; NULL: the target's host */
     const char *token;       /* sent with each call as "authorization: Bearer …"; or NULL */
-    bool plaintext_token;    /* send the token without TLS to other addresses than loopback, too */
+    bool plaintext_token;    /* send the token without TLS to non-loopback addresses, too */
 };
 
 struct rpc_client_call {
@@ -102,4 +102,3 @@ struct rpc_reader {
  * messages meanwhile. Returns true for OK. Otherwise fills *ret_status, which the caller frees by rpc_status_deinit. */
 bool rpc_client_call_wait(ProtobufCService *service, unsigned index, const ProtobufCMessage *input, int64_t timeout_ms,
                           const struct rpc_reader *reader, struct rpc_status *ret_status);
-void rpc_status_deinit(struct rpc_status *status);

@@ -87,7 +87,7 @@ static bool take_out(struct watcher *watcher) {
 static void end_watch(void *arg) {
     struct watcher *watcher = arg;
     if (take_out(watcher))
-        call_refuse(watcher->call, RPC_UNAVAILABLE, "the server is stopping");
+        call_refuse(watcher->call, RPC_UNAVAILABLE, STOPPING_TEXT);
 }
 
 static void watch(Grpc__Health__V1__Health_Service *service, const Grpc__Health__V1__HealthCheckRequest *input,

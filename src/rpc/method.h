@@ -4,7 +4,6 @@
 
 #include "rpc/descriptors.h"
 #include "rpc/rpc.h"
-#include "rpc/server.h"
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 

@@ -54,6 +54,14 @@ struct rpc_channel {
     struct client_service *services;
 };
 
+/* How much of a stream's request the core was given. It only grows. */
+enum operation_sent {
+    REQUEST_NOTHING,
+    REQUEST_HEADERS, /* messages may follow */
+    REQUEST_CLOSE,   /* the half-close: nothing follows */
+    REQUEST_BROKEN,  /* a send failed: nothing follows */
+};
+
 struct operation {
     struct client_poller *poller;
     struct operation *previous, *next;
@@ -73,8 +81,9 @@ struct operation {
     struct metadata metadata;
     struct writes writes;
     struct write outgoing; /* the message of the batch on its way */
-    bool metadata_sent, sending, close_wanted, close_sent;
-    bool broken;         /* a send failed: nothing more is sent */
+    enum operation_sent sent;
+    bool sending;        /* a batch of sends is on its way */
+    bool close_wanted;   /* no message follows those in `writes` */
     bool reading_held;   /* the caller has paused reading */
     bool receive_paused; /* a receive is due, but reading is paused */
 

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A completion queue and its thread. The thread ends when the queue has been shut down and everything started on it has
  * come back. So no op is lost, and none runs after poller_drain. */
-#include <string.h>
-
-#include "base/heart.h"
-#include "edge/edge.h"
 #include "rpc/poller.h"
+#include "base/heart.h"
+#include "base/thread.h"
+#include "edge/edge.h"
 
 /* The most events in a batch. Answers go out at the end of a batch, however many events still wait. */
 #define EVENTS_AT_ONCE 256
@@ -54,11 +53,11 @@ static grpc_event wait_for_event(struct poller *poller) {
     set_waiting(poller, true);
     int ms = poller->tick ? poller->tick(poller) : -1;
     bool is_server = poller->tick != NULL;
-    int most_ms = !edge_batch_retry() ? EDGE_RETRY_MS : is_server ? EDGE_TURN_MS : -1;
+    int most_ms = !edge_batch_retry() ? EDGE_RETRY_MS : is_server ? EDGE_WAIT_MS : -1;
     if (most_ms >= 0 && (ms < 0 || ms > most_ms))
         ms = most_ms;
     if (is_server)
-        edge_turn();
+        edge_poller_waits();
     grpc_event event = grpc_completion_queue_next(poller->queue, time_in(ms), NULL);
     set_waiting(poller, false);
     return event;
@@ -110,12 +109,8 @@ void poller_init(struct poller *poller) {
 }
 
 bool poller_start(struct poller *poller, struct err *err) {
-    int failed = pthread_create(&poller->thread, NULL, run, poller);
-    if (failed)
-        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "cannot start a thread: %s", strerror(failed));
-    poller->running = true;
-    pthread_setname_np(poller->thread, "rpc-poller");
-    return true;
+    poller->running = thread_start("rpc-poller", run, poller, &poller->thread, err);
+    return poller->running;
 }
 
 void poller_drain(struct poller *poller) {

@@ -163,7 +163,7 @@ static bool join_own_streams(struct rpc_call *call) {
     }
     pthread_mutex_unlock(&server->lock);
     if (!open)
-        call_refuse(call, RPC_UNAVAILABLE, "the server is stopping");
+        call_refuse(call, RPC_UNAVAILABLE, STOPPING_TEXT);
     return open;
 }
 
@@ -237,7 +237,7 @@ static void refuse_late(struct rpc_call *call) {
     atomic_fetch_add(&call->server->refused, 1);
     if (options->on_stopping)
         options->on_stopping(options->on_stopping_arg, call);
-    call_refuse(call, RPC_UNAVAILABLE, "the server is stopping");
+    call_refuse(call, RPC_UNAVAILABLE, STOPPING_TEXT);
 }
 
 static void receive(struct rpc_call *call) {

@@ -101,7 +101,7 @@ static void write_error(int code, const char *text, reflection_response *respons
 
 /* Runs when the client has left and reads no status any more, or when the server stops. */
 static void end(void *call) {
-    call_refuse(call, RPC_UNAVAILABLE, "the server is stopping");
+    call_refuse(call, RPC_UNAVAILABLE, STOPPING_TEXT);
 }
 
 static void server_reflection_info(reflection_service *service, const reflection_request *input,

@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-#include "rpc/client.h"
-
 const char *rpc_code_name(int code) {
     static const char *const names[RPC_CODES] = {
         "OK",        "CANCELLED",       "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",

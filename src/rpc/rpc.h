@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Status codes, shapes, metadata and TLS files: shared by the bridge's server and client.
+/* Status codes, shapes, metadata and TLS files, shared by the bridge's server and client; and limits and bad fields of
+ * requests, which server.h and the parts of the server share.
  *
  * The bridge carries protobuf-c services over the gRPC C core. It knows no coupon.
  *   call     one RPC in flight
@@ -23,6 +24,8 @@ struct rpc_status {
     const void *details;
     size_t details_len;
 };
+/* Frees the texts of a status that rpc_client_call_wait has filled. */
+void rpc_status_deinit(struct rpc_status *status);
 
 /* How messages are compressed on the wire; the numbers are the core's. */
 enum rpc_compression { RPC_COMPRESSION_NONE = 0, RPC_COMPRESSION_DEFLATE = 1, RPC_COMPRESSION_GZIP = 2 };
@@ -50,4 +53,30 @@ enum rpc_shape { RPC_UNARY, RPC_SERVER_STREAM, RPC_CLIENT_STREAM, RPC_BIDI_STREA
 struct rpc_method {
     const char *name; /* as in the .proto, e.g. "GetStatus" */
     enum rpc_shape shape;
+};
+
+/* --- of the server --- */
+
+/* Limits of one method, below the server's max_message_bytes; 0: no limit of its own. A larger request is
+ * RESOURCE_EXHAUSTED. */
+struct rpc_limits {
+    size_t message_bytes; /* of one message */
+    size_t call_bytes;    /* of all messages of a client or bidi stream */
+};
+
+/* The limits of one caller; 0: no limit. */
+struct rpc_caller_limits {
+    double per_second; /* calls begun per second; a burst has at most one second's calls */
+    int64_t in_flight;
+};
+
+/* The fields of a request that make it invalid. One refusal names at most RPC_BAD_FIELDS_MAX of them. */
+#define RPC_BAD_FIELDS_MAX 16
+struct rpc_bad_field {
+    const char *field;   /* a path such as "coupon.name" or "tags[1]" */
+    const char *problem; /* such as "is not valid UTF-8" */
+};
+struct rpc_bad_fields {
+    struct rpc_bad_field list[RPC_BAD_FIELDS_MAX];
+    size_t n;
 };

@@ -12,5 +12,6 @@
  *
  * False: the core does not call a function, which *err names. True also in a build without the edge, and where the test
  * has no result because client and server could not connect (no loopback, a TLS policy that refuses the test's
- * certificate). rpc_untested_edge() then says so. */
+ * certificate). self_test_had_no_result() then says so. */
 bool self_test(bool with_tls, struct err *err);
+bool self_test_had_no_result(void);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "edge/edge.h"
 #include "rpc/call.h"
 #include "rpc/core.h"
@@ -53,11 +54,7 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
     if (server->options.max_address_waiting == 0)
         server->options.max_address_waiting = defaults.max_address_waiting;
     pthread_mutex_init(&server->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&server->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init_monotonic(&server->changed);
     core_init();
     server->options.tls = NULL; /* server->tls has a copy */
     server->callers = callers_new(&options->caller_limits);

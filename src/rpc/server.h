@@ -54,23 +54,6 @@
 struct rpc_server;
 struct rpc_call;
 
-/* The fields of a request that make it invalid. One refusal names at most RPC_BAD_FIELDS_MAX of them. */
-#define RPC_BAD_FIELDS_MAX 16
-struct rpc_bad_field {
-    const char *field;   /* a path such as "coupon.name" or "tags[1]" */
-    const char *problem; /* such as "is not valid UTF-8" */
-};
-struct rpc_bad_fields {
-    struct rpc_bad_field list[RPC_BAD_FIELDS_MAX];
-    size_t n;
-};
-
-/* The limits of one caller; 0: no limit. */
-struct rpc_caller_limits {
-    double per_second; /* calls begun per second; a burst has at most one second's calls */
-    int64_t in_flight;
-};
-
 struct rpc_server_options {
     const char *listen;            /* "127.0.0.1:50051", "[::1]:0"; port 0 picks a free one */
     int pollers;                   /* threads, each with a completion queue of its own; 0: 1 */
@@ -138,12 +121,6 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
  * `methods` lacks a method, or if the descriptor set lacks the service or gives a method another shape. */
 bool rpc_server_add(struct rpc_server *server, ProtobufCService *impl, const struct rpc_method *methods,
                     size_t n_methods, struct err *err);
-/* Limits of one method, below the server's max_message_bytes; 0: no limit of its own. A larger request is
- * RESOURCE_EXHAUSTED. */
-struct rpc_limits {
-    size_t message_bytes; /* of one message */
-    size_t call_bytes;    /* of all messages of a client or bidi stream */
-};
 /* After rpc_server_add, before rpc_server_start. `service` is the full name, `method` the short one. */
 bool rpc_server_limit(struct rpc_server *server, const char *service, const char *method,
                       const struct rpc_limits *limits, struct err *err);
@@ -151,7 +128,8 @@ bool rpc_server_limit(struct rpc_server *server, const char *service, const char
 bool rpc_server_start(struct rpc_server *server, struct err *err);
 /* "127.0.0.1:50051" with the port bound; valid after start, until free. */
 const char *rpc_server_address(const struct rpc_server *server);
-/* Warnings for the operator about this program: a literal, or NULL where there is nothing to warn of. Any thread.
+/* Warnings for the operator about this program; NULL where there is nothing to warn of. The texts are valid for as
+ * long as the process runs. Any thread.
  *
  *   rpc_missing_edge    what the server lacks without the edge (edge/edge.h)
  *   rpc_untested_core   the bridge was not tested with this version of gRPC

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/arena.h"
-#include "rpc/server.h"
+#include "rpc/rpc.h"
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -24,7 +24,7 @@ static bool failed(const struct admission_batch *batch) {
 }
 
 static struct locked_coupons locked_coupons(const struct admission_batch *batch) {
-    return (struct locked_coupons){.heads = &batch->heads, .rows = batch->coupons, .n = batch->n_coupons};
+    return (struct locked_coupons){.heads = &batch->heads, .coupons = batch->coupons, .n = batch->n_coupons};
 }
 
 bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admission_batch *batch, bool with_ledger,

@@ -3,7 +3,7 @@
 
 bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct audit *ret, struct err *err) {
     static const struct pg_statement count = {
-        "select count(*), coalesce(max(ticket), 0), "
+        "select count(*), coalesce(max(ticket), 0),"
         " (select coalesce(sum(last_ticket - first_ticket + 1), 0)::bigint from issued where coupon_id = $1),"
         " (select quantity from issuance where coupon_id = $1)"
         " from publish_request where coupon_id = $1"};
@@ -33,8 +33,8 @@ bool audit_unissued(struct pg *pg, struct arena *arena, struct unissued_tickets 
     /* Looks for the gaps between the issued ranges, which are few, instead of for each ticket. `r` begins with the
      * range that covers $2. The rows come in the order of the gaps, and by ticket within each gap. */
     static const struct pg_statement find = {
-        "with r as materialized (select first_ticket, last_ticket from issued where coupon_id = $1 and first_ticket <= "
-        "$3"
+        "with r as materialized (select first_ticket, last_ticket from issued"
+        "  where coupon_id = $1 and first_ticket <= $3"
         "  and first_ticket >= coalesce((select max(first_ticket) from issued"
         "   where coupon_id = $1 and first_ticket <= $2), 0)),"
         " g as (select greatest(coalesce(max(last_ticket) over (order by first_ticket"
@@ -63,7 +63,7 @@ bool audit_unissued(struct pg *pg, struct arena *arena, struct unissued_tickets 
     PGresult *result = results[2];
     unissued->n = (size_t)PQntuples(result);
     for (int row = 0; row < PQntuples(result); row++)
-        unissued->rows[row] = (struct request_status){
+        unissued->statuses[row] = (struct request_status){
             .coupon_id = unissued->coupon_id,
             .user_id = pg_int8(result, row, 0),
             .found = true,

@@ -21,11 +21,11 @@ bool audit_oldest_snapshot(struct pg *pg, int64_t *ret_xmin, struct err *err);
 
 /* A coupon's tickets that are neither issued nor rejected. */
 struct unissued_tickets {
-    int64_t coupon_id;           /* in */
-    int64_t after, to;           /* in: only tickets above `after`, up to `to` */
-    size_t room;                 /* in: the number of elements of `rows` */
-    struct request_status *rows; /* filled, the lowest ticket first; strings live in the arena */
-    size_t n;                    /* out: the number of rows filled */
+    int64_t coupon_id;               /* in */
+    int64_t after, to;               /* in: only tickets above `after`, up to `to` */
+    size_t room;                     /* in: the number of elements of `statuses` */
+    struct request_status *statuses; /* filled, the lowest ticket first; strings live in the arena */
+    size_t n;                        /* out: the number of statuses filled */
 };
 bool audit_unissued(struct pg *pg, struct arena *arena, struct unissued_tickets *unissued, struct err *err);
 

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ints.h"
 #include "base/memory.h"
 #include "base/murmur2.h"
-#include "base/pair_set.h"
 #include "store/coupon_rows.h"
 
 /* The table is emptied before it reaches this number of entries. Its slots, twice as many, take 11 MiB. */
@@ -138,57 +138,57 @@ static bool notice_others(struct coupon_cache *cache, const struct outbox_heads 
 }
 
 bool coupon_cache_read(struct coupon_cache *cache, struct pg *pg, struct arena *arena, const PGresult *result,
-                       const struct locked_coupons *coupons, struct err *err) {
-    struct coupon *rows = coupons->rows;
+                       const struct locked_coupons *locked, struct err *err) {
+    struct coupon *coupons = locked->coupons;
     if (!cache) {
-        coupon_rows_read(result, rows);
+        coupon_rows_read(result, coupons);
         return true;
     }
-    bool others = notice_others(cache, coupons->heads);
+    bool others = notice_others(cache, locked->heads);
     if (cache->n_asked > 0)
-        take_read(result, arena, rows, cache->asked, cache->n_asked);
+        take_read(result, arena, coupons, cache->asked, cache->n_asked);
     if (!others)
         return true;
-    size_t *stale = ARENA_ARRAY(arena, size_t, coupons->n), n_stale = 0, next_asked = 0;
-    for (size_t i = 0; i < coupons->n; i++) {
+    size_t *stale = ARENA_ARRAY(arena, size_t, locked->n), n_stale = 0, next_asked = 0;
+    for (size_t i = 0; i < locked->n; i++) {
         if (next_asked < cache->n_asked && cache->asked[next_asked] == i)
             next_asked++; /* was just read */
-        else if (!is_valid(cache, slot_of(cache->entries, cache->mask, rows[i].id)))
+        else if (!is_valid(cache, slot_of(cache->entries, cache->mask, coupons[i].id)))
             stale[n_stale++] = i;
     }
     if (n_stale == 0)
         return true;
     PGresult *again;
-    send_read(pg, arena, rows, stale, n_stale);
+    send_read(pg, arena, coupons, stale, n_stale);
     if (!pg_collect(pg, &again, 1, err))
         return false;
-    take_read(again, arena, rows, stale, n_stale);
+    take_read(again, arena, coupons, stale, n_stale);
     pg_clear(&again, 1);
     return true;
 }
 
-void coupon_cache_keep(struct coupon_cache *cache, const struct locked_coupons *coupons) {
+void coupon_cache_keep(struct coupon_cache *cache, const struct locked_coupons *locked) {
     if (!cache)
         return;
-    const struct outbox_heads *heads = coupons->heads;
+    const struct outbox_heads *heads = locked->heads;
     for (size_t i = 0; i < heads->n; i++) {
         cache->lanes[heads->lane[i]].last_id = heads->last_id[i];
         cache->lanes[heads->lane[i]].epoch = heads->epoch[i];
     }
-    for (size_t i = 0; i < coupons->n; i++) {
-        const struct coupon *row = &coupons->rows[i];
-        if (!row->exists)
+    for (size_t i = 0; i < locked->n; i++) {
+        const struct coupon *coupon = &locked->coupons[i];
+        if (!coupon->exists)
             continue;
         make_room(cache);
-        struct entry *entry = slot_of(cache->entries, cache->mask, row->id);
+        struct entry *entry = slot_of(cache->entries, cache->mask, coupon->id);
         cache->count += entry->row.id == 0;
-        entry->row = *row;
-        entry->lane = murmur2_slot_of_id(row->id, cache->n_lanes);
+        entry->row = *coupon;
+        entry->lane = murmur2_slot_of_id(coupon->id, cache->n_lanes);
         entry->generation = cache->lanes[entry->lane].generation;
     }
 }
 
-bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const struct locked_coupons *coupons) {
+bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const struct locked_coupons *locked) {
     PGresult *result;
     pg_send(pg, &pg_rollback, NULL);
     if (!pg_collect(pg, &result, 1, NULL)) {
@@ -196,6 +196,6 @@ bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const str
         return false;
     }
     pg_clear(&result, 1);
-    coupon_cache_keep(cache, coupons);
+    coupon_cache_keep(cache, locked);
     return true;
 }

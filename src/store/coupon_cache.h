@@ -27,17 +27,17 @@ int coupon_cache_send_read(struct coupon_cache *cache, struct pg *pg, struct are
 /* A batch's coupons, and the heads of their lanes, whose locks the transaction holds. */
 struct locked_coupons {
     const struct outbox_heads *heads;
-    struct coupon *rows;
+    struct coupon *coupons;
     size_t n;
 };
-/* Fills all rows. Call it after the heads were read. `result` is that of the statement, if one was sent. Makes another
- * round trip if a stamp has changed. `cache` may be NULL here and below. */
+/* Fills all coupons. Call it after the heads were read. `result` is that of the statement, if one was sent. Makes
+ * another round trip if a stamp has changed. `cache` may be NULL here and below. */
 bool coupon_cache_read(struct coupon_cache *cache, struct pg *pg, struct arena *arena, const PGresult *result,
-                       const struct locked_coupons *coupons, struct err *err);
-/* Caches the rows and the stamps. Call it after the commit. */
-void coupon_cache_keep(struct coupon_cache *cache, const struct locked_coupons *coupons);
-/* Rolls back a transaction that has written nothing, and caches the rows that it read. Returns false if the rollback
+                       const struct locked_coupons *locked, struct err *err);
+/* Caches the coupons and the stamps. Call it after the commit. */
+void coupon_cache_keep(struct coupon_cache *cache, const struct locked_coupons *locked);
+/* Rolls back a transaction that has written nothing, and caches the coupons that it read. Returns false if the rollback
  * failed; the cache is then empty. */
-bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const struct locked_coupons *coupons);
+bool coupon_cache_roll_back(struct coupon_cache *cache, struct pg *pg, const struct locked_coupons *locked);
 /* Empties the cache. Call it if a transaction has failed, or may have failed. */
 void coupon_cache_forget(struct coupon_cache *cache);

@@ -4,8 +4,8 @@
 #include "store/newest.h"
 
 static const struct pg_statement read_coupons = {
-    "select i.n, c.status, c.frozen, c.open_time, c.expire_time, c.version, a.quantity, a.accepted, s.issued, "
-    "s.rejected, s.highest"
+    "select i.n, c.status, c.frozen, c.open_time, c.expire_time, c.version,"
+    " a.quantity, a.accepted, s.issued, s.rejected, s.highest"
     " from unnest($1::bigint[]) with ordinality i(coupon_id, n)"
     " cross join lateral (select * from coupon where id = i.coupon_id limit 1) c"
     " cross join lateral (select * from admission" NEWEST_OF_COUPON ") a"

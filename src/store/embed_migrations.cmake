@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Writes the SQL files INPUTS (NNNN_name.sql, in order) as a C table into OUTPUT. docs/how-to/upgrade.md explains the
+# Writes the SQL files INPUTS (NNNN_name.sql, in order) as a C table into OUTPUT. docs/how-to/migrations.md explains the
 # lines `-- oldest: NNNN` and `-- locks: TABLE, …` of such a file.
 
 # Sets ${key} to the value of the file's line `-- key: value`, or to if_none. A malformed line stops the build, since it

@@ -15,7 +15,6 @@
 
 struct flags {
     struct redis *redis;
-    uint64_t reads;
     struct metric *not_written;
 };
 
@@ -40,8 +39,9 @@ bool flags_new(const struct redis_options *options, struct flags **ret_flags, st
         return false;
     struct flags *flags = memory_new(1, sizeof *flags);
     flags->redis = redis;
-    flags->not_written = metrics_counter("couponsd_redis_flags_not_written_total",
-                                         "Flags that Redis did not take, since it was away or refused writes.", "");
+    flags->not_written =
+        metrics_counter("couponsd_redis_flags_not_written_total",
+                        "Flags that Redis did not take, since it was unavailable or refused writes.", "");
     *ret_flags = flags;
     return true;
 }
@@ -51,10 +51,6 @@ void flags_free(struct flags *flags) {
         return;
     redis_free(flags->redis);
     free(flags);
-}
-
-uint64_t flags_reads(const struct flags *flags) {
-    return flags->reads;
 }
 
 bool flags_connect(struct flags *flags, struct err *err) {
@@ -103,7 +99,6 @@ static bool get_at_once(struct flags *flags, struct flag *items, size_t n, struc
         argv[1 + i] = keys[i];
     struct redis_command command = {.argc = argc, .argv = argv};
     bool ok = redis_run(flags->redis, &command, 1, err) && read_flags(items, n, command.reply, err);
-    flags->reads++;
     redis_clear(&command, 1);
     free(argv);
     free(keys);
@@ -123,7 +118,6 @@ static bool get_one_by_one(struct flags *flags, struct flag *items, size_t n, st
         commands[i] = (struct redis_command){.slot = redis_slot(row->keys[0]), .argc = 3, .argv = row->argv};
     }
     bool ok = redis_run(flags->redis, commands, n, err);
-    flags->reads += n;
     for (size_t i = 0; i < n; i++)
         if (commands[i].reply && commands[i].reply->type != REDIS_REPLY_ERROR)
             ok &= read_flags(&items[i], 1, commands[i].reply, err);

@@ -42,5 +42,3 @@ bool flags_get(struct flags *flags, struct flag *items, size_t n, struct err *er
 /* Stores n items in one round trip. Skips those whose version is older than the stored one, unless that is the one
  * which `replaces` names. */
 bool flags_set(struct flags *flags, const struct flag *items, size_t n, struct err *err);
-/* The number of MGET commands that this object has sent. */
-uint64_t flags_reads(const struct flags *flags);

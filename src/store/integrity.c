@@ -21,16 +21,17 @@
     "   as before, (select count(*) from publish_request p where p.coupon_id = $1"                                     \
     "               and p.ticket between first_ticket and last_ticket) as held"                                        \
     "  from issued where coupon_id = $1) i"
-#define IS_ISSUED(of)                                                                                                  \
-    "coalesce((select last_ticket from issued i where i.coupon_id = $1 and i.first_ticket <= " of ".ticket"            \
-    " order by i.first_ticket desc limit 1) >= " of ".ticket, false)"
+/* Of the ticket of a row t. */
+#define IS_ISSUED                                                                                                      \
+    "coalesce((select last_ticket from issued i where i.coupon_id = $1 and i.first_ticket <= t.ticket"                 \
+    " order by i.first_ticket desc limit 1) >= t.ticket, false)"
 #define REJECTIONS                                                                                                     \
-    "select count(*), count(*) filter (where " IS_ISSUED(                                                              \
-        "r") " or not exists (select from publish_request p"                                                           \
-             " where p.coupon_id = $1 and p.ticket = r.ticket)) from rejection r where r.coupon_id = $1"
+    "select count(*), count(*) filter (where " IS_ISSUED                                                               \
+    " or not exists (select from publish_request p where p.coupon_id = $1 and p.ticket = t.ticket))"                   \
+    " from rejection t where t.coupon_id = $1"
 #define WAITING                                                                                                        \
-    "select min(accept_time) from publish_request p where coupon_id = $1 and not " IS_ISSUED(                          \
-        "p") " and not exists (select from rejection r where r.coupon_id = $1 and r.ticket = p.ticket)"
+    "select min(accept_time) from publish_request t where coupon_id = $1 and not " IS_ISSUED                           \
+    " and not exists (select from rejection r where r.coupon_id = $1 and r.ticket = t.ticket)"
 #define DEAD_LETTERS                                                                                                   \
     "select count(*), count(*) filter (where replay_time is null) from dead_letter where coupon_id = $1"
 

@@ -189,7 +189,7 @@ static bool failed(const struct issuance_batch *batch) {
 }
 
 static struct locked_coupons locked_coupons(const struct issuance_batch *batch) {
-    return (struct locked_coupons){.heads = &batch->heads, .rows = batch->coupons, .n = batch->n_coupons};
+    return (struct locked_coupons){.heads = &batch->heads, .coupons = batch->coupons, .n = batch->n_coupons};
 }
 
 bool issuance_look_up(struct pg *pg, struct arena *arena, const struct issuance_batch *batch,

@@ -243,10 +243,10 @@ static bool create_missing(struct kafka_admin *admin, const struct kafka_new_top
     struct err problem;
     bool all = false;
     if (topics->n <= ASK_FIRST_MAX) {
-        bool known = find_existing(admin, topics, timeout_ms, topics->made, &all, &problem);
-        if (known && all)
+        bool found_out = find_existing(admin, topics, timeout_ms, topics->made, &all, &problem);
+        if (found_out && all)
             return true;
-        if (!known && problem.code != ERR_PERMISSION) { /* no broker answers */
+        if (!found_out && problem.code != ERR_PERMISSION) { /* no broker answers */
             if (err)
                 *err = problem;
             return false;

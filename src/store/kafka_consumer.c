@@ -369,8 +369,8 @@ void kafka_consumer_free(struct kafka_consumer *consumer) {
 static bool is_next(struct progress *progress, int64_t offset) {
     if (progress->has_begun || offset <= progress->next)
         return true;
-    bool known = progress->suspect.from == progress->next && progress->suspect.to == offset;
-    if (!known) {
+    bool is_suspect = progress->suspect.from == progress->next && progress->suspect.to == offset;
+    if (!is_suspect) {
         progress->suspect = (struct hole){progress->next, offset};
         progress->suspected_in = progress->reading;
     }

@@ -10,8 +10,8 @@
 
 #include "base/clock.h"
 #include "base/decimal.h"
+#include "base/ints.h"
 #include "base/memory.h"
-#include "base/pair_set.h"
 #include "store/kafka_internal.h"
 
 #define TOPICS_MIN 16 /* a power of two */

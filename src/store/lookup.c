@@ -2,16 +2,17 @@
 #include "store/lookup.h"
 
 /* Reads a status from four columns, which begin with `column`: request_id, accept_time, issue_time, reason. */
-static void read_status(const PGresult *result, int at, int column, struct arena *arena, struct request_status *row) {
-    row->found = true;
-    row->request_id = arena_strdup(arena, PQgetvalue(result, at, column));
-    row->accept_us = pg_time(result, at, column + 1, 0);
-    row->issue_us = pg_time(result, at, column + 2, NOT_ISSUED);
-    row->reject_reason =
+static void read_status(const PGresult *result, int at, int column, struct arena *arena,
+                        struct request_status *status) {
+    status->found = true;
+    status->request_id = arena_strdup(arena, PQgetvalue(result, at, column));
+    status->accept_us = pg_time(result, at, column + 1, 0);
+    status->issue_us = pg_time(result, at, column + 2, NOT_ISSUED);
+    status->reject_reason =
         PQgetisnull(result, at, column + 3) ? REJECT_NONE : (enum reject_reason)pg_int2(result, at, column + 3);
 }
 
-bool lookup_statuses(struct pg *pg, struct arena *arena, struct request_status *rows, size_t n, struct err *err) {
+bool lookup_statuses(struct pg *pg, struct arena *arena, struct request_status *statuses, size_t n, struct err *err) {
     static const struct pg_statement read = {
         "select i.n, p.ticket, p.request_id, p.accept_time, u.issue_time, r.reason"
         " from unnest($1::bigint[], $2::bigint[]) with ordinality i(coupon_id, user_id, n)"
@@ -23,9 +24,10 @@ bool lookup_statuses(struct pg *pg, struct arena *arena, struct request_status *
         "  where coupon_id = i.coupon_id and ticket = p.ticket limit 1) r on true"};
     int64_t *coupon_ids = ARENA_ARRAY(arena, int64_t, n), *user_ids = ARENA_ARRAY(arena, int64_t, n);
     for (size_t i = 0; i < n; i++) {
-        coupon_ids[i] = rows[i].coupon_id;
-        user_ids[i] = rows[i].user_id;
-        rows[i] = (struct request_status){.coupon_id = coupon_ids[i], .user_id = user_ids[i], .issue_us = NOT_ISSUED};
+        coupon_ids[i] = statuses[i].coupon_id;
+        user_ids[i] = statuses[i].user_id;
+        statuses[i] =
+            (struct request_status){.coupon_id = coupon_ids[i], .user_id = user_ids[i], .issue_us = NOT_ISSUED};
     }
     struct pg_args args = {0};
     pg_arg_int8s(&args, arena, coupon_ids, n);
@@ -35,15 +37,15 @@ bool lookup_statuses(struct pg *pg, struct arena *arena, struct request_status *
     if (!pg_collect(pg, &result, 1, err))
         return false;
     for (int i = 0; i < PQntuples(result); i++) {
-        struct request_status *row = &rows[pg_int8(result, i, 0) - 1];
-        row->ticket = pg_int8(result, i, 1);
-        read_status(result, i, 2, arena, row);
+        struct request_status *status = &statuses[pg_int8(result, i, 0) - 1];
+        status->ticket = pg_int8(result, i, 1);
+        read_status(result, i, 2, arena, status);
     }
     pg_clear(&result, 1);
     return true;
 }
 
-bool lookup_ticket(struct pg *pg, struct arena *arena, struct request_status *row, struct err *err) {
+bool lookup_ticket(struct pg *pg, struct arena *arena, struct request_status *status, struct err *err) {
     static const struct pg_statement read = {
         "select p.user_id, p.request_id, p.accept_time, u.issue_time, r.reason from publish_request p"
         " left join lateral (select case when last_ticket >= p.ticket then issue_time end as issue_time from issued"
@@ -51,16 +53,16 @@ bool lookup_ticket(struct pg *pg, struct arena *arena, struct request_status *ro
         " left join rejection r on r.coupon_id = p.coupon_id and r.ticket = p.ticket"
         " where p.coupon_id = $1 and p.ticket = $2"};
     struct pg_args args = {0};
-    pg_arg_int8(&args, arena, row->coupon_id);
-    pg_arg_int8(&args, arena, row->ticket);
+    pg_arg_int8(&args, arena, status->coupon_id);
+    pg_arg_int8(&args, arena, status->ticket);
     PGresult *result;
     pg_send(pg, &read, &args);
     if (!pg_collect(pg, &result, 1, err))
         return false;
-    *row = (struct request_status){.coupon_id = row->coupon_id, .ticket = row->ticket, .issue_us = NOT_ISSUED};
+    *status = (struct request_status){.coupon_id = status->coupon_id, .ticket = status->ticket, .issue_us = NOT_ISSUED};
     if (PQntuples(result) == 1) {
-        row->user_id = pg_int8(result, 0, 0);
-        read_status(result, 0, 1, arena, row);
+        status->user_id = pg_int8(result, 0, 0);
+        read_status(result, 0, 1, arena, status);
     }
     pg_clear(&result, 1);
     return true;
@@ -89,7 +91,7 @@ bool lookup_ledger_users(struct pg *pg, struct arena *arena, struct ledger_page 
 static void read_page(const PGresult *result, struct user_coupon_page *page) {
     page->n = (size_t)PQntuples(result);
     for (int i = 0; i < PQntuples(result); i++)
-        page->rows[i] = (struct request_status){
+        page->statuses[i] = (struct request_status){
             .coupon_id = pg_int8(result, i, 0),
             .user_id = page->user_id,
             .found = true,

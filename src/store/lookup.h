@@ -6,11 +6,11 @@
 #include "store/pg.h"
 
 /* Reads the states of n requests, whose coupon_id and user_id are set. Strings live in the arena. */
-bool lookup_statuses(struct pg *pg, struct arena *arena, struct request_status *rows, size_t n, struct err *err);
+bool lookup_statuses(struct pg *pg, struct arena *arena, struct request_status *statuses, size_t n, struct err *err);
 
 /* Reads the state of the ticket whose coupon_id and ticket are set. `found` is false if the ledger has no such ticket.
  * Strings live in the arena. */
-bool lookup_ticket(struct pg *pg, struct arena *arena, struct request_status *row, struct err *err);
+bool lookup_ticket(struct pg *pg, struct arena *arena, struct request_status *status, struct err *err);
 
 struct ledger_page {
     int64_t coupon_id; /* in */
@@ -24,10 +24,10 @@ bool lookup_ledger_users(struct pg *pg, struct arena *arena, struct ledger_page 
 
 struct user_coupon_page {
     int64_t user_id, after; /* in: the user's coupons with an id above `after` are read */
-    size_t room;            /* in: the number of elements of `rows` */
-    struct request_status
-        *rows; /* coupon_id, user_id, found, ticket and issue_us are filled, in the order of coupons */
-    size_t n;  /* out: the number of rows filled */
+    size_t room;            /* in: the number of elements of `statuses` */
+    /* coupon_id, user_id, found, ticket and issue_us are filled, in the order of coupons */
+    struct request_status *statuses;
+    size_t n; /* out: the number of statuses filled */
 };
 /* Reads the coupons that were issued to users: n pages, at most LOOKUP_PAGES_MAX, in one round trip. */
 #define LOOKUP_PAGES_MAX 32

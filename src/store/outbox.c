@@ -321,9 +321,9 @@ static size_t unpack(const struct packed *row, int64_t from, struct outbox_entry
 bool outbox_read(struct pg *pg, struct arena *arena, enum stream stream, struct outbox_page *page, struct err *err) {
 #define READ_FROM(table)                                                                                               \
     {                                                                                                                  \
-        "select o.*, i.n from unnest($1::integer[], $2::bigint[]) with ordinality i(lane, after, n) cross join "       \
-        "lateral"                                                                                                      \
-        " (select " COLUMNS " from " table " where lane = i.lane and id > i.after order by id limit $3) o"             \
+        "select o.*, i.n from unnest($1::integer[], $2::bigint[]) with ordinality i(lane, after, n)"                   \
+        " cross join lateral (select " COLUMNS " from " table                                                          \
+        " where lane = i.lane and id > i.after order by id limit $3) o"                                                \
     }
     static const struct pg_statement read[STREAMS][2] = {
         {READ_FROM("outbox_requested_0"), READ_FROM("outbox_requested_1")},
@@ -409,18 +409,19 @@ bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int lane
 
 bool outbox_unsent(struct pg *pg, struct arena *arena, enum stream stream, int32_t lane, struct outbox_unsent *ret,
                    struct err *err) {
-#define FIRST(table)                                                                                                   \
-    "(select append_time from " table " o where o.lane = c.lane and o.id > c.last_id order by o.id limit 1)"
+#define FIRST_OF_LANE " o where o.lane = c.lane and o.id > c.last_id order by o.id limit 1"
 #define UNSENT(segment_0, segment_1)                                                                                   \
     {                                                                                                                  \
-        "select c.last_id, h.last_id, least(" FIRST(segment_0) ", " FIRST(                                             \
-            segment_1) ") from relay_cursor c join outbox_head h using (stream, lane) where c.stream = $1 and c.lane"  \
-                       " = $2"                                                                                         \
+        "select c.last_id, h.last_id, least("                                                                          \
+        "(select append_time from " segment_0 FIRST_OF_LANE "), "                                                      \
+        "(select append_time from " segment_1 FIRST_OF_LANE "))"                                                       \
+        " from relay_cursor c join outbox_head h using (stream, lane)"                                                 \
+        " where c.stream = $1 and c.lane = $2"                                                                         \
     }
     static const struct pg_statement unsent[STREAMS] = {UNSENT("outbox_requested_0", "outbox_requested_1"),
                                                         UNSENT("outbox_published_0", "outbox_published_1")};
 #undef UNSENT
-#undef FIRST
+#undef FIRST_OF_LANE
     struct pg_args args = {0};
     pg_arg_int2(&args, arena, (int16_t)stream);
     pg_arg_int4(&args, arena, lane);

@@ -114,9 +114,9 @@ static bool server_error(struct err *err, const PGresult *result) {
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
     enum sqlstate_kind kind = state ? sqlstate_kind(state) : SQLSTATE_SESSION;
-    enum err_code code = kind == SQLSTATE_FORBIDDEN                             ? ERR_PERMISSION
-                         : kind == SQLSTATE_PASSING || kind == SQLSTATE_SESSION ? ERR_UNAVAILABLE
-                                                                                : ERR_REFUSED;
+    enum err_code code = kind == SQLSTATE_FORBIDDEN                               ? ERR_PERMISSION
+                         : kind == SQLSTATE_TRANSIENT || kind == SQLSTATE_SESSION ? ERR_UNAVAILABLE
+                                                                                  : ERR_REFUSED;
     err_set(err, code, BACKEND_POSTGRES, "%s%s%s", text ? text : PQresultErrorMessage(result), detail ? ": " : "",
             detail ? detail : "");
     snprintf(err->sqlstate, sizeof err->sqlstate, "%s", state ? state : "");

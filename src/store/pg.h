@@ -111,7 +111,6 @@ void pg_arg_text(struct pg_args *args, const char *value);                    /*
 void pg_arg_time(struct pg_args *args, struct arena *arena, int64_t wall_us); /* INT64_MIN and INT64_MAX: null */
 void pg_arg_int4s(struct pg_args *args, struct arena *arena, const int32_t *values, size_t n);
 void pg_arg_int8s(struct pg_args *args, struct arena *arena, const int64_t *values, size_t n);
-void pg_arg_times(struct pg_args *args, struct arena *arena, const int64_t *wall_us, size_t n);
 void pg_arg_texts(struct pg_args *args, struct arena *arena, const char *const *values, size_t n); /* NULL: null */
 struct pg_bytes {
     const void *data; /* NULL: null */

@@ -20,7 +20,6 @@ enum {
     OID_TEXT_ARRAY = 1009,
     OID_INT8_ARRAY = 1016,
     OID_TIMESTAMPTZ = 1184,
-    OID_TIMESTAMPTZ_ARRAY = 1185,
 };
 
 /* Postgres counts time from 2000-01-01. */
@@ -123,14 +122,6 @@ void pg_arg_int8s(struct pg_args *args, struct arena *arena, const int64_t *valu
     for (size_t i = 0; i < n; i++)
         at = put64(put32(at, 8), (uint64_t)values[i]);
     add_arg(args, OID_INT8_ARRAY, array, size);
-}
-
-void pg_arg_times(struct pg_args *args, struct arena *arena, const int64_t *wall_us, size_t n) {
-    size_t size = ARRAY_HEADER + n * 12;
-    char *array = arena_alloc(arena, size), *at = put_array_header(array, OID_TIMESTAMPTZ, n);
-    for (size_t i = 0; i < n; i++)
-        at = put64(put32(at, 8), (uint64_t)(wall_us[i] - PG_EPOCH_US));
-    add_arg(args, OID_TIMESTAMPTZ_ARRAY, array, size);
 }
 
 static char *put_bytes(char *at, const void *data, size_t len) {

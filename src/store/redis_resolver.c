@@ -76,16 +76,12 @@ static void *run(void *arg) {
 
 static struct lookup *start(const char *host, const char *port, struct err *err) {
     struct lookup *lookup = memory_new(1, sizeof *lookup);
-    pthread_condattr_t monotonic;
     pthread_t thread;
     snprintf(lookup->host, sizeof lookup->host, "%s", host);
     snprintf(lookup->port, sizeof lookup->port, "%s", port);
     lookup->owners = 2;
     pthread_mutex_init(&lookup->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&lookup->done, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init_monotonic(&lookup->done);
     if (!thread_start("resolve", run, lookup, &thread, err)) {
         lookup->owners = 1;
         leave(lookup);

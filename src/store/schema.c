@@ -84,21 +84,21 @@ static bool migrate_locked(struct pg *pg, struct err *err) {
                  " version integer primary key, name text not null, apply_time timestamptz not null default now())",
                  err))
         return false;
-    int64_t have, needed, known = migrations[n_migrations - 1].version;
+    int64_t have, needed, newest_known = migrations[n_migrations - 1].version;
     if (!query_int(pg, &newest, NULL, 0, &have, err))
         return false;
     arena_init(&arena, 256);
     pg_arg_int4(&args, &arena, (int32_t)have);
-    bool asked = have <= known || query_int(pg, &oldest, &args, have, &needed, err);
+    bool asked = have <= newest_known || query_int(pg, &oldest, &args, have, &needed, err);
     arena_deinit(&arena);
     if (!asked)
         return false;
-    if (have > known && needed > known)
+    if (have > newest_known && needed > newest_known)
         return err_set(
             err, ERR_INVALID, BACKEND_POSTGRES,
             "the database's schema is at version %lld; this couponsd knows version %lld, but would have to know "
             "%lld: start a newer couponsd",
-            (long long)have, (long long)known, (long long)needed);
+            (long long)have, (long long)newest_known, (long long)needed);
     for (int i = 0; i < n_migrations; i++)
         if (migrations[i].version > have && !apply(pg, &migrations[i], err))
             return false;

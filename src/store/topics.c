@@ -20,9 +20,9 @@ static bool run(struct pg *pg, const struct pg_statement *statement, const struc
 bool topics_versions(struct pg *pg, struct topic_version ret[static TOPIC_VERSIONS_MAX], size_t *ret_n,
                      struct err *err) {
     static const struct pg_statement read = {
-        "select v.version, v.partitions, count(k.lane) filter (where k.stream = 0), count(k.lane) filter (where "
-        "k.stream"
-        " = 1) from topic_version v left join relay_cursor k on k.version = v.version and k.stream = v.stream"
+        "select v.version, v.partitions,"
+        " count(k.lane) filter (where k.stream = 0), count(k.lane) filter (where k.stream = 1)"
+        " from topic_version v left join relay_cursor k on k.version = v.version and k.stream = v.stream"
         " group by v.version, v.partitions order by v.version"};
     PGresult *result = query(pg, &read, NULL, err);
     if (!result)
@@ -75,11 +75,12 @@ bool topics_add_version(struct pg *pg, int version, int partitions, struct err *
     pg_send(pg, &add, &args);
     pg_send(pg, &find, &find_args);
     bool ok = pg_collect(pg, results, 2, err);
-    if (ok && PQntuples(results[1]) == 0)
-        ok = err_set(err, ERR_CONFLICT, BACKEND_POSTGRES,
-                     "there are %d versions already: delete a drained version first", TOPIC_VERSIONS_MAX - 1);
-    else if (ok)
+    if (ok) {
+        if (PQntuples(results[1]) == 0)
+            ok = err_set(err, ERR_CONFLICT, BACKEND_POSTGRES,
+                         "there are %d versions already: delete a drained version first", TOPIC_VERSIONS_MAX - 1);
         pg_clear(results, 2);
+    }
     arena_deinit(&arena);
     return ok;
 }
@@ -165,15 +166,14 @@ bool topics_forget(struct pg *pg, const char *const *topics, size_t n, int versi
 }
 
 bool topics_coupon_waiting(struct pg *pg, int64_t coupon_id, int64_t *ret_rows, struct err *err) {
-#define WAITING(table, stream)                                                                                         \
-    "select 1 from " table " o join relay_cursor k on k.stream = " stream                                              \
-    " and k.lane = o.lane where o.id > k.last_id and position(int8send($1) in o.events) > 0"
+#define ARE_WAITING " and k.lane = o.lane where o.id > k.last_id and position(int8send($1) in o.events) > 0"
     static const struct pg_statement count = {
-        "select count(*) from (" WAITING("outbox_requested_0", "0") " union all " WAITING(
-            "outbox_requested_1", "0") " union all " WAITING("outbox_published_0",
-                                                             "1") " union all " WAITING("outbox_published_1",
-                                                                                        "1") ") w"};
-#undef WAITING
+        "select count(*) from ("
+        "select 1 from outbox_requested_0 o join relay_cursor k on k.stream = 0" ARE_WAITING
+        " union all select 1 from outbox_requested_1 o join relay_cursor k on k.stream = 0" ARE_WAITING
+        " union all select 1 from outbox_published_0 o join relay_cursor k on k.stream = 1" ARE_WAITING
+        " union all select 1 from outbox_published_1 o join relay_cursor k on k.stream = 1" ARE_WAITING ") w"};
+#undef ARE_WAITING
     struct arena arena;
     arena_init(&arena, 256);
     struct pg_args args = {0};

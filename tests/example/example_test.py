@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example service: its own client and grpcurl call it, another project builds it, and docs/rpc.md shows it."""
+"""The example service: its own client and grpcurl call it, another project builds it, and the pages about the bridge
+show it."""
 
 import json
 import os
@@ -181,9 +182,13 @@ class Outside(unittest.TestCase):
             self.assertEqual(stop_server(server), (0, ""))
 
 
+# The pages about the bridge.
+PAGES = (("how-to", "embed.md"), ("reference", "bridge.md"), ("explanation", "bridge.md"))
+
+
 class Documentation(unittest.TestCase):
     def setUp(self):
-        self.text = read("docs", "rpc.md")
+        self.text = "\n".join(read("docs", *page) for page in PAGES)
 
     def blocks(self, language):
         found = re.findall(rf"^```{language}\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)

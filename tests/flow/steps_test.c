@@ -252,7 +252,7 @@ static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     struct request_status status = {.coupon_id = fixture->coupon_id, .user_id = first_user}, held[10];
     struct coupon coupon = {.id = fixture->coupon_id};
     cr_assert(lookup_statuses(fixture->pg, &fixture->arena, &status, 1, &err));
-    struct user_coupon_page held_page = {.user_id = first_user, .room = 10, .rows = held};
+    struct user_coupon_page held_page = {.user_id = first_user, .room = 10, .statuses = held};
     cr_assert(lookup_user_coupons(fixture->pg, &fixture->arena, &held_page, 1, &err));
     cr_assert(coupon_rows_load(fixture->pg, &fixture->arena, &coupon, 1, &now_us, &err));
     bool exists;

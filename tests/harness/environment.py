@@ -5,7 +5,11 @@ import os
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BUILD_DIR", os.path.join(ROOT, "build", "release"))
-SANITIZED = os.environ.get("SANITIZER") in ("asan", "tsan")
+# The preset that was built.
+PRESET = os.environ.get("PRESET", "release")
+SANITIZED = PRESET in ("asan", "tsan")
+# A build without src/edge has no limits on connections, and judges no frames.
+HAS_EDGE = PRESET != "no-edge"
 # Sanitizers are slow. Deadlines detect a hang and do not measure speed, so they are multiplied by this.
 PATIENCE = 3 if SANITIZED else 1
 

@@ -111,7 +111,7 @@ int main(int argc, char **argv) {
         return 1;
     }
     admin = rpc_channel_service(channel, &coupon__v1__coupon_admin_service__descriptor, coupon_admin_service_methods,
-                                COUPON_ADMIN_SERVICE_METHODS);
+                                sizeof coupon_admin_service_methods / sizeof *coupon_admin_service_methods);
     health = rpc_channel_service(channel, &grpc__health__v1__health__descriptor, health_methods, 2);
     call(0);
     call(1);

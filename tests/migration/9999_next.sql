@@ -1,5 +1,5 @@
 -- Only for tests/migration: does to each table in constant use what a migration may do while couponsd processes of the
--- last release still run (docs/how-to/upgrade.md, "Write a migration").
+-- last release still run (docs/how-to/migrations.md).
 -- oldest: 0001
 -- locks: outbox_head, coupon, admission, publish_request, outbox_requested_0, outbox_requested_1, issuance, issued, outbox_published_0, outbox_published_1, relay_cursor, consumer_offset
 create table campaign (

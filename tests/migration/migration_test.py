@@ -5,7 +5,7 @@ by side, and then goes back to the older couponsd. The other one starts couponsd
 `released` names the last migration of the last release. released.sql is a database that the last release left in the
 middle of its work. COUPONSD_RELEASED may name the couponsd of the last release; by default, the test uses the current
 couponsd, which knows all present migrations and no future ones. couponsd_next stands for the next release: the current
-couponsd with one more migration, which does what migrations may do (docs/how-to/upgrade.md).
+couponsd with one more migration, which does what migrations may do (docs/how-to/migrations.md).
 """
 
 import os

@@ -42,38 +42,38 @@ typedef enum _Coupon__V1__Coupon__Status {
 /* --- messages --- */
 
 /*
- * A coupon that people request, first come, first served.
+ * A coupon that users request, first come, first served.
  */
 struct  Coupon__V1__Coupon
 {
   ProtobufCMessage base;
   /*
-   * Positive, for example 7. Immutable. 0 at creation: the server chooses a free one.
+   * Positive, for example 7. Immutable. 0 at creation: the server chooses a free id.
    */
   int64_t id;
   /*
-   * For people, for example "noon"; at most 200 bytes. Need not be unique.
+   * Display name, for example "noon"; at most 200 bytes. Need not be unique.
    */
   char *name;
   /*
-   * How many coupons may be issued in all: 1 to 1000000000000. AddQuantity raises it.
+   * How many coupons may be issued in total: 1 to 1000000000000, for example 10000. AddQuantity raises it.
    */
   int64_t quantity;
   /*
-   * Output only. Tickets given so far.
+   * Output only. Number of tickets given so far, for example 100.
    */
   int64_t accepted;
   /*
-   * Output only. Coupons issued so far.
+   * Output only. Number of coupons issued so far, for example 99.
    */
   int64_t issued;
   /*
-   * At creation STATUS_PUBLISHABLE (also where it is unspecified) or STATUS_PAUSED.
+   * At creation: STATUS_PUBLISHABLE, which is also the default, or STATUS_PAUSED.
    */
   Coupon__V1__Coupon__Status status;
   /*
-   * Percent off the price, 0 to 100; fractions are allowed, for example 12.5. For information: couponsd stores and returns
-   * it, and computes nothing with it.
+   * Percent off the price, 0 to 100; fractions are allowed, for example 12.5. Informational: couponsd stores and
+   * returns it, and does not use it.
    */
   double discount_rate;
   /*
@@ -89,7 +89,7 @@ struct  Coupon__V1__Coupon
    */
   Google__Protobuf__Timestamp *create_time;
   /*
-   * Output only. The flag coupon:available:{id} as Redis has it now; Postgres' word where Redis does not answer.
+   * Output only. The flag coupon:available:{id}: as stored in Redis; computed from Postgres if Redis does not answer.
    */
   protobuf_c_boolean available;
 };

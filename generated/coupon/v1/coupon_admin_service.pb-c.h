@@ -73,7 +73,7 @@ struct  Coupon__V1__GetCouponRequest
 {
   ProtobufCMessage base;
   /*
-   * Positive.
+   * Positive, for example 7.
    */
   int64_t coupon_id;
 };
@@ -99,11 +99,11 @@ struct  Coupon__V1__ListCouponsRequest
 {
   ProtobufCMessage base;
   /*
-   * How many coupons a page has: up to 1000; 0 means 100, more means 1000.
+   * The most coupons on a page: up to 1000; 0 means 100, more than 1000 means 1000.
    */
   int32_t page_size;
   /*
-   * next_page_token of the page before; empty for the first page.
+   * next_page_token of the previous page; empty for the first page.
    */
   char *page_token;
 };
@@ -115,6 +115,9 @@ struct  Coupon__V1__ListCouponsRequest
 struct  Coupon__V1__ListCouponsResponse
 {
   ProtobufCMessage base;
+  /*
+   * In the order of their ids.
+   */
   size_t n_coupons;
   Coupon__V1__Coupon **coupons;
   /*
@@ -131,7 +134,7 @@ struct  Coupon__V1__PauseCouponRequest
 {
   ProtobufCMessage base;
   /*
-   * Positive.
+   * Positive, for example 7.
    */
   int64_t coupon_id;
 };
@@ -157,7 +160,7 @@ struct  Coupon__V1__ResumeCouponRequest
 {
   ProtobufCMessage base;
   /*
-   * Positive.
+   * Positive, for example 7.
    */
   int64_t coupon_id;
 };
@@ -183,7 +186,7 @@ struct  Coupon__V1__CloseCouponRequest
 {
   ProtobufCMessage base;
   /*
-   * Positive.
+   * Positive, for example 7.
    */
   int64_t coupon_id;
 };
@@ -209,11 +212,11 @@ struct  Coupon__V1__AddQuantityRequest
 {
   ProtobufCMessage base;
   /*
-   * Positive.
+   * Positive, for example 7.
    */
   int64_t coupon_id;
   /*
-   * How many more: 1 to 1000000000000.
+   * How many coupons to add: 1 to 1000000000000, for example 50.
    */
   int64_t quantity;
   /*

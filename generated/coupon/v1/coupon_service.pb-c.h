@@ -36,16 +36,17 @@ struct  Coupon__V1__RequestPublishRequest
 {
   ProtobufCMessage base;
   /*
-   * Positive.
+   * Positive, for example 7.
    */
   int64_t coupon_id;
   /*
-   * Positive; the caller's own number for the user.
+   * Positive, for example 42; the caller's own number for the user.
    */
   int64_t user_id;
   /*
-   * Optional. Chosen by the caller, 1 to 128 bytes of UTF-8, for example a UUID; the same on every retry of one request.
-   * A client that retries by itself has to send one. With an empty one, no repeat is recognized as a retry.
+   * Optional. Chosen by the caller, 1 to 128 bytes of UTF-8, for example a UUID; the same on every retry of one
+   * request. A client that retries must send one. Without one, couponsd cannot recognize a retry and refuses every
+   * repeat as ALREADY_REQUESTED.
    */
   char *request_id;
 };
@@ -57,6 +58,9 @@ struct  Coupon__V1__RequestPublishRequest
 struct  Coupon__V1__RequestPublishResponse
 {
   ProtobufCMessage base;
+  /*
+   * The accepted request. For a repeat, its state now.
+   */
   Coupon__V1__PublishStatus *status;
 };
 #define COUPON__V1__REQUEST_PUBLISH_RESPONSE__INIT \
@@ -68,11 +72,11 @@ struct  Coupon__V1__GetStatusRequest
 {
   ProtobufCMessage base;
   /*
-   * Positive.
+   * Positive, for example 7.
    */
   int64_t coupon_id;
   /*
-   * Positive; the caller's own number for the user.
+   * Positive, for example 42; the caller's own number for the user.
    */
   int64_t user_id;
 };
@@ -84,6 +88,9 @@ struct  Coupon__V1__GetStatusRequest
 struct  Coupon__V1__GetStatusResponse
 {
   ProtobufCMessage base;
+  /*
+   * The request as it is now.
+   */
   Coupon__V1__PublishStatus *status;
 };
 #define COUPON__V1__GET_STATUS_RESPONSE__INIT \
@@ -95,11 +102,11 @@ struct  Coupon__V1__WatchStatusRequest
 {
   ProtobufCMessage base;
   /*
-   * Positive.
+   * Positive, for example 7.
    */
   int64_t coupon_id;
   /*
-   * Positive; the caller's own number for the user.
+   * Positive, for example 42; the caller's own number for the user.
    */
   int64_t user_id;
 };
@@ -111,6 +118,9 @@ struct  Coupon__V1__WatchStatusRequest
 struct  Coupon__V1__WatchStatusResponse
 {
   ProtobufCMessage base;
+  /*
+   * The request as it is now.
+   */
   Coupon__V1__PublishStatus *status;
 };
 #define COUPON__V1__WATCH_STATUS_RESPONSE__INIT \
@@ -122,15 +132,15 @@ struct  Coupon__V1__ListUserCouponsRequest
 {
   ProtobufCMessage base;
   /*
-   * Positive.
+   * Positive, for example 42; the caller's own number for the user.
    */
   int64_t user_id;
   /*
-   * How many coupons a page has: up to 1000; 0 means 100, more means 1000.
+   * The most coupons on a page: up to 1000; 0 means 100, more than 1000 means 1000.
    */
   int32_t page_size;
   /*
-   * next_page_token of the page before; empty for the first page.
+   * next_page_token of the previous page; empty for the first page.
    */
   char *page_token;
 };
@@ -142,6 +152,9 @@ struct  Coupon__V1__ListUserCouponsRequest
 struct  Coupon__V1__ListUserCouponsResponse
 {
   ProtobufCMessage base;
+  /*
+   * In the order of coupon ids.
+   */
   size_t n_user_coupons;
   Coupon__V1__UserCoupon **user_coupons;
   /*

@@ -38,7 +38,7 @@ typedef enum _Coupon__V1__Replay__Outcome {
    */
   COUPON__V1__REPLAY__OUTCOME__OUTCOME_SENT = 1,
   /*
-   * Nothing was left to do: the ticket had been issued or rejected before.
+   * There was nothing left to do: the ticket had been issued or rejected before.
    */
   COUPON__V1__REPLAY__OUTCOME__OUTCOME_DECIDED = 2,
   /*
@@ -54,11 +54,14 @@ typedef enum _Coupon__V1__Replay__Outcome {
 
 /* --- messages --- */
 
+/*
+ * An event that was put aside. All fields are output only.
+ */
 struct  Coupon__V1__DeadLetter
 {
   ProtobufCMessage base;
   /*
-   * Positive, ascending; for example 12.
+   * Positive, for example 12; a later dead letter has a higher id.
    */
   int64_t id;
   /*
@@ -68,29 +71,29 @@ struct  Coupon__V1__DeadLetter
   int32_t partition;
   int64_t offset;
   /*
-   * The event as Kafka has it. ListDeadLetters leaves both empty.
+   * The event's key and value as Kafka has them. ListDeadLetters leaves both empty.
    */
   ProtobufCBinaryData key;
   ProtobufCBinaryData value;
   /*
-   * Bytes of the value in Kafka. Where it is more than `value` has, only the beginning was kept: such a value is too long
-   * to be an event of couponsd.
+   * Size of the value in Kafka, in bytes. If it is more than `value` has, couponsd kept only the beginning: such a
+   * value is too long to be an event of couponsd.
    */
   int64_t value_size;
   /*
-   * For people: why the event was set aside.
+   * Human-readable: why the event was put aside.
    */
   char *reason;
   /*
-   * The coupon that the event or its key names; 0 where neither could be read.
+   * The coupon that the event or its key names, for example 7; 0 if neither could be read.
    */
   int64_t coupon_id;
   /*
-   * When the event was set aside.
+   * When the event was put aside.
    */
   Google__Protobuf__Timestamp *create_time;
   /*
-   * When the event was sent again; absent before.
+   * When the event was sent again; absent until then.
    */
   Google__Protobuf__Timestamp *replay_time;
 };
@@ -103,15 +106,15 @@ struct  Coupon__V1__ListDeadLettersRequest
 {
   ProtobufCMessage base;
   /*
-   * How many dead letters a page has: up to 1000; 0 means 100, more means 1000.
+   * The most dead letters on a page: up to 1000; 0 means 100, more than 1000 means 1000.
    */
   int32_t page_size;
   /*
-   * next_page_token of the page before; empty for the first page.
+   * next_page_token of the previous page; empty for the first page.
    */
   char *page_token;
   /*
-   * Lists the dead letters of this coupon alone; 0 means of all coupons.
+   * Lists the dead letters of this coupon only, for example 7; 0 means all coupons.
    */
   int64_t coupon_id;
 };
@@ -123,6 +126,9 @@ struct  Coupon__V1__ListDeadLettersRequest
 struct  Coupon__V1__ListDeadLettersResponse
 {
   ProtobufCMessage base;
+  /*
+   * In the order of their ids.
+   */
   size_t n_dead_letters;
   Coupon__V1__DeadLetter **dead_letters;
   /*
@@ -139,7 +145,7 @@ struct  Coupon__V1__GetDeadLetterRequest
 {
   ProtobufCMessage base;
   /*
-   * Positive.
+   * Positive, for example 12.
    */
   int64_t id;
 };
@@ -159,15 +165,18 @@ struct  Coupon__V1__GetDeadLetterResponse
 
 
 /*
- * The outcome of replaying one dead letter.
+ * The outcome of replaying one dead letter. All fields are output only.
  */
 struct  Coupon__V1__Replay
 {
   ProtobufCMessage base;
+  /*
+   * The dead letter's id, for example 12.
+   */
   int64_t id;
   Coupon__V1__Replay__Outcome outcome;
   /*
-   * For people: what was sent, or why the dead letter stays.
+   * Human-readable: what was sent, or why the dead letter stays.
    */
   char *detail;
 };
@@ -180,11 +189,11 @@ struct  Coupon__V1__ReplayDeadLettersRequest
 {
   ProtobufCMessage base;
   /*
-   * The first id of the range. Positive.
+   * The first id of the range, for example 7. Positive.
    */
   int64_t first_id;
   /*
-   * The last id of the range; 0 means first_id alone.
+   * The last id of the range, for example 12; 0 means first_id only.
    */
   int64_t last_id;
 };
@@ -196,10 +205,14 @@ struct  Coupon__V1__ReplayDeadLettersRequest
 struct  Coupon__V1__ReplayDeadLettersResponse
 {
   ProtobufCMessage base;
+  /*
+   * In the order of the dead letters' ids.
+   */
   size_t n_replays;
   Coupon__V1__Replay **replays;
   /*
-   * One call replays at most 1000. Call again with this first_id to continue; 0 means that all are done.
+   * One call replays at most 1000 dead letters. To continue, call again with this id as first_id; 0 means that all are
+   * done.
    */
   int64_t next_id;
 };
@@ -212,11 +225,11 @@ struct  Coupon__V1__DropDeadLettersRequest
 {
   ProtobufCMessage base;
   /*
-   * The first id of the range. Positive.
+   * The first id of the range, for example 7. Positive.
    */
   int64_t first_id;
   /*
-   * The last id of the range; 0 means first_id alone.
+   * The last id of the range, for example 12; 0 means first_id only.
    */
   int64_t last_id;
 };
@@ -229,7 +242,7 @@ struct  Coupon__V1__DropDeadLettersResponse
 {
   ProtobufCMessage base;
   /*
-   * How many were deleted.
+   * How many dead letters were deleted, for example 6.
    */
   int64_t dropped;
 };

@@ -20,11 +20,11 @@ PROTOBUF_C__BEGIN_DECLS
 /* --- enums --- */
 
 /*
- * Why a call was refused. On the wire a reason is the string google.rpc.ErrorInfo.reason, in the domain "coupon.v1": the
- * value's name without ERROR_REASON_, for example "SOLD_OUT". This enum lists the reasons for clients that want to
+ * Why a call was refused. On the wire a reason is the string google.rpc.ErrorInfo.reason, in the domain "coupon.v1":
+ * the value's name without ERROR_REASON_, for example "SOLD_OUT". This enum lists the reasons for clients that want to
  * compare them as constants; no message has a field of this type.
- * Each reason's comment begins with its canonical code. A request may be repeated unchanged only if its refusal carries a
- * google.rpc.RetryInfo, after the delay that this names.
+ * Each reason's comment begins with its canonical code. Repeat a request unchanged only if the refusal carries a
+ * google.rpc.RetryInfo, and wait for its retry_delay first.
  */
 typedef enum _Coupon__V1__ErrorReason {
   COUPON__V1__ERROR_REASON__ERROR_REASON_UNSPECIFIED = 0,
@@ -105,7 +105,7 @@ typedef enum _Coupon__V1__ErrorReason {
    */
   COUPON__V1__ERROR_REASON__ERROR_REASON_TOPIC_NOT_DRAINED = 19,
   /*
-   * FAILED_PRECONDITION: there are as many versions of the topics as couponsd can record.
+   * FAILED_PRECONDITION: couponsd already records the maximum number of topic versions.
    */
   COUPON__V1__ERROR_REASON__ERROR_REASON_TOPIC_VERSIONS_FULL = 20,
   /*

@@ -31,14 +31,20 @@ typedef struct Coupon__V1__Published Coupon__V1__Published;
 struct  Coupon__V1__PublishRequested
 {
   ProtobufCMessage base;
+  /*
+   * Positive, for example 7.
+   */
   int64_t coupon_id;
+  /*
+   * Positive, for example 42; the caller's own number for the user.
+   */
   int64_t user_id;
   /*
-   * As the request had it; empty where it had none.
+   * As in the request; empty if it had none.
    */
   char *request_id;
   /*
-   * The place in the coupon's queue: 1, 2, 3, ... without gaps.
+   * The position in the coupon's queue: 1, 2, 3, ... without gaps.
    */
   int64_t ticket;
   /*
@@ -61,14 +67,20 @@ struct  Coupon__V1__PublishRequested
 struct  Coupon__V1__Published
 {
   ProtobufCMessage base;
+  /*
+   * Positive, for example 7.
+   */
   int64_t coupon_id;
+  /*
+   * Positive, for example 42; the caller's own number for the user.
+   */
   int64_t user_id;
   /*
-   * As the request had it; empty where it had none.
+   * As in the request; empty if it had none.
    */
   char *request_id;
   /*
-   * The place in the coupon's queue.
+   * The position in the coupon's queue, for example 1.
    */
   int64_t ticket;
   /*

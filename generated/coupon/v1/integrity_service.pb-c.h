@@ -25,7 +25,13 @@ typedef struct Coupon__V1__VerifyCouponResponse Coupon__V1__VerifyCouponResponse
 
 typedef enum _Coupon__V1__Check__Result {
   COUPON__V1__CHECK__RESULT__RESULT_UNSPECIFIED = 0,
+  /*
+   * The check holds.
+   */
   COUPON__V1__CHECK__RESULT__RESULT_OK = 1,
+  /*
+   * The check does not hold; detail says what was found.
+   */
   COUPON__V1__CHECK__RESULT__RESULT_FAILED = 2,
   /*
    * The check could not run; detail says why.
@@ -37,18 +43,18 @@ typedef enum _Coupon__V1__Check__Result {
 /* --- messages --- */
 
 /*
- * The result of one comparison.
+ * The result of one comparison. All fields are output only.
  */
 struct  Coupon__V1__Check
 {
   ProtobufCMessage base;
   /*
-   * For example "ledger".
+   * The name of the check, for example "ledger".
    */
   char *name;
   Coupon__V1__Check__Result result;
   /*
-   * For people: what was counted, for example "100 of 100".
+   * Human-readable: what was counted, for example "100 tickets, the highest is 100".
    */
   char *detail;
 };
@@ -61,11 +67,11 @@ struct  Coupon__V1__VerifyCouponRequest
 {
   ProtobufCMessage base;
   /*
-   * Positive.
+   * Positive, for example 7.
    */
   int64_t coupon_id;
   /*
-   * Skips the topics in Kafka.
+   * Whether to leave out the topics in Kafka.
    */
   protobuf_c_boolean without_topics;
   /*
@@ -82,7 +88,8 @@ struct  Coupon__V1__VerifyCouponResponse
 {
   ProtobufCMessage base;
   /*
-   * In the order in which a request passes the stages: ledger, counters, issued, outbox, flag, topics.
+   * In this order: ledger, users, quantity, counters, issued, rejected, waiting, dead letters, outbox requested, outbox
+   * published, flag, topic requested, topic published. The last two are absent with without_topics.
    */
   size_t n_checks;
   Coupon__V1__Check **checks;

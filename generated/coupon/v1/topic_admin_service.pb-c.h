@@ -58,13 +58,22 @@ typedef enum _Coupon__V1__Topic__State {
 } Coupon__V1__Topic__State;
 typedef enum _Coupon__V1__Topic__Stream {
   COUPON__V1__TOPIC__STREAM__STREAM_UNSPECIFIED = 0,
+  /*
+   * Tickets that were given; the event is PublishRequested.
+   */
   COUPON__V1__TOPIC__STREAM__STREAM_REQUESTED = 1,
+  /*
+   * Coupons that were issued; the event is Published.
+   */
   COUPON__V1__TOPIC__STREAM__STREAM_PUBLISHED = 2
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(COUPON__V1__TOPIC__STREAM)
 } Coupon__V1__Topic__Stream;
 
 /* --- messages --- */
 
+/*
+ * A topic in Kafka. All fields are output only.
+ */
 struct  Coupon__V1__Topic
 {
   ProtobufCMessage base;
@@ -74,29 +83,29 @@ struct  Coupon__V1__Topic
   char *name;
   Coupon__V1__Topic__Stream stream;
   /*
-   * The version of a shared topic, from 1; 1 for a coupon's own topic.
+   * The version of a shared topic, from 1, for example 2; 1 for a coupon's own topic.
    */
   int32_t version;
   /*
-   * The coupon that the topic belongs to; 0 for a shared topic.
+   * The coupon that the topic belongs to, for example 7; 0 for a shared topic.
    */
   int64_t coupon_id;
   Coupon__V1__Topic__State state;
   /*
-   * How many partitions it has in Kafka now.
+   * How many partitions it has in Kafka now, for example 8.
    */
   int32_t partitions;
   /*
-   * How many partitions it was created with; 0 for a coupon's own topic. Where this differs from `partitions`, somebody
-   * has added partitions to the topic.
+   * How many partitions it was created with, for example 8; 0 for a coupon's own topic. If this differs from
+   * `partitions`, somebody has added partitions to the topic.
    */
   int32_t created_partitions;
   /*
-   * How many lanes publish to it.
+   * How many lanes publish to it, for example 8.
    */
   int32_t lanes;
   /*
-   * How many messages its consumers have not processed yet.
+   * How many messages its consumers have not processed yet, for example 1200.
    */
   int64_t lag;
 };
@@ -106,23 +115,26 @@ struct  Coupon__V1__Topic
 
 
 /*
- * A move of the lanes from one version of the shared topics to another.
+ * A move of the lanes from one version of the shared topics to another. All fields are output only.
  */
 struct  Coupon__V1__Migration
 {
   ProtobufCMessage base;
   /*
-   * The version that all lanes move to.
+   * The version that all lanes move to, for example 2.
    */
   int32_t target_version;
   /*
-   * How many lanes both streams have together.
+   * How many lanes both streams have together, for example 16.
    */
   int32_t lanes;
   /*
-   * How many of them publish to the target version already.
+   * How many of them already publish to the target version, for example 5.
    */
   int32_t lanes_moved;
+  /*
+   * Whether PauseMigration has paused it.
+   */
   protobuf_c_boolean paused;
 };
 #define COUPON__V1__MIGRATION__INIT \
@@ -142,6 +154,9 @@ struct  Coupon__V1__ListTopicsRequest
 struct  Coupon__V1__ListTopicsResponse
 {
   ProtobufCMessage base;
+  /*
+   * All topics of couponsd.
+   */
   size_t n_topics;
   Coupon__V1__Topic **topics;
   /*
@@ -162,7 +177,8 @@ struct  Coupon__V1__MigrateTopicsRequest
    */
   int32_t version;
   /*
-   * How many partitions the topics of a new version get. For a version that exists: 0, or the number that it has.
+   * How many partitions the topics of a new version get, for example 16. For an existing version: 0, or the number that
+   * it has.
    */
   int32_t partitions;
 };
@@ -204,7 +220,7 @@ struct  Coupon__V1__DeleteTopicsRequest
 {
   ProtobufCMessage base;
   /*
-   * The version whose topics to delete, from 1.
+   * The version whose topics are to be deleted, from 1; for example 1.
    */
   int32_t version;
 };
@@ -231,7 +247,7 @@ struct  Coupon__V1__RetireCouponTopicsRequest
 {
   ProtobufCMessage base;
   /*
-   * Positive.
+   * Positive, for example 7.
    */
   int64_t coupon_id;
 };

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/ints.h"
 #include "base/memory.h"
-#include "base/pair_set.h"
 
 /* The greatest number of entries. Requests for ids that don't exist also make entries; when the table is full it is
  * emptied. */

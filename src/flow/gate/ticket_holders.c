@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ints.h"
 #include "base/memory.h"
 #include "base/metrics.h"
-#include "base/pair_set.h"
 #include "flow/stage.h"
 #include "store/lookup.h"
 
@@ -180,7 +180,8 @@ bool ticket_holders_start(struct context *context, struct ticket_holders **ret_h
     holders->max = (size_t)context->config->gate_winners_max;
     holders->pg = pg_new(&context->hot);
     holders->loaded =
-        metrics_gauge("couponsd_gate_winners", "Users in the gate's sets of coupons that give no more tickets.", "");
+        metrics_gauge("couponsd_gate_winners",
+                      "Ticket holders that the gate keeps in memory, of coupons that give no more tickets.", "");
     arena_init(&holders->arena, 64 * 1024);
     pthread_mutex_init(&holders->lock, NULL);
     if (!stage_start("winners", &options, run, holders, &holders->stage, err)) {

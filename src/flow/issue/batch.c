@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ints.h"
 #include "base/murmur2.h"
-#include "base/pair_set.h"
 #include "model/event.h"
 #include "model/issue_decide.h"
 #include "store/sqlstate.h"
@@ -289,7 +289,7 @@ static char *plain(struct arena *arena, const char *text) {
 /* Returns false if no message can be at fault, e.g. if the role lacks a privilege or a table does not exist. All
  * messages would then become dead letters. */
 static bool blames_a_row(const struct err *cause) {
-    return sqlstate_kind(cause->sqlstate) == SQLSTATE_LASTING;
+    return sqlstate_kind(cause->sqlstate) == SQLSTATE_PERMANENT;
 }
 
 /* Finds the message that Postgres refuses, by halving the batch, and makes it a dead letter with Postgres's message. */

@@ -24,14 +24,14 @@ static bool look_up(struct holdings *holdings, struct request *const *requests, 
             .user_id = requests[i]->user_id,
             .after = requests[i]->page_after,
             .room = room,
-            .rows = ARENA_ARRAY(&holdings->arena, struct request_status, room),
+            .statuses = ARENA_ARRAY(&holdings->arena, struct request_status, room),
         };
     }
     if (!pg_connect(holdings->pg, err) || !lookup_user_coupons(holdings->pg, &holdings->arena, pages, n, err))
         return false;
     for (size_t i = 0; i < n; i++) {
         size_t max = pages[i].room - 1;
-        request_end_page(requests[i], pages[i].rows, pages[i].n > max ? max : pages[i].n, pages[i].n > max);
+        request_end_page(requests[i], pages[i].statuses, pages[i].n > max ? max : pages[i].n, pages[i].n > max);
     }
     return true;
 }

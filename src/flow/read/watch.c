@@ -18,7 +18,7 @@
 #include "store/coupon_rows.h"
 #include "store/lookup.h"
 
-/* Requests per look. Longer lists are looked at in turns. */
+/* Requests per query. Longer lists take several queries. */
 #define LOOK_MAX     2000
 
 #define COUNT_METRIC "couponsd_watched"
@@ -257,11 +257,7 @@ bool watch_start(struct context *context, struct watch **ret_watch, struct err *
         .metrics = batch_metrics("watch"),
     };
     arena_init(&watch->arena, 64 * 1024);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&watch->change, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init_monotonic(&watch->change);
     pthread_mutex_init(&watch->lock, NULL);
     if (!thread_start("watch", work, watch, &watch->thread, err)) {
         watch_free(watch);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* WatchStatus: streams that follow a request to its final state. Issue wakes watch after this process has issued a
- * coupon; a poll of Postgres every watch.poll_ms finds what other processes did. One thread with one connection does
- * all the work. */
+/* WatchStatus: streams that follow a request to its final state. Issue and complete wake watch when they
+ * learn that a ticket was issued or rejected; a poll of Postgres every watch.poll_ms finds whatever neither reported.
+ * One thread with one connection does all the work. */
 #pragma once
 
 #include "flow/context.h"

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-#define STANDS_US US_PER_S
+#define STALLED_US US_PER_S
 /* Far fewer events are in flight than these bits can count, so id_of_tag finds the others. */
 #define TAG_ID_BITS         40
 #define TAG_GENERATION_BITS 16
@@ -96,14 +96,14 @@ void lane_failed(struct lane *lane, uintptr_t tag) {
     lane->has_failed = true;
 }
 
-bool lane_stands(const struct lane *lane, int64_t now_us) {
-    return lane->own && lane->sent > lane->cursor && now_us - lane->moved_us >= STANDS_US;
+bool lane_is_stalled(const struct lane *lane, int64_t now_us) {
+    return lane->own && lane->sent > lane->cursor && now_us - lane->moved_us >= STALLED_US;
 }
 
 int64_t lanes_moving(const struct lane *lanes, int n, int64_t now_us) {
     int64_t moving = 0;
     for (int i = 0; i < n; i++)
-        moving += lane_stands(&lanes[i], now_us) ? 0 : lanes[i].unacked;
+        moving += lane_is_stalled(&lanes[i], now_us) ? 0 : lanes[i].unacked;
     return moving;
 }
 
@@ -111,7 +111,7 @@ bool lanes_give_up(struct lane *lanes, int n, int64_t now_us, int64_t acked_us, 
     bool any = false;
     for (int i = 0; i < n; i++) {
         struct lane *lane = &lanes[i];
-        if (!lane_stands(lane, now_us) || lane->failed_id || (!is_full && acked_us - lane->moved_us < STANDS_US))
+        if (!lane_is_stalled(lane, now_us) || lane->failed_id || (!is_full && acked_us - lane->moved_us < STALLED_US))
             continue;
         lane->failed_id = lane->cursor + 1;
         lane->has_failed = any = true;

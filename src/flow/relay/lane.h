@@ -54,9 +54,9 @@ void lane_sent(struct lane *lane, int64_t append_us, int64_t now_us);
 void lane_acknowledged(struct lane *lane, uintptr_t tag, int64_t now_us);
 void lane_failed(struct lane *lane, uintptr_t tag);
 
-/* A lane stands if its oldest message in flight is not acknowledged within a second, e.g. because a partition has no
- * leader. It is not read meanwhile, and does not keep the others waiting. */
-bool lane_stands(const struct lane *lane, int64_t now_us);
+/* A lane is stalled if its oldest message in flight is not acknowledged within a second, e.g. because a partition has
+ * no leader. It is not read meanwhile, and does not keep the others waiting. */
+bool lane_is_stalled(const struct lane *lane, int64_t now_us);
 
 /* --- all lanes of a relay --- */
 

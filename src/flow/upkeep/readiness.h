@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether this process can serve: whether Postgres answers and takes writes. Kafka and Redis may be away.
+/* Whether this process can serve: whether Postgres answers and takes writes. Kafka and Redis may be unavailable.
  *
  * A thread asks Postgres over a connection of its own, and keeps the result. So a question costs nothing, and is
  * answered at once while Postgres is silent. */

@@ -10,11 +10,10 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/fault.h"
+#include "base/ints.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/murmur2.h"
-#include "base/pair_set.h"
 #include "base/ticker.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
@@ -220,7 +219,7 @@ static bool resend_page(struct reconcile *reconcile, const struct coupon *coupon
     struct arena *arena = &reconcile->page_arena;
     struct request_status *rows = ARENA_ARRAY(arena, struct request_status, PAGE);
     struct unissued_tickets unissued = {
-        .coupon_id = coupon->id, .after = seen->at, .to = seen->check_to, .room = PAGE, .rows = rows};
+        .coupon_id = coupon->id, .after = seen->at, .to = seen->check_to, .room = PAGE, .statuses = rows};
     struct outbox_unsent unsent;
     bool stands_still = clock_mono_us() - seen->progress_us >= reconcile->stale_ms * US_PER_MS;
     int32_t lane = murmur2_slot_of_id(coupon->id, reconcile->lanes);

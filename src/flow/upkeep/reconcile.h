@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The reconciler repairs what differs, and audits what rests. Every reconcile.interval_ms, one of the processes
- * sweeps all coupons. A sweep
+/* The reconciler repairs flags, and audits coupons that no longer change. Every reconcile.interval_ms, one of the
+ * processes sweeps the live coupons (store/live_coupons.h) and the next 200 of all coupons. A sweep
  *
  *   - sets the flags in Redis that differ from Postgres, which also rebuilds a flushed Redis,
  *   - audits coupons whose counters no longer change: the tickets have no gaps, and no more coupons are issued than

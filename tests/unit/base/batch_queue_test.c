@@ -89,7 +89,7 @@ Test(batch_queue, a_take_waits_as_long_as_told) {
 Test(batch_queue, the_longest_possible_wait_does_not_overflow) {
     struct batch_queue *queue = batch_queue_new(1);
     void *items[1];
-    batch_queue_wake(queue);
+    batch_queue_close(queue);
     cr_expect_eq(batch_queue_take(queue, items, 1, INT64_MAX), 0);
     batch_queue_free(queue);
 }
@@ -107,27 +107,6 @@ Test(batch_queue, a_closed_queue_refuses_pushes_and_gives_what_is_left) {
     batch_queue_free(queue);
 }
 
-Test(batch_queue, wakes_of_a_busy_taker_are_remembered_as_one) {
-    struct batch_queue *queue = batch_queue_new(1);
-    void *items[1];
-    batch_queue_wake(queue);
-    batch_queue_wake(queue);
-    cr_expect_eq(batch_queue_take(queue, items, 1, -1), 0);
-    int64_t start_us = clock_mono_us();
-    cr_expect_eq(batch_queue_take(queue, items, 1, 10 * US_PER_MS), 0);
-    cr_expect_geq(clock_mono_us() - start_us, 10 * US_PER_MS);
-    batch_queue_free(queue);
-}
-
-Test(batch_queue, a_wake_does_not_hold_back_an_item) {
-    struct batch_queue *queue = batch_queue_new(1);
-    void *items[1];
-    batch_queue_wake(queue);
-    batch_queue_push(queue, item(1));
-    cr_expect_eq(batch_queue_take(queue, items, 1, -1), 1);
-    batch_queue_free(queue);
-}
-
 Test(batch_queue, freeing_null_is_fine_and_a_capacity_of_none_holds_one) {
     batch_queue_free(NULL);
     struct batch_queue *queue = batch_queue_new(0);
@@ -140,7 +119,6 @@ struct taker {
     pthread_t thread;
     struct batch_queue *queue;
     size_t taken;
-    atomic_bool returned;
 };
 
 /* Takes once, and waits without a limit. */
@@ -148,14 +126,12 @@ static void *take_once(void *arg) {
     struct taker *taker = arg;
     void *items[16];
     taker->taken = batch_queue_take(taker->queue, items, 16, -1);
-    atomic_store(&taker->returned, true);
     return NULL;
 }
 
 static void start_takers(struct taker *takers, int n, struct batch_queue *queue) {
     for (int i = 0; i < n; i++) {
         takers[i].queue = queue;
-        atomic_init(&takers[i].returned, false);
         pthread_create(&takers[i].thread, NULL, take_once, &takers[i]);
     }
 }
@@ -167,35 +143,6 @@ Test(batch_queue, a_push_ends_a_wait) {
     batch_queue_push(queue, item(1));
     pthread_join(taker.thread, NULL);
     cr_expect_eq(taker.taken, 1);
-    batch_queue_free(queue);
-}
-
-Test(batch_queue, a_wake_ends_a_wait_without_an_item) {
-    struct batch_queue *queue = batch_queue_new(1);
-    struct taker taker;
-    start_takers(&taker, 1, queue);
-    batch_queue_wake(queue);
-    pthread_join(taker.thread, NULL);
-    cr_expect_eq(taker.taken, 0);
-    batch_queue_free(queue);
-}
-
-Test(batch_queue, wakes_reach_every_waiting_taker) {
-    enum { TAKERS = 4 };
-    struct batch_queue *queue = batch_queue_new(1);
-    struct taker takers[TAKERS];
-    start_takers(takers, TAKERS, queue);
-    int64_t deadline_us = clock_mono_us() + DEADLINE_US;
-    for (int returned = 0; returned < TAKERS;) {
-        cr_assert_lt(clock_mono_us(), deadline_us, "%d of %d takers came back", returned, TAKERS);
-        batch_queue_wake(queue);
-        sched_yield();
-        returned = 0;
-        for (int i = 0; i < TAKERS; i++)
-            returned += atomic_load(&takers[i].returned);
-    }
-    for (int i = 0; i < TAKERS; i++)
-        pthread_join(takers[i].thread, NULL);
     batch_queue_free(queue);
 }
 

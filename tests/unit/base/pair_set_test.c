@@ -2,7 +2,6 @@
 #include "base/pair_set.h"
 
 #include <criterion/criterion.h>
-#include <stdlib.h>
 
 Test(pair_set, a_pair_is_new_once) {
     struct arena arena;
@@ -31,12 +30,4 @@ Test(pair_set, the_order_within_a_pair_matters_and_zeroes_are_a_pair) {
     cr_assert(pair_set_add(&pairs, 0, 0));
     cr_assert_not(pair_set_add(&pairs, 0, 0));
     arena_deinit(&arena);
-}
-
-Test(pair_set, numbers_sort_ascending_from_end_to_end) {
-    int64_t numbers[] = {5, INT64_MAX, -1, INT64_MIN, 0};
-    qsort(numbers, 5, sizeof *numbers, compare_int64);
-    for (int i = 1; i < 5; i++)
-        cr_assert_lt(numbers[i - 1], numbers[i]);
-    cr_assert_eq(compare_int64(&numbers[0], &numbers[0]), 0);
 }

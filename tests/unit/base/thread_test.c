@@ -2,8 +2,11 @@
 #include "base/thread.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
+
+#include "base/clock.h"
 
 static char name_seen[32];
 
@@ -48,4 +51,18 @@ Test(thread, a_thread_that_cannot_be_started_is_an_error_that_names_it) {
     cr_assert_eq(strncmp(err.text, "thread issue can't be started: ", 31), 0, "%s", err.text);
     cr_assert_eq(thread, before, "the thread's id is untouched");
     pthread_attr_destroy(&attributes);
+}
+
+Test(thread, a_wait_for_a_monotonic_condition_ends_at_its_time) {
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t cond;
+    thread_cond_init_monotonic(&cond);
+    int64_t end_us = clock_mono_us() + 20 * US_PER_MS;
+    const struct timespec end = clock_mono_timespec(end_us);
+    pthread_mutex_lock(&lock);
+    while (pthread_cond_timedwait(&cond, &lock, &end) != ETIMEDOUT)
+        continue; /* woken for no reason */
+    cr_expect_geq(clock_mono_us(), end_us);
+    pthread_mutex_unlock(&lock);
+    pthread_cond_destroy(&cond);
 }

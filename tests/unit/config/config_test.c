@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "config/table.h"
 #include "server.h"
 
 static struct config config;
@@ -321,20 +322,27 @@ Test(config, help_as_markdown_is_a_table) {
     free(text);
 }
 
+Test(config, every_setting_says_when_a_change_takes_effect) {
+    for (size_t i = 0; i < n_settings; i++) {
+        cr_assert_neq(settings[i].change, 0, "%s", settings[i].key);
+        cr_expect_not_null(setting_change_text(&settings[i]), "%s", settings[i].key);
+    }
+}
+
 /* With its lines uncommented, the file sets every setting to its default, so it is valid in both forms. */
 Test(config, help_as_ini_is_a_file_with_every_default) {
     char *text = help(CONFIG_INI), *markdown = help(CONFIG_MARKDOWN);
     cr_expect_not_null(strstr(text, "\n[http]\n# the address that serves /metrics, /healthz and /readyz over HTTP\n"));
     cr_expect_not_null(strstr(text, "\n# threads that serve gRPC calls\n#   1 to 64\n#pollers = 1\n"));
-    int n_settings = 0, n_rows = 0;
+    int n_values = 0, n_rows = 0;
     for (char *row = markdown; (row = strstr(row, "\n| `")); row++)
         n_rows++;
     for (char *line = text; (line = strchr(line, '\n')); line++)
         if (line[1] == '#' && line[2] >= 'a' && line[2] <= 'z') {
             line[1] = ' ';
-            n_settings++;
+            n_values++;
         }
-    cr_expect_eq(n_settings, n_rows);
+    cr_expect_eq(n_values, n_rows);
     struct err err = {0};
     char file[] = "/tmp/couponsd-config-XXXXXX";
     int fd = mkstemp(file);

@@ -9,7 +9,7 @@ Test(absent, a_build_without_the_edge_says_so_and_counts_nothing) {
     edge_open(1);
     edge_batch_begin();
     edge_batch_end();
-    edge_turn();
+    edge_poller_waits();
     edge_close(1);
     edge_forget(1);
     cr_assert_eq(edge_refused(), 0);

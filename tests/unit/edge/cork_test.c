@@ -9,7 +9,9 @@
 
 #include "edge/cork.h"
 
-#define LARGE (300 << 10)
+#define RETRY_MS 5
+
+#define LARGE    (300 << 10)
 
 static int ours, theirs;
 static struct cork cork;
@@ -86,9 +88,9 @@ Test(cork, a_client_that_does_not_read_gets_all_of_it_in_order_when_it_does) {
     cr_assert_gt(total, 4096);
     while (got < total) {
         got += receive(bytes + got, 20 * LARGE - got);
-        cork_retry();
+        cork_retry(RETRY_MS);
     }
-    cr_assert(cork_retry());
+    cr_assert(cork_retry(RETRY_MS));
     cr_assert_eq(got, total);
     for (size_t at = 0; at < total; at += 4096)
         cr_assert_eq(memcmp(bytes + at, sent + at % 1000, 4096), 0, "at %zu", at);
@@ -125,7 +127,7 @@ static void *send_much(void *arg) {
         if (i % 3 == 0)
             cork_begin();
         while (send_bytes("0123456789", 10) < 0)
-            cork_retry();
+            cork_retry(RETRY_MS);
         if (i % 3 == 0)
             cork_end();
     }
@@ -140,7 +142,7 @@ Test(cork, threads_that_send_and_threads_that_end_batches_lose_nothing) {
         pthread_create(&threads[i], NULL, send_much, NULL);
     while (got < 60000) {
         got += receive(bytes + got, sizeof bytes - got);
-        cork_retry();
+        cork_retry(RETRY_MS);
     }
     for (int i = 0; i < 3; i++)
         pthread_join(threads[i], NULL);

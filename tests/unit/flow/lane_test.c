@@ -99,15 +99,15 @@ Test(lane, a_rewind_keeps_the_cursor_that_is_still_to_be_stored) {
     end();
 }
 
-Test(lane, a_lane_stands_when_nothing_is_acknowledged_for_a_second) {
+Test(lane, a_lane_is_stalled_when_nothing_is_acknowledged_for_a_second) {
     begin(0);
-    cr_assert_not(lane_stands(&lane, 5 * US_PER_S), "nothing is in flight");
+    cr_assert_not(lane_is_stalled(&lane, 5 * US_PER_S), "nothing is in flight");
     lane_sent(&lane, 1, 5 * US_PER_S);
     lane_sent(&lane, 1, 5 * US_PER_S + 900 * US_PER_MS);
-    cr_assert_not(lane_stands(&lane, 6 * US_PER_S - 1));
-    cr_assert(lane_stands(&lane, 6 * US_PER_S));
+    cr_assert_not(lane_is_stalled(&lane, 6 * US_PER_S - 1));
+    cr_assert(lane_is_stalled(&lane, 6 * US_PER_S));
     lane_acknowledged(&lane, lane_tag(NUMBER, &lane, 1), 6 * US_PER_S);
-    cr_assert_not(lane_stands(&lane, 6 * US_PER_S + 1), "it moves again");
+    cr_assert_not(lane_is_stalled(&lane, 6 * US_PER_S + 1), "it moves again");
     end();
 }
 

@@ -33,6 +33,41 @@ Test(coupon, the_first_reason_that_will_not_pass_is_the_one_a_newcomer_is_told) 
     cr_expect_eq(coupon_refusal(&coupon, 2000), REFUSAL_COUPON_NOT_FOUND);
 }
 
+/* Asks each property of a coupon for itself. */
+static bool would_give_a_ticket_once_open(const struct coupon *coupon, int64_t now_us) {
+    return coupon->exists && coupon->status == COUPON_PUBLISHABLE && !coupon->frozen && now_us < coupon->expire_us &&
+           coupon->accepted < coupon->quantity;
+}
+
+/* Numbers the coupons that differ in what matters to a newcomer. */
+static struct coupon variant(int number) {
+    static const int64_t opens[] = {TIME_OPEN_START, 1000}, expires[] = {2000, TIME_OPEN_END};
+    static const enum coupon_status statuses[] = {COUPON_PUBLISHABLE, COUPON_PAUSED, COUPON_CLOSED};
+    struct coupon coupon = open_coupon;
+    coupon.exists = number % 2;
+    coupon.frozen = number / 2 % 2;
+    coupon.open_us = opens[number / 4 % 2];
+    coupon.expire_us = expires[number / 8 % 2];
+    coupon.status = statuses[number / 16 % 3];
+    coupon.accepted = 9 + number / 48 % 2;
+    return coupon;
+}
+#define VARIANTS 96
+
+Test(coupon, it_is_available_if_it_is_not_refused_once_it_is_open) {
+    static const int64_t times[] = {INT64_MIN, 0, 999, 1000, 1999, 2000, INT64_MAX - 1};
+    for (int number = 0; number < VARIANTS; number++) {
+        const struct coupon coupon = variant(number);
+        for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+            int64_t now_us = times[i], open_us = coupon.open_us > now_us ? coupon.open_us : now_us;
+            bool available = coupon_is_available(&coupon, now_us);
+            cr_expect_eq(available, would_give_a_ticket_once_open(&coupon, now_us), "variant %d, time %zu", number, i);
+            cr_expect_eq(available, coupon_refusal(&coupon, open_us) == REFUSAL_NONE, "variant %d, time %zu", number,
+                         i);
+        }
+    }
+}
+
 Test(coupon, a_flag_is_true_before_the_opening_and_its_version_grows_when_it_ends) {
     struct coupon coupon = open_coupon;
     cr_expect(coupon_is_available(&coupon, 0));

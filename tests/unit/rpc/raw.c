@@ -122,10 +122,6 @@ int raw_status(struct raw *raw) {
     return (int)raw->code;
 }
 
-void raw_cancel(struct raw *raw) {
-    grpc_call_cancel(raw->call, NULL);
-}
-
 void raw_close(struct raw *raw) {
     grpc_call_cancel(raw->call, NULL);
     grpc_call_unref(raw->call);

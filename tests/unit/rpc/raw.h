@@ -28,7 +28,6 @@ void raw_half_close(struct raw *raw);
 long raw_receive(struct raw *raw, void *bytes, size_t size);
 /* Waits for the status. */
 int raw_status(struct raw *raw);
-void raw_cancel(struct raw *raw);
 void raw_close(struct raw *raw);
 /* Makes a whole unary call. Returns the code; raw->message is the status's text. */
 int raw_unary(const char *address, const char *path, const void *bytes, size_t len, char message[static 1000]);

@@ -7,7 +7,8 @@
 #include "wire_fixture.h"
 
 #define LANES 8
-#define READ  "from unnest($1::bigint[]) with ordinality i(id, n)" /* a part of the statement that reads coupons */
+/* A part of the statement that reads coupons. */
+#define READ "from unnest($1::bigint[]) with ordinality i(coupon_id, n)"
 
 static struct coupon_cache *cache;
 

@@ -53,7 +53,7 @@ public final class Options {
         return this;
     }
 
-    /** Sends the token without TLS to other addresses than loopback, too. */
+    /** Sends the token without TLS to non-loopback addresses, too. */
     public Options plaintextToken() {
         mayTokenGoOverPlaintext = true;
         return this;
