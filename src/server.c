@@ -146,7 +146,7 @@ static bool migrate(struct server *server, bool (*stop_is_asked)(void), struct e
     return true;
 }
 
-/* Kafka and Redis may be unavailable: requests are accepted all the same. An error that waiting cannot cure ends the
+/* Kafka and Redis may be unavailable: requests are accepted without them. An error that waiting cannot cure ends the
  * start. */
 static bool check_others(struct server *server, struct err *err) {
     struct context *context = &server->context;

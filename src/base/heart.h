@@ -18,7 +18,7 @@ void heart_free(struct heart *heart);
 void heart_work(struct heart *heart);
 void heart_rest(struct heart *heart);
 
-/* The calling thread's piece of work goes on, and its time counts anew. For a loop with a limit of its own. Does
+/* The calling thread's piece of work goes on, and its time starts again. For a loop with a limit of its own. Does
  * nothing for a thread without a heart. Any thread. */
 void heart_beat(void);
 

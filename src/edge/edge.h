@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The edge: what stands between clients and gRPC's core.
+/* The edge stands between clients and gRPC's core.
  *
  * The core (seen with 1.51.1) accepts without a limit, reads one connection for as long as bytes come, buffers and
- * parses what a client sends without asking whether it leads anywhere, and makes a system call for each answer. The
- * edge mends that without a change to the core: it replaces eight functions of libc and OpenSSL, which the core calls
- * through the dynamic linker. All eight are in replaced.c. They behave as the originals for every descriptor that is
- * not a client's.
+ * parses everything that a client sends, useful or not, and makes a system call for each answer. The edge prevents that
+ * without a change to the core: it replaces eight functions of libc and OpenSSL, which the core calls through the
+ * dynamic linker. All eight are in replaced.c. They behave as the originals for every descriptor that is not a
+ * client's.
  *
  *   door.c         which connections are accepted: how many, and not while a server stops
  *   connections.c  the clients' connections: which one is read next, and when a client is cut off

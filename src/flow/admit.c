@@ -257,7 +257,7 @@ static void run(void *arg, void **items, size_t n) {
     while (!done && began && err.retriable && clock_mono_us() < give_up_us) {
         stage_interrupted(&worker->outage, "admit", &err);
         clock_sleep_us(RETRY_PAUSE_US);
-        /* Read the ledger first: an optimistic try would hand out tickets anew and forget which ones were tried. */
+        /* Read the ledger first: an optimistic try would give tickets again and forget which ones were tried. */
         worker->n_careful = worker->n_careful > 0 ? worker->n_careful : 1;
         done = admit_batch(worker, &batch, &began, &err);
     }

@@ -222,7 +222,7 @@ static bool pass_end_holes(struct worker *worker, const int64_t *stored, struct 
 
 /* A position above the stored offset means that somebody has set the offset back. Repositions then. A place without a
  * stored offset is left alone: its topic was deleted on command, and the consumer may not know it yet. If a message
- * arrives there all the same, it counts as a gap, and repositioning stores an offset. */
+ * arrives there anyway, it counts as a gap, and repositioning stores an offset. */
 static bool check_positions(struct worker *worker, struct err *err) {
     size_t n = worker->n_assigned;
     int64_t *stored = ARENA_ARRAY(&worker->arena, int64_t, n), *here = ARENA_ARRAY(&worker->arena, int64_t, n);

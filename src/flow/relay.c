@@ -440,7 +440,7 @@ static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) 
     relay->due = atomic_exchange(&relay->woken, false) || relay->due || relay->behind || late;
     int64_t moving = lanes_moving(relay->lanes, relay->n_lanes, now_us);
     bool room = moving <= relay->in_flight_max / 2 && relay->in_flight <= relay->in_flight_max * 3 / 4;
-    bool all_move = relay->in_flight == moving; /* else a flush would wait in vain */
+    bool all_move = relay->in_flight == moving; /* otherwise a flush would wait for nothing */
     bool is_full = !room && moving == 0;
     if (is_full || relay->in_flight - moving > relay->in_flight_max / 4)
         give_up_stalled(relay, is_full);

@@ -175,7 +175,7 @@ size_t rpc_call_pending_writes(const struct rpc_call *call);
 /* `fn(arg)` runs on the poller's thread each time that the core has taken all messages of a stream that has not ended,
  * or its headers where these were sent alone. One function per call; set it before the first write. */
 void rpc_call_on_drained(struct rpc_call *call, void (*fn)(void *arg), void *arg);
-/* The bridge receives no message after the current one until reading is resumed. Cancelling is reported as ever, and
+/* The bridge receives no message after the current one until reading is resumed. Cancellation is still reported, and
  * the client's half-close after the messages before it. */
 void rpc_call_pause_reading(struct rpc_call *call);
 void rpc_call_resume_reading(struct rpc_call *call);

@@ -160,8 +160,8 @@ const struct property *kafka_property_of(const struct kafka_options *options, co
 }
 
 bool kafka_reader_conf(const struct kafka_options *options, rd_kafka_conf_t *conf, struct err *err) {
-    /* A transaction that another program leaves open would hide all later messages of its partition. To read too much
-     * is harmless: the ledger decides on an event, whoever has sent it. */
+    /* A transaction that another program leaves open would hide all later messages of its partition. Reading too
+     * much is harmless: the ledger decides about an event, no matter which program sent it. */
     return kafka_common_conf(options, conf, err) && kafka_set(conf, "isolation.level", "read_uncommitted", err) &&
            (options->has_coupon_topics || kafka_property_of(options, REFRESH) ||
             kafka_set(conf, REFRESH, FIND_TOPICS_MS, err));

@@ -16,7 +16,7 @@ static int count(const char *list) {
     return list ? n : 0;
 }
 
-/* Returns element `at` of a list, which has so many. Sets its length. */
+/* Returns element `at` of the list, which must exist. Sets its length. */
 static const char *element(const char *list, int at, size_t *ret_len) {
     while (at-- > 0)
         list = strchr(list, ',') + 1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hosts of a URL with several, in the order in which libpq shall try them.
+/* The hosts of a URL with several, in the order in which libpq tries them.
  *
  * libpq waits for the connect time-out at each host that is silent, such as a primary whose machine was lost. So that
  * this happens once and not for each connection, all connections begin with the host that the last one has reached. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Recognizes a pooler, such as PgBouncer, that gives one session of Postgres to several clients by turns ("transaction"
- * or "statement" mode). couponsd keeps locks, settings and prepared statements in its sessions, so it needs a session
+/* Recognizes a pooler, such as PgBouncer, that lends one session of Postgres to several clients ("transaction" or
+ * "statement" mode). couponsd keeps locks, settings and prepared statements in its sessions, so it needs a session
  * of its own for each connection ("session" mode). Blocks for the round trips. Any thread. */
 #pragma once
 

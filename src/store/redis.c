@@ -20,7 +20,7 @@ struct redis {
     struct redis_conn *conn; /* to the one server or master; NULL: not connected */
     size_t first_address;    /* the address that is tried first: the one that served last */
     int64_t retry_at_us;     /* no attempt to connect before */
-    int64_t renew_at_us;     /* the server takes no writes, since it is a replica: time to connect anew; 0: no need */
+    int64_t renew_at_us;     /* the server takes no writes, since it is a replica: time to connect again; 0: no need */
     struct redis_cluster *cluster; /* NULL: one server */
 };
 

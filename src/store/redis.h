@@ -7,7 +7,7 @@
  *   cluster      a pipeline for each node, by the slots of the keys; redirections are followed
  *
  * A cluster is recognized when the connection opens, by INFO; where the user may not run that, by a cluster's errors
- * (MOVED, CROSSSLOT). redis_is_cluster then changes, and the caller builds its commands anew, since a command must not
+ * (MOVED, CROSSSLOT). redis_is_cluster then changes, and the caller builds its commands again, since a command must not
  * have keys of different slots in a cluster. An object that has never connected knows only the nodes of its URL, which
  * may be down by then; hence connects_at_once.
  *
@@ -60,7 +60,7 @@ struct redis_command {
     struct redis_node *at, *ask_at;
 };
 /* Runs the commands. Fails with ERR_UNAVAILABLE if one of them has no reply, or an error as its reply; the others may
- * have replies all the same. The caller frees the replies in either case, by redis_clear. */
+ * still have replies. The caller frees the replies in either case, by redis_clear. */
 bool redis_run(struct redis *redis, struct redis_command *commands, size_t n, struct err *err);
 /* Frees the replies. */
 void redis_clear(struct redis_command *commands, size_t n);

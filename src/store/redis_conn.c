@@ -183,7 +183,7 @@ static ssize_t tls_result(SSL *session, int ok, size_t n) {
         return -1;
     case SSL_ERROR_SYSCALL:
         return errno ? -1 : 0;
-    default: /* the peer ended the session without a word, or broke the protocol */
+    default: /* the peer ended the session without a notice, or broke the protocol */
         errno = EPROTO;
         return -1;
     }

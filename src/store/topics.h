@@ -37,7 +37,7 @@ bool topics_set_paused(struct pg *pg, bool paused, struct err *err);
 bool topics_lane_moved(struct pg *pg, enum stream stream, int lane, int version, struct err *err);
 /* Reads issue's offsets in partitions 0 to n - 1 of a topic; -1: none. */
 bool topics_issued(struct pg *pg, const char *topic, int n, int64_t *ret_next, struct err *err);
-/* Sets issue's offsets in a topic to 0, since the topic was created anew. */
+/* Sets issue's offsets in a topic to 0, since the topic was created again. */
 bool topics_restart(struct pg *pg, const char *topic, struct err *err);
 /* Deletes issue's offsets in these topics, which were deleted, and the record of their version. `version` is 0 for
  * coupons' own topics. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a relay learns from messages that Kafka does not take: how the next producer shall send, and which lanes pause.
+/* What a relay learns from messages that Kafka does not take: how the next producer should send, and which lanes pause.
  *
  * A producer whose messages can't be delivered is replaced at once. The lane of such a message is sent again at once,
  * too. If the message fails again, the pauses of its lane double, from 250 ms to 10 s, until Kafka acknowledges it; the

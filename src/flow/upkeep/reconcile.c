@@ -372,7 +372,7 @@ static bool trim_dead_letters(struct reconcile *reconcile, struct err *err) {
 
 /* --- the sweep --- */
 
-/* Reads the coupons and mends their flags. If Redis fails, it is left alone for the rest of the sweep. */
+/* Reads the coupons and repairs their flags. If Redis fails, it is left alone for the rest of the sweep. */
 static bool look_at(struct reconcile *reconcile, const struct coupon_ids *ids, struct coupon *ret_rows,
                     int64_t *ret_now_us, struct err *err) {
     struct err problem;
@@ -431,7 +431,7 @@ static bool sweep_page_of_live(struct reconcile *reconcile, struct coupon_ids *i
     if (!live_coupons_remove(reconcile->pg, &reconcile->arena, &ended, err))
         return false;
     for (size_t i = 0; i < ended.n; i++)
-        seen_of(reconcile, ended.id[i])->is_live = false; /* if it stays in the list, it is seen anew */
+        seen_of(reconcile, ended.id[i])->is_live = false; /* if it stays in the list, it counts as new */
     return true;
 }
 

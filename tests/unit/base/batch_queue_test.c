@@ -8,7 +8,7 @@
 #include "base/batch_queue.h"
 #include "base/clock.h"
 
-/* Much longer than any wait of these tests; a test that waits for so long has failed. */
+/* Much longer than any wait of these tests; a test that waits that long has failed. */
 #define DEADLINE_US ((int64_t)20 * US_PER_S)
 
 static void *item(uintptr_t n) {
