@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Decides which connections are accepted:
  *
- * - A connection whose descriptor is beyond a limit is closed at once. When accept4 fails because no descriptor is left, the
- *   core (seen with 1.51.1; CVE-2023-4785) closes its listening socket for good, so anyone who opens enough connections
- *   shuts the server's door until it is restarted. With the limit the listener goes on, and there is always room for
- *   connections to backends and for files. The kernel gives the lowest free number, so the number shows how many are
- *   open without counting.
+ * - A connection whose descriptor is beyond a limit is closed at once. When accept4 fails because no descriptor is
+ *   left, the core (seen with 1.51.1; CVE-2023-4785) closes its listening socket for good, so anyone who opens enough
+ *   connections shuts the server's door until it is restarted. With the limit the listener goes on, and there is always
+ *   room for connections to backends and for files. The kernel gives the lowest free number, so the number shows how
+ *   many are open without counting.
  * - The core accepts everything that has connected before it does anything else on that thread. After ACCEPTED_AT_ONCE
  *   connections it gets EAGAIN. It learns of the others after its next event, since listeners are watched by level and
  *   not by edge.

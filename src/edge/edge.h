@@ -14,7 +14,7 @@
  *   cork.c         holds answers back for a moment, so that many go out with one system call; knows nothing of abuse
  *
  * A build without the edge (CMake option COUPONSD_EDGE=OFF) has absent.c instead of all that. Every function here
- * exists then, does nothing, and edge_is_present() is false.
+ * exists then, but only edge_close does something, and edge_is_present() is false.
  *
  * The edge is one for the whole process. Any thread may call any function here. */
 #pragma once
