@@ -70,7 +70,7 @@ else
   fi
 fi
 
-faulty=$(mutant renumbered proto/coupon/v1/publish.proto 's/int64 ticket = 5;/int64 ticket = 15;/')
+faulty=$(mutant renumbered proto/coupon/v1/publish.proto 's/int64 ticket = 5 /int64 ticket = 15 /')
 refused 'Previously present field "5" with name "ticket" on message "PublishStatus" was deleted' \
   "$buf" breaking "$faulty" --against .
 faulty=$(mutant retyped proto/coupon/v1/events.proto 's/int64 ticket = 4;/int32 ticket = 4;/')

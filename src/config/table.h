@@ -21,6 +21,7 @@ enum setting_type {
 enum setting_change {
     CHANGE_RESTART = 1, /* at the next start of couponsd */
     CHANGE_FILE,        /* at the next start; but the file that the setting names is also read when that changes */
+    CHANGE_CONNECTION,  /* at the next start; but the file that the setting names is read for each new connection */
     CHANGE_SECRET,      /* at the next start; but file:PATH is read again for each new connection */
     CHANGE_NEVER,       /* the first start on a database fixes the value, and another one is refused */
     CHANGE_MIGRATION,   /* as CHANGE_NEVER; after a migration of the topics, the value has no effect */

@@ -42,7 +42,8 @@ void edge_init(const struct edge_limits *limits);
 
 /* Guards the connections to a port, because a server is about to accept there. */
 void edge_open(int port);
-/* Closes new connections to the port at once, because the server stops. */
+/* Closes new connections to the port at once, because the server stops. Without the edge, this shuts down every socket
+ * of the process that listens at the port. */
 void edge_close(int port);
 /* Forgets the port, because the server is gone. */
 void edge_forget(int port);

@@ -388,11 +388,10 @@ bool issue_start(struct context *context, struct issue **ret_issue, struct err *
         .watch = context->watch,
         .workers = memory_new((size_t)config->issue_workers, sizeof *issue->workers),
         .metrics = batch_metrics("issue"),
-        .gaps =
-            metrics_counter("couponsd_issue_gaps_total",
-                            "Messages that were missing before the one that arrived: losses, and gaps that a second "
-                            "look did not close.",
-                            ""),
+        .gaps = metrics_counter("couponsd_issue_gaps_total",
+                                "Jumps in the offsets that were no holes: losses of messages, and gaps that took more "
+                                "than a second look.",
+                                ""),
         .duplicates = metrics_counter("couponsd_issue_duplicates_total",
                                       "Events whose ticket was already issued or rejected.", ""),
     };

@@ -19,8 +19,10 @@
 #include "base/metrics.h"
 #include "base/strbuf.h"
 
-/* Scrapers and probes need few connections. The other file descriptors are for gRPC. */
+/* Scrapers and probes need few connections. The other file descriptors are for gRPC. One address gets only a part, so
+ * that idle connections of one client do not keep the probes of others waiting. */
 #define CONNECTION_LIMIT     64
+#define ADDRESS_LIMIT        24
 #define CONNECTION_TIMEOUT_S 10
 #define BACKLOG              64
 #define TEXT_PLAIN           "text/plain; charset=utf-8"
@@ -163,10 +165,10 @@ bool http_server_new(const char *listen, bool (*is_ready)(void *arg, char text[s
     server->is_ready = is_ready;
     server->arg = arg;
     format_address(fd, server->address);
-    server->daemon =
-        MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD, 0, NULL, NULL, handle, server, MHD_OPTION_LISTEN_SOCKET, fd,
-                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT,
-                         (unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_END);
+    server->daemon = MHD_start_daemon(
+        MHD_USE_AUTO_INTERNAL_THREAD, 0, NULL, NULL, handle, server, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)ADDRESS_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_END);
     if (!server->daemon) {
         /* The library may have closed the socket already. Closing the descriptor twice could close another one, so
          * we leak it; the process ends soon. */

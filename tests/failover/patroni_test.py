@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Patroni promotes the synchronous standby under load, and then the old primary comes back. One couponsd reaches
-Postgres by the hosts of both servers, another one by the address of a HAProxy."""
+Postgres by the hosts of both servers, another one by the address of a HAProxy, and a third one by a PgBouncer in front
+of that HAProxy."""
 
 import concurrent.futures
 import contextlib
@@ -10,6 +11,7 @@ import time
 import unittest
 
 from tests.failover.patroni import Patroni
+from tests.failover.pgbouncer import PgBouncer
 from tests.harness import PATIENCE, wait_until
 from tests.harness.postgres import with_search_path
 from tests.outage.outage import Load, Outage, Refusals, assert_quiet, figure, print_figures
@@ -73,10 +75,12 @@ class Failover(Outage):
         self.assertLess(issued, WELL_S * PATIENCE)
 
     def fail_over(self, lose, how):
-        """Loses the old primary and later gets it back. One couponsd has the hosts, with the old primary first; the
-        other one has HAProxy."""
+        """Loses the old primary and later gets it back. The couponsd with the hosts has the old primary first."""
+        pooler = PgBouncer(f"127.0.0.1:{self.cluster.proxy_port}", "session", default_pool_size=60)
+        self.addCleanup(pooler.remove)
         hosts = f"127.0.0.1:{self.old.port},127.0.0.1:{self.new.port}"
-        ways = {"hosts": hosts, "HAProxy": f"127.0.0.1:{self.cluster.proxy_port}"}
+        ways = {"hosts": hosts, "HAProxy": f"127.0.0.1:{self.cluster.proxy_port}",
+                "PgBouncer": f"127.0.0.1:{pooler.port}"}
         servers = [self.start(postgres__url=with_search_path(self.url(way), self.schema)) for way in ways.values()]
         coupon = self.create(servers[0], 10**6)
         load = Load(self, servers, coupon, 30 * RATE, RATE)

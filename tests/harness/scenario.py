@@ -98,6 +98,16 @@ class Scenario(unittest.TestCase):
         """Rows as lists of text."""
         return psql(environment.server("POSTGRES_URL"), f"set search_path = {schema or self.schema}", statement)
 
+    def hold(self, *statements):
+        """Runs statements in a transaction. Returns a function that ends the transaction."""
+        process = subprocess.Popen(["psql", self.postgres_url, "-X", "-q", "-v", "ON_ERROR_STOP=1"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(lambda: (process.poll() is None and process.kill(), process.communicate()))
+        process.stdin.write("begin;" + ";".join(statements) + ";\\echo held\n")
+        process.stdin.flush()
+        self.assertEqual(process.stdout.readline(), "held\n")
+        return lambda: process.communicate("rollback;\n", timeout=30)
+
     def topic(self, name):
         """name: without the prefix of this scenario"""
         return Topic(f"{self.schema}.{name}")

@@ -3,7 +3,6 @@
 coupons, refused crowds, and event ids."""
 
 import re
-import subprocess
 import time
 import unittest
 
@@ -70,16 +69,6 @@ class Ended(Scenario):
 
 
 class Lookups(Scenario):
-    def hold(self, *statements):
-        """Runs statements in a transaction. Returns a function that ends the transaction."""
-        process = subprocess.Popen(["psql", self.postgres_url, "-X", "-q", "-v", "ON_ERROR_STOP=1"],
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.addCleanup(lambda: (process.poll() is None and process.kill(), process.communicate()))
-        process.stdin.write("begin;" + ";".join(statements) + ";\\echo held\n")
-        process.stdin.flush()
-        self.assertEqual(process.stdout.readline(), "held\n")
-        return lambda: process.communicate("rollback;\n", timeout=30)
-
     def waits(self, relation):
         """Returns a row if a session waits for a lock on the table or view."""
         return self.sql(f"select 1 from pg_locks where relation = '{self.schema}.{relation}'::regclass and not granted")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """couponsd under a service manager: its reports to the manager, signals, and the limits that the manager sets."""
 
+import contextlib
+import ctypes
 import os
 import re
 import signal
@@ -16,6 +18,37 @@ from tests.harness.environment import PATIENCE, SANITIZED
 
 WATCHDOG_S = 0.6
 SILENT_S = 3  # Postgres is silent for this time
+STUCK_S = 120  # STUCK_MS in src/supervisor.c
+PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
+WALL = 0x40000000  # waitpid's __WALL: threads, too
+
+
+def thread_id(process, name):
+    threads = f"/proc/{process.pid}/task"
+    for tid in os.listdir(threads):
+        with open(f"{threads}/{tid}/comm", encoding="ascii") as comm:
+            if comm.read().strip() == name:
+                return int(tid)
+    raise AssertionError(f"there is no thread {name}")
+
+
+@contextlib.contextmanager
+def stopped_thread(process, name):
+    """Stops one thread of a child process and leaves the others running, as a deadlock would. Kills the process at the
+    end of the block."""
+    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    tid = thread_id(process, name)
+    for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+        if ptrace(request, tid, None, None) != 0:
+            raise OSError(ctypes.get_errno(), f"ptrace of thread {name}")
+    try:
+        yield
+    finally:
+        process.kill()
+        while os.WIFSTOPPED(os.waitpid(tid, WALL)[1]):  # the process does not end before its tracer learns of this
+            pass
+        process.wait()
 
 
 class Manager(Scenario):
@@ -60,6 +93,31 @@ class Manager(Scenario):
         while time.monotonic() < until:
             self.assertIn(manager.recv(100), (b"READY=1", b"WATCHDOG=1"))
         proxy.calm("postgres")
+
+    def test_a_stuck_thread_ends_the_answers_so_that_the_manager_restarts_couponsd(self):
+        manager = self.listen(f"\0{self.schema}")
+        server = self.start_under(f"@{self.schema}", postgres__statement_timeout_ms=5000,
+                                  postgres__connect_timeout_s=1, admit__retry_ms=0)
+        coupon = self.create(server, 10)
+        release = self.hold("update outbox_head set last_id = last_id")
+        self.ctl_raw(server, "--timeout", 1000, "request", coupon, 1, background=True)
+        wait_until(lambda: self.sql("select 1 from pg_locks where locktype = 'tuple' and relation = "
+                                    f"'{self.schema}.outbox_head'::regclass"), what="admit waits for its lane")
+        with stopped_thread(server.process, "admit"):
+            release()
+            manager.settimeout(WATCHDOG_S)
+            began = last = time.monotonic()
+            while "event=watchdog.stuck" not in server.text():
+                self.assertLess(time.monotonic() - began, STUCK_S + 2 * 6 + 10 * PATIENCE)
+                with contextlib.suppress(TimeoutError):
+                    if manager.recv(100) == b"WATCHDOG=1":
+                        last = time.monotonic()
+            self.assertGreater(last - began, STUCK_S)
+            self.assertRegex(server.text(), r"event=watchdog\.stuck thread=admit")
+            manager.settimeout(5 * WATCHDOG_S)
+            with self.assertRaises(TimeoutError):
+                while True:
+                    manager.recv(100)
 
     def test_sighup_is_told_in_the_log_and_changes_nothing(self):
         server = self.start()

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -8,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 #include "http/http.h"
 
@@ -36,16 +38,24 @@ static int port_of(const struct http_server *of) {
     return atoi(strrchr(http_server_address(of), ':') + 1);
 }
 
-static int connect_to(int port) {
+/* Connects from 127.0.0.1 or another address of loopback. */
+static int connect_from(const char *from, int port) {
+    struct sockaddr_in own = {.sin_family = AF_INET};
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     struct timeval deadline = {.tv_sec = 20};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
+    own.sin_addr.s_addr = inet_addr(from);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&own, sizeof own), 0);
     if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
         return fd;
     close(fd);
     return -1;
+}
+
+static int connect_to(int port) {
+    return connect_from("127.0.0.1", port);
 }
 
 /* Returns the whole answer, headers and body. */
@@ -127,6 +137,18 @@ Test(http, a_connection_serves_several_requests) {
     const char *first = strstr(answer, "ok\n");
     cr_assert_not_null(first);
     cr_expect_not_null(strstr(first + 1, "ok\n"));
+}
+
+Test(http, idle_connections_of_one_address_do_not_delay_another) {
+    enum { IDLE = 80 };
+    int idle[IDLE];
+    for (int i = 0; i < IDLE; i++)
+        idle[i] = connect_from("127.0.0.2", port_of(server));
+    int64_t begin_us = clock_mono_us();
+    expect_answer("GET /healthz", "200 OK", "ok\n");
+    cr_expect_lt(clock_mono_us() - begin_us, 3 * US_PER_S, "an idle connection is closed after 10 s");
+    for (int i = 0; i < IDLE; i++)
+        close(idle[i]);
 }
 
 Test(http, the_address_has_the_port_that_was_picked) {
