@@ -43,15 +43,14 @@ static struct one *one_of(int64_t id, int64_t last_id, int64_t epoch) {
 
 /* Sets Postgres's answer: the first requested coupon exists and has accepted this number of requests. */
 static void say_accepted(int64_t accepted) {
-    struct pg_args *row = arena_zalloc(&arena, sizeof *row);
+    struct pg_args *row = new_rows(1);
     pg_arg_int8(row, &arena, 1); /* the index of the first requested coupon */
-    pg_arg_int2(row, &arena, COUPON_PUBLISHABLE);
-    pg_arg_bool(row, &arena, false);
-    pg_arg_time(row, &arena, TIME_OPEN_START);
-    pg_arg_time(row, &arena, TIME_OPEN_END);
-    const int64_t numbers[] = {3, 100, accepted, 0, 0, 0}; /* version, quantity, accepted, issued, rejected, highest */
-    for (size_t i = 0; i < 6; i++)
-        pg_arg_int8(row, &arena, numbers[i]);
+    add_coupon_columns(row, &(struct coupon){.status = COUPON_PUBLISHABLE,
+                                             .open_us = TIME_OPEN_START,
+                                             .expire_us = TIME_OPEN_END,
+                                             .version = 3,
+                                             .quantity = 100,
+                                             .accepted = accepted});
     wire_answer(wire, READ, row, 1);
 }
 

@@ -14,8 +14,9 @@
 #include "base/strbuf.h"
 
 #define MESSAGE_MAX    (1 << 20)
-#define STATEMENTS_MAX 64
-#define ANSWERS_MAX    16
+#define STATEMENTS_MAX 1024
+#define PREPARED_MAX   64
+#define ANSWERS_MAX    32
 #define OID_BYTEA      17 /* the type of every column; the client does not check it */
 
 struct wire {
@@ -25,22 +26,38 @@ struct wire {
     pthread_mutex_t lock; /* guards the fields below */
     struct wire_statement *statements[STATEMENTS_MAX];
     int n_statements;
-    struct {
-        const char *text;
+    struct answer {
+        const char *text, *after; /* after: NULL, or the text of a statement that must have come before */
         const struct pg_args *rows;
         int n;
+        wire_rows *function; /* NULL: `rows` */
+        void *arg;
     } answers[ANSWERS_MAX];
     int n_answers;
+    const char *failing, *failing_state; /* see wire_fail */
+    int n_transactions;
+    struct session *sessions; /* of the accepting thread; a list */
+    int n_sessions;
 };
 
-/* One client's connection, which belongs to the thread. */
+/* One client's connection, which belongs to its thread. */
 struct session {
+    struct session *next;
     struct wire *wire;
+    pthread_t thread;
+    int number; /* 1: the first connection */
     int socket;
     struct strbuf out;
-    char prepared[STATEMENTS_MAX][2000]; /* by the number in the statement's name, e.g. "s7" */
-    const char *portal;                  /* the SQL of the last bound statement */
-    bool skips;                          /* after an error, until the next Sync */
+    struct {
+        char sql[2000];
+        Oid types[PG_MAX_ARGS];
+    } prepared[PREPARED_MAX];            /* by the number in the statement's name, e.g. "s7" */
+    const struct wire_statement *portal; /* the last bound statement */
+    const struct pg_args *rows;          /* its answer */
+    int n_rows;
+    char status; /* 'I': idle, 'T': in a transaction, 'E': in one that has failed */
+    bool skips;  /* after an error, until the next Sync */
+    bool ends;   /* the server closes the connection */
 };
 
 /* --- bytes --- */
@@ -104,24 +121,69 @@ static bool read_all(int socket, char *bytes, size_t len) {
 /* --- answers --- */
 
 static void ready(struct session *session) {
-    message(session, 'Z', "I", 1);
+    message(session, 'Z', &session->status, 1);
+}
+
+static void set_status(struct session *session, char status) {
+    pthread_mutex_lock(&session->wire->lock);
+    session->wire->n_transactions += (status != 'I') - (session->status != 'I');
+    pthread_mutex_unlock(&session->wire->lock);
+    session->status = status;
+}
+
+static bool begins_with(const char *text, const char *prefix) {
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static bool ends_transaction(const char *sql) {
+    size_t len = strlen(sql);
+    return begins_with(sql, "commit") || begins_with(sql, "rollback") ||
+           (len > 8 && strcmp(sql + len - 8, "; commit") == 0);
+}
+
+/* Returns the state with which the statement fails, or NULL. "": the connection ends. */
+static const char *failing_state(struct session *session, const char *sql) {
+    struct wire *wire = session->wire;
+    const char *at = strstr(sql, "fail "), *state = at ? at + 5 : NULL;
+    pthread_mutex_lock(&wire->lock);
+    if (!state && wire->failing && strstr(sql, wire->failing))
+        state = wire->failing_state;
+    pthread_mutex_unlock(&wire->lock);
+    if (!state && session->status == 'E' && !ends_transaction(sql))
+        state = "25P02"; /* the transaction is aborted */
+    return state;
 }
 
 /* Sends an error if the statement has to fail. Returns whether it did. */
 static bool failed(struct session *session, const char *sql) {
-    const char *at = strstr(sql, "fail ");
-    if (!at)
+    const char *state = failing_state(session, sql);
+    if (!state) {
+        set_status(session, ends_transaction(sql) ? 'I' : begins_with(sql, "begin") ? 'T' : session->status);
         return false;
+    }
+    session->ends = !*state;
+    if (session->ends)
+        return true;
+    set_status(session, session->status == 'I' || ends_transaction(sql) ? 'I' : 'E');
     struct strbuf body = {0};
     strbuf_add(&body, "SERROR", 7);
-    strbuf_printf(&body, "C%.5s", at + 5);
+    strbuf_printf(&body, "C%.5s", state);
     strbuf_add(&body, "\0Mit is so\0Dsee there\0", 23);
     message_of(session, 'E', &body);
     return true;
 }
 
-static void describe_columns(struct session *session, int n) {
+/* Returns the number of columns of a row. */
+static int width_of(const struct pg_args *row) {
+    int n = row->n;
+    for (; row->n == PG_MAX_ARGS; row++)
+        n += row[1].n;
+    return n;
+}
+
+static void describe_columns(struct session *session, const struct pg_args *row) {
     struct strbuf body = {0};
+    int n = width_of(row);
     add16(&body, (size_t)n);
     for (int i = 0; i < n; i++) {
         strbuf_add(&body, "c", 2);
@@ -135,31 +197,53 @@ static void describe_columns(struct session *session, int n) {
     message_of(session, 'T', &body);
 }
 
-static void add_row(struct session *session, const struct pg_args *row) {
-    struct strbuf body = {0};
-    add16(&body, (size_t)row->n);
-    for (int i = 0; i < row->n; i++) {
-        add32(&body, row->values[i] ? (size_t)row->lengths[i] : UINT32_MAX);
-        if (row->values[i])
-            strbuf_add(&body, row->values[i], (size_t)row->lengths[i]);
+static void add_values(struct strbuf *body, const struct pg_args *part) {
+    for (int i = 0; i < part->n; i++) {
+        add32(body, part->values[i] ? (size_t)part->lengths[i] : UINT32_MAX);
+        if (part->values[i])
+            strbuf_add(body, part->values[i], (size_t)part->lengths[i]);
     }
-    message_of(session, 'D', &body);
 }
 
-static const struct pg_args *rows_of(struct session *session, const char *sql, int *ret_n) {
-    struct wire *wire = session->wire;
-    const struct pg_args *rows = NULL;
-    pthread_mutex_lock(&wire->lock);
-    for (int i = 0; i < wire->n_answers; i++)
-        if (strstr(sql, wire->answers[i].text)) {
-            rows = wire->answers[i].rows;
-            *ret_n = wire->answers[i].n;
+static void add_rows(struct session *session, const struct pg_args *rows, int n) {
+    for (int i = 0; i < n; i++, rows++) {
+        struct strbuf body = {0};
+        add16(&body, (size_t)width_of(rows));
+        for (; rows->n == PG_MAX_ARGS; rows++)
+            add_values(&body, rows);
+        add_values(&body, rows);
+        message_of(session, 'D', &body);
+    }
+}
+
+/* Returns the last statement with this text, or NULL. The caller holds the lock. */
+static const struct wire_statement *find(const struct wire *wire, const char *text, int *ret_n) {
+    const struct wire_statement *last = NULL;
+    *ret_n = 0;
+    for (int i = 0; i < wire->n_statements; i++)
+        if (strstr(wire->statements[i]->sql, text)) {
+            ++*ret_n;
+            last = wire->statements[i];
         }
-    pthread_mutex_unlock(&wire->lock);
-    return rows;
+    return last;
 }
 
-static void record(struct session *session, const char *sql, const struct pg_args *args) {
+static const struct pg_args *rows_of(struct session *session, const struct wire_statement *statement, int *ret_n) {
+    struct wire *wire = session->wire;
+    struct answer answer = {0};
+    int n;
+    pthread_mutex_lock(&wire->lock);
+    for (int i = 0; i < wire->n_answers; i++) {
+        const struct answer *one = &wire->answers[i];
+        if (strstr(statement->sql, one->text) && (!one->after || find(wire, one->after, &n)))
+            answer = *one;
+    }
+    pthread_mutex_unlock(&wire->lock);
+    *ret_n = answer.n;
+    return answer.function ? answer.function(answer.arg, session->number, statement, ret_n) : answer.rows;
+}
+
+static const struct wire_statement *record(struct session *session, const char *sql, const struct pg_args *args) {
     struct wire *wire = session->wire;
     struct wire_statement *statement = memory_new(1, sizeof *statement);
     snprintf(statement->sql, sizeof statement->sql, "%s", sql);
@@ -168,6 +252,7 @@ static void record(struct session *session, const char *sql, const struct pg_arg
     cr_assert_lt(wire->n_statements, STATEMENTS_MAX);
     wire->statements[wire->n_statements++] = statement;
     pthread_mutex_unlock(&wire->lock);
+    return statement;
 }
 
 /* --- the client's messages --- */
@@ -175,12 +260,16 @@ static void record(struct session *session, const char *sql, const struct pg_arg
 /* Handles a simple query, which the set-up of a session and pg_exec use. */
 static void simple_query(struct session *session, const char *sql) {
     static const struct pg_args schema = {.n = 2, .values = {"2200", "off"}, .lengths = {4, 3}};
-    record(session, sql, &(struct pg_args){0});
+    int n;
+    const struct pg_args *rows = rows_of(session, record(session, sql, &(struct pg_args){0}), &n);
+    if (strstr(sql, "current_schema")) {
+        rows = &schema;
+        n = 1;
+    }
     if (!failed(session, sql)) {
-        if (strstr(sql, "current_schema")) {
-            describe_columns(session, schema.n);
-            add_row(session, &schema);
-        }
+        if (n > 0)
+            describe_columns(session, rows);
+        add_rows(session, rows, n);
         message(session, 'C', "OK", 3);
     }
     ready(session);
@@ -188,13 +277,16 @@ static void simple_query(struct session *session, const char *sql) {
 
 static int number_of(const char *name) {
     int number = atoi(name + 1);
-    cr_assert(*name == 's' && number < STATEMENTS_MAX, "%s", name);
+    cr_assert(*name == 's' && number < PREPARED_MAX, "%s", name);
     return number;
 }
 
 static void parse(struct session *session, const char *body) {
-    const char *sql = body + strlen(body) + 1;
-    snprintf(session->prepared[number_of(body)], sizeof session->prepared[0], "%s", sql);
+    const char *sql = body + strlen(body) + 1, *types = sql + strlen(sql) + 1;
+    int number = number_of(body), n = get16(types);
+    snprintf(session->prepared[number].sql, sizeof session->prepared[0].sql, "%s", sql);
+    for (int i = 0; i < n; i++)
+        session->prepared[number].types[i] = get32(types + 2 + 4 * i);
     message(session, '1', NULL, 0);
 }
 
@@ -213,32 +305,30 @@ static void bind_values(struct session *session, const char *body) {
         args.lengths[i] = (int)len;
         at += len;
     }
-    session->portal = session->prepared[number_of(name)];
-    record(session, session->portal, &args);
+    int number = number_of(name);
+    memcpy(args.types, session->prepared[number].types, sizeof args.types);
+    session->portal = record(session, session->prepared[number].sql, &args);
     message(session, '2', NULL, 0);
 }
 
+/* The client describes each statement before it executes it, so this is one call per statement. */
 static void describe(struct session *session) {
-    int n;
-    const struct pg_args *rows = rows_of(session, session->portal, &n);
-    if (rows && n > 0)
-        describe_columns(session, rows[0].n);
+    session->rows = rows_of(session, session->portal, &session->n_rows);
+    if (session->n_rows > 0)
+        describe_columns(session, session->rows);
     else
         message(session, 'n', NULL, 0);
 }
 
 static void execute(struct session *session) {
-    int n = 0;
-    const struct pg_args *rows = rows_of(session, session->portal, &n);
-    session->skips = failed(session, session->portal);
+    session->skips = failed(session, session->portal->sql);
     if (session->skips)
         return;
-    for (int i = 0; i < n; i++)
-        add_row(session, &rows[i]);
+    add_rows(session, session->rows, session->n_rows);
     message(session, 'C', "OK", 3);
 }
 
-/* Returns false if the client has disconnected. */
+/* Returns false if the connection ends. */
 static bool obey(struct session *session, char type, const char *body) {
     if (type == 'X')
         return false;
@@ -256,7 +346,7 @@ static bool obey(struct session *session, char type, const char *body) {
     } else if (!session->skips && type == 'E') {
         execute(session);
     }
-    return (type != 'S' && type != 'Q') || flush(session);
+    return !session->ends && ((type != 'S' && type != 'Q') || flush(session));
 }
 
 /* What Postgres reports of itself at the start of a session, by which libpq sees that the server takes writes. */
@@ -287,17 +377,27 @@ static void serve(struct session *session) {
     free(body);
 }
 
+static void *run_session(void *arg) {
+    struct session *session = arg;
+    serve(session);
+    close(session->socket);
+    set_status(session, 'I');
+    strbuf_deinit(&session->out);
+    return NULL;
+}
+
 static void *run(void *arg) {
     struct wire *wire = arg;
     int socket;
     while ((socket = accept(wire->listener, NULL, NULL)) >= 0) {
         struct session *session = memory_new(1, sizeof *session);
+        session->next = wire->sessions;
         session->wire = wire;
+        session->number = ++wire->n_sessions;
         session->socket = socket;
-        serve(session);
-        strbuf_deinit(&session->out);
-        free(session);
-        close(socket);
+        session->status = 'I';
+        wire->sessions = session;
+        cr_assert_eq(pthread_create(&session->thread, NULL, run_session, session), 0);
     }
     return NULL;
 }
@@ -323,6 +423,12 @@ void wire_free(struct wire *wire) {
     shutdown(wire->listener, SHUT_RDWR);
     pthread_join(wire->thread, NULL);
     close(wire->listener);
+    while (wire->sessions) {
+        struct session *session = wire->sessions;
+        wire->sessions = session->next;
+        pthread_join(session->thread, NULL);
+        free(session);
+    }
     pthread_mutex_destroy(&wire->lock);
     for (int i = 0; i < wire->n_statements; i++) {
         for (int j = 0; j < wire->statements[i]->args.n; j++)
@@ -345,35 +451,53 @@ struct pg *wire_pg(struct wire *wire) {
     return pg;
 }
 
-void wire_answer(struct wire *wire, const char *text, const struct pg_args *rows, int n) {
+static void add_answer(struct wire *wire, struct answer answer) {
     pthread_mutex_lock(&wire->lock);
     cr_assert_lt(wire->n_answers, ANSWERS_MAX);
-    wire->answers[wire->n_answers].text = text;
-    wire->answers[wire->n_answers].rows = rows;
-    wire->answers[wire->n_answers++].n = n;
+    wire->answers[wire->n_answers++] = answer;
     pthread_mutex_unlock(&wire->lock);
 }
 
-static int find(struct wire *wire, const char *text, const struct wire_statement **ret_last) {
-    int n = 0;
+void wire_answer(struct wire *wire, const char *text, const struct pg_args *rows, int n) {
+    add_answer(wire, (struct answer){.text = text, .rows = rows, .n = n});
+}
+
+void wire_answer_after(struct wire *wire, const char *after, const char *text, const struct pg_args *rows, int n) {
+    add_answer(wire, (struct answer){.text = text, .after = after, .rows = rows, .n = n});
+}
+
+void wire_answer_by(struct wire *wire, const char *text, wire_rows *function, void *arg) {
+    add_answer(wire, (struct answer){.text = text, .function = function, .arg = arg});
+}
+
+void wire_fail(struct wire *wire, const char *text, const char *state) {
     pthread_mutex_lock(&wire->lock);
-    for (int i = 0; i < wire->n_statements; i++)
-        if (strstr(wire->statements[i]->sql, text)) {
-            n++;
-            *ret_last = wire->statements[i];
-        }
+    wire->failing = text;
+    wire->failing_state = state;
+    pthread_mutex_unlock(&wire->lock);
+}
+
+int wire_count(struct wire *wire, const char *text) {
+    int n;
+    pthread_mutex_lock(&wire->lock);
+    find(wire, text, &n);
     pthread_mutex_unlock(&wire->lock);
     return n;
 }
 
-int wire_count(struct wire *wire, const char *text) {
-    const struct wire_statement *last;
-    return find(wire, text, &last);
+bool wire_in_transaction(struct wire *wire) {
+    pthread_mutex_lock(&wire->lock);
+    bool any = wire->n_transactions > 0;
+    pthread_mutex_unlock(&wire->lock);
+    return any;
 }
 
 const struct wire_statement *wire_last(struct wire *wire, const char *text) {
-    const struct wire_statement *last = NULL;
-    cr_assert_gt(find(wire, text, &last), 0, "no statement has \"%s\"", text);
+    int n;
+    pthread_mutex_lock(&wire->lock);
+    const struct wire_statement *last = find(wire, text, &n);
+    pthread_mutex_unlock(&wire->lock);
+    cr_assert_not_null(last, "no statement has \"%s\"", text);
     return last;
 }
 
