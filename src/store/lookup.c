@@ -106,6 +106,8 @@ bool lookup_user_coupons(struct pg *pg, struct arena *arena, struct user_coupon_
         "select coupon_id, ticket, issue_time from user_coupon where user_id = $1 and coupon_id > $2"
         " order by coupon_id limit $3"};
     PGresult *results[LOOKUP_PAGES_MAX];
+    if (n == 0)
+        return true; /* there is nothing to collect */
     for (size_t i = 0; i < n; i++) {
         struct pg_args args = {0};
         pg_arg_int8(&args, arena, pages[i].user_id);
