@@ -23,7 +23,7 @@ bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct 
         .ledger_rows = pg_int8(result, 0, 0),
         .max_ticket = pg_int8(result, 0, 1),
         .held = pg_int8(result, 0, 2),
-        .quantity = pg_int8(result, 0, 3),
+        .quantity = PQgetisnull(result, 0, 3) ? 0 : pg_int8(result, 0, 3),
     };
     pg_clear(results, 4);
     return true;

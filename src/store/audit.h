@@ -11,7 +11,7 @@ struct audit {
     int64_t ledger_rows;
     int64_t max_ticket; /* the highest ticket in the ledger; 0: none */
     int64_t held;       /* tickets in the issued ranges */
-    int64_t quantity;
+    int64_t quantity;   /* 0: the coupon has no row in issuance */
 };
 bool audit_coupon(struct pg *pg, struct arena *arena, int64_t coupon_id, struct audit *ret, struct err *err);
 
