@@ -5,14 +5,21 @@
  * In the other modes, each question gets an idle session of the pool. PgBouncer takes the one that was used last, so
  * the next connection meets the session that the one before has just left. With server_round_robin it takes the one
  * that was idle for the longest time, so the second question on a connection meets another session than the first, or,
- * if the pool has only one, again that of the connection before. Other clients of the pool disturb this order, so every
- * connection asks several times. Several processes of PgBouncer have a pool each: with more connections than processes,
- * two connections meet in one pool. */
+ * if the pool has only one, again that of the connection before. Every second round asks in the reverse order:
+ * otherwise a pool with as many sessions as we have connections would give each connection the same one again. Other
+ * clients of the pool disturb this order, so every connection asks several times. Several processes of PgBouncer have a
+ * pool each: with more connections than processes, two connections meet in one pool. */
 #include "store/pooler.h"
 
 #include <string.h>
 
 enum { CONNECTIONS = 5, ROUNDS = 3 };
+
+/* Returns the connection that asks question `i`. */
+static int asker(int i) {
+    int at = i % CONNECTIONS;
+    return i / CONNECTIONS % 2 ? CONNECTIONS - 1 - at : at;
+}
 
 struct sessions {
     struct pg *connections[CONNECTIONS];
@@ -44,7 +51,7 @@ bool pooler_check(const struct pg_options *options, struct err *err) {
         ok = ok && pg_connect(sessions.connections[i], err);
     }
     for (int i = 0; ok && i < ROUNDS * CONNECTIONS; i++)
-        ok = meet(&sessions, i % CONNECTIONS, err);
+        ok = meet(&sessions, asker(i), err);
     for (int i = 0; i < CONNECTIONS; i++)
         pg_free(sessions.connections[i]);
     return ok;
