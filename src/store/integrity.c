@@ -152,8 +152,10 @@ bool integrity_unsent(struct pg *pg, struct arena *arena, int lanes, struct unse
                 oldest_us = entry->append_us;
             unsent->on_ticket(unsent->arg, entry->ticket);
         }
-        more = page.more && page.n > 0;
+        more = page.more;
         outbox_page_clear(&page);
+        if (page.n == 0)
+            break; /* a gap, behind which outbox_read does not go */
     }
     unsent->all = !more;
     unsent->oldest_us = oldest_us;
