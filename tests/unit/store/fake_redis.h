@@ -12,6 +12,13 @@
 
 struct fake_redis;
 
+/* Initializes a struct redis_command with these words. */
+#define FAKE_COMMAND(its_slot, ...)                                                                                    \
+    {                                                                                                                  \
+        .slot = (its_slot), .argc = (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(const char *)),               \
+        .argv = (const char *[]){__VA_ARGS__},                                                                         \
+    }
+
 #define FAKE_CLOSE   ""   /* an answer: the server closes the connection */
 #define FAKE_SILENCE NULL /* an answer: the server sends nothing */
 
@@ -27,7 +34,7 @@ const struct redis_address *fake_redis_address(const struct fake_redis *redis);
 void fake_redis_answer(struct fake_redis *redis, const char *command, const char *answer);
 /* The same, for the next such command only. */
 void fake_redis_answer_once(struct fake_redis *redis, const char *command, const char *answer);
-/* Closes all connections. */
+/* Closes all connections on which a command has arrived. */
 void fake_redis_cut(struct fake_redis *redis);
 
 /* Counts the commands since the last fake_redis_forget that begin with this text. */
@@ -37,5 +44,5 @@ void fake_redis_expect(struct fake_redis *redis, const char *commands);
 void fake_redis_forget(struct fake_redis *redis);
 /* Counts the connections that were ever accepted. */
 int fake_redis_accepted(struct fake_redis *redis);
-/* Waits until no client is connected. Fails the test after 5 s. */
+/* Waits until no client is connected that has sent a command. Fails the test after 5 s. */
 void fake_redis_await_no_client(struct fake_redis *redis);
