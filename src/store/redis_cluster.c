@@ -129,7 +129,7 @@ bool redis_cluster_is_gone(const struct redis_cluster *cluster) {
 
 /* --- the map --- */
 
-/* True if this is an element of CLUSTER SLOTS: first slot, last slot, [host, port, …] of the master, and the replicas. */
+/* True if this is an element of CLUSTER SLOTS: first slot, last slot, [host, port, …] of the master, the replicas. */
 static bool is_range(const redisReply *range) {
     if (range->type != REDIS_REPLY_ARRAY || range->elements < 3 || range->element[0]->type != REDIS_REPLY_INTEGER ||
         range->element[1]->type != REDIS_REPLY_INTEGER)

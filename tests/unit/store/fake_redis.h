@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A fake Redis server in the test's process, on a free port of 127.0.0.1. It splits what its clients send into commands,
- * notes each one, and sends the test's answers, which are the bytes of the protocol, such as "+OK\r\n". A command is
- * written as its words with a space between them, e.g. "GET a".
+/* A fake Redis server in the test's process, on a free port of 127.0.0.1. It notes the commands of its clients, and
+ * sends the test's answers, which are the bytes of the protocol, such as "+OK\r\n". A command is written as its words
+ * with a space between them, e.g. "GET a".
  *
  * One thread serves all clients. Any thread may call these functions. */
 #pragma once
