@@ -20,7 +20,7 @@ static void make(void) {
 }
 
 static void set_up(void) {
-    mock_kafka_init(&mock);
+    mock_kafka_init(&mock, 1);
     make();
 }
 

@@ -39,7 +39,7 @@ static void on_error(void *arg, const struct kafka_failure *failure) {
 }
 
 static void set_up(void) {
-    mock_kafka_init(&mock);
+    mock_kafka_init(&mock, 1);
     mock_kafka_make_topic(&mock, REQUESTED_V1, PARTITIONS);
     acks = (struct kafka_acks){
         .on_ack = on_ack, .on_error = on_error, .arg = &acks, .wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};

@@ -13,18 +13,18 @@
 
 #define WAIT_MS 20000
 
-void mock_kafka_init(struct mock_kafka *mock) {
+void mock_kafka_init(struct mock_kafka *mock, int brokers) {
     char text[200];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set(conf, "log_level", "0", text, sizeof text);
     mock->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
     cr_assert_not_null(mock->rk, "%s", text);
-    mock->cluster = rd_kafka_mock_cluster_new(mock->rk, 1);
+    mock->cluster = rd_kafka_mock_cluster_new(mock->rk, brokers);
     cr_assert_not_null(mock->cluster);
-    const char *brokers = rd_kafka_mock_cluster_bootstraps(mock->cluster);
-    cr_assert_eq(rd_kafka_brokers_add(mock->rk, brokers), 1);
+    const char *addresses = rd_kafka_mock_cluster_bootstraps(mock->cluster);
+    cr_assert_eq(rd_kafka_brokers_add(mock->rk, addresses), brokers);
     mock->options = (struct kafka_options){
-        .brokers = brokers, .topic_prefix = "t-", .replication_factor = 1, .in_flight_max = 1000};
+        .brokers = addresses, .topic_prefix = "t-", .replication_factor = 1, .in_flight_max = 1000};
 }
 
 void mock_kafka_deinit(struct mock_kafka *mock) {
