@@ -11,7 +11,14 @@
 #include "store/kafka.h"
 
 /* Requests, for rd_kafka_mock_push_request_errors. */
-enum { API_PRODUCE = 0, API_LIST_OFFSETS = 2, API_OFFSET_COMMIT = 8, API_OFFSET_FETCH = 9, API_INIT_PRODUCER_ID = 22 };
+enum {
+    API_PRODUCE = 0,
+    API_LIST_OFFSETS = 2,
+    API_OFFSET_COMMIT = 8,
+    API_OFFSET_FETCH = 9,
+    API_FIND_COORDINATOR = 10,
+    API_INIT_PRODUCER_ID = 22,
+};
 
 #define REQUESTED_V1 "t-outside.coupon.publish.requested.v1"
 #define PUBLISHED_V1 "t-inside.coupon.published.v1"
