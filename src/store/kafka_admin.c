@@ -317,7 +317,7 @@ static rd_kafka_topic_partition_list_t *list_of(const struct kafka_offsets *offs
 static bool list_all_ends(struct kafka_admin *admin, const struct kafka_offsets *offsets, int64_t which, int timeout_ms,
                           int64_t *ret, struct err *err) {
     rd_kafka_topic_partition_list_t *list = list_of(offsets);
-    bool ok = kafka_list_ends(admin->rk, list, which, timeout_ms, err);
+    bool ok = kafka_list_offsets(admin->rk, list, which, timeout_ms, err);
     for (int i = 0; i < list->cnt && ok; i++)
         ret[list->elems[i].partition] = list->elems[i].offset;
     rd_kafka_topic_partition_list_destroy(list);

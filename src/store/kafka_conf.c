@@ -200,15 +200,16 @@ struct kafka_failure kafka_failure_of(rd_kafka_resp_err_t error, const char *top
 }
 
 /* Asks once. Returns the number of partitions whose offset has arrived. */
-static int ask_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
-                    rd_kafka_resp_err_t *ret_error) {
+static int ask_offsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
+                       rd_kafka_resp_err_t *ret_error) {
     /* RD_KAFKA_OFFSET_BEGINNING and _END are special timestamps, which mean the oldest and the next offset. */
     for (int i = 0; i < list->cnt; i++)
         list->elems[i].offset = which;
     *ret_error = rd_kafka_offsets_for_times(rk, list, timeout_ms);
     int came = 0;
     for (int i = 0; i < list->cnt; i++) {
-        bool ok = !list->elems[i].err && list->elems[i].offset >= 0;
+        /* The answer to a time may be "none", so only an error tells that the offset is unknown. */
+        bool ok = !list->elems[i].err && (which < 0 ? list->elems[i].offset >= 0 : !*ret_error);
         came += ok;
         if (!ok)
             list->elems[i].offset = -1;
@@ -216,11 +217,11 @@ static int ask_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64
     return came;
 }
 
-bool kafka_list_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
-                     struct err *err) {
+bool kafka_list_offsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
+                        struct err *err) {
     int64_t give_up_us = clock_mono_us() + timeout_ms * US_PER_MS;
     rd_kafka_resp_err_t error;
-    while (list->cnt && ask_ends(rk, list, which, timeout_ms, &error) < list->cnt) {
+    while (list->cnt && ask_offsets(rk, list, which, timeout_ms, &error) < list->cnt) {
         if (clock_mono_us() >= give_up_us)
             return err_set(err, error ? kafka_err_code(error) : ERR_UNAVAILABLE, BACKEND_KAFKA, "offsets of %s: %s",
                            list->elems[0].topic, error ? rd_kafka_err2str(error) : "a partition has no leader");

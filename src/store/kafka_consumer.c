@@ -487,7 +487,7 @@ void kafka_release(struct kafka_message *messages, size_t n) {
 static bool read_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t which,
                       int64_t *ret_offsets, struct err *err) {
     rd_kafka_topic_partition_list_t *list = list_of(places, n);
-    bool any = kafka_list_ends(consumer->rk, list, which, QUERY_TIMEOUT_MS, err);
+    bool any = kafka_list_offsets(consumer->rk, list, which, QUERY_TIMEOUT_MS, err);
     for (size_t i = 0; i < n; i++) {
         ret_offsets[i] = rd_kafka_topic_partition_list_find(list, places[i].topic, places[i].partition)->offset;
         any = any || ret_offsets[i] >= 0;

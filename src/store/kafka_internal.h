@@ -48,10 +48,11 @@ enum err_code kafka_err_code(rd_kafka_resp_err_t error);
 /* Describes an error. `topic` and `text` may be NULL. */
 struct kafka_failure kafka_failure_of(rd_kafka_resp_err_t error, const char *topic, const char *text);
 /* Sets the offset of each element to its partition's oldest (RD_KAFKA_OFFSET_BEGINNING) or next (RD_KAFKA_OFFSET_END)
- * offset, by one request per broker. Asks again for partitions without a leader until timeout_ms have passed. Fails if
- * some offsets are still unknown; these are -1. */
-bool kafka_list_ends(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
-                     struct err *err);
+ * offset, or to that of the first message that is not older than `which`, in ms since 1970 (-1: there is none), by one
+ * request per broker. Asks again for partitions without a leader until timeout_ms have passed. Fails if some offsets
+ * are still unknown; these are -1. */
+bool kafka_list_offsets(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms,
+                        struct err *err);
 /* Frees a handle. Returns false if librdkafka does not finish within 2 s (2.0.2 may hang if a topic was deleted a
  * moment ago). The handle's threads then run until the process ends, and the caller must not free the handle's
  * opaque. */

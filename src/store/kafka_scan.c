@@ -46,14 +46,9 @@ static bool find_offsets(rd_kafka_t *rk, const struct kafka_scan *scan, struct e
     size_t n = scan->n;
     int timeout_ms = scan->timeout_ms;
     rd_kafka_topic_partition_list_t *low = list_of(spans, n), *high = list_of(spans, n), *since = list_of(spans, n);
-    bool ok = kafka_list_ends(rk, low, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, err) &&
-              kafka_list_ends(rk, high, RD_KAFKA_OFFSET_END, timeout_ms, err);
-    for (int i = 0; i < since->cnt; i++)
-        since->elems[i].offset = scan->since_us / US_PER_MS;
-    rd_kafka_resp_err_t error = ok ? rd_kafka_offsets_for_times(rk, since, timeout_ms) : RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (error)
-        ok = err_set(err, kafka_err_code(error), BACKEND_KAFKA, "offsets of %s: %s", spans[0].topic,
-                     rd_kafka_err2str(error));
+    bool ok = kafka_list_offsets(rk, low, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, err) &&
+              kafka_list_offsets(rk, high, RD_KAFKA_OFFSET_END, timeout_ms, err) &&
+              kafka_list_offsets(rk, since, scan->since_us / US_PER_MS, timeout_ms, err);
     for (size_t i = 0; ok && i < n; i++) {
         int64_t at = rd_kafka_topic_partition_list_find(since, spans[i].topic, spans[i].partition)->offset;
         spans[i].low = rd_kafka_topic_partition_list_find(low, spans[i].topic, spans[i].partition)->offset;

@@ -129,39 +129,46 @@ bool redis_cluster_is_gone(const struct redis_cluster *cluster) {
 
 /* --- the map --- */
 
-/* Reads one element of CLUSTER SLOTS: first slot, last slot, [host, port, …] of the master, and the replicas. */
-static bool read_range(struct redis_cluster *cluster, const redisReply *range, const struct redis_address *asked) {
+/* True if this is an element of CLUSTER SLOTS: first slot, last slot, [host, port, …] of the master, the replicas. */
+static bool is_range(const redisReply *range) {
     if (range->type != REDIS_REPLY_ARRAY || range->elements < 3 || range->element[0]->type != REDIS_REPLY_INTEGER ||
         range->element[1]->type != REDIS_REPLY_INTEGER)
         return false;
     const redisReply *master = range->element[2];
-    long long first = range->element[0]->integer, last = range->element[1]->integer;
-    if (first < 0 || last >= REDIS_SLOTS || master->type != REDIS_REPLY_ARRAY || master->elements < 2 ||
-        master->element[1]->type != REDIS_REPLY_INTEGER)
-        return false;
+    return range->element[0]->integer >= 0 && range->element[1]->integer < REDIS_SLOTS &&
+           master->type == REDIS_REPLY_ARRAY && master->elements >= 2 &&
+           master->element[1]->type == REDIS_REPLY_INTEGER;
+}
+
+static void read_range(struct redis_cluster *cluster, const redisReply *range, const struct redis_address *asked) {
+    const redisReply *master = range->element[2];
     /* A node that does not know its own address gives none, and it is the one that was asked. */
     const char *host = master->element[0]->type == REDIS_REPLY_STRING ? master->element[0]->str : "";
     struct redis_node *node =
         node_of(cluster, *host && strcmp(host, "?") != 0 ? host : asked->host, (int)master->element[1]->integer);
     node->is_listed = true;
-    for (long long slot = first; slot <= last; slot++)
+    for (long long slot = range->element[0]->integer; slot <= range->element[1]->integer; slot++)
         cluster->owners[slot] = node;
-    return true;
 }
 
+/* Returns false if the reply has no owner of a slot, as that of a node that has just joined. The old map then stays. */
 static bool read_map(struct redis_cluster *cluster, struct redis_node *asked, const redisReply *reply) {
     struct redis_address address = asked->address;
     bool has_owners = false;
     if (reply->type != REDIS_REPLY_ARRAY)
         return false;
+    for (size_t i = 0; i < reply->elements; i++)
+        has_owners |= is_range(reply->element[i]);
+    if (!has_owners)
+        return false;
     for (struct redis_node *node = cluster->nodes; node; node = node->next)
         node->is_listed = false;
     memset(cluster->owners, 0, sizeof cluster->owners);
     for (size_t i = 0; i < reply->elements; i++)
-        has_owners |= read_range(cluster, reply->element[i], &address);
-    if (has_owners)
-        drop_unlisted(cluster);
-    return has_owners;
+        if (is_range(reply->element[i]))
+            read_range(cluster, reply->element[i], &address);
+    drop_unlisted(cluster);
+    return true;
 }
 
 /* Gives all slots without an owner to the node, which redirects commands for slots that are not its own. */
