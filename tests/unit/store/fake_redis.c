@@ -36,7 +36,7 @@ struct fake_redis {
     pthread_mutex_t lock; /* guards the fields below */
     bool is_ending;
     struct {
-        const char *command, *answer;
+        char *command, *answer; /* answer: NULL: silence */
         bool is_once, is_used;
     } answers[ANSWERS_MAX];
     int n_answers, accepted;
@@ -205,6 +205,10 @@ void fake_redis_free(struct fake_redis *redis) {
     close(redis->wake);
     if (!redis->address.port)
         unlink(redis->address.host);
+    for (int i = 0; i < redis->n_answers; i++) {
+        free(redis->answers[i].command);
+        free(redis->answers[i].answer);
+    }
     strbuf_deinit(&redis->heard);
     pthread_mutex_destroy(&redis->lock);
     free(redis);
@@ -218,8 +222,8 @@ static void add_answer(struct fake_redis *redis, const char *command, const char
     pthread_mutex_lock(&redis->lock);
     cr_assert_lt(redis->n_answers, ANSWERS_MAX);
     int i = redis->n_answers++;
-    redis->answers[i].command = command;
-    redis->answers[i].answer = answer;
+    redis->answers[i].command = memory_copy(command);
+    redis->answers[i].answer = answer ? memory_copy(answer) : NULL;
     redis->answers[i].is_once = is_once;
     pthread_mutex_unlock(&redis->lock);
 }

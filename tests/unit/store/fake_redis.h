@@ -29,8 +29,7 @@ struct fake_redis *fake_redis_new_unix(const char *path);
 void fake_redis_free(struct fake_redis *redis);
 const struct redis_address *fake_redis_address(const struct fake_redis *redis);
 
-/* From now on, commands that begin with this text get this answer. Of several texts that fit, the latest counts. Both
- * strings must outlive the server. */
+/* From now on, commands that begin with this text get this answer. Of several texts that fit, the latest counts. */
 void fake_redis_answer(struct fake_redis *redis, const char *command, const char *answer);
 /* The same, for the next such command only. */
 void fake_redis_answer_once(struct fake_redis *redis, const char *command, const char *answer);

@@ -18,7 +18,7 @@ static struct redis_login login;
 static struct redis_url url;
 static struct redis_conn_options options;
 static struct redis_cluster *cluster;
-static char map[300], other_map[300], redirection[100];
+static char map[300], redirection[100];
 
 static int port_of(const struct fake_redis *node) {
     return fake_redis_address(node)->port;
@@ -116,12 +116,14 @@ Test(redis_cluster, each_command_goes_to_the_owner_of_its_slot) {
 
 Test(redis_cluster, a_node_that_does_not_know_its_address_is_the_one_that_was_asked) {
     snprintf(map, sizeof map, "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$-1\r\n:%d\r\n", port_of(a));
+    fake_redis_answer(a, "CLUSTER SLOTS", map);
     expect_from(HIGH, "a");
     cr_expect_eq(fake_redis_accepted(a), 1);
 }
 
 Test(redis_cluster, a_slot_that_no_node_owns_is_an_error_and_others_are_served) {
     snprintf(map, sizeof map, "*1\r\n*3\r\n:0\r\n:8191\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n", port_of(a));
+    fake_redis_answer(a, "CLUSTER SLOTS", map);
     expect_failure(HIGH, "no node of the cluster serves slot 9000");
     expect_from(LOW, "a");
 }
@@ -131,6 +133,7 @@ Test(redis_cluster, ranges_that_make_no_sense_are_ignored) {
              "*4\r\n:1\r\n*3\r\n:0\r\n:16384\r\n*2\r\n$1\r\nx\r\n:1\r\n*3\r\n:-1\r\n:5\r\n*2\r\n$1\r\nx\r\n:1\r\n"
              "*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n",
              port_of(b));
+    fake_redis_answer(a, "CLUSTER SLOTS", map);
     expect_from(LOW, "b");
     expect_from(HIGH, "b");
 }
@@ -174,8 +177,8 @@ Test(redis_cluster, an_empty_map_does_not_replace_the_one_that_is_known) {
 
 Test(redis_cluster, a_new_map_closes_the_connections_of_nodes_that_it_does_not_list) {
     expect_from(HIGH, "b");
-    fake_redis_answer(a, "CLUSTER SLOTS", write_map(other_map, a, a));
-    fake_redis_answer(b, "CLUSTER SLOTS", other_map);
+    fake_redis_answer(a, "CLUSTER SLOTS", write_map(map, a, a));
+    fake_redis_answer(b, "CLUSTER SLOTS", map);
     fake_redis_answer_once(b, "GET", redirect("-MOVED 9000 127.0.0.1:#\r\n", a));
     expect_from(HIGH, "a");
     int64_t give_up_us = clock_mono_us() + WAIT_US;
@@ -272,7 +275,7 @@ Test(redis_cluster, a_node_that_does_not_serve_is_not_tried_again_at_once_and_ot
 
 Test(redis_cluster, after_a_failover_the_new_owner_serves) {
     expect_from(HIGH, "b");
-    fake_redis_answer(a, "CLUSTER SLOTS", write_map(other_map, a, a));
+    fake_redis_answer(a, "CLUSTER SLOTS", write_map(map, a, a));
     fake_redis_answer(b, "GET", FAKE_CLOSE);
     fake_redis_answer(b, "CLUSTER SLOTS", FAKE_CLOSE);
     int64_t give_up_us = clock_mono_us() + WAIT_US;
