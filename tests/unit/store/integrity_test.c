@@ -24,7 +24,19 @@
 #define NOW       INT64_C(1700000000000002)
 #define WAITS     INT64_C(1650000000000003)
 
-TestSuite(integrity, .init = wire_set_up, .fini = wire_tear_down);
+static struct arena wire_arena; /* of the thread of the wire */
+
+static void set_up(void) {
+    wire_set_up();
+    arena_init(&wire_arena, 1 << 14);
+}
+
+static void tear_down(void) {
+    wire_tear_down(); /* ends the thread */
+    arena_deinit(&wire_arena);
+}
+
+TestSuite(integrity, .init = set_up, .fini = tear_down);
 
 /* --- counts --- */
 
@@ -181,7 +193,6 @@ struct segment {
     int64_t first, last; /* ids; the ticket is the id */
     struct pg_args rows[100];
     char events[100][EVENT_BYTES];
-    struct arena arena;
 };
 
 static const struct pg_args *rows_after(void *arg, int connection, const struct wire_statement *statement, int *ret_n) {
@@ -190,34 +201,31 @@ static const struct pg_args *rows_after(void *arg, int connection, const struct 
     (void)connection;
     cr_assert_eq(wire_int8s(statement, 1, &after, 1), 1);
     memset(segment->rows, 0, sizeof segment->rows);
-    arena_reset(&segment->arena);
     int n = 0;
     for (int64_t id = after < segment->first ? segment->first : after + 1; id <= segment->last && n < 100; id++, n++) {
         struct pg_args *row = &segment->rows[n], numbers = {0};
-        pg_arg_int8(&numbers, &segment->arena, id % 3 == 0 ? 7 : 8);
-        pg_arg_int8(&numbers, &segment->arena, id);
+        pg_arg_int8(&numbers, &wire_arena, id % 3 == 0 ? 7 : 8);
+        pg_arg_int8(&numbers, &wire_arena, id);
         memset(segment->events[n], 0, EVENT_BYTES);
         memcpy(segment->events[n], numbers.values[0], 8);
         memcpy(segment->events[n] + 8, numbers.values[1], 8);
-        pg_arg_int4(row, &segment->arena, murmur2_slot_of_id(7, LANES));
-        pg_arg_int8(row, &segment->arena, id);
-        pg_arg_int8(row, &segment->arena, id);
-        pg_arg_time(row, &segment->arena, NOW + id);
+        pg_arg_int4(row, &wire_arena, murmur2_slot_of_id(7, LANES));
+        pg_arg_int8(row, &wire_arena, id);
+        pg_arg_int8(row, &wire_arena, id);
+        pg_arg_time(row, &wire_arena, NOW + id);
         row->values[4] = segment->events[n];
         row->lengths[4] = EVENT_BYTES;
         row->n = 5;
-        pg_arg_int8(row, &segment->arena, 1);
+        pg_arg_int8(row, &wire_arena, 1);
     }
     *ret_n = n;
     return segment->rows;
 }
 
-static struct segment *answer_segment(const char *text, int64_t first, int64_t last) {
+static void answer_segment(const char *text, int64_t first, int64_t last) {
     struct segment *segment = arena_zalloc(&arena, sizeof *segment);
     *segment = (struct segment){.first = first, .last = last};
-    arena_init(&segment->arena, 1 << 14);
     wire_answer_by(wire, text, rows_after, segment);
-    return segment;
 }
 
 struct seen {
@@ -243,7 +251,8 @@ static struct unsent_events read_unsent(struct seen *seen) {
 Test(integrity, the_coupons_events_behind_the_cursor_are_told_from_both_segments_over_several_pages) {
     struct seen seen = {0};
     struct pg_args cursor = {0};
-    struct segment *old = answer_segment(SEGMENT_0, 1, 150), *current = answer_segment(SEGMENT_1, 151, 420);
+    answer_segment(SEGMENT_0, 1, 150);
+    answer_segment(SEGMENT_1, 151, 420);
     answer_numbers(CURSOR, 20, 1);
     struct unsent_events unsent = read_unsent(&seen);
     pg_arg_int2(&cursor, &arena, STREAM_PUBLISHED);
@@ -254,8 +263,6 @@ Test(integrity, the_coupons_events_behind_the_cursor_are_told_from_both_segments
     cr_expect_eq(seen.first, 21);
     cr_expect_eq(seen.last, 420);
     cr_expect_eq(seen.n, 134);
-    arena_deinit(&old->arena);
-    arena_deinit(&current->arena);
 }
 
 Test(integrity, a_lane_without_cursor_is_read_from_its_beginning_and_one_without_rows_has_nothing) {
@@ -264,32 +271,29 @@ Test(integrity, a_lane_without_cursor_is_read_from_its_beginning_and_one_without
     cr_expect(unsent.all);
     cr_expect_eq(unsent.oldest_us, INT64_MIN);
     cr_expect_eq(seen.n, 0);
-    struct segment *segment = answer_segment(SEGMENT_0, 1, 3);
+    answer_segment(SEGMENT_0, 1, 3);
     unsent = read_unsent(&seen);
     cr_expect(unsent.all);
     cr_expect_eq(seen.first, 3);
     cr_expect_eq(unsent.oldest_us, NOW + 3);
-    arena_deinit(&segment->arena);
 }
 
 Test(integrity, after_5000_rows_the_rest_is_not_read_and_that_is_told) {
     struct seen seen = {0};
-    struct segment *segment = answer_segment(SEGMENT_1, 1, 1000000);
+    answer_segment(SEGMENT_1, 1, 1000000);
     struct unsent_events unsent = read_unsent(&seen);
     cr_expect_not(unsent.all);
     cr_expect_eq(seen.last, 4998);
     cr_expect_eq(wire_count(wire, SEGMENT_0), 50);
-    arena_deinit(&segment->arena);
 }
 
 Test(integrity, events_behind_a_gap_are_not_all_read) {
     struct seen seen = {0};
-    struct segment *segment = answer_segment(SEGMENT_1, 2, 1000);
+    answer_segment(SEGMENT_1, 2, 1000);
     struct unsent_events unsent = read_unsent(&seen);
     cr_expect_not(unsent.all);
     cr_expect_eq(seen.n, 0);
     cr_expect_eq(wire_count(wire, SEGMENT_1), 1, "it is not read again and again");
-    arena_deinit(&segment->arena);
 }
 
 static bool unsent_again(struct err *err) {

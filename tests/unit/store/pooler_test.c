@@ -10,6 +10,7 @@
 
 #define SESSION     "select pg_backend_pid()"
 #define CONNECTIONS 5
+#define QUESTIONS   (3 * CONNECTIONS)
 
 TestSuite(pooler, .init = wire_set_up, .fini = wire_tear_down);
 
@@ -18,8 +19,8 @@ struct pool {
     int (*session)(const struct pool *pool, int connection, int question);
     int n; /* sessions or processes */
     int questions;
-    struct pg_args row;
-    char name[32];
+    struct pg_args rows[QUESTIONS]; /* a thread of the wire may still read the one before */
+    char names[QUESTIONS][32];
 };
 
 /* One client asks, so no two threads of the wire are here at the same time. */
@@ -27,11 +28,13 @@ static const struct pg_args *session_row(void *arg, int connection, const struct
                                          int *ret_n) {
     struct pool *pool = arg;
     (void)statement;
-    snprintf(pool->name, sizeof pool->name, "%d 1700000000.5", pool->session(pool, connection, pool->questions++));
-    pool->row = (struct pg_args){0};
-    pg_arg_text(&pool->row, pool->name);
+    int question = pool->questions++;
+    cr_assert_lt(question, QUESTIONS);
+    snprintf(pool->names[question], sizeof pool->names[0], "%d 1700000000.5",
+             pool->session(pool, connection, question));
+    pg_arg_text(&pool->rows[question], pool->names[question]);
     *ret_n = 1;
-    return &pool->row;
+    return &pool->rows[question];
 }
 
 static int own_session(const struct pool *pool, int connection, int question) {
@@ -76,7 +79,7 @@ static void expect_pooler(int (*session)(const struct pool *, int, int), int n) 
 Test(pooler, connections_that_keep_a_session_each_are_fine) {
     struct err err = {0};
     cr_expect(check(own_session, 0, &err), "%s", err.text);
-    cr_expect_eq(wire_count(wire, SESSION), 3 * CONNECTIONS, "each connection asks three times");
+    cr_expect_eq(wire_count(wire, SESSION), QUESTIONS, "each connection asks three times");
 }
 
 Test(pooler, a_pooler_that_lends_the_session_used_last_is_refused_at_the_second_question) {
@@ -96,7 +99,7 @@ Test(pooler, a_pooler_that_lends_its_sessions_in_turn_is_refused_whatever_their_
 
 Test(pooler, a_connection_whose_session_changes_at_the_last_question_is_refused) {
     expect_pooler(taken_once, 1 + CONNECTIONS); /* the first connection of the wire is the fixture's */
-    cr_expect_eq(wire_count(wire, SESSION), 3 * CONNECTIONS);
+    cr_expect_eq(wire_count(wire, SESSION), QUESTIONS);
 }
 
 Test(pooler, a_server_that_can_not_be_reached_is_no_pooler) {
