@@ -452,7 +452,7 @@ size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_
             rd_kafka_message_destroy(message);
             continue;
         }
-        if (message->err) { /* a report, e.g. that no broker is reachable; librdkafka retries by itself */
+        if (message->err) { /* a report, e.g. that it may not join the group; librdkafka retries by itself */
             report(consumer, message);
             rd_kafka_message_destroy(message);
             if (n == 0)

@@ -9,6 +9,7 @@
 
 #define TIMEOUT_MS 10000
 #define SHORT_MS   200
+#define CREATE_MS  2000 /* librdkafka waits that long for a broker that can create topics */
 
 static struct mock_kafka mock;
 static struct kafka_admin *admin;
@@ -167,7 +168,7 @@ Test(kafka_admin, a_broker_that_does_not_create_a_topic_is_an_error_and_says_whi
     mock_kafka_make_topic(&mock, PUBLISHED_V1, 1);
     rd_kafka_mock_topic_set_error(mock.cluster, REQUESTED_V1, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
     const struct kafka_new_topics topics = {.n = 2, .name = names, .partitions = 1, .made = made};
-    cr_assert_not(kafka_topic_create(admin, &topics, SHORT_MS, &err));
+    cr_assert_not(kafka_topic_create(admin, &topics, CREATE_MS, &err));
     expect_problem(&err, ERR_UNAVAILABLE, "creating topic " PUBLISHED_V1 ": ");
     cr_expect_eq(made[0], KAFKA_EXISTED);
     cr_expect_eq(made[1], KAFKA_MISSING);

@@ -12,7 +12,7 @@
 #include "fake_redis.h"
 
 #define PATIENT_US (5 * US_PER_S)
-#define SHORT_US   (30 * US_PER_MS)
+#define SHORT_US   (300 * US_PER_MS)
 
 static struct fake_redis *server;
 static struct redis_login login;
