@@ -118,7 +118,7 @@ static void init_context(struct context *context, const struct config *config) {
 
 /* --- start --- */
 
-static bool migrate_once(struct server *server, struct err *err) {
+static bool migrate(struct server *server, struct err *err) {
     struct pg_options options = server->context.cold;
     options.idle_timeout_ms = MIGRATE_IDLE_MS;
     if (!pooler_check(&options, err))
@@ -130,12 +130,14 @@ static bool migrate_once(struct server *server, struct err *err) {
     return ok;
 }
 
-/* Postgres is the truth: without it there is nothing to serve. */
-static bool migrate(struct server *server, bool (*stop_is_asked)(void), struct err *err) {
+/* Runs a step of the start, and repeats it while Postgres fails: it is the truth, so without it there is nothing to
+ * serve. */
+static bool wait_for_postgres(struct server *server, bool (*step)(struct server *server, struct err *err),
+                              bool (*stop_is_asked)(void), struct err *err) {
     int64_t give_up_us = clock_mono_us() + server->context.config->server_startup_wait_ms * US_PER_MS;
     bool told = false;
-    while (!migrate_once(server, err)) {
-        if (!err->retriable || clock_mono_us() >= give_up_us || stop_is_asked())
+    while (!step(server, err)) {
+        if (!err->retriable || err->backend != BACKEND_POSTGRES || clock_mono_us() >= give_up_us || stop_is_asked())
             return false;
         if (!told)
             log_warn("start.waiting", LOG_STR("backend", "postgres"), LOG_ERR(err),
@@ -146,9 +148,9 @@ static bool migrate(struct server *server, bool (*stop_is_asked)(void), struct e
     return true;
 }
 
-/* Kafka and Redis may be unavailable: requests are accepted without them. An error that waiting cannot cure ends the
+/* Redis and Kafka may be unavailable: requests are accepted without them. An error that waiting cannot cure ends the
  * start. */
-static bool check_others(struct server *server, struct err *err) {
+static bool check_redis(struct server *server, struct err *err) {
     struct context *context = &server->context;
     struct flags *flags;
     struct err problem;
@@ -159,11 +161,14 @@ static bool check_others(struct server *server, struct err *err) {
         log_warn("start.without", LOG_STR("backend", "redis"), LOG_ERR(&problem),
                  LOG_STR("meanwhile", "Postgres answers instead"));
     flags_free(flags);
-    if (!kafka_admin_new(&context->kafka, &context->kafka_admin, err))
-        return false;
-    if (topics_prepare(context, &problem))
+    return true;
+}
+
+static bool prepare_topics(struct server *server, struct err *err) {
+    struct err problem;
+    if (topics_prepare(&server->context, &problem))
         return true;
-    if (!problem.retriable) {
+    if (!problem.retriable || problem.backend != BACKEND_KAFKA) {
         *err = problem;
         return false;
     }
@@ -298,10 +303,13 @@ bool server_start(const struct config *config, bool (*stop_is_asked)(void), stru
     init_context(&server->context, config);
     counters_register();
     rpc_metrics_register();
-    if (!migrate(server, stop_is_asked, err) || !check_others(server, err) || !start_stages(server, err) ||
+    /* HTTP comes first, so that /healthz answers while Postgres is waited for or migrated. */
+    if (!http_server_new(config->http_listen, is_ready, server, &server->http, err) ||
+        !wait_for_postgres(server, migrate, stop_is_asked, err) || !check_redis(server, err) ||
+        !kafka_admin_new(&server->context.kafka, &server->context.kafka_admin, err) ||
+        !wait_for_postgres(server, prepare_topics, stop_is_asked, err) || !start_stages(server, err) ||
         !start_services(server, err) || !start_rpc(server, err) ||
-        !readiness_start(&server->context, &server->readiness, err) ||
-        !http_server_new(config->http_listen, is_ready, server, &server->http, err)) {
+        !readiness_start(&server->context, &server->readiness, err)) {
         server_stop(server, NULL);
         return false;
     }

@@ -30,6 +30,8 @@
 /* A process only computes between the statements of a transaction. If a transaction stays idle for this time, its
  * process was stopped, and Postgres ends the session, so that other processes get its lanes. */
 #define IDLE_IN_TRANSACTION_MS 2000
+/* How often is_open reads what a server has sent to an idle session: a notice or two, its last words, the end. */
+#define LAST_WORDS_READS 4
 
 struct pg {
     struct pg_options options;
@@ -364,8 +366,19 @@ static bool try_to_connect(struct pg *pg, const char *url, struct err *err) {
     return ok;
 }
 
+/* Whether the session is still there. A restart, a failover or a balancer may have ended it while it was idle, which
+ * libpq notices only when it reads. Without this look, the next batch would fail for it. */
+static bool is_open(struct pg *pg) {
+    if (!pg->conn)
+        return false;
+    struct pollfd fd = {.fd = PQsocket(pg->conn), .events = POLLIN};
+    for (int reads = 0; reads < LAST_WORDS_READS && PQstatus(pg->conn) == CONNECTION_OK && poll(&fd, 1, 0) > 0; reads++)
+        (void)PQconsumeInput(pg->conn);
+    return PQstatus(pg->conn) == CONNECTION_OK;
+}
+
 bool pg_connect(struct pg *pg, struct err *err) {
-    if (pg->conn && PQstatus(pg->conn) == CONNECTION_OK)
+    if (is_open(pg))
         return true;
     pg_disconnect(pg);
     int64_t begin_us = clock_mono_us();

@@ -14,6 +14,7 @@ static const struct {
     {"25P04", SQLSTATE_SESSION},   /* the transaction took too long */
     {"42501", SQLSTATE_FORBIDDEN}, /* insufficient privilege */
     {"42P05", SQLSTATE_SESSION},   /* a prepared statement of this name exists: a pooler has changed the session */
+    {"54000", SQLSTATE_TRANSIENT}, /* writes are stopped to prevent the wraparound of transaction ids */
     {"55000", SQLSTATE_TRANSIENT}, /* an object is not in the state that is needed, e.g. a database that is locked */
     {"55P03", SQLSTATE_TRANSIENT}, /* lock time-out */
 

@@ -4,6 +4,7 @@ needs no Docker engine. If `docker compose` is installed, it checks the files to
 """
 
 import glob
+import http.server
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import threading
 import unittest
 
 import jsonschema
@@ -236,15 +238,33 @@ class Compose(unittest.TestCase):
                                  {f'"uid": "{uid}"' for uid in uids})
 
 
+class Health(http.server.BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self):
+        self.send_response(self.status if self.path == "/readyz" else 404)
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        """Logs nothing."""
+
+
 class Image(unittest.TestCase):
-    def test_its_health_check_is_a_verb_of_couponctl(self):
+    def test_its_health_check_asks_whether_couponsd_is_ready(self):
         command = json.loads(re.search(r"CMD (\[.*\])", dockerfile("HEALTHCHECK")).group(1))
-        self.assertEqual(command[0], "couponctl")
-        done = subprocess.run([f"{BUILD}/couponctl", "help", *command[1:]], capture_output=True, text=True)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        # Nothing listens on port 1.
-        done = subprocess.run([f"{BUILD}/couponctl", "--server", "127.0.0.1:1", *command[1:]], capture_output=True)
-        self.assertEqual(done.returncode, 1, "Docker defines only the exit codes 0 and 1")
+        server = http.server.HTTPServer(("127.0.0.1", 0), Health)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+        def exit_code(status):
+            Health.status = status
+            self.assertIn("/9464 ", command[-1])
+            words = [word.replace("/9464 ", f"/{server.server_port} ") for word in command]
+            return subprocess.run(words, capture_output=True).returncode
+        self.assertEqual(exit_code(200), 0)
+        self.assertEqual(exit_code(503), 1)
+        server.shutdown()
+        server.server_close()
+        self.assertEqual(exit_code(200), 1, "Docker defines only the exit codes 0 and 1")
 
     def test_what_it_copies_is_there_and_not_ignored(self):
         with open(os.path.join(ROOT, ".dockerignore"), encoding="utf-8") as file:

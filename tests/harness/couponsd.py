@@ -12,6 +12,15 @@ import urllib.request
 from tests.harness.environment import BUILD, PATIENCE
 
 
+def http_get(address, path):
+    """Returns the status and the body."""
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
 class Couponsd:
     """One couponsd process on free ports. With another command, the settings go through the environment."""
 
@@ -56,11 +65,7 @@ class Couponsd:
         self.log.close()
 
     def get(self, path):
-        try:
-            with urllib.request.urlopen(f"http://{self.http}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+        return http_get(self.http, path)
 
     def metric(self, name, **labels):
         """The sum of the metric over all label sets that include `labels`."""

@@ -11,8 +11,9 @@ import time
 import unittest
 
 from tests.harness import BUILD, PATIENCE, Scenario, wait_until
+from tests.harness.couponsd import http_get
 from tests.harness.environment import server as environment_server
-from tests.harness.ports import free_port
+from tests.harness.ports import free_address, free_port
 from tests.harness.postgres import psql
 
 WELL_S = 2  # the longest time until couponsd serves again once Postgres does
@@ -89,7 +90,9 @@ class Postgres(Scenario):
 
     @contextlib.contextmanager
     def starting(self, **settings):
-        """Starts a couponsd that must wait for Postgres. At the end of the block, Postgres must work."""
+        """Starts a couponsd that must wait for Postgres, alive but not ready. At the end of the block, Postgres must
+        work."""
+        settings["http__listen"] = free_address()
         with tempfile.TemporaryFile("w+") as log, subprocess.Popen(
                 [f"{BUILD}/couponsd", *self.set_arguments(**settings)], stdout=subprocess.PIPE, stderr=log,
                 text=True) as process:
@@ -100,6 +103,8 @@ class Postgres(Scenario):
                 return log.read()
             wait_until(lambda: "event=start.waiting" in told() or process.poll() is not None, what="it waits")
             self.assertIsNone(process.poll(), told())
+            statuses = [http_get(settings["http__listen"], path)[0] for path in ("/healthz", "/readyz")]
+            self.assertEqual(statuses, [200, 503])
             yield
             self.assertRegex(process.stdout.readline(), "^ready ", told())
             process.terminate()
@@ -144,6 +149,20 @@ class ReadOnly(Postgres):
         self.assert_refused_start("backend=postgres", "read-only")
         with self.starting():
             self.set_writable()
+
+
+class Idle(Postgres):
+    def test_sessions_that_end_while_nobody_calls_cost_no_call(self):
+        server = self.start()
+        coupon = self.assert_it_serves(server)
+        self.create(server, 1)
+        calls = (("request", coupon, 2, "--request-id", "b"), ("request", coupon, 1, "--request-id", "another"), ("status", coupon, 1),
+                 ("coupons", 1), ("get", coupon), ("verify", coupon))
+        before = [self.ctl_raw(server, *call)[0] for call in calls]
+        self.end_sessions()
+        wait_until(lambda: server.get("/readyz")[0] == 200, 10, what="it is ready")
+        self.assertEqual([self.ctl_raw(server, *call)[0] for call in calls], before)
+        self.assertEqual(server.metric("couponsd_refused_total", reason="BACKEND_UNAVAILABLE"), 0)
 
 
 class NotYet(Postgres):

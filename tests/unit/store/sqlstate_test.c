@@ -23,7 +23,7 @@ Test(sqlstate, what_passes_by_itself_is_passing) {
            "53100",            /* disk_full */
            "53200",            /* out_of_memory */
            "53300",            /* too_many_connections */
-           "55000",            /* object_not_in_prerequisite_state */
+           "54000", "55000",   /* object_not_in_prerequisite_state */
            "55P03",            /* lock_not_available */
            "57000",            /* operator_intervention */
            "57014",            /* query_canceled */
@@ -50,9 +50,9 @@ Test(sqlstate, what_another_connection_may_mend_ends_the_session) {
            "42P05");         /* duplicate_prepared_statement */
 }
 
-Test(sqlstate, what_no_repeat_mends_is_lasting) {
+Test(sqlstate, errors_that_no_repeat_mends_are_permanent) {
     EXPECT(SQLSTATE_PERMANENT, "22003", "22021", "22P05", "23502", "23503", "23505", "23514", "25001", "25P02", "44000",
-           "54000", "55006", "55P02", "55P04", "P0001", "P0004", "XX000", "XX001", "XX002");
+           "54001", "55006", "55P02", "55P04", "P0001", "P0004", "XX000", "XX001", "XX002");
 }
 
 Test(sqlstate, a_schema_or_a_privilege_blames_no_row) {
@@ -60,8 +60,8 @@ Test(sqlstate, a_schema_or_a_privilege_blames_no_row) {
     EXPECT(SQLSTATE_FORBIDDEN, "42501");
 }
 
-Test(sqlstate, every_class_of_postgres_is_decided_and_an_unknown_one_is_lasting) {
+Test(sqlstate, every_class_of_postgres_is_decided_and_an_unknown_one_is_permanent) {
     EXPECT(SQLSTATE_PERMANENT, "00000", "01000", "02000", "03000", "09000", "0B000", "0F000", "0L000", "0P000", "0Z000",
            "10608", "20000", "21000", "22000", "23000", "24000", "25000", "27000", "2B000", "2D000", "2F000", "34000",
-           "38000", "39000", "3B000", "44000", "54000", "55P99", "F0000", "HV000", "P0000", "XX000", "ZZ999", "");
+           "38000", "39000", "3B000", "44000", "54001", "55P99", "F0000", "HV000", "P0000", "XX000", "ZZ999", "");
 }
