@@ -47,8 +47,7 @@ const char *setting_change_text(const struct setting *setting) {
         [CHANGE_CONNECTION] = "at a restart; the file is read for each new connection",
         [CHANGE_SECRET] = "at a restart; as `file:PATH`, for each new connection",
         [CHANGE_NEVER] = "never; the first start on a database fixes it",
-        [CHANGE_MIGRATION] =
-            "never; the first start fixes it, and a migration changes it",
+        [CHANGE_MIGRATION] = "never; the first start fixes it, and a migration changes it",
     };
     return texts[setting->change];
 }

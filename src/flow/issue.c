@@ -220,25 +220,33 @@ static bool pass_end_holes(struct worker *worker, const int64_t *stored, struct 
     return true;
 }
 
-/* A position above the stored offset means that somebody has set the offset back. Repositions then. A place without a
+/* A position above the stored offset means that somebody has set the offset back. A position or an end below it means
+ * that the log has gone back: an unclean election, or a topic that was deleted and created again. librdkafka then reads
+ * on from elsewhere without an error, and issue would skip what has a lower offset. Repositions in both cases. A place without a
  * stored offset is left alone: its topic was deleted on command, and the consumer may not know it yet. If a message
  * arrives there anyway, it counts as a gap, and repositioning stores an offset. */
 static bool check_positions(struct worker *worker, struct err *err) {
     size_t n = worker->n_assigned;
     int64_t *stored = ARENA_ARRAY(&worker->arena, int64_t, n), *here = ARENA_ARRAY(&worker->arena, int64_t, n);
+    int64_t *ends = ARENA_ARRAY(&worker->arena, int64_t, n);
     if (n == 0)
         return true;
     const struct stored_offsets offsets = {.n = n, .places = worker->assigned, .next_offset = stored};
     if (!pg_connect(worker->pg, err) || !issuance_offsets(worker->pg, &worker->arena, &offsets, err))
         return false;
     kafka_positions(worker->consumer, worker->assigned, n, here);
-    for (size_t i = 0; i < n; i++)
+    kafka_cached_ends(worker->consumer, worker->assigned, n, ends);
+    for (size_t i = 0; i < n; i++) {
+        /* Repositioning asks the broker, and tells if the log has gone back. */
+        if ((here[i] >= 0 && here[i] < stored[i]) || (ends[i] >= 0 && ends[i] < stored[i]))
+            worker->reposition = true;
         if (stored[i] >= 0 && here[i] > stored[i]) {
             log_warn("issue.set_back", LOG_STR("topic", worker->assigned[i].topic),
                      LOG_INT("partition", worker->assigned[i].partition), LOG_INT("from_offset", here[i]),
                      LOG_INT("to_offset", stored[i]));
             worker->reposition = true;
         }
+    }
     return worker->reposition || pass_end_holes(worker, stored, err);
 }
 

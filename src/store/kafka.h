@@ -218,6 +218,8 @@ void kafka_pass_end_hole(struct kafka_consumer *consumer, const struct kafka_pla
 /* Reads each place's position: the offset after the last message that kafka_consume returned, or the offset of the last
  * seek; -1: unknown. */
 void kafka_positions(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_next);
+/* Reads the offset that each place's next message will get, as of librdkafka's last reading; -1: unknown. */
+void kafka_cached_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_high);
 /* Moves all places to these offsets by one request. */
 bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *places, const int64_t *offsets, size_t n,
                 struct err *err);

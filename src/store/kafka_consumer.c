@@ -510,6 +510,15 @@ void kafka_positions(struct kafka_consumer *consumer, const struct kafka_place *
     }
 }
 
+void kafka_cached_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_high) {
+    for (size_t i = 0; i < n; i++) {
+        int64_t low, high = -1;
+        bool has_read =
+            !rd_kafka_get_watermark_offsets(consumer->rk, places[i].topic, places[i].partition, &low, &high);
+        ret_high[i] = has_read && high >= 0 ? high : -1;
+    }
+}
+
 bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *places, const int64_t *offsets, size_t n,
                 struct err *err) {
     rd_kafka_topic_partition_list_t *list = list_of(places, n);

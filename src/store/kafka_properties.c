@@ -38,6 +38,9 @@ static const struct {
     {"topic.blacklist", NULL, "it must see its topics"},
     {"enabled_events", NULL, "it uses callbacks; events would wait in a queue that nobody reads"},
     {"log.queue", NULL, "messages would wait in a queue that nobody reads"},
+    {"statistics.interval.ms", NULL, "statistics would wait in a queue that nobody reads; use couponsd's metrics"},
+    {"group.protocol", NULL, "the newer protocol does not support subscribing to a pattern everywhere"},
+    {"group.remote.assignor", NULL, "it belongs to the newer group protocol"},
 };
 
 /* Limits that are narrower than librdkafka's. */

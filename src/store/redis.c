@@ -86,29 +86,51 @@ static void drop(struct redis *redis) {
     redis->retry_at_us = clock_mono_us() + RETRY_US;
 }
 
-/* True unless the server says that it is a replica. A user who may not run ROLE is not told. */
-static bool is_master(struct redis_conn *conn) {
-    const char *argv[] = {"ROLE"};
-    redisReply *reply;
-    struct err denied;
-    if (!redis_conn_run(conn, 1, argv, &reply, &denied))
-        return true;
-    bool is_replica = reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
-                      reply->element[0]->type == REDIS_REPLY_STRING && strcmp(reply->element[0]->str, "master") != 0;
-    freeReplyObject(reply);
-    return !is_replica;
+/* Some users may not run a command, and some proxies do not know it. */
+static bool is_not_for_us(const char *error) {
+    return strncmp(error, "NOPERM", strlen("NOPERM")) == 0 ||
+           (strncmp(error, "ERR ", strlen("ERR ")) == 0 && !strstr(error, "max number of clients"));
 }
 
-/* A user who may not run INFO gets no answer. Then the errors of other commands tell. */
-static bool is_cluster_node(struct redis_conn *conn) {
+/* Asks the server about itself. *ret_reply is NULL if we may not ask. Fails if no answer comes, since it could come
+ * later, in place of the answer to another command, and if the server refuses the connection. */
+static bool ask(struct redis_conn *conn, int argc, const char **argv, redisReply **ret_reply, struct err *err) {
+    redisReply *reply = NULL;
+    redis_conn_append(conn, argc, argv);
+    if (!redis_conn_flush(conn, err) || !redis_conn_read(conn, &reply, err))
+        return false;
+    *ret_reply = reply;
+    if (reply->type != REDIS_REPLY_ERROR)
+        return true;
+    bool is_fine = is_not_for_us(reply->str);
+    if (!is_fine)
+        redis_address_error(redis_conn_address(conn), err, reply->str);
+    freeReplyObject(reply);
+    *ret_reply = NULL;
+    return is_fine;
+}
+
+/* *ret_is_replica is false unless the server says that it is one. */
+static bool ask_role(struct redis_conn *conn, bool *ret_is_replica, struct err *err) {
+    const char *argv[] = {"ROLE"};
+    redisReply *reply;
+    if (!ask(conn, 1, argv, &reply, err))
+        return false;
+    *ret_is_replica = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
+                      reply->element[0]->type == REDIS_REPLY_STRING && strcmp(reply->element[0]->str, "master") != 0;
+    freeReplyObject(reply);
+    return true;
+}
+
+/* A user who may not run INFO is not told that this is a cluster. Then the errors of other commands tell. */
+static bool ask_kind(struct redis_conn *conn, bool *ret_is_node, struct err *err) {
     const char *argv[] = {"INFO", "cluster"};
     redisReply *reply;
-    struct err denied;
-    if (!redis_conn_run(conn, 2, argv, &reply, &denied))
+    if (!ask(conn, 2, argv, &reply, err))
         return false;
-    bool is_node = reply->type == REDIS_REPLY_STRING && strstr(reply->str, "cluster_enabled:1");
+    *ret_is_node = reply && reply->type == REDIS_REPLY_STRING && strstr(reply->str, "cluster_enabled:1");
     freeReplyObject(reply);
-    return is_node;
+    return true;
 }
 
 static void become_cluster(struct redis *redis) {
@@ -121,14 +143,16 @@ static void become_cluster(struct redis *redis) {
 static bool open_master(struct redis *redis, const struct redis_address *address, const char *otherwise,
                         struct err *err) {
     struct redis_conn *conn;
+    bool is_replica = false;
     if (!redis_conn_open(&redis->server, address, &conn, err))
         return false;
-    if (is_master(conn)) {
+    bool ok = ask_role(conn, &is_replica, err);
+    if (ok && !is_replica) {
         redis->conn = conn;
         return true;
     }
     redis_conn_close(conn);
-    return redis_address_error(address, err, otherwise);
+    return ok ? redis_address_error(address, err, otherwise) : false;
 }
 
 /* Asks one Sentinel where the master is. */
@@ -159,9 +183,15 @@ static bool try_address(struct redis *redis, const struct redis_address *address
                open_master(redis, &master, "a Sentinel names this server as the master, but it is a replica", err);
     if (redis->url.n_addresses > 1)
         return open_master(redis, address, "it is a replica, which takes no writes", err);
+    bool is_node = false;
     if (!redis_conn_open(&redis->server, address, &redis->conn, err))
         return false;
-    if (redis->url.kind == REDIS_KIND_SERVER && is_cluster_node(redis->conn))
+    if (redis->url.kind == REDIS_KIND_SERVER && !ask_kind(redis->conn, &is_node, err)) {
+        redis_conn_close(redis->conn);
+        redis->conn = NULL;
+        return false;
+    }
+    if (is_node)
         become_cluster(redis);
     return true;
 }

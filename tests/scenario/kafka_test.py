@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trouble in Kafka: foreign transactions in couponsd's topics, lost messages, settings that cannot work."""
 
+import signal
 import unittest
 
 from tests.harness import CrowdScenario, Scenario, wait_until
@@ -140,6 +141,22 @@ class Holes(Scenario):
         self.assertRegex(server.text(), r"level=error event=issue\.messages_lost .*expected_offset=1 found_offset=4")
 
 
+    def test_a_topic_that_somebody_makes_again_behind_couponsd_s_back_is_read_from_its_beginning(self):
+        server = self.start(kafka__partitions=1, reconcile__stale_ms=86400000)
+        coupon = self.create(server, 1000)
+        self.buy(server, coupon, range(1, 51))
+        self.wait_for_issued(coupon, 50)
+        server.process.send_signal(signal.SIGSTOP)
+        topic = self.topic(REQUESTED)
+        topic.delete()
+        topic.make(1)
+        server.process.send_signal(signal.SIGCONT)
+        self.buy(server, coupon, range(51, 56))
+        self.wait_for_issued(coupon, 55, 60)
+        self.assert_issued_exactly(coupon, 55)
+        self.assertIn("event=issue.topic_recreated", server.text())
+
+
 class Settings(Scenario):
     def test_properties_that_cannot_work_are_refused_by_check_config_and_by_the_start_with_the_reason(self):
         for setting, why in (
@@ -148,6 +165,7 @@ class Settings(Scenario):
             ("kafka.group.instance.id=me", "throw each other out"),
             ("kafka.session.timeout.ms=301000", "max.poll.interval.ms"),
             ("kafka.queuing.strategy=lifo", "order"),
+            ("kafka.statistics.interval.ms=1000", "a queue that nobody reads"),
             ("kafka.isolation.level=read_committed", "an open transaction of another program"),
         ):
             for arguments in (["--check-config"], []):

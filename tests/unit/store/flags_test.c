@@ -27,10 +27,14 @@ static void *serve(void *arg) {
     ssize_t n = 0;
     /* Each command arrives in one piece, since the client waits for the answer before it sends the next. */
     const char *const *answer = redis->answers;
-    while (*answer && (n = read(client, bytes, sizeof bytes - 1)) > 0) {
+    bool was_asked = false;
+    while ((*answer || !was_asked) && (n = read(client, bytes, sizeof bytes - 1)) > 0) {
         bytes[n] = '\0';
         /* The client asks whether this is a node of a cluster. The test's answers are for the other commands. */
         bool is_question = strstr(bytes, "\nINFO\r") != NULL;
+        was_asked = was_asked || is_question;
+        if (!is_question && !*answer)
+            break;
         if (!is_question)
             strbuf_add(&redis->heard, bytes, (size_t)n);
         const char *text = is_question ? "-NOPERM\r\n" : *answer++;

@@ -111,6 +111,36 @@ Test(redis, a_new_object_connects_with_its_first_command) {
     fake_redis_expect(one, "INFO cluster\nGET a\nGET a\n");
 }
 
+Test(redis, a_connection_that_did_not_answer_info_in_time_is_not_used) {
+    options.timeout_ms = 100;
+    make_single();
+    fake_redis_answer_once(one, "INFO cluster", FAKE_SILENCE);
+    expect_failure("no answer");
+    await_value("one");
+    cr_expect_eq(fake_redis_accepted(one), 2);
+    fake_redis_expect(one, "INFO cluster\nINFO cluster\nGET a\n");
+}
+
+Test(redis, a_server_that_refuses_the_connection_is_quoted) {
+    static const char *const refusals[] = {"DENIED Redis is running in protected mode",
+                                           "NOAUTH Authentication required.", "ERR max number of clients reached"};
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        char answer[100];
+        snprintf(answer, sizeof answer, "-%s\r\n", refusals[i]);
+        fake_redis_answer(one, "INFO cluster", answer);
+        make_single();
+        expect_failure(refusals[i]);
+        redis_free(redis);
+        redis = NULL;
+    }
+}
+
+Test(redis, a_user_who_may_not_run_info_is_served) {
+    fake_redis_answer(one, "INFO cluster", "-NOPERM this user has no permissions to run the 'info' command\r\n");
+    make_single();
+    expect_value("one");
+}
+
 Test(redis, it_connects_at_once_if_told_so_and_a_failure_is_no_error) {
     options.connects_at_once = true;
     make_single();
