@@ -222,9 +222,9 @@ static bool pass_end_holes(struct worker *worker, const int64_t *stored, struct 
 
 /* A position above the stored offset means that somebody has set the offset back. A position or an end below it means
  * that the log has gone back: an unclean election, or a topic that was deleted and created again. librdkafka then reads
- * on from elsewhere without an error, and issue would skip what has a lower offset. Repositions in both cases. A place without a
- * stored offset is left alone: its topic was deleted on command, and the consumer may not know it yet. If a message
- * arrives there anyway, it counts as a gap, and repositioning stores an offset. */
+ * on from elsewhere without an error, and issue would skip what has a lower offset. Repositions in both cases. A place
+ * without a stored offset is left alone: its topic was deleted on command, and the consumer may not know it yet. If a
+ * message arrives there anyway, it counts as a gap, and repositioning stores an offset. */
 static bool check_positions(struct worker *worker, struct err *err) {
     size_t n = worker->n_assigned;
     int64_t *stored = ARENA_ARRAY(&worker->arena, int64_t, n), *here = ARENA_ARRAY(&worker->arena, int64_t, n);

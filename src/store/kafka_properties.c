@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "store/kafka_internal.h"
 
@@ -91,6 +92,22 @@ static int64_t value_of(const rd_kafka_conf_t *conf, const char *name) {
     return rd_kafka_conf_get(conf, name, text, &size) == RD_KAFKA_CONF_OK ? strtoll(text, NULL, 10) : 0;
 }
 
+static bool is_set_to(const rd_kafka_conf_t *conf, const char *name, const char *value) {
+    char text[64] = "";
+    size_t size = sizeof text;
+    return rd_kafka_conf_get(conf, name, text, &size) == RD_KAFKA_CONF_OK && strcasecmp(text, value) == 0;
+}
+
+/* librdkafka accepts OAUTHBEARER without a source of tokens, and then waits for one without end. */
+static bool check_oauthbearer(const rd_kafka_conf_t *conf, struct err *err) {
+    if (!is_set_to(conf, "sasl.mechanisms", "OAUTHBEARER") || is_set_to(conf, "sasl.oauthbearer.method", "oidc") ||
+        is_set_to(conf, "enable.sasl.oauthbearer.unsecure.jwt", "true"))
+        return true;
+    return err_set(err, ERR_INVALID, BACKEND_KAFKA,
+                   "kafka.sasl.mechanisms = OAUTHBEARER needs kafka.sasl.oauthbearer.method = oidc: couponsd has no "
+                   "other source of tokens");
+}
+
 bool kafka_check_limits(const rd_kafka_conf_t *conf, struct err *err) {
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
         int64_t value = value_of(conf, limits[i].name);
@@ -99,7 +116,7 @@ bool kafka_check_limits(const rd_kafka_conf_t *conf, struct err *err) {
                            limits[i].name, (long long)value, (long long)limits[i].min, (long long)limits[i].max,
                            limits[i].why);
     }
-    return true;
+    return check_oauthbearer(conf, err);
 }
 
 bool kafka_check_heartbeat(const rd_kafka_conf_t *conf, struct err *err) {

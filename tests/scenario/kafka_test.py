@@ -165,6 +165,7 @@ class Settings(Scenario):
             ("kafka.group.instance.id=me", "throw each other out"),
             ("kafka.session.timeout.ms=301000", "max.poll.interval.ms"),
             ("kafka.queuing.strategy=lifo", "order"),
+            ("kafka.sasl.mechanisms=OAUTHBEARER", "kafka.sasl.oauthbearer.method = oidc"),
             ("kafka.statistics.interval.ms=1000", "a queue that nobody reads"),
             ("kafka.isolation.level=read_committed", "an open transaction of another program"),
         ):
