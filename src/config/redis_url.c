@@ -57,9 +57,9 @@ static void percent_decode(char *text) {
     *out = 0;
 }
 
-static bool copy(char to[static REDIS_HOST_SIZE], const char *text) {
+static bool copy(char *to, size_t size, const char *text) {
     size_t len = strlen(text);
-    if (len >= REDIS_HOST_SIZE)
+    if (len >= size)
         return false;
     memcpy(to, text, len + 1);
     return true;
@@ -81,7 +81,8 @@ static bool parse_credentials(char *text, struct redis_url *url, struct err *err
     *colon = 0;
     percent_decode(text);
     percent_decode(colon + 1);
-    return (copy(url->user, text) && copy(url->password, colon + 1)) || bad(err, "the credentials are too long");
+    return (copy(url->user, sizeof url->user, text) && copy(url->password, sizeof url->password, colon + 1)) ||
+           bad(err, "the credentials are too long");
 }
 
 /* HOST[:PORT] */
@@ -109,7 +110,7 @@ static bool parse_address(char *text, struct redis_url *url, struct err *err) {
     if (!is_made_of(text, allowed))
         return bad(err, "the host has a character that no host has");
     address->is_host_given = *text;
-    return copy(address->host, *text ? text : "127.0.0.1") || bad(err, "the host is too long");
+    return copy(address->host, sizeof address->host, *text ? text : "127.0.0.1") || bad(err, "the host is too long");
 }
 
 static bool parse_addresses(char *text, struct redis_url *url, struct err *err) {
@@ -146,7 +147,7 @@ static bool parse_socket(char *path, struct redis_url *url, struct err *err) {
     if (strlen(path) >= sizeof((struct sockaddr_un *)NULL)->sun_path)
         return bad(err, "the path of the socket is longer than 107 bytes");
     url->n_addresses = 1;
-    return copy(url->addresses[0].host, path);
+    return copy(url->addresses[0].host, sizeof url->addresses[0].host, path);
 }
 
 /* MASTER[/DB] */
@@ -154,7 +155,7 @@ static bool parse_master(char *text, struct redis_url *url, struct err *err) {
     char *slash = strchr(text, '/');
     if (slash)
         *slash = 0;
-    if (!*text || !is_made_of(text, ".-_") || !copy(url->master, text))
+    if (!*text || !is_made_of(text, ".-_") || !copy(url->master, sizeof url->master, text))
         return bad(err, "the addresses of Sentinels need the name of a master behind them: /mymaster");
     return !slash || !slash[1] || parse_db(slash + 1, url, err);
 }

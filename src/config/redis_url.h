@@ -16,7 +16,9 @@
 #define REDIS_PORT          6379
 #define REDIS_SENTINEL_PORT 26379
 #define REDIS_HOST_SIZE     256
-#define REDIS_ADDRESSES_MAX 16
+/* Of a user or a password: tokens of cloud identities have thousands of bytes. */
+#define REDIS_CREDENTIAL_SIZE 4097
+#define REDIS_ADDRESSES_MAX   16
 
 enum redis_kind { REDIS_KIND_SERVER, REDIS_KIND_SENTINEL, REDIS_KIND_UNIX };
 
@@ -30,7 +32,7 @@ struct redis_address {
 struct redis_url {
     enum redis_kind kind;
     bool has_tls;
-    char user[REDIS_HOST_SIZE], password[REDIS_HOST_SIZE]; /* "": none */
+    char user[REDIS_CREDENTIAL_SIZE], password[REDIS_CREDENTIAL_SIZE]; /* "": none */
     struct redis_address addresses[REDIS_ADDRESSES_MAX];
     size_t n_addresses; /* at least 1 */
     char master[REDIS_HOST_SIZE];

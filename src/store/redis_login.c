@@ -7,8 +7,8 @@
 
 #include "base/secret_file.h"
 
-static void copy(char to[static REDIS_HOST_SIZE], const char *text) {
-    snprintf(to, REDIS_HOST_SIZE, "%s", text);
+static void copy(char to[static REDIS_CREDENTIAL_SIZE], const char *text) {
+    snprintf(to, REDIS_CREDENTIAL_SIZE, "%s", text);
 }
 
 void redis_login_init(struct redis_login *login, const struct redis_login_files *files, const char *user,
@@ -18,10 +18,10 @@ void redis_login_init(struct redis_login *login, const struct redis_login_files 
     copy(login->password, password);
 }
 
-static void refresh(const char *path, char text[static REDIS_HOST_SIZE]) {
+static void refresh(const char *path, char text[static REDIS_CREDENTIAL_SIZE]) {
     const char *why;
     char *have = path ? secret_file_read(path, &why) : NULL;
-    if (have && strlen(have) < REDIS_HOST_SIZE)
+    if (have && strlen(have) < REDIS_CREDENTIAL_SIZE)
         copy(text, have);
     free(have);
 }

@@ -13,7 +13,7 @@ struct redis_login_files {
 
 struct redis_login {
     struct redis_login_files files;
-    char user[REDIS_HOST_SIZE], password[REDIS_HOST_SIZE]; /* "": none */
+    char user[REDIS_CREDENTIAL_SIZE], password[REDIS_CREDENTIAL_SIZE]; /* "": none */
 };
 
 /* `user` and `password` are those that the files had at the start. Longer ones than a URL may have are cut. */

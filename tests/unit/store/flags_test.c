@@ -87,7 +87,7 @@ static void expect_refused(const char *url, const char *why) {
 }
 
 Test(flags, a_url_that_is_wrong_is_refused_by_name_and_never_repeated) {
-    char host[400] = "redis://", user[700] = "redis://";
+    char host[400] = "redis://", user[6000] = "redis://";
     expect_refused("", "does not start with redis://");
     expect_refused("http://h", "does not start with redis://");
     expect_refused("127.0.0.1:6379", "does not start with redis://");
@@ -101,7 +101,7 @@ Test(flags, a_url_that_is_wrong_is_refused_by_name_and_never_repeated) {
     expect_refused("redis://h/1/2", "not a number up to 9999");
     memset(host + 8, 'h', 300);
     expect_refused(host, "the host is too long");
-    memset(user + 8, 'u', 300);
+    memset(user + 8, 'u', 4097);
     strcat(user, ":s3cret@h");
     expect_refused(user, "the credentials are too long");
 }

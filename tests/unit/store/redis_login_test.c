@@ -47,6 +47,15 @@ Test(redis_login, a_password_is_read_again_and_the_user_stays) {
     expect_login(&login, "app", "new");
 }
 
+Test(redis_login, a_token_of_thousands_of_bytes_is_taken_whole) {
+    static char token[REDIS_CREDENTIAL_SIZE];
+    struct redis_login login;
+    memset(token, 'x', sizeof token - 1);
+    redis_login_init(&login, &(struct redis_login_files){.password_file = password_file}, "app", "old");
+    write_text(password_file, token);
+    expect_login(&login, "app", token);
+}
+
 Test(redis_login, a_password_of_its_own_replaces_that_of_the_url) {
     struct redis_login login;
     const struct redis_login_files files = {.url_file = url_file, .password_file = password_file};
@@ -58,7 +67,7 @@ Test(redis_login, a_password_of_its_own_replaces_that_of_the_url) {
 }
 
 Test(redis_login, a_file_without_usable_text_changes_nothing) {
-    static char too_long[REDIS_HOST_SIZE + 1];
+    static char too_long[REDIS_CREDENTIAL_SIZE + 1];
     struct redis_login login;
     const struct redis_login_files files = {.url_file = url_file, .password_file = password_file};
     redis_login_init(&login, &files, "app", "old");
