@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/un.h>
 
-#define URL_MAX  4096
+#define URL_MAX  16384
 #define PORT_MAX 65535
 #define DB_MAX   9999 /* Redis itself limits the number of databases, usually to 16. */
 

@@ -79,9 +79,11 @@ class Failover(Outage):
         pooler = PgBouncer(f"127.0.0.1:{self.cluster.proxy_port}", "session", default_pool_size=60)
         self.addCleanup(pooler.remove)
         hosts = f"127.0.0.1:{self.old.port},127.0.0.1:{self.new.port}"
-        ways = {"hosts": hosts, "HAProxy": f"127.0.0.1:{self.cluster.proxy_port}",
-                "PgBouncer": f"127.0.0.1:{pooler.port}"}
-        servers = [self.start(postgres__url=with_search_path(self.url(way), self.schema)) for way in ways.values()]
+        self.sql(f"alter role couponsd set search_path = {self.schema}")  # PgBouncer refuses options in a URL
+        ways = {"hosts": with_search_path(self.url(hosts), self.schema),
+                "HAProxy": with_search_path(self.url(f"127.0.0.1:{self.cluster.proxy_port}"), self.schema),
+                "PgBouncer": self.url(f"127.0.0.1:{pooler.port}")}
+        servers = [self.start(postgres__url=url) for url in ways.values()]
         coupon = self.create(servers[0], 10**6)
         load = Load(self, servers, coupon, 30 * RATE, RATE)
         wait_until(lambda: self.accepted(coupon) > RATE, what="load")

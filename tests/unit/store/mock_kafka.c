@@ -37,11 +37,15 @@ void mock_kafka_make_topic(struct mock_kafka *mock, const char *topic, int parti
 }
 
 void mock_kafka_append(struct mock_kafka *mock, const char *topic, int32_t partition, const char *value) {
-    rd_kafka_resp_err_t error =
-        rd_kafka_producev(mock->rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY("k", 1),
-                          RD_KAFKA_V_VALUE((void *)(uintptr_t)value, strlen(value)),
-                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
-    cr_assert_eq(error, RD_KAFKA_RESP_ERR_NO_ERROR, "%s", rd_kafka_err2str(error));
+    const rd_kafka_vu_t parts[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = topic},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t) "k", 1}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)(uintptr_t)value, strlen(value)}},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+    };
+    rd_kafka_error_t *error = rd_kafka_produceva(mock->rk, parts, sizeof parts / sizeof parts[0]);
+    cr_assert_null(error, "%s", rd_kafka_error_string(error));
     cr_assert_eq(rd_kafka_flush(mock->rk, WAIT_MS), RD_KAFKA_RESP_ERR_NO_ERROR);
 }
 
