@@ -71,6 +71,9 @@ static const struct coupon_service_methods {
     size_t n_methods;
 } coupon_services[COUPON_SERVICES] __attribute__((unused)) = {COUPON_SERVICES_TABLE(COUPON_SERVICE_ROW)};
 
-#define COUPON_SERVICE_N_METHODS(number, name) +sizeof name##_methods / sizeof name##_methods[0]
-/* The number of methods of all services. */
-#define COUPON_METHODS (0 COUPON_SERVICES_TABLE(COUPON_SERVICE_N_METHODS))
+/* The number of methods of all services: this struct has a byte for each. */
+#define COUPON_SERVICE_BYTES(number, name) char name[sizeof name##_methods / sizeof name##_methods[0]];
+struct coupon_method_bytes {
+    COUPON_SERVICES_TABLE(COUPON_SERVICE_BYTES)
+};
+#define COUPON_METHODS sizeof(struct coupon_method_bytes)

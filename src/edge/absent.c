@@ -39,7 +39,7 @@ void edge_close(int port) {
     if (!descriptors)
         return;
     for (const struct dirent *entry; (entry = readdir(descriptors)) != NULL;) {
-        int fd = atoi(entry->d_name);
+        int fd = (int)strtol(entry->d_name, NULL, 10); /* "." and "..": 0 */
         if (fd > 0 && listens_at(fd, port))
             shutdown(fd, SHUT_RDWR);
     }
