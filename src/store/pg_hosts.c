@@ -33,7 +33,7 @@ static bool is_element(const char *list, int at, const char *text) {
 /* Returns the list with its element `first` in front, or NULL if it has not n elements. */
 static char *rotated(const char *list, int n, int first) {
     struct strbuf text = {0};
-    if (count(list) != n)
+    if (!list || count(list) != n)
         return NULL;
     for (int i = 0; i < n; i++) {
         size_t len;
