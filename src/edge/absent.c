@@ -4,9 +4,10 @@
 #include "edge/edge.h"
 
 #include <dirent.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+
+#include "edge/listener.h"
 
 bool edge_is_present(void) {
     return false;
@@ -20,18 +21,6 @@ void edge_open(int port) {
     (void)port;
 }
 
-static bool listens_at(int fd, int port) {
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof address, size = sizeof(int);
-    int listens = 0;
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || !listens ||
-        getsockname(fd, (struct sockaddr *)&address, &len) != 0)
-        return false;
-    if (address.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port) == port;
-    return address.ss_family == AF_INET && ntohs(((struct sockaddr_in *)&address)->sin_port) == port;
-}
-
 /* The core offers nothing that stops accepting but leaves the calls alone, so this shuts down the listening sockets
  * themselves. The core (seen with 1.51.1) then gives them up. */
 void edge_close(int port) {
@@ -40,7 +29,7 @@ void edge_close(int port) {
         return;
     for (const struct dirent *entry; (entry = readdir(descriptors)) != NULL;) {
         int fd = (int)strtol(entry->d_name, NULL, 10); /* "." and "..": 0 */
-        if (fd > 0 && listens_at(fd, port))
+        if (fd > 0 && listener_is(fd) && listener_port(fd) == port)
             shutdown(fd, SHUT_RDWR);
     }
     closedir(descriptors);

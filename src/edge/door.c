@@ -20,13 +20,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "edge/connections.h"
+#include "edge/listener.h"
 #include "edge/self_test_record.h"
 #include "edge/system.h"
 
@@ -83,20 +83,10 @@ int64_t door_refused(void) {
     return atomic_load(&n_refused);
 }
 
-static int port_of(int listener) {
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof address;
-    if (getsockname(listener, (struct sockaddr *)&address, &len) != 0)
-        return 0;
-    if (address.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
-    return address.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&address)->sin_port) : 0;
-}
-
 enum door { DOOR_OPEN, DOOR_CLOSED, DOOR_OTHERS };
 
 static enum door door_of(int listener) {
-    int port = port_of(listener);
+    int port = listener_port(listener);
     for (int i = 0; i < DOORS_MAX && port != 0; i++) {
         int door = atomic_load_explicit(&doors[i], memory_order_acquire);
         if (door == port)
@@ -109,7 +99,7 @@ static enum door door_of(int listener) {
 
 static bool let_in(int listener, int fd, const struct sockaddr *address, socklen_t len) {
     /* The self-test's connection is under no limit, and nothing is remembered of it. */
-    if (self_test_is_running() && port_of(listener) == atomic_load(&self_test_port)) {
+    if (self_test_is_running() && listener_port(listener) == atomic_load(&self_test_port)) {
         self_test_record(EDGE_ACCEPT);
         bool is_in = connection_accept(fd, NULL, 0);
         connection_mark_test(fd);
@@ -154,12 +144,6 @@ static bool refuse_by_spare(int listener) {
         atomic_fetch_add(&n_refused, 1);
     }
     return true;
-}
-
-bool door_is_listener(int fd) {
-    int listens = 0;
-    socklen_t len = sizeof listens;
-    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens;
 }
 
 int door_accept(int listener, struct sockaddr *address, socklen_t *len, int flags) {

@@ -22,5 +22,3 @@ int64_t door_refused(void);
 /* accept4 for every listener of the process: closes connections that are refused, and goes on with the next one. -1 and
  * EAGAIN: no connection waits, or other descriptors should have their turn. */
 int door_accept(int listener, struct sockaddr *address, socklen_t *len, int flags);
-/* Whether the descriptor is a listening socket. */
-bool door_is_listener(int fd);

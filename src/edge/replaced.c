@@ -15,6 +15,7 @@
 
 #include "edge/connections.h"
 #include "edge/door.h"
+#include "edge/listener.h"
 #include "edge/replaced.h"
 #include "edge/self_test_record.h"
 #include "edge/system.h"
@@ -37,7 +38,7 @@ int edge_accept4(int listener, struct sockaddr *address, socklen_t *len, int fla
 
 int edge_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) {
     struct epoll_event by_level;
-    if (operation == EPOLL_CTL_ADD && (event->events & EPOLLET) && door_is_listener(fd)) {
+    if (operation == EPOLL_CTL_ADD && (event->events & EPOLLET) && listener_is(fd)) {
         by_level = *event;
         by_level.events &= ~(uint32_t)EPOLLET;
         event = &by_level;
