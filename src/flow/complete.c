@@ -183,7 +183,8 @@ bool complete_start(struct context *context, struct complete **ret_complete, str
                                      "Flags set to false because their coupons are no longer available.", ""),
     };
     arena_init(&complete->arena, 256 * 1024);
-    const struct kafka_consumer_events events = {.arg = complete, .on_error = on_error};
+    const struct kafka_consumer_events events = {
+        .arg = complete, .group = &context->groups[STREAM_PUBLISHED], .on_error = on_error};
     kafka_errors_init(&complete->kafka_errors, "complete");
     complete->is_running =
         flags_new(&context->redis, &complete->flags, err) &&

@@ -9,8 +9,8 @@
  *   bool NAME_start(struct context *context, struct NAME **ret_NAME, struct err *err)
  *
  * A start function copies the fields that it needs. It may also keep the pointer: the context lives until every
- * stage has stopped. After the start only first_postgres_host changes, which is atomic; any thread may read the
- * context. */
+ * stage has stopped. After the start only first_postgres_host and groups change, which are atomic; any thread may read
+ * the context. */
 #pragma once
 
 #include "config/config.h"
@@ -27,6 +27,7 @@ struct context {
     struct redis_options redis;
     struct kafka_options kafka;
     struct kafka_admin *kafka_admin;
+    struct kafka_group groups[STREAMS]; /* the members issue and complete share them with flow/topics/keeper.h */
 
     struct coupon_memory *coupon_memory; /* flow/gate/coupon_memory.h */
     struct ticket_holders *ticket_holders;

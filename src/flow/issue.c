@@ -373,8 +373,11 @@ static double lag(void *arg) {
 
 static bool worker_start(struct worker *worker, struct context *context, struct err *err) {
     const struct issue *issue = worker->issue;
-    const struct kafka_consumer_events events = {
-        .arg = worker, .on_assign = on_assign, .on_revoke = on_revoke, .on_error = on_error};
+    const struct kafka_consumer_events events = {.arg = worker,
+                                                 .group = &context->groups[STREAM_REQUESTED],
+                                                 .on_assign = on_assign,
+                                                 .on_revoke = on_revoke,
+                                                 .on_error = on_error};
     worker->pg = pg_new(&context->hot);
     kafka_errors_init(&worker->kafka_errors, "issue");
     worker->cache = coupon_cache_new(issue->lanes);

@@ -11,6 +11,7 @@
  * kafka_admin. Nothing here logs: librdkafka's messages go to options.on_log, on any thread. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -106,6 +107,9 @@ bool kafka_topic_ends(struct kafka_admin *admin, const struct kafka_offsets *off
 /* Fills `next` with the offsets of the stream's group. */
 bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const struct kafka_offsets *offsets,
                          int timeout_ms, struct err *err);
+/* Counts the partitions of the stream's topics that no member of its group is assigned; -1: the group rebalances. */
+bool kafka_group_unassigned(struct kafka_admin *admin, enum stream stream, int timeout_ms, int *ret_unassigned,
+                            struct err *err);
 
 /* --- failures --- */
 
@@ -175,8 +179,16 @@ struct kafka_message {
     void *handle;
 };
 
+/* What a group's members in this process share with a thread that watches the group. */
+struct kafka_group {
+    atomic_uint assignments; /* how often a member was assigned its places */
+    /* Increment it, and the members look for topics and join again, so that the group assigns all places anew. */
+    atomic_uint rejoins;
+};
+
 struct kafka_consumer_events {
     void *arg;
+    struct kafka_group *group; /* may be NULL */
     /* The consumer is now assigned exactly these places. Sets ret_start[i], the offset to start from; if it returns
      * false, the consumer starts from the offsets that were committed to Kafka. Runs within kafka_consume. May be
      * NULL. */

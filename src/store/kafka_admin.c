@@ -363,3 +363,59 @@ bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const st
     rd_kafka_topic_partition_list_destroy(list);
     return ok;
 }
+
+/* The number of partitions that the group's members are assigned; -1: the group is rebalancing. */
+static int assigned_of(const rd_kafka_ConsumerGroupDescription_t *group) {
+    rd_kafka_consumer_group_state_t state = rd_kafka_ConsumerGroupDescription_state(group);
+    if (state == RD_KAFKA_CONSUMER_GROUP_STATE_EMPTY || state == RD_KAFKA_CONSUMER_GROUP_STATE_DEAD)
+        return 0;
+    if (state != RD_KAFKA_CONSUMER_GROUP_STATE_STABLE)
+        return -1;
+    int n = 0;
+    for (size_t i = 0; i < rd_kafka_ConsumerGroupDescription_member_count(group); i++) {
+        const rd_kafka_MemberDescription_t *member = rd_kafka_ConsumerGroupDescription_member(group, i);
+        n += rd_kafka_MemberAssignment_partitions(rd_kafka_MemberDescription_assignment(member))->cnt;
+    }
+    return n;
+}
+
+static bool read_assigned(struct kafka_admin *admin, enum stream stream, int timeout_ms, int *ret_assigned,
+                          struct err *err) {
+    char name[KAFKA_TOPIC_MAX];
+    kafka_group_name(&admin->options, stream, name);
+    const char *names[] = {name};
+    rd_kafka_AdminOptions_t *options = admin_options(admin, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout_ms);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin->rk);
+    rd_kafka_DescribeConsumerGroups(admin->rk, names, 1, options, queue);
+    rd_kafka_event_t *event = await(queue, options, "describing group", name, timeout_ms, err);
+    if (!event)
+        return false;
+    size_t n;
+    const rd_kafka_ConsumerGroupDescription_t **groups =
+        rd_kafka_DescribeConsumerGroups_result_groups(rd_kafka_event_DescribeConsumerGroups_result(event), &n);
+    const rd_kafka_error_t *error = rd_kafka_ConsumerGroupDescription_error(groups[0]);
+    bool ok = !error;
+    if (ok)
+        *ret_assigned = assigned_of(groups[0]);
+    else
+        err_set(err, kafka_err_code(rd_kafka_error_code(error)), BACKEND_KAFKA, "describing group %s: %s", name,
+                rd_kafka_error_string(error));
+    rd_kafka_event_destroy(event);
+    return ok;
+}
+
+bool kafka_group_unassigned(struct kafka_admin *admin, enum stream stream, int timeout_ms, int *ret_unassigned,
+                            struct err *err) {
+    struct kafka_topic *topics;
+    size_t n;
+    int assigned, partitions = 0;
+    if (!read_assigned(admin, stream, timeout_ms, &assigned, err) ||
+        !kafka_topic_list(admin, timeout_ms, &topics, &n, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (topics[i].stream == stream)
+            partitions += topics[i].partitions;
+    free(topics);
+    *ret_unassigned = assigned < 0 ? -1 : partitions > assigned ? partitions - assigned : 0;
+    return true;
+}

@@ -19,6 +19,7 @@
 #include "store/kafka_internal.h"
 
 #define QUERY_TIMEOUT_MS 2000
+#define LOOK_TIMEOUT_MS  20
 /* A commit costs the broker a write, and after the assignment only tools that show the lag read it. */
 #define COMMIT_EVERY_US  (100 * US_PER_MS)
 #define COMMIT_RETRY_US  (250 * US_PER_MS)
@@ -51,7 +52,8 @@ struct kafka_consumer {
     struct kafka_secrets secrets;
     const char *step; /* "issue" or "complete", for fault points */
     char pattern[2 * KAFKA_TOPIC_MAX];
-    bool paused;
+    bool paused, was_assigned;
+    unsigned rejoins; /* the latest request of events.group that it has followed */
     /* The topics' names that places point to. */
     char **topics;
     size_t n_topics;
@@ -160,6 +162,9 @@ static void send_commits(struct kafka_consumer *consumer);
 static void rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t *list, void *opaque) {
     struct kafka_consumer *consumer = opaque;
     if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        consumer->was_assigned = true;
+        if (consumer->events.group)
+            atomic_fetch_add(&consumer->events.group->assignments, 1);
         set_assigned(consumer, list);
         start_from(consumer, list);
         rd_kafka_assign(rk, list);
@@ -274,7 +279,6 @@ static bool configure(struct kafka_consumer *consumer, enum stream stream, const
 }
 
 static bool subscribe(struct kafka_consumer *consumer, struct err *err) {
-    rd_kafka_poll_set_consumer(consumer->rk);
     rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(topics, consumer->pattern, RD_KAFKA_PARTITION_UA);
     rd_kafka_resp_err_t error = rd_kafka_subscribe(consumer->rk, topics);
@@ -330,6 +334,7 @@ bool kafka_consumer_new(const struct kafka_options *options, enum stream stream,
     struct kafka_consumer *consumer = unsubscribed(options, stream, group, events, err);
     if (!consumer)
         return false;
+    rd_kafka_poll_set_consumer(consumer->rk);
     if (!subscribe(consumer, err)) {
         release(consumer);
         return false;
@@ -439,8 +444,26 @@ static void report(struct kafka_consumer *consumer, const rd_kafka_message_t *me
     consumer->events.on_error(consumer->events.arg, &failure);
 }
 
+/* If its group's watcher wants it, looks for topics if it has found none yet, or joins the group again. */
+static void rejoin_if_wanted(struct kafka_consumer *consumer) {
+    struct kafka_group *group = consumer->events.group;
+    unsigned rejoins = group ? atomic_load(&group->rejoins) : 0;
+    if (consumer->rejoins == rejoins)
+        return;
+    consumer->rejoins = rejoins;
+    if (consumer->was_assigned) {
+        subscribe(consumer, NULL); /* to the same topics: librdkafka joins again */
+        return;
+    }
+    /* librdkafka uses the reply even if it comes after the time-out. */
+    const struct rd_kafka_metadata *metadata;
+    if (!rd_kafka_metadata(consumer->rk, 1, NULL, &metadata, LOOK_TIMEOUT_MS))
+        rd_kafka_metadata_destroy(metadata);
+}
+
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max) {
     size_t n = 0, bytes = 0;
+    rejoin_if_wanted(consumer);
     send_commits(consumer);
     kafka_secrets_refresh(&consumer->secrets, &consumer->options, consumer->rk);
     while (n < max && bytes < CONSUME_BYTES_MAX) {

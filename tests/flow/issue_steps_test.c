@@ -10,6 +10,7 @@
 #include "flow/issue/batch.h"
 #include "flow/read/watch.h"
 #include "flow/relay.h"
+#include "flow/topics/keeper.h"
 #include "flow/upkeep/reconcile.h"
 #include "steps_fixture.h"
 #include "store/coupons.h"
@@ -72,6 +73,42 @@ Test(steps, issue_gives_what_the_ledger_promised_once_and_puts_the_rest_aside) {
     cr_assert_eq(fixture_number(&fixture, "select count(*) from dead_letter where message_offset in (6, 7, 8, 9, 10)"
                                           " and length(reason) > 10"),
                  5);
+    fixture_deinit(&fixture);
+}
+
+static int unassigned(struct fixture *fixture) {
+    int n;
+    struct err err;
+    cr_assert(kafka_group_unassigned(fixture->context.kafka_admin, STREAM_REQUESTED, 10000, &n, &err), "%s", err.text);
+    return n;
+}
+
+static bool waits(int64_t *until_us) {
+    clock_sleep_us(10 * US_PER_MS);
+    if (!*until_us)
+        *until_us = clock_mono_us() + 60 * US_PER_S;
+    return clock_mono_us() < *until_us;
+}
+
+Test(steps, the_keeper_asks_the_members_to_join_again_until_each_partition_is_assigned) {
+    struct fixture fixture;
+    fixture_init(&fixture);
+    struct err err;
+    struct topics_keeper *keeper;
+    struct kafka_group *group = &fixture.context.groups[STREAM_REQUESTED];
+    cr_assert_eq(unassigned(&fixture), fixture.config.kafka_partitions);
+    fixture.config.issue_run = true;
+    fixture.config.complete_run = false;
+    cr_assert(topics_keeper_start(&fixture.context, &keeper, &err), "%s", err.text);
+    for (int64_t until_us = 0; atomic_load(&group->rejoins) < 2;)
+        cr_assert(waits(&until_us), "%u requests", atomic_load(&group->rejoins));
+    struct issuing issuing = issuing_start(&fixture);
+    for (int64_t until_us = 0; unassigned(&fixture) != 0;)
+        cr_assert(waits(&until_us), "%d partitions are unassigned", unassigned(&fixture));
+    cr_expect_gt(atomic_load(&group->assignments), 0);
+    cr_expect_eq(atomic_load(&fixture.context.groups[STREAM_PUBLISHED].rejoins), 0, "it has no member here");
+    topics_keeper_stop(keeper);
+    issuing_stop(&issuing);
     fixture_deinit(&fixture);
 }
 

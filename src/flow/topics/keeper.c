@@ -13,11 +13,21 @@
 #include "flow/relay.h"
 #include "store/topics.h"
 
-#define INTERVAL_US US_PER_S
-#define TIMEOUT_MS  2000
+#define INTERVAL_US   US_PER_S
+#define TIMEOUT_MS    2000
+#define REJOIN_MIN_US (2 * US_PER_S)
+#define REJOIN_MAX_US (5 * 60 * US_PER_S)
 
 struct told {
     int version, partitions;
+};
+
+/* The last look at a stream's group. */
+struct group_look {
+    unsigned assignments; /* of the group's members here, before the look */
+    int unassigned;       /* partitions; -1: unknown */
+    /* The members joined again without success: wait longer each time. */
+    int64_t wait_us, next_us;
 };
 
 struct topics_keeper {
@@ -26,6 +36,9 @@ struct topics_keeper {
     const struct kafka_options *kafka;
     struct kafka_admin *admin;
     struct relay *const *relays;
+    struct kafka_group *groups;
+    bool has_member[STREAMS]; /* this process consumes the stream */
+    struct group_look looks[STREAMS];
     struct told told[STREAMS][TOPIC_VERSIONS_MAX];
     struct metric *grown, *lanes_left;
 };
@@ -62,8 +75,37 @@ static int compare(struct topics_keeper *keeper, const struct topic_version *ver
     return grown;
 }
 
+/* Makes the group of a stream assign its partitions anew if nobody reads some of them at two looks in a row. After an
+ * assignment without unassigned partitions, waits for the next one. */
+static void look_at_group(struct topics_keeper *keeper, enum stream stream) {
+    struct group_look *look = &keeper->looks[stream];
+    unsigned assignments = atomic_load(&keeper->groups[stream].assignments);
+    bool is_same = look->assignments == assignments;
+    int unassigned, before = look->unassigned;
+    if (!keeper->has_member[stream] || (is_same && before == 0) || clock_mono_us() < look->next_us ||
+        !kafka_group_unassigned(keeper->admin, stream, TIMEOUT_MS, &unassigned, NULL))
+        return;
+    look->assignments = assignments;
+    look->unassigned = unassigned;
+    if (unassigned == 0)
+        look->wait_us = 0;
+    if (unassigned <= 0 || before <= 0 || !is_same)
+        return;
+    enum log_level level = look->wait_us ? LOG_LEVEL_WARN : LOG_LEVEL_INFO; /* once is usual for new topics */
+    LOG_AT(level, "topics.unassigned", LOG_STR("stream", stream == STREAM_REQUESTED ? "requested" : "published"),
+           LOG_INT("partitions", unassigned), LOG_STR("then", "the group's members join again"));
+    look->unassigned = -1;
+    look->wait_us = look->wait_us ? 2 * look->wait_us : REJOIN_MIN_US;
+    if (look->wait_us > REJOIN_MAX_US)
+        look->wait_us = REJOIN_MAX_US;
+    look->next_us = clock_mono_us() + look->wait_us;
+    atomic_fetch_add(&keeper->groups[stream].rejoins, 1);
+}
+
 static void look(void *arg) {
     struct topics_keeper *keeper = arg;
+    for (int stream = 0; stream < STREAMS; stream++)
+        look_at_group(keeper, (enum stream)stream);
     struct topic_version versions[TOPIC_VERSIONS_MAX];
     struct topic_target target;
     size_t n;
@@ -83,6 +125,10 @@ bool topics_keeper_start(struct context *context, struct topics_keeper **ret_kee
         .kafka = &context->kafka,
         .admin = context->kafka_admin,
         .relays = context->relays,
+        .groups = context->groups,
+        .has_member =
+            {[STREAM_REQUESTED] = context->config->issue_run, [STREAM_PUBLISHED] = context->config->complete_run},
+        .looks = {[STREAM_REQUESTED] = {.unassigned = -1}, [STREAM_PUBLISHED] = {.unassigned = -1}},
         .grown = metrics_gauge(
             "couponsd_topics_grown",
             "Shared topics with another number of partitions than they were created with; the log has the details.",

@@ -3,7 +3,12 @@
  *
  * If somebody adds partitions by hand, coupons may go to other partitions than before. Nothing is lost, since the
  * ticket decides, but the keeper reports it: in the log, once for each number of partitions, and as a metric. It
- * also reports the progress of a migration between versions of the topics. */
+ * also reports the progress of a migration between versions of the topics.
+ *
+ * It also watches that some member of the group reads each partition. The group's leader assigns the partitions that
+ * its coordinator, one of the brokers, tells it of. A broker learns of a new topic a moment later than the others do,
+ * and the members, who know the topic already, see no reason to join again: librdkafka leaves the topic unread for good
+ * (2.0.2). The keeper then makes a member join again. */
 #pragma once
 
 #include "flow/context.h"

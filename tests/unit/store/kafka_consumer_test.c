@@ -161,6 +161,21 @@ Test(kafka_consumer, it_gets_the_topics_of_its_stream_and_is_told_all_places) {
     cr_expect(v1 == 1 && v2 == 2 && own == 1);
 }
 
+Test(kafka_consumer, its_group_counts_assignments_and_makes_it_join_again) {
+    struct kafka_group group = {0};
+    events.group = &group;
+    make(NULL);
+    await_assignment();
+    cr_expect_eq(atomic_load(&group.assignments), 1);
+    atomic_fetch_add(&group.rejoins, 1);
+    for (int64_t until_us = 0; calls.assigned < 2 && mock_kafka_waits(&until_us);)
+        cr_assert_eq(consume(BATCH), 0);
+    cr_expect_eq(calls.assigned, 2);
+    cr_expect_eq(calls.revoked, 1);
+    cr_expect_eq(calls.n, 1);
+    cr_expect_eq(atomic_load(&group.assignments), 2);
+}
+
 /* --- messages --- */
 
 Test(kafka_consumer, messages_arrive_in_order_and_no_more_than_asked_for) {
