@@ -50,7 +50,7 @@ static bool lag_of(struct topic_admin_service *topics, enum stream stream, const
     if (!kafka_topic_ends(topics->admin, &offsets, TIMEOUT_MS, err))
         return false;
     if (!(stream == STREAM_REQUESTED ? topics_issued(topics->pg, name, partitions, next, err)
-                                     : kafka_group_offsets(topics->admin, stream, &offsets, TIMEOUT_MS, err)))
+                                     : kafka_completed_offsets(topics->admin, &offsets, TIMEOUT_MS, err)))
         return false;
     for (size_t i = 0; i < n; i++) {
         int64_t at = next[i] > low[i] ? next[i] : low[i];

@@ -52,7 +52,10 @@ bool kafka_admin_new(const struct kafka_options *options, struct kafka_admin **r
     pthread_mutex_init(&admin->secrets_lock, NULL);
     kafka_secrets_init(&admin->secrets, options);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    if (kafka_reader_conf(options, conf, err)) {
+    char group[KAFKA_TOPIC_MAX];
+    kafka_group_name(options, STREAM_PUBLISHED, group);
+    /* With the group's name the handle may read its offsets; it never joins. */
+    if (kafka_reader_conf(options, conf, err) && kafka_set(conf, "group.id", group, err)) {
         /* Callers get the errors as results, so librdkafka need not log them. */
         rd_kafka_conf_set_log_cb(conf, NULL);
         rd_kafka_conf_set_opaque(conf, admin);
@@ -329,79 +332,81 @@ bool kafka_topic_ends(struct kafka_admin *admin, const struct kafka_offsets *off
            list_all_ends(admin, offsets, RD_KAFKA_OFFSET_END, timeout_ms, offsets->high, err);
 }
 
-bool kafka_group_offsets(struct kafka_admin *admin, enum stream stream, const struct kafka_offsets *offsets,
-                         int timeout_ms, struct err *err) {
-    char group[KAFKA_TOPIC_MAX];
-    kafka_group_name(&admin->options, stream, group);
-    for (int i = 0; i < offsets->n_partitions; i++)
-        offsets->next[i] = -1;
+/* What follows does not use librdkafka's admin API: its requests to a group's coordinator may abort the
+ * process if the coordinator refuses the login (2.0.2). */
+
+bool kafka_completed_offsets(struct kafka_admin *admin, const struct kafka_offsets *offsets, int timeout_ms,
+                             struct err *err) {
     rd_kafka_topic_partition_list_t *list = list_of(offsets);
-    rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(group, list);
-    rd_kafka_AdminOptions_t *options = admin_options(admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout_ms);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin->rk);
-    rd_kafka_ListConsumerGroupOffsets(admin->rk, &request, 1, options, queue);
-    rd_kafka_event_t *event = await(queue, options, "offsets of group", group, timeout_ms, err);
-    bool ok = event != NULL;
-    if (ok) {
-        size_t count;
-        const rd_kafka_group_result_t **results = rd_kafka_ListConsumerGroupOffsets_result_groups(
-            rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
-        const rd_kafka_error_t *error = count == 1 ? rd_kafka_group_result_error(results[0]) : NULL;
-        const rd_kafka_topic_partition_list_t *committed =
-            count == 1 && !error ? rd_kafka_group_result_partitions(results[0]) : NULL;
-        if (error)
-            ok = err_set(err, kafka_err_code(rd_kafka_error_code(error)), BACKEND_KAFKA, "offsets of group %s: %s",
-                         group, rd_kafka_error_string(error));
-        for (int i = 0; committed && i < committed->cnt; i++) {
-            const rd_kafka_topic_partition_t *at = &committed->elems[i];
-            if (!at->err && at->partition < offsets->n_partitions && at->offset >= 0)
-                offsets->next[at->partition] = at->offset;
-        }
-        rd_kafka_event_destroy(event);
+    rd_kafka_resp_err_t error = rd_kafka_committed(admin->rk, list, timeout_ms);
+    for (int i = 0; i < list->cnt && !error; i++) {
+        const rd_kafka_topic_partition_t *at = &list->elems[i];
+        offsets->next[at->partition] = at->offset >= 0 ? at->offset : -1;
+        error = at->err;
     }
-    rd_kafka_ListConsumerGroupOffsets_destroy(request);
     rd_kafka_topic_partition_list_destroy(list);
-    return ok;
+    return !error || failed(admin, error, err);
+}
+
+/* --- groups --- */
+
+/* Reads an integer of n bytes, most significant first. */
+static bool take(const uint8_t **at, const uint8_t *end, size_t n, uint32_t *ret) {
+    if ((size_t)(end - *at) < n)
+        return false;
+    *ret = 0;
+    for (size_t i = 0; i < n; i++)
+        *ret = *ret << 8 | *(*at)++;
+    return true;
+}
+
+static bool skip(const uint8_t **at, const uint8_t *end, size_t n) {
+    if ((size_t)(end - *at) < n)
+        return false;
+    *at += n;
+    return true;
+}
+
+/* Counts the partitions in a member's assignment: the version, then each topic with the numbers of its partitions. */
+static int partitions_of(const struct rd_kafka_group_member_info *member) {
+    const uint8_t *at = member->member_assignment, *end = at + member->member_assignment_size;
+    uint32_t version, topics, len, partitions, n = 0;
+    if (member->member_assignment_size == 0 || !take(&at, end, 2, &version) || !take(&at, end, 4, &topics))
+        return 0;
+    for (uint32_t i = 0; i < topics; i++) {
+        if (!take(&at, end, 2, &len) || !skip(&at, end, len) || !take(&at, end, 4, &partitions) ||
+            !skip(&at, end, 4 * (size_t)partitions))
+            break;
+        n += partitions;
+    }
+    return (int)n;
 }
 
 /* The number of partitions that the group's members are assigned; -1: the group is rebalancing. */
-static int assigned_of(const rd_kafka_ConsumerGroupDescription_t *group) {
-    rd_kafka_consumer_group_state_t state = rd_kafka_ConsumerGroupDescription_state(group);
-    if (state == RD_KAFKA_CONSUMER_GROUP_STATE_EMPTY || state == RD_KAFKA_CONSUMER_GROUP_STATE_DEAD)
+static int assigned_of(const struct rd_kafka_group_info *group) {
+    if (strcmp(group->state, "Empty") == 0 || strcmp(group->state, "Dead") == 0)
         return 0;
-    if (state != RD_KAFKA_CONSUMER_GROUP_STATE_STABLE)
+    if (strcmp(group->state, "Stable") != 0)
         return -1;
     int n = 0;
-    for (size_t i = 0; i < rd_kafka_ConsumerGroupDescription_member_count(group); i++) {
-        const rd_kafka_MemberDescription_t *member = rd_kafka_ConsumerGroupDescription_member(group, i);
-        n += rd_kafka_MemberAssignment_partitions(rd_kafka_MemberDescription_assignment(member))->cnt;
-    }
+    for (int i = 0; i < group->member_cnt; i++)
+        n += partitions_of(&group->members[i]);
     return n;
 }
 
 static bool read_assigned(struct kafka_admin *admin, enum stream stream, int timeout_ms, int *ret_assigned,
                           struct err *err) {
     char name[KAFKA_TOPIC_MAX];
+    const struct rd_kafka_group_list *groups;
     kafka_group_name(&admin->options, stream, name);
-    const char *names[] = {name};
-    rd_kafka_AdminOptions_t *options = admin_options(admin, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout_ms);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin->rk);
-    rd_kafka_DescribeConsumerGroups(admin->rk, names, 1, options, queue);
-    rd_kafka_event_t *event = await(queue, options, "describing group", name, timeout_ms, err);
-    if (!event)
-        return false;
-    size_t n;
-    const rd_kafka_ConsumerGroupDescription_t **groups =
-        rd_kafka_DescribeConsumerGroups_result_groups(rd_kafka_event_DescribeConsumerGroups_result(event), &n);
-    const rd_kafka_error_t *error = rd_kafka_ConsumerGroupDescription_error(groups[0]);
-    bool ok = !error;
-    if (ok)
-        *ret_assigned = assigned_of(groups[0]);
-    else
-        err_set(err, kafka_err_code(rd_kafka_error_code(error)), BACKEND_KAFKA, "describing group %s: %s", name,
-                rd_kafka_error_string(error));
-    rd_kafka_event_destroy(event);
-    return ok;
+    rd_kafka_resp_err_t error = rd_kafka_list_groups(admin->rk, name, &groups, timeout_ms);
+    /* Partial: a broker does not answer. It is not the group's coordinator if another one knows the group. */
+    if (error && error != RD_KAFKA_RESP_ERR__PARTIAL)
+        return failed(admin, error, err);
+    error = groups->group_cnt ? groups->groups[0].err : RD_KAFKA_RESP_ERR_NO_ERROR;
+    *ret_assigned = groups->group_cnt && !error ? assigned_of(&groups->groups[0]) : 0;
+    rd_kafka_group_list_destroy(groups);
+    return !error || failed(admin, error, err);
 }
 
 bool kafka_group_unassigned(struct kafka_admin *admin, enum stream stream, int timeout_ms, int *ret_unassigned,

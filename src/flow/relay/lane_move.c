@@ -63,7 +63,7 @@ bool lane_move_passed(struct lane_move *move, struct pg *pg, struct kafka_admin 
     int64_t *next = memory_new((size_t)n, sizeof *next);
     const struct kafka_offsets committed = {.topic = move->topic, .n_partitions = n, .next = next};
     bool ok = n == 0 || (stream == STREAM_REQUESTED ? topics_issued(pg, move->topic, n, next, err)
-                                                    : kafka_group_offsets(admin, stream, &committed, TIMEOUT_MS, err));
+                                                    : kafka_completed_offsets(admin, &committed, TIMEOUT_MS, err));
     bool passed = true;
     for (int i = 0; i < n; i++)
         passed = passed && next[i] >= move->barrier[i];

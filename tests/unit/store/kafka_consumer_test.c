@@ -113,14 +113,7 @@ static void seek(int64_t offset) {
 
 /* The offset that the stream's group has committed to Kafka. */
 static int64_t committed(void) {
-    int64_t next;
-    struct err err = {0};
-    struct kafka_admin *admin;
-    const struct kafka_offsets offsets = {.topic = REQUESTED_V1, .n_partitions = 1, .next = &next};
-    cr_assert(kafka_admin_new(&mock.options, &admin, &err), "%s", err.text);
-    cr_assert(kafka_group_offsets(admin, STREAM_REQUESTED, &offsets, 10000, &err), "%s", err.text);
-    kafka_admin_free(admin);
-    return next;
+    return mock_kafka_committed(&mock, "t-coupon-issuer", REQUESTED_V1, 0);
 }
 
 static struct kafka_end_hole await_end_hole(int64_t to) {

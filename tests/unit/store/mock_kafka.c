@@ -117,6 +117,22 @@ void mock_kafka_append_marker(struct mock_kafka *mock, const char *topic, int32_
     strbuf_deinit(&request);
 }
 
+int64_t mock_kafka_committed(struct mock_kafka *mock, const char *group, const char *topic, int32_t partition) {
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", mock->options.brokers, NULL, 0);
+    rd_kafka_conf_set(conf, "group.id", group, NULL, 0);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, NULL, 0);
+    cr_assert(rk);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition);
+    rd_kafka_resp_err_t error = rd_kafka_committed(rk, list, WAIT_MS);
+    cr_assert_not(error, "%s", rd_kafka_err2str(error));
+    int64_t offset = list->elems[0].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(rk);
+    return offset >= 0 ? offset : -1;
+}
+
 bool mock_kafka_waits(int64_t *until_us) {
     if (!*until_us)
         *until_us = clock_mono_us() + WAIT_MS * (int64_t)US_PER_MS;

@@ -36,6 +36,8 @@ void mock_kafka_make_topic(struct mock_kafka *mock, const char *topic, int parti
 void mock_kafka_append(struct mock_kafka *mock, const char *topic, int32_t partition, const char *value);
 /* Appends the marker of a transaction's end: an offset that holds no message. For a Kafka of one broker. */
 void mock_kafka_append_marker(struct mock_kafka *mock, const char *topic, int32_t partition);
+/* Returns the offset that the group has committed for a partition; -1: none. */
+int64_t mock_kafka_committed(struct mock_kafka *mock, const char *group, const char *topic, int32_t partition);
 
 /* Loops with it: while (mock_kafka_waits(&until_us)). `until_us` is 0 at first. Fails the test after 20 s. */
 bool mock_kafka_waits(int64_t *until_us);
