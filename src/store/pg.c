@@ -137,16 +137,20 @@ static int64_t silence_ends_us(const struct pg *pg) {
     return us < pg->give_up_us ? us : pg->give_up_us;
 }
 
-/* Calls PQgetResult, but fails if the server stays silent until give_up_us. */
+/* Calls PQgetResult, but fails if the server stays silent until give_up_us. Meanwhile it sends what the socket has not
+ * taken at once. */
 static bool next_result(struct pg *pg, int64_t give_up_us, PGresult **ret_result, struct err *err) {
     while (PQisBusy(pg->conn)) {
+        int unsent = PQflush(pg->conn); /* costs no system call if all was sent */
+        if (unsent < 0)
+            return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
         int64_t left_ms = (give_up_us - clock_mono_us()) / US_PER_MS + 1;
-        struct pollfd fd = {.fd = PQsocket(pg->conn), .events = POLLIN};
+        struct pollfd fd = {.fd = PQsocket(pg->conn), .events = (short)(unsent ? POLLIN | POLLOUT : POLLIN)};
         if (poll(&fd, 1, left_ms < 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX) == 0) {
             pause_after_silence(pg);
             return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "the server has been silent for too long");
         }
-        if (!PQconsumeInput(pg->conn))
+        if (fd.revents & ~POLLOUT && !PQconsumeInput(pg->conn))
             return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
     }
     *ret_result = PQgetResult(pg->conn);
@@ -349,6 +353,8 @@ static bool open_session(struct pg *pg, const char *url, const struct pg_hosts *
     if (PQstatus(pg->conn) != CONNECTION_OK)
         return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
     PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+    /* Otherwise libpq waits without a limit for a server that reads nothing, even in PQfinish. */
+    (void)PQsetnonblocking(pg->conn, 1);
     int64_t fresh_until_us = clock_mono_us() + FRESH_SILENCE_US;
     if (pg->give_up_us < fresh_until_us)
         pg->give_up_us = fresh_until_us;
