@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A getaddrinfo for the test's process, and so for libpq as well. It knows the names that the test gives it. Other names
- * and addresses are resolved as ever. */
+/* A getaddrinfo for the process of the test, and so for libpq as well. It knows the names that the test gives it. Other
+ * names and addresses are resolved as ever. */
 #pragma once
 
 /* From now on, `name` has this address. A later call changes it. */
