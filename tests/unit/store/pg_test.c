@@ -211,7 +211,7 @@ Test(pg, without_a_connection_a_round_trip_fails_retriably_and_a_new_one_may_fol
 
 /* A text that no socket's buffers hold if it is sent this number of times. */
 #define LARGE       900000
-#define LARGE_TIMES 20
+#define LARGE_TIMES 14
 
 /* Sends a round trip that begins with "select held" and is larger than the buffers of the sockets. */
 static void send_large(struct pg *pg) {
@@ -251,7 +251,7 @@ Test(pg, a_server_that_takes_no_more_of_a_batch_is_given_up_in_time, .timeout = 
     cr_expect_str_eq(err.text, "the server has been silent for too long");
     cr_expect(err.retriable);
     cr_expect_not(pg_is_connected(pg));
-    cr_expect_lt(clock_mono_us() - from_us, 2 * US_PER_S);
+    cr_expect_lt(clock_mono_us() - from_us, 5 * US_PER_S, "TCP would give up after 7 s");
     close(gate[1]);
     pg_free(pg);
     wire_free(wire);
