@@ -196,7 +196,7 @@ const struct setting settings[] = {
      .max = 60,
      .preset = "3",
      .change = CHANGE_RESTART,
-     .text = "the time-out for connecting",
+     .text = "the time-out for connecting, for all hosts together",
      AT(postgres_connect_timeout_s)},
     {.key = "postgres.statement_timeout_ms",
      .type = TYPE_INT,

@@ -13,14 +13,12 @@
 #include "base/fault.h"
 #include "base/memory.h"
 #include "base/secret_file.h"
-#include "store/pg_hosts.h"
+#include "store/pg_open.h"
 #include "store/sqlstate.h"
 
 #define MAX_STATEMENTS 48 /* distinct statements on one connection; each stage has fewer than 16 */
 #define MAX_EXPECTED   64 /* messages in one round trip */
-/* A server that stays silent for this time beyond the statement time-out counts as unreachable. */
-#define SILENCE_MARGIN_MS 2000
-/* A connection that has just been opened may be silent for this time, even if opening it took until pg_give_up_at. */
+/* Opening a connection may take this time, even if pg_give_up_at is earlier, and so may setting up its session. */
 #define FRESH_SILENCE_US US_PER_S
 /* If a failed attempt to connect took at least this time, the server was silent. */
 #define SILENT_CONNECT_US US_PER_S
@@ -35,6 +33,7 @@
 
 struct pg {
     struct pg_options options;
+    struct resolver *resolver;
     PGconn *conn;
     uint64_t generation;
     uint32_t schema_oid;
@@ -57,6 +56,7 @@ const struct pg_statement pg_rollback = {"rollback"};
 struct pg *pg_new(const struct pg_options *options) {
     struct pg *pg = memory_new(1, sizeof *pg);
     pg->options = *options;
+    pg->resolver = resolver_new();
     pg->give_up_us = INT64_MAX;
     return pg;
 }
@@ -65,6 +65,7 @@ void pg_free(struct pg *pg) {
     if (!pg)
         return;
     pg_disconnect(pg);
+    resolver_free(pg->resolver);
     free(pg->file_url);
     free(pg);
 }
@@ -133,20 +134,24 @@ static bool connection_error(struct pg *pg, struct err *err) {
 
 /* Returns the time at which to give up on a silent server for a request that is sent now. */
 static int64_t silence_ends_us(const struct pg *pg) {
-    int64_t us = clock_mono_us() + (int64_t)(pg->options.statement_timeout_ms + SILENCE_MARGIN_MS) * US_PER_MS;
+    int64_t us = clock_mono_us() + (int64_t)(pg->options.statement_timeout_ms + PG_SILENCE_MARGIN_MS) * US_PER_MS;
     return us < pg->give_up_us ? us : pg->give_up_us;
 }
 
-/* Calls PQgetResult, but fails if the server stays silent until give_up_us. */
+/* Calls PQgetResult, but fails if the server stays silent until give_up_us. Meanwhile it sends what the socket has not
+ * taken at once. */
 static bool next_result(struct pg *pg, int64_t give_up_us, PGresult **ret_result, struct err *err) {
     while (PQisBusy(pg->conn)) {
+        int unsent = PQflush(pg->conn); /* costs no system call if all was sent */
+        if (unsent < 0)
+            return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
         int64_t left_ms = (give_up_us - clock_mono_us()) / US_PER_MS + 1;
-        struct pollfd fd = {.fd = PQsocket(pg->conn), .events = POLLIN};
+        struct pollfd fd = {.fd = PQsocket(pg->conn), .events = (short)(unsent ? POLLIN | POLLOUT : POLLIN)};
         if (poll(&fd, 1, left_ms < 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX) == 0) {
             pause_after_silence(pg);
             return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "the server has been silent for too long");
         }
-        if (!PQconsumeInput(pg->conn))
+        if (fd.revents & ~POLLOUT && !PQconsumeInput(pg->conn))
             return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
     }
     *ret_result = PQgetResult(pg->conn);
@@ -314,56 +319,30 @@ static const char *current_url(struct pg *pg, const char **ret_why_not) {
     return pg->file_url ? pg->file_url : pg->options.url;
 }
 
-/* Opens the connection. It may have failed: PQstatus says so. */
-static PGconn *open_connection(const struct pg *pg, const char *url, const struct pg_hosts *hosts) {
-    char timeout[16], silence[16];
-    snprintf(timeout, sizeof timeout, "%d", pg->options.connect_timeout_s);
-    snprintf(silence, sizeof silence, "%d", pg->options.statement_timeout_ms + SILENCE_MARGIN_MS);
-    /* The keywords before dbname are defaults, which the URL may override. Those after it override the URL, and all of
-     * them override the environment. */
-    const struct {
-        const char *keyword, *value;
-    } parameters[] = {
-        {"connect_timeout", timeout},
-        {"tcp_user_timeout", silence},
-        {"keepalives_idle", "10"},
-        {"target_session_attrs", "read-write"},
-        {"application_name", pg->options.application_name},
-        {"dbname", url},
-        {"client_encoding", "UTF8"},
-        {"host", hosts->host},
-        {"hostaddr", hosts->hostaddr},
-        {"port", hosts->port},
-    };
-    enum { N = sizeof parameters / sizeof parameters[0] };
-    const char *keywords[N + 1] = {NULL}, *values[N + 1] = {NULL};
-    for (size_t i = 0; i < N; i++) {
-        keywords[i] = parameters[i].keyword;
-        values[i] = parameters[i].value;
-    }
-    return memory_must(PQconnectdbParams(keywords, values, 1));
-}
-
-static bool open_session(struct pg *pg, const char *url, const struct pg_hosts *hosts, struct err *err) {
-    pg->conn = open_connection(pg, url, hosts);
-    if (PQstatus(pg->conn) != CONNECTION_OK)
-        return err_set(err, ERR_UNAVAILABLE, BACKEND_POSTGRES, "%s", PQerrorMessage(pg->conn));
-    PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+static bool open_session(struct pg *pg, const char *url, int *ret_host, struct err *err) {
+    struct pg_opened opened;
     int64_t fresh_until_us = clock_mono_us() + FRESH_SILENCE_US;
+    int64_t give_up_us = pg->give_up_us > fresh_until_us ? pg->give_up_us : fresh_until_us;
+    if (!pg_open(&pg->options, url, pg->resolver, give_up_us, &opened, err))
+        return false;
+    pg->conn = opened.conn;
+    *ret_host = opened.host;
+    PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+    /* Otherwise libpq waits without a limit for a server that reads nothing, even in PQfinish. */
+    (void)PQsetnonblocking(pg->conn, 1);
+    fresh_until_us = clock_mono_us() + FRESH_SILENCE_US;
     if (pg->give_up_us < fresh_until_us)
         pg->give_up_us = fresh_until_us;
     return prepare_session(pg, err);
 }
 
 static bool try_to_connect(struct pg *pg, const char *url, struct err *err) {
-    atomic_int *first = pg->options.first_host;
-    struct pg_hosts hosts;
-    pg_hosts_init(&hosts, url, first ? atomic_load(first) : 0);
-    bool ok = open_session(pg, url, &hosts, err);
-    if (ok && first)
-        atomic_store(first, pg_hosts_reached(&hosts, PQhost(pg->conn), PQport(pg->conn)));
-    pg_hosts_deinit(&hosts);
-    return ok;
+    int host;
+    if (!open_session(pg, url, &host, err))
+        return false;
+    if (pg->options.first_host)
+        atomic_store(pg->options.first_host, host);
+    return true;
 }
 
 /* Whether the session is still there. A restart, a failover or a balancer may have ended it while it was idle, which

@@ -28,10 +28,10 @@ struct pg_options {
      * rotated. While the file is missing or can't be used, the last URL counts. Must outlive the connection. */
     const char *url_file;
     /* Of a URL with several hosts: which one the last connection of the process has reached, and where the next one
-     * begins (store/pg_hosts.h). NULL: each begins with the first. Must outlive the connection. */
+     * begins. NULL: each begins with the first. Must outlive the connection. */
     atomic_int *first_host;
     const char *application_name;
-    int connect_timeout_s;
+    int connect_timeout_s; /* for all hosts together; the URL may override it */
     int statement_timeout_ms;
     /* Postgres ends the session after this time without a statement. This frees the session locks of a process that was
      * stopped, or whose machine has failed. The connection's owner must send statements more often. 0: never. */
@@ -47,7 +47,8 @@ bool pg_check_url(const char *url, struct err *err);
 struct pg *pg_new(const struct pg_options *options);
 void pg_free(struct pg *pg); /* NULL is fine */
 
-/* Connects unless connected, to a server that takes writes. Blocks for up to the connect time-out.
+/* Connects unless connected, to a server that takes writes. Blocks for up to the connect time-out, however many hosts
+ * the URL has, and even if no name server answers. Then it sets up the session.
  *
  * Every failure is retriable (ERR_UNAVAILABLE), whatever its reason: a wrong password may be in rotation, and a missing
  * database may be restored soon. After a failure, pg_connect fails at once for the next 100 ms, or 250 ms if the server
@@ -67,9 +68,10 @@ bool pg_session(struct pg *pg, char ret[static PG_SESSION_SIZE], struct err *err
 bool pg_is_connected(const struct pg *pg);
 void pg_disconnect(struct pg *pg);
 
-/* Sets the time (clock_mono_us) at which later round trips give up on a silent server. They give up earlier if the
- * statement time-out and 2 s pass, and not before 1 s after the connection was opened: a host that is down may take up
- * all the time before the next host is tried, and that must not cost the connection to the next host. */
+/* Sets the time (clock_mono_us) at which later attempts to connect and round trips give up on a silent server. Round
+ * trips give up earlier if the statement time-out and 2 s pass. An attempt to connect has at least 1 s, and the
+ * connection is not given up before 1 s after it was opened: otherwise a server that is only slow would never get a
+ * connection. */
 void pg_give_up_at(struct pg *pg, int64_t mono_us);
 
 /* The number of connections opened so far. If it has changed, the session locks of the earlier connection are gone. */

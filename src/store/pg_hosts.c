@@ -3,11 +3,20 @@
  * all. */
 #include "store/pg_hosts.h"
 
-#include <stdbool.h>
+#include <libpq-fe.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/strbuf.h"
+#include "base/memory.h"
+
+/* libpq's port for a host without one. */
+#define DEFAULT_PORT "5432"
+
+/* What the URL, the service file and the environment say together. NULL: nothing. */
+struct lists {
+    const char *host, *hostaddr, *port;
+};
 
 static int count(const char *list) {
     int n = 1;
@@ -16,67 +25,105 @@ static int count(const char *list) {
     return list ? n : 0;
 }
 
-/* Returns element `at` of the list, which must exist. Sets its length. */
-static const char *element(const char *list, int at, size_t *ret_len) {
+/* Returns a copy of element `at`, or NULL if it is empty or there is no list. */
+static char *element(const char *list, int at) {
+    if (!list)
+        return NULL;
     while (at-- > 0)
         list = strchr(list, ',') + 1;
-    *ret_len = strcspn(list, ",");
-    return list;
-}
-
-static bool is_element(const char *list, int at, const char *text) {
-    size_t len;
-    const char *found = element(list, at, &len);
-    return strlen(text) == len && memcmp(found, text, len) == 0;
-}
-
-/* Returns the list with its element `first` in front, or NULL if it has not n elements. */
-static char *rotated(const char *list, int n, int first) {
-    struct strbuf text = {0};
-    if (!list || count(list) != n)
+    size_t len = strcspn(list, ",");
+    if (len == 0)
         return NULL;
-    for (int i = 0; i < n; i++) {
-        size_t len;
-        const char *next = element(list, (first + i) % n, &len);
-        strbuf_add(&text, ",", i > 0);
-        strbuf_add(&text, next, len);
-    }
-    return text.data;
+    char *copy = memory_new(len + 1, 1);
+    return memcpy(copy, list, len);
 }
 
-void pg_hosts_init(struct pg_hosts *hosts, const char *url, int first) {
-    PQconninfoOption *options = PQconninfoParse(url, NULL);
-    const char *host = NULL, *hostaddr = NULL, *port = NULL;
-    for (const PQconninfoOption *option = options; option && option->keyword; option++) {
+static bool is_socket(const char *host) {
+    return *host == '/' || *host == '@';
+}
+
+bool pg_host_is_name(const struct pg_host *host) {
+    return host->host && !host->hostaddr && !is_socket(host->host);
+}
+
+static void free_list(struct pg_hosts *hosts) {
+    for (int i = 0; i < hosts->n; i++) {
+        free(hosts->list[i].host);
+        free(hosts->list[i].hostaddr);
+        free(hosts->list[i].port);
+    }
+    free(hosts->list);
+}
+
+/* Sets the values of one of several hosts. libpq takes an empty value for one that is not given, and so the whole list
+ * would count. Returns false if a value would have to be empty. */
+static bool set_host(struct pg_host *host, const struct lists *lists, int at) {
+    host->host = element(lists->host, at);
+    host->hostaddr = element(lists->hostaddr, at);
+    if (count(lists->port) > 1) {
+        host->port = element(lists->port, at);
+        if (!host->port)
+            host->port = memory_copy(DEFAULT_PORT);
+    }
+    if (!host->host && !host->hostaddr)
+        return false;
+    if (!host->host && lists->host)
+        host->host = memory_copy(host->hostaddr);
+    return !lists->hostaddr || host->hostaddr || !is_socket(host->host);
+}
+
+/* Returns false if libpq has to find the hosts itself. */
+static bool set_hosts(struct pg_hosts *hosts, const struct lists *lists) {
+    int n = lists->hostaddr ? count(lists->hostaddr) : count(lists->host), n_ports = count(lists->port);
+    if (n == 0 || (lists->host && count(lists->host) != n) || (n_ports > 1 && n_ports != n))
+        return false;
+    hosts->list = memory_new((size_t)n, sizeof *hosts->list);
+    hosts->n = n;
+    bool ok = true;
+    for (int i = 0; ok && i < n; i++)
+        ok = set_host(&hosts->list[i], lists, i);
+    if (!ok)
+        free_list(hosts);
+    return ok;
+}
+
+/* Returns a connection that libpq has refused to begin because of an invalid option. It knows its other options, which
+ * no function tells for a URL alone. */
+static PGconn *refused_connection(const char *url, int connect_timeout_s) {
+    char timeout[16];
+    snprintf(timeout, sizeof timeout, "%d", connect_timeout_s);
+    /* The keyword before dbname is a default. The one after it overrides the URL. */
+    const char *const keywords[] = {"connect_timeout", "dbname", "sslmode", NULL};
+    const char *const values[] = {timeout, url, "invalid", NULL};
+    return memory_must(PQconnectStartParams(keywords, values, 1));
+}
+
+void pg_hosts_init(struct pg_hosts *hosts, const char *url, int connect_timeout_s) {
+    PGconn *conn = refused_connection(url, connect_timeout_s);
+    PQconninfoOption *options = memory_must(PQconninfo(conn));
+    struct lists lists = {0};
+    int timeout_s = 0;
+    for (const PQconninfoOption *option = options; option->keyword; option++) {
+        if (!option->val)
+            continue;
         if (strcmp(option->keyword, "host") == 0)
-            host = option->val;
+            lists.host = option->val;
         else if (strcmp(option->keyword, "hostaddr") == 0)
-            hostaddr = option->val;
+            lists.hostaddr = option->val;
         else if (strcmp(option->keyword, "port") == 0)
-            port = option->val;
+            lists.port = option->val;
+        else if (strcmp(option->keyword, "connect_timeout") == 0)
+            timeout_s = (int)strtol(option->val, NULL, 10);
     }
-    int n = hostaddr ? count(hostaddr) : count(host);
-    *hosts = (struct pg_hosts){0};
-    if (n > 1) {
-        hosts->n = n;
-        hosts->first = first % n;
-        hosts->host = rotated(host, n, hosts->first);
-        hosts->hostaddr = rotated(hostaddr, n, hosts->first);
-        hosts->port = rotated(port, n, hosts->first);
+    if (!set_hosts(hosts, &lists)) {
+        hosts->list = memory_new(1, sizeof *hosts->list);
+        hosts->n = 1;
     }
+    hosts->connect_timeout_s = timeout_s > 0 ? timeout_s : connect_timeout_s;
     PQconninfoFree(options);
+    PQfinish(conn);
 }
 
 void pg_hosts_deinit(struct pg_hosts *hosts) {
-    free(hosts->host);
-    free(hosts->hostaddr);
-    free(hosts->port);
-}
-
-int pg_hosts_reached(const struct pg_hosts *hosts, const char *host, const char *port) {
-    const char *names = hosts->host ? hosts->host : hosts->hostaddr;
-    for (int i = 0; names && host && i < hosts->n; i++)
-        if (is_element(names, i, host) && (!hosts->port || !port || is_element(hosts->port, i, port)))
-            return (hosts->first + i) % hosts->n;
-    return hosts->first;
+    free_list(hosts);
 }

@@ -46,7 +46,7 @@ bool redis_new(const struct redis_options *options, struct redis **ret_redis, st
                                                 .tls = url.has_tls ? &redis->tls : NULL,
                                                 .login = &redis->login,
                                                 .db = url.db,
-                                                .resolver = redis_resolver_new()};
+                                                .resolver = resolver_new()};
     redis->sentinel = redis->server;
     redis->sentinel.login = &redis->sentinel_login;
     redis->sentinel.db = 0;
@@ -62,7 +62,7 @@ void redis_free(struct redis *redis) {
         return;
     redis_conn_close(redis->conn);
     redis_cluster_free(redis->cluster);
-    redis_resolver_free(redis->server.resolver);
+    resolver_free(redis->server.resolver);
     free(redis);
 }
 

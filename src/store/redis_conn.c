@@ -125,8 +125,9 @@ static bool open_socket(struct redis_conn *conn, const struct redis_conn_options
     int error;
     if (conn->address.port) {
         struct addrinfo *found;
-        if (!redis_resolve(options->resolver, &conn->address, until_us, &found, err))
-            return false;
+        struct err cause;
+        if (!resolver_wait(options->resolver, conn->address.host, conn->address.port, until_us, &found, &cause))
+            return redis_address_error(&conn->address, err, cause.text);
         error = open_tcp(found, until_us, &conn->fd);
         freeaddrinfo(found);
     } else {

@@ -11,8 +11,8 @@
 #include "base/err.h"
 #include "config/redis_url.h"
 #include "store/redis_login.h"
-#include "store/redis_resolver.h"
 #include "store/redis_tls.h"
+#include "store/resolver.h"
 
 struct redis_conn;
 
@@ -21,7 +21,7 @@ struct redis_conn_options {
     const struct redis_tls *tls; /* NULL: none */
     struct redis_login *login;
     int db;
-    struct redis_resolver *resolver;
+    struct resolver *resolver;
 };
 
 /* Connects and logs in. All functions fail with ERR_UNAVAILABLE and a text "HOST:PORT: …". */

@@ -13,10 +13,12 @@ from urllib.parse import urlsplit, urlunsplit
 from tests.chaos.proxy import Proxy
 from tests.harness import BUILD, Scenario, wait_until
 from tests.harness.environment import PATIENCE
+from tests.harness.names import without_name_server
 from tests.harness.ports import free_port
 
 PROMPT_S = 0.5  # time limit for an answer over HTTP
 NOTICED_S = 3  # time limit for /readyz to report that Postgres is silent
+STARTED_S = 6  # time limit for a start with a silent host, which the first connections do not know yet
 WELL_S = 2  # time limit for /readyz to report that Postgres is back
 PROBES = 8  # concurrent probes of each kind
 
@@ -73,6 +75,34 @@ class SilentBackends(Scenario):
         began = time.monotonic()
         wait_until(lambda: server.get("/readyz")[0] == 200, 10, 0.02, "ready again")
         self.assertLess(time.monotonic() - began, WELL_S * PATIENCE)
+
+    def test_calls_are_refused_before_their_deadlines_while_postgres_is_silent(self):
+        server = self.start()
+        coupon = self.create(server, 10)
+        self.ctl(server, "request", coupon, 1)
+        self.proxy.disturb("postgres", "stall", 0)
+        # The first call finds the connections silent. Later ones find that no new connection can be opened.
+        answers = [self.ctl_raw(server, "--timeout", 2000 * PATIENCE, verb, coupon, user)[1]
+                   for user in range(2, 6) for verb in ("request", "status")]
+        in_time = [answer for answer in answers if "BACKEND_UNAVAILABLE" in answer]
+        # couponsd answers 0.1 s before the deadline, which is not enough on a busy machine.
+        self.assertGreaterEqual(len(in_time), len(answers) * 3 / 4, answers)
+        self.proxy.calm("postgres")
+        wait_until(lambda: server.get("/readyz")[0] == 200, 10, 0.02, "ready again")
+        self.ctl(server, "request", coupon, 2)
+
+    def test_neither_a_silent_host_nor_a_name_without_an_answer_delays_the_good_host_of_postgres(self):
+        command = without_name_server(self, tempfile.mkdtemp(dir=os.environ.get("TEST_DIR")))
+        parts = urlsplit(self.postgres_url)
+        self.proxy.disturb("postgres", "stall", 0)
+        hosts = f"pg.example.com:5432,127.0.0.1:{self.proxy.port('postgres')},{parts.hostname}:{parts.port}"
+        user = f"{parts.username}@" if parts.username else ""
+        url = urlunsplit(parts._replace(netloc=f"{user}{hosts}"))
+        began = time.monotonic()
+        server = self.start(command=[*command, f"{BUILD}/couponsd"], postgres__url=f"{url}&sslmode=disable")
+        self.assertLess(time.monotonic() - began, STARTED_S * PATIENCE)
+        coupon = self.create(server, 10)
+        self.ctl(server, "--timeout", 1000 * PATIENCE, "request", coupon, 1)
 
     def test_a_silent_redis_delays_no_probe(self):
         server = self.start()

@@ -3,7 +3,9 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "wire.h"
 
 static struct arena arena;
@@ -205,6 +207,75 @@ Test(pg, without_a_connection_a_round_trip_fails_retriably_and_a_new_one_may_fol
     pg_clear(&result, 1);
     pg_free(pg);
     wire_free(wire);
+}
+
+/* A text that no socket's buffers hold if it is sent this number of times. */
+#define LARGE       900000
+#define LARGE_TIMES 14
+
+/* Sends a round trip that begins with "select held" and is larger than the buffers of the sockets. */
+static void send_large(struct pg *pg) {
+    static const struct pg_statement held = {"select held"}, large = {"select large"};
+    struct pg_args args = {0};
+    char *text = arena_alloc(&arena, LARGE + 1);
+    memset(text, 'x', LARGE);
+    text[LARGE] = '\0';
+    pg_arg_text(&args, text);
+    pg_send(pg, &held, NULL);
+    for (int i = 0; i < LARGE_TIMES; i++)
+        pg_send(pg, &large, &args);
+}
+
+/* As long as this function waits, the wire reads nothing from the client. */
+static const struct pg_args *hold(void *arg, int connection, const struct wire_statement *statement, int *ret_n) {
+    const int *gate = arg;
+    char byte;
+    (void)connection, (void)statement;
+    *ret_n = 0;
+    cr_assert_geq(read(*gate, &byte, 1), 0);
+    return NULL;
+}
+
+Test(pg, a_server_that_takes_no_more_of_a_batch_is_given_up_in_time, .timeout = 60) {
+    struct wire *wire = wire_new();
+    struct pg *pg = wire_pg(wire);
+    int gate[2];
+    PGresult *results[LARGE_TIMES + 1];
+    struct err err = {0};
+    cr_assert_eq(pipe(gate), 0);
+    wire_answer_by(wire, "select held", hold, &gate[0]);
+    int64_t from_us = clock_mono_us();
+    pg_give_up_at(pg, from_us + 300 * US_PER_MS);
+    send_large(pg);
+    cr_expect_not(pg_collect(pg, results, LARGE_TIMES + 1, &err));
+    cr_expect_str_eq(err.text, "the server has been silent for too long");
+    cr_expect(err.retriable);
+    cr_expect_not(pg_is_connected(pg));
+    cr_expect_lt(clock_mono_us() - from_us, 5 * US_PER_S, "TCP would give up after 7 s");
+    close(gate[1]);
+    pg_free(pg);
+    wire_free(wire);
+    close(gate[0]);
+}
+
+Test(pg, a_server_that_takes_a_large_batch_piece_by_piece_gets_all_of_it, .timeout = 60) {
+    struct wire *wire = wire_new();
+    struct pg *pg = wire_pg(wire);
+    int gate[2];
+    PGresult *results[LARGE_TIMES + 1];
+    struct err err = {0};
+    cr_assert_eq(pipe(gate), 0);
+    cr_assert_eq(write(gate[1], "x", 1), 1);
+    wire_answer_by(wire, "select held", hold, &gate[0]);
+    send_large(pg);
+    cr_assert(pg_collect(pg, results, LARGE_TIMES + 1, &err), "%s", err.text);
+    pg_clear(results, LARGE_TIMES + 1);
+    cr_expect_eq(wire_count(wire, "select large"), LARGE_TIMES);
+    cr_expect_eq(wire_last(wire, "select large")->args.lengths[0], LARGE);
+    pg_free(pg);
+    wire_free(wire);
+    close(gate[0]);
+    close(gate[1]);
 }
 
 Test(pg, lock_keys_differ_by_schema_stage_and_lane) {

@@ -38,7 +38,7 @@ static void set_up(void) {
     a = fake_redis_new();
     b = fake_redis_new();
     redis_login_init(&login, &(struct redis_login_files){0}, "", "");
-    options = (struct redis_conn_options){.timeout_us = WAIT_US, .login = &login, .resolver = redis_resolver_new()};
+    options = (struct redis_conn_options){.timeout_us = WAIT_US, .login = &login, .resolver = resolver_new()};
     url = (struct redis_url){.addresses = {*fake_redis_address(a)}, .n_addresses = 1};
     fake_redis_answer(a, "CLUSTER SLOTS", write_map(map, a, b));
     fake_redis_answer(b, "CLUSTER SLOTS", map);
@@ -50,7 +50,7 @@ static void set_up(void) {
 
 static void tear_down(void) {
     redis_cluster_free(cluster);
-    redis_resolver_free(options.resolver);
+    resolver_free(options.resolver);
     fake_redis_free(a);
     fake_redis_free(b);
 }

@@ -21,11 +21,11 @@ static struct redis_conn_options options;
 static void set_up(void) {
     server = fake_redis_new();
     redis_login_init(&login, &(struct redis_login_files){0}, "", "");
-    options = (struct redis_conn_options){.timeout_us = PATIENT_US, .login = &login, .resolver = redis_resolver_new()};
+    options = (struct redis_conn_options){.timeout_us = PATIENT_US, .login = &login, .resolver = resolver_new()};
 }
 
 static void tear_down(void) {
-    redis_resolver_free(options.resolver);
+    resolver_free(options.resolver);
     fake_redis_free(server);
 }
 
