@@ -2,12 +2,12 @@
 """Names whose addresses a test changes, and addresses that do not answer."""
 
 import os
+import random
 import socket
 import subprocess
 import tempfile
 
 HOSTS_BYTES = 200
-SILENT_SERVER, NO_SERVER = "127.0.0.53", "127.0.0.54"
 MOUNT = 'mount --bind "$0" /etc/hosts && mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
 
 
@@ -20,7 +20,8 @@ class Names:
         self.addresses = {}
         self.hosts, self.resolver = (tempfile.mkstemp(dir=test.folder) for _ in range(2))
         self.move(localhost="127.0.0.1")
-        os.write(self.resolver[0], f"nameserver {SILENT_SERVER if is_silent else NO_SERVER}\n".encode())
+        name_server = f"127.53.{random.randrange(256)}.{random.randrange(1, 255)}"
+        os.write(self.resolver[0], f"nameserver {name_server}\n".encode())
         for descriptor, path in (self.hosts, self.resolver):
             os.chmod(path, 0o644)
             test.addCleanup(os.close, descriptor)
@@ -33,7 +34,7 @@ class Names:
             server = socket.socket(type=socket.SOCK_DGRAM)
             test.addCleanup(server.close)
             try:
-                server.bind((SILENT_SERVER, 53))
+                server.bind((name_server, 53))
             except PermissionError as error:
                 test.skipTest(f"this user cannot be a name server: {error}")
 
@@ -41,7 +42,7 @@ class Names:
         """Gives names below .test other addresses. One write of the same length changes the file, so that no reader
         finds a part of it."""
         self.addresses.update(addresses)
-        lines = "".join(f"{address} {name} {name}.test\n" for name, address in self.addresses.items() if address)
+        lines = "".join(f"{address} {name} {name}.test\n" for name, address in self.addresses.items())
         os.pwrite(self.hosts[0], lines.ljust(HOSTS_BYTES - 1).encode() + b"\n", 0)
 
 
