@@ -60,7 +60,7 @@ const char *coupons_failure_name(const struct coupons_failure *failure);
 struct coupons_client;
 
 /* Creates a client without TLS. `target` is HOST:PORT, several of them separated by commas, or any gRPC target. Calls
- * take all addresses in turn, except for unreachable ones. The first call connects. */
+ * take all addresses in turn, except for unreachable ones. The first call looks names up and connects. */
 bool coupons_client_new(const char *target, struct coupons_client **ret_client, struct err *err);
 /* The same with options: TLS, a token, limits (rpc/client.h). `options` may be NULL. Fails if a certificate file cannot
  * be used, or if a token would go over plain text to another address than loopback without plaintext_token. */

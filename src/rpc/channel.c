@@ -10,6 +10,7 @@
 #include "rpc/core.h"
 #include "rpc/method.h"
 #include "rpc/operation.h"
+#include "rpc/pick.h"
 #include "rpc/target.h"
 #include "rpc/tls.h"
 
@@ -21,6 +22,7 @@
 #define KEEPALIVE_TIMEOUT_MS 10000
 /* A connection that is not up after this time is tried again: its packets may be lost. */
 #define CONNECT_TIMEOUT_MS 5000
+#define LOOKUP_INTERVAL_MS 1000
 
 static void add_arg(grpc_channel_args *args, const char *key, int value) {
     grpc_arg arg = {.type = GRPC_ARG_INTEGER, .key = (char *)key};
@@ -34,15 +36,16 @@ static void add_text(grpc_channel_args *args, const char *key, const char *value
     args->args[args->num_args++] = arg;
 }
 
-static grpc_channel *create_core(const struct target *target, const struct rpc_channel_options *options,
-                                 size_t max_message_bytes, struct err *err) {
+static bool create_cores(struct rpc_channel *channel, const struct target *target,
+                         const struct rpc_channel_options *options, struct err *err) {
+    size_t max_message_bytes = channel->max_message_bytes;
     grpc_arg room[24];
     grpc_channel_args args = {.args = room};
     add_arg(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, max_message_bytes < INT_MAX ? (int)max_message_bytes : INT_MAX);
     const char *name = options->server_name ? options->server_name : target->name;
     if (name)
         add_text(&args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, name);
-    if (target->name) /* the core's own is the whole list */
+    if (target->name) /* all servers of a list are asked for by one name */
         add_text(&args, GRPC_ARG_DEFAULT_AUTHORITY, name);
     add_text(&args, GRPC_ARG_LB_POLICY_NAME, "round_robin");
     add_arg(&args, GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_TIME_MS);
@@ -59,15 +62,19 @@ static grpc_channel *create_core(const struct target *target, const struct rpc_c
     add_arg(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
     add_arg(&args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
     add_arg(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS);
+    /* A name is looked up again after a connection has failed, but by default only every 30 s. */
+    add_arg(&args, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, LOOKUP_INTERVAL_MS);
     /* A proxy named in the environment is not used. */
     add_arg(&args, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     grpc_channel_credentials *credentials =
         options->tls ? tls_client_credentials(options->tls, err) : grpc_insecure_credentials_create();
     if (!credentials)
-        return NULL;
-    grpc_channel *core = grpc_channel_create(target->uri, credentials, &args);
+        return false;
+    channel->cores = memory_new(target->n, sizeof *channel->cores);
+    for (size_t i = 0; i < target->n; i++)
+        channel->cores[channel->n_cores++] = grpc_channel_create(target->uris[i], credentials, &args);
     grpc_channel_credentials_release(credentials);
-    return core;
+    return true;
 }
 
 static bool start_pollers(struct rpc_channel *channel, unsigned n, struct err *err) {
@@ -112,16 +119,17 @@ bool rpc_channel_new(const char *text, const struct rpc_channel_options *options
     }
     struct rpc_channel *channel = memory_new(1, sizeof *channel);
     pthread_mutex_init(&channel->lock, NULL);
+    pthread_mutex_init(&channel->pick_lock, NULL);
     core_init();
     channel->max_message_bytes = options->max_message_bytes ? options->max_message_bytes : MESSAGE_BYTES_MAX;
-    channel->core = create_core(&target, options, channel->max_message_bytes, err);
+    bool ok = create_cores(channel, &target, options, err);
     target_deinit(&target);
     if (options->token) {
         struct strbuf credential = {0};
         strbuf_printf(&credential, "Bearer %s", options->token);
         channel->credential = credential.data;
     }
-    if (!channel->core || !start_pollers(channel, options->pollers > 0 ? (unsigned)options->pollers : 1, err)) {
+    if (!ok || !start_pollers(channel, options->pollers > 0 ? (unsigned)options->pollers : 1, err)) {
         rpc_channel_free(channel);
         return false;
     }
@@ -152,8 +160,10 @@ static void client_poller_deinit(struct client_poller *poller) {
 }
 
 static void client_service_free(struct client_service *service) {
-    for (unsigned i = 0; service->methods && i < service->base.descriptor->n_methods; i++)
+    for (unsigned i = 0; service->methods && i < service->base.descriptor->n_methods; i++) {
         free(service->methods[i].path);
+        free(service->methods[i].registered);
+    }
     free(service->methods);
     free(service);
 }
@@ -161,10 +171,13 @@ static void client_service_free(struct client_service *service) {
 void rpc_channel_free(struct rpc_channel *channel) {
     if (!channel)
         return;
+    atomic_store(&channel->is_closing, true);
+    pick_end(channel);
     for (unsigned i = 0; i < channel->n_pollers; i++)
         cancel_all(&channel->pollers[i]);
-    if (channel->core)
-        grpc_channel_destroy(channel->core);
+    for (unsigned i = 0; i < channel->n_cores; i++)
+        grpc_channel_destroy(channel->cores[i]);
+    free(channel->cores);
     for (unsigned i = 0; i < channel->n_pollers; i++)
         client_poller_deinit(&channel->pollers[i]);
     free(channel->pollers);
@@ -175,6 +188,7 @@ void rpc_channel_free(struct rpc_channel *channel) {
     }
     core_deinit();
     free(channel->credential);
+    pthread_mutex_destroy(&channel->pick_lock);
     pthread_mutex_destroy(&channel->lock);
     free(channel);
 }
@@ -191,7 +205,9 @@ static void client_method_init(struct client_method *method, struct rpc_channel 
     struct strbuf path = {0};
     strbuf_printf(&path, "/%s/%s", service, descriptor->name);
     method->path = path.data;
-    method->registered = grpc_channel_register_call(channel->core, method->path, NULL, NULL);
+    method->registered = memory_new(channel->n_cores, sizeof *method->registered);
+    for (unsigned i = 0; i < channel->n_cores; i++)
+        method->registered[i] = grpc_channel_register_call(channel->cores[i], method->path, NULL, NULL);
 }
 
 ProtobufCService *rpc_channel_service(struct rpc_channel *channel, const ProtobufCServiceDescriptor *descriptor,

@@ -7,6 +7,8 @@
  * is NULL before the call and from its end on. A thread holds it for a few instructions and the start of a batch, never
  * while foreign code runs. A poller's `lock` guards its list of operations in flight and its pool.
  *
+ * A call may wait for an address before it begins (pick.c). Until then its operation has no core call.
+ *
  * A unary call is one batch, and takes the lock only at its end. Other calls have several batches: the status; each
  * message received, the first one together with the headers unless on_headers is set; and what is sent (pump), as on
  * the server. `outstanding` counts the batches that are not back yet. At zero the call has ended. */
@@ -18,6 +20,7 @@
 
 #include "base/memory.h"
 #include "rpc/operation.h"
+#include "rpc/pick.h"
 
 #define ARENA_BLOCK_BYTES   2048
 #define IDLE_OPERATIONS_MAX 1024 /* kept per poller; about 3 KiB each */
@@ -61,6 +64,7 @@ static struct operation *operation_acquire(struct client_poller *poller) {
     operation->sent = REQUEST_NOTHING;
     operation->sending = operation->close_wanted = false;
     operation->reading_held = operation->receive_paused = operation->is_compressed = false;
+    operation->cancel_wanted = false;
     operation->code = GRPC_STATUS_UNKNOWN;
     operation->text = grpc_empty_slice();
     operation->is_failed = false;
@@ -235,7 +239,7 @@ static void pump(struct operation *operation) {
     }
     bool headers = operation->sent == REQUEST_NOTHING, message = operation->writes.count > 0;
     bool close = operation->close_wanted && operation->sent != REQUEST_CLOSE && operation->writes.count <= 1;
-    if (operation->sending || !(headers || message || close))
+    if (!operation->core || operation->sending || !(headers || message || close))
         return;
     grpc_op ops[3];
     size_t n = 0;
@@ -354,9 +358,8 @@ static grpc_op receive_message(struct operation *operation) {
 }
 
 /* Starts the one batch of a unary call. From then on the call may be over, and its owner's again. */
-static void start_unary(struct operation *operation, const ProtobufCMessage *input) {
+static void start_unary(struct operation *operation) {
     struct rpc_client_call *call = operation->call;
-    operation->outgoing = (struct write){message_pack(input), call->compression != RPC_COMPRESSION_NONE};
     grpc_op ops[6] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}};
     if (call->wait_for_ready)
         ops[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
@@ -373,7 +376,7 @@ static void start_unary(struct operation *operation, const ProtobufCMessage *inp
 
 /* Starts the batches of a stream. Their ops run on the poller's thread, which waits for the lock until all have
  * started. */
-static void start_stream(struct operation *operation, const ProtobufCMessage *input) {
+static void start_stream(struct operation *operation) {
     struct rpc_client_call *call = operation->call;
     grpc_op ops[2] = {receive_status(operation)};
     operation->outstanding = 2;
@@ -384,9 +387,6 @@ static void start_stream(struct operation *operation, const ProtobufCMessage *in
         operation_start(operation, ops, 1, &operation->headers_op, on_headers);
     else
         operation_start(operation, ops, 2, &operation->step_op, on_step);
-    if (input)
-        writes_push(&operation->writes, message_pack(input), call->compression != RPC_COMPRESSION_NONE);
-    operation->close_wanted = operation->method->takes_one;
     pump(operation);
     call_unlock(call, operation);
 }
@@ -416,37 +416,66 @@ static void take_metadata(struct operation *operation) {
     metadata_add_compression(&operation->metadata, call->compression);
 }
 
+static void take_input(struct operation *operation, const ProtobufCMessage *input) {
+    const struct client_method *method = operation->method;
+    bool compress = operation->call->compression != RPC_COMPRESSION_NONE;
+    if (!method->is_known)
+        operation_fail(operation, RPC_UNIMPLEMENTED, "the client's table of methods lacks %s", method->path);
+    else if (!input && method->takes_one)
+        operation_fail(operation, RPC_INTERNAL, "%s needs a request", method->path);
+    else if (method->takes_one && method->gives_one)
+        operation->outgoing = (struct write){message_pack(input), compress};
+    else if (input)
+        writes_push(&operation->writes, message_pack(input), compress);
+    operation->close_wanted = method->takes_one;
+}
+
+/* Starts the call on one of the channel's cores. The call's lock is held, and released. */
+static void begin(struct operation *operation, unsigned index) {
+    struct rpc_channel *channel = operation->channel;
+    const struct client_method *method = operation->method;
+    grpc_call *core = grpc_channel_create_registered_call(channel->cores[index], NULL, GRPC_PROPAGATE_DEFAULTS,
+                                                          operation->poller->base.queue, method->registered[index],
+                                                          operation->deadline, NULL);
+    pthread_mutex_lock(&operation->poller->lock);
+    operation->core = core;
+    pthread_mutex_unlock(&operation->poller->lock);
+    if (operation->cancel_wanted || atomic_load(&channel->is_closing))
+        grpc_call_cancel(core, NULL);
+    if (operation->is_failed)
+        start_failed(operation);
+    else if (method->takes_one && method->gives_one)
+        start_unary(operation);
+    else
+        start_stream(operation);
+}
+
+void operation_resume(struct operation *operation) {
+    call_lock(operation->call);
+    begin(operation, operation->core_index);
+}
+
 void client_invoke(ProtobufCService *base, unsigned index, const ProtobufCMessage *input, ProtobufCClosure closure,
                    void *closure_data) {
     struct client_service *service = (struct client_service *)base;
     struct rpc_channel *channel = service->channel;
-    const struct client_method *method = &service->methods[index];
     struct rpc_client_call *call = closure_data;
     unsigned turn = atomic_fetch_add_explicit(&channel->turn, 1, memory_order_relaxed);
     struct operation *operation = operation_acquire(&channel->pollers[turn % channel->n_pollers]);
-    grpc_call *core =
-        grpc_channel_create_registered_call(channel->core, NULL, GRPC_PROPAGATE_DEFAULTS, operation->poller->base.queue,
-                                            method->registered, deadline_in(call->timeout_ms), NULL);
-    pthread_mutex_lock(&operation->poller->lock);
-    operation->core = core;
-    pthread_mutex_unlock(&operation->poller->lock);
+    operation->deadline = deadline_in(call->timeout_ms);
     operation->channel = channel;
     operation->call = call;
-    operation->method = method;
+    operation->method = &service->methods[index];
     operation->closure = closure;
     call->received = operation;
     __atomic_store_n(&call->operation, BUSY, __ATOMIC_RELAXED);
     take_metadata(operation);
-    if (!method->is_known)
-        operation_fail(operation, RPC_UNIMPLEMENTED, "the client's table of methods lacks %s", method->path);
-    if (!input && method->takes_one)
-        operation_fail(operation, RPC_INTERNAL, "%s needs a request", method->path);
-    if (operation->is_failed)
-        start_failed(operation);
-    else if (method->takes_one && method->gives_one)
-        start_unary(operation, input);
+    take_input(operation, input);
+    int core = operation->is_failed ? 0 : pick_core(operation);
+    if (core == NO_CORE)
+        call_unlock(call, operation);
     else
-        start_stream(operation, input);
+        begin(operation, (unsigned)core);
 }
 
 void rpc_client_call_open(ProtobufCService *service, unsigned index, ProtobufCClosure closure,
@@ -511,7 +540,13 @@ void rpc_client_call_cancel(struct rpc_client_call *call) {
     struct operation *operation = call_lock(call);
     if (!operation)
         return;
-    grpc_call_cancel(operation->core, NULL);
+    operation->cancel_wanted = true;
+    if (operation->core) {
+        grpc_call_cancel(operation->core, NULL);
+    } else if (pick_withdraw(operation)) {
+        begin(operation, 0);
+        return;
+    }
     call_unlock(call, operation);
 }
 

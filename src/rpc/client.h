@@ -55,9 +55,10 @@ struct rpc_client_call {
     void *operation, *received;
 };
 
-/* `target`: HOST:PORT, several of them separated by commas, or any gRPC target. Does not connect yet, but looks names
- * in a list up. Calls take all addresses in turn, those of a single name, too, except for unreachable ones. With TLS,
- * all servers of a list show the same name: server_name, or else the host of the first address. */
+/* `target`: HOST:PORT, several of them separated by commas, or any gRPC target. Does not look names up or connect yet.
+ * Calls take all addresses in turn, those of a single name, too, except for unreachable ones. Names are looked up again
+ * after a connection has failed. With TLS, all servers of a list show the same name: server_name, or else the host of
+ * the first address. */
 bool rpc_channel_new(const char *target, const struct rpc_channel_options *options, struct rpc_channel **ret_channel,
                      struct err *err);
 /* Cancels the calls in flight, waits until `done` of each has run, and joins the pollers. NULL is fine. Not from a

@@ -32,8 +32,8 @@ struct client_method {
     const ProtobufCMethodDescriptor *descriptor;
     bool is_known; /* the table of methods has it */
     bool takes_one, gives_one;
-    char *path; /* must live as long as the channel */
-    void *registered;
+    char *path;        /* must live as long as the channel */
+    void **registered; /* with each of the channel's cores */
 };
 
 struct client_service {
@@ -44,7 +44,8 @@ struct client_service {
 };
 
 struct rpc_channel {
-    grpc_channel *core;
+    grpc_channel **cores; /* one for each address of a list; otherwise one */
+    unsigned n_cores;
     size_t max_message_bytes;
     char *credential; /* "Bearer …", or NULL */
     struct client_poller *pollers;
@@ -52,6 +53,13 @@ struct rpc_channel {
     atomic_uint turn;
     pthread_mutex_t lock; /* guards `services` */
     struct client_service *services;
+    atomic_bool is_closing; /* calls that begin now are cancelled */
+
+    pthread_mutex_t pick_lock; /* guards what follows; see pick.c */
+    unsigned next_core;
+    struct operation *waiting;
+    bool is_ticking;
+    struct op tick_op;
 };
 
 /* How much of a stream's request the core was given. It only grows. */
@@ -65,11 +73,14 @@ enum operation_sent {
 struct operation {
     struct client_poller *poller;
     struct operation *previous, *next;
-    const struct rpc_channel *channel;
+    struct rpc_channel *channel;
     struct rpc_client_call *call;
     const struct client_method *method;
     ProtobufCClosure closure;
-    grpc_call *core;
+    grpc_call *core; /* NULL while the call waits for an address */
+    gpr_timespec deadline;
+    struct operation *next_waiting;
+    unsigned core_index; /* where the call begins when its wait is over */
     struct op step_op, status_op, headers_op, send_op;
     grpc_metadata_array headers, trailers;
     grpc_byte_buffer *incoming;
@@ -86,6 +97,7 @@ struct operation {
     bool close_wanted;   /* no message follows those in `writes` */
     bool reading_held;   /* the caller has paused reading */
     bool receive_paused; /* a receive is due, but reading is paused */
+    bool cancel_wanted;  /* the call is cancelled when it begins */
 
     grpc_status_code code;
     grpc_slice text;
@@ -99,3 +111,5 @@ struct operation {
 void client_invoke(ProtobufCService *service, unsigned index, const ProtobufCMessage *input, ProtobufCClosure closure,
                    void *closure_data);
 void operation_free(struct operation *operation);
+/* Begins a call that has waited for an address, on core_index. In client.c. */
+void operation_resume(struct operation *operation);

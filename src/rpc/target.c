@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See target.h. The core has no target for several names, only for several IP addresses: ipv4:ADDRESS,… for IPv4 alone,
- * and ipv6:ADDRESS,… for both, with IPv4 addresses mapped. */
+/* See target.h. */
 #include "rpc/target.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 
 #include "base/memory.h"
-#include "base/strbuf.h"
 
 #define LOOPBACK_NET 127 /* the first byte of IPv4's loopback addresses */
 
@@ -65,74 +61,42 @@ static bool all_are_loopback(const char *list) {
     }
 }
 
-/* A list as the two kinds of target, while it is not known which one it needs. */
-struct list {
-    struct strbuf v4, v6;
-    bool has_v6;
-};
-
-static void add_address(struct list *list, const struct addrinfo *found) {
-    char text[INET6_ADDRSTRLEN];
-    if (found->ai_family == AF_INET) {
-        const struct sockaddr_in *address = (const struct sockaddr_in *)(const void *)found->ai_addr;
-        inet_ntop(AF_INET, &address->sin_addr, text, sizeof text);
-        strbuf_printf(&list->v4, "%s%s:%u", list->v4.len ? "," : "ipv4:", text, ntohs(address->sin_port));
-        strbuf_printf(&list->v6, "%s[::ffff:%s]:%u", list->v6.len ? "," : "ipv6:", text, ntohs(address->sin_port));
-    } else if (found->ai_family == AF_INET6) {
-        const struct sockaddr_in6 *address = (const struct sockaddr_in6 *)(const void *)found->ai_addr;
-        inet_ntop(AF_INET6, &address->sin6_addr, text, sizeof text);
-        strbuf_printf(&list->v6, "%s[%s]:%u", list->v6.len ? "," : "ipv6:", text, ntohs(address->sin6_port));
-        list->has_v6 = true;
-    }
-}
-
-static bool look_up(struct list *list, const char *address, size_t len, struct err *err) {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    const char *port_text;
+static bool is_host_and_port(const char *address, size_t len) {
+    const char *port;
     size_t port_len;
-    char *host = split(address, len, &port_text, &port_len), *port = memory_must(strndup(port_text, port_len));
-    struct addrinfo *found = NULL;
-    int code = *host && *port ? getaddrinfo(host, port, &hints, &found) : EAI_NONAME;
-    bool ok = code == 0;
-    if (!*host || !*port)
-        err_set(err, ERR_INVALID, BACKEND_NONE, "\"%.*s\" is no HOST:PORT", (int)len, address);
-    else if (!ok)
-        err_set(err, ERR_UNAVAILABLE, BACKEND_NONE, "the address %.*s can't be looked up: %s", (int)len, address,
-                gai_strerror(code));
-    for (const struct addrinfo *each = found; each; each = each->ai_next)
-        add_address(list, each);
-    if (found)
-        freeaddrinfo(found);
+    char *host = split(address, len, &port, &port_len);
+    bool ok = *host && port_len > 0 && strspn(port, "0123456789") >= port_len;
     free(host);
-    free(port);
     return ok;
 }
 
-/* Makes the URI of a list. */
-static char *uri_of(const char *addresses, struct err *err) {
-    struct list list = {0};
-    bool ok = true;
-    for (const char *at = addresses; ok; at++) {
-        size_t len = strcspn(at, ",");
-        ok = look_up(&list, at, len, err);
-        at += len;
-        if (!*at)
-            break;
+static void add_uri(struct target *target, const char *text, size_t len) {
+    target->uris = memory_resize(target->uris, target->n + 1, sizeof *target->uris);
+    target->uris[target->n++] = memory_must(strndup(text, len));
+}
+
+static bool split_list(struct target *target, const char *list, struct err *err) {
+    for (;; list++) {
+        size_t len = strcspn(list, ",");
+        if (!is_host_and_port(list, len))
+            return err_set(err, ERR_INVALID, BACKEND_NONE, "\"%.*s\" is no HOST:PORT", (int)len, list);
+        add_uri(target, list, len);
+        list += len;
+        if (!*list)
+            return true;
     }
-    strbuf_deinit(list.has_v6 || !ok ? &list.v4 : &list.v6);
-    if (ok)
-        return list.has_v6 ? list.v6.data : list.v4.data;
-    strbuf_deinit(&list.v6);
-    return NULL;
 }
 
 bool target_init(const char *text, struct target *ret_target, struct err *err) {
     const char *scheme = scheme_of(text), *addresses = text + strlen(scheme);
     bool is_unix = strncmp(scheme, "unix", strlen("unix")) == 0, is_list = !is_unix && strchr(addresses, ',');
     struct target target = {.is_local = is_unix || all_are_loopback(addresses)};
-    target.uri = is_list && !*scheme ? uri_of(addresses, err) : memory_copy(text);
-    if (!target.uri)
+    if (!is_list || *scheme) {
+        add_uri(&target, text, strlen(text));
+    } else if (!split_list(&target, addresses, err)) {
+        target_deinit(&target);
         return false;
+    }
     if (is_list) {
         const char *port;
         size_t port_len;
@@ -143,7 +107,9 @@ bool target_init(const char *text, struct target *ret_target, struct err *err) {
 }
 
 void target_deinit(struct target *target) {
-    free(target->uri);
+    for (size_t i = 0; i < target->n; i++)
+        free(target->uris[i]);
+    free(target->uris);
     free(target->name);
     *target = (struct target){0};
 }

@@ -18,10 +18,12 @@ import tempfile
 import time
 import unittest
 
+from tests.clients.names import Names, silent_address
 from tests.clients.probe import Network, Probe, script
 from tests.harness import Scenario
 from tests.harness.certificates import Authority
-from tests.harness.ports import free_address
+from tests.harness.ports import free_address, free_port
+from tests.harness.waiting import wait_until
 
 LANGUAGE = ""
 BUILD_TIMEOUT_S, RUN_TIMEOUT_S = 800, 120
@@ -30,6 +32,9 @@ SHORT_QUEUES = {f"{stage}.{limit}": 16 for stage, limit in
 
 OK, UNAVAILABLE, UNAUTHENTICATED = 0, 14, 16
 PATIENT_MS, IMPATIENT_MS = 20_000, 3_000  # an impatient call gives each try 1 s
+FIRST_MS = 9_000  # for the first call of a program; the resolver waits 10 s for a silent name server
+NO_JAVA_CACHE = {"JAVA_TOOL_OPTIONS": "-Dsun.net.inetaddr.ttl=1 -Dsun.net.inetaddr.negative.ttl=1"}
+FEW_S = 10  # a name that has moved is found within this time
 LOST_S = 30 + 10 + 8  # keepalive's interval, its timeout, and slack for a slow machine
 
 
@@ -46,8 +51,8 @@ class Client(Scenario):
             file.write(text)
         return path
 
-    def probe(self, environment=None, **options):
-        return Probe(self, LANGUAGE, environment, **options)
+    def probe(self, environment=None, before=(), **options):
+        return Probe(self, LANGUAGE, environment, before, **options)
 
     def request(self, probe, timeout_ms=PATIENT_MS):
         """Requests the coupon for a new user."""
@@ -71,7 +76,8 @@ class Client(Scenario):
         self.first, self.second = (self.start(access__tokens=self.tokens) for _ in range(2))
         self.coupon = self.ctl(self.first, "--token-file", self.write("boss", "boss"), "create", "--quantity", 1000)[0]["id"]
         waiting = self.begin_on_a_lost_connection()
-        for case in (self.several_addresses, self.proxies, self.tokens_over_plain_text, self.tls, self.smoke):
+        for case in (self.several_addresses, self.unreachable_addresses, self.names_that_move, self.proxies,
+                     self.tokens_over_plain_text, self.tls, self.smoke):
             with self.subTest(case.__name__):
                 case()
         with self.subTest("a lost connection"):
@@ -118,6 +124,51 @@ class Client(Scenario):
         for _ in range(4):
             self.assertEqual(self.request(probe, IMPATIENT_MS)["code"], OK)
         self.assertEqual(self.request(self.probe(target=f"{lossy.address},{sound.address}", token="web"))["code"], OK)
+
+    def unreachable_addresses(self):
+        """A list works as long as one of its addresses does, also for a call that is not retried."""
+        self.expect_despite("nothing.invalid:1")
+        self.expect_despite(silent_address(self))
+        self.expect_despite("nothing.test:1", Names(self, is_silent=True).before)
+
+    def expect_despite(self, bad, before=()):
+        sound = f"localhost:{self.first.grpc.rsplit(':', 1)[1]}"
+        for target in (f"{bad},{sound}", f"{sound},{bad}"):
+            with self.subTest(target):
+                options = {"before": before, "target": target, "token": "web", "plaintext_token": "true"}
+                self.expect(OK, FIRST_MS, **options)
+                end = self.probe(**options).call("watch", self.coupon, self.user)
+                self.assertEqual(end["code"], OK, end)
+
+    def names_that_move(self):
+        """A name's new address is found after its old server has gone."""
+        for is_list in (False, True):
+            with self.subTest(is_list=is_list):
+                names, port = Names(self), free_port()
+                old, new, other = (Network(self, self.first.grpc, host, port)
+                                   for host in ("127.0.0.2", "127.0.0.3", "127.0.0.4"))
+                names.move(coupons="127.0.0.2")
+                target = f"coupons.test:{port}" + f",later.test:{port},{other.address}" * is_list
+                probe = self.probe(NO_JAVA_CACHE, names.before, target=target, token="web", plaintext_token="true")
+                self.call_until_called(probe, old)
+                self.assertEqual(new.accepted, 0)
+                old.close()
+                names.move(coupons="127.0.0.3")
+                self.call_until_called(probe, new)
+                if is_list:
+                    self.assertGreater(other.accepted, 0)
+                    later = Network(self, self.first.grpc, "127.0.0.5", port)
+                    names.move(later="127.0.0.5")
+                    self.call_until_called(probe, later)
+
+    def call_until_called(self, probe, server):
+        """Calls go on, and one of them reaches the server."""
+        def is_called():
+            end = self.request(probe, FEW_S * 1000)
+            self.assertEqual(end["code"], OK, end)
+            return server.accepted
+
+        wait_until(is_called, FEW_S, what=f"a call to {server.address}")
 
     def proxies(self):
         """Clients ignore proxies in the environment."""

@@ -25,11 +25,11 @@ def script(language):
 class Probe:
     """clients/LANGUAGE/probe, which makes all calls on one client."""
 
-    def __init__(self, test, language, environment=None, **options):
+    def __init__(self, test, language, environment=None, before=(), **options):
         command, own = script(language)
         words = [f"{name}={value}" for name, value in options.items() if value is not None]
-        self.process = subprocess.Popen([command, "probe", *words], env={**own, **(environment or {})}, text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1)
+        self.process = subprocess.Popen([*before, command, "probe", *words], env={**own, **(environment or {})},
+                                        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1)
         test.addCleanup(self.end)
 
     def end(self):
@@ -58,10 +58,10 @@ class Network:
     """Forwards connections to a server, and can lose them: a lost connection stays open while its bytes are dropped, as
     by a firewall that has forgotten it."""
 
-    def __init__(self, test, server):
+    def __init__(self, test, server, host="127.0.0.1", port=None):
         self.server = server
-        self.listener = socket.create_server(("127.0.0.1", free_port()))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.listener = socket.create_server((host, port or free_port()))
+        self.address = "%s:%d" % self.listener.getsockname()
         self.lock = threading.Lock()
         self.sockets, self.lost, self.answers_are_lost, self.accepted = [], set(), False, 0
         threading.Thread(target=self.accept, daemon=True).start()

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/dns"
 	"google.golang.org/grpc/resolver/manual"
 )
 
@@ -40,6 +41,12 @@ type Options struct {
 	// unless PlaintextToken is set.
 	Token          string
 	PlaintextToken bool
+}
+
+// init lets all gRPC clients of the program look a name up again one second after the last time. By default, they do not
+// find a new address for 30 s after they have found the old one.
+func init() {
+	dns.SetMinResolutionInterval(time.Second)
 }
 
 // NewClient returns a connection, which connects with its first call. It is [grpc.NewClient] with what couponsd needs;

@@ -9,7 +9,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -70,6 +72,9 @@ func watch(client couponv1.CouponServiceClient, coupon, user int64) end {
 	stream, err := client.WatchStatus(context.Background(), &couponv1.WatchStatusRequest{CouponId: coupon, UserId: user})
 	for err == nil {
 		_, err = stream.Recv()
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
 	}
 	return end{Code: status.Code(err), Reason: coupons.Reason(err)}
 }

@@ -12,6 +12,8 @@ import {
 const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.initial_reconnect_backoff_ms": 100,
   "grpc.max_reconnect_backoff_ms": 1000,
+  // A name is looked up again after a connection has failed, but by default only every 30 s.
+  "grpc.dns_min_time_between_resolutions_ms": 1000,
   // A connection whose peer has vanished ends within 40 s, if it has a call. Servers of gRPC refuse clients that ping
   // more often than they allow, or without a call.
   "grpc.keepalive_time_ms": 30_000,

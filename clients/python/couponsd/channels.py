@@ -7,10 +7,11 @@ import ipaddress
 import json
 import os
 import re
-import socket
 from typing import Any, NamedTuple, Union
 
 import grpc
+
+from .address_list import AddressList
 
 OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -18,6 +19,8 @@ OPTIONS = [
     # While there are no calls, gRPC looks at its sockets every 5 s only. A TLS connection takes three looks, and a
     # connection that is not up after this time is tried again.
     ("grpc.min_reconnect_backoff_ms", 20_000),
+    # A name is looked up again after a connection has failed, but by default only every 30 s.
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
     # A connection whose peer has vanished ends within 40 s, if it has a call. Servers of gRPC refuse clients that ping
     # more often than they allow, or without a call.
     ("grpc.keepalive_time_ms", 30_000),
@@ -40,7 +43,7 @@ def connect(target: str, *, tls: bool = False, ca: Path | None = None, certifica
     leaves retries to retry().
 
     `target` is HOST:PORT, several of them separated by commas, or any gRPC target. Calls take all addresses in turn,
-    those of a single name too, except for unreachable ones. Names in a list are looked up once, by this function.
+    those of a single name too, except for unreachable ones. Names are looked up again after a lost connection.
 
     With `tls`, `ca` or `certificate`, the channel uses TLS. `ca` is the file of the trusted authorities (PEM); without
     it, gRPC's own list is used. `certificate` and `key` are the files of a client certificate. `server_name` is the
@@ -50,22 +53,25 @@ def connect(target: str, *, tls: bool = False, ca: Path | None = None, certifica
     `token` is sent with each call. Without TLS, it is sent to loopback addresses only, and this function raises
     ValueError for others, unless `plaintext_token` is true.
     """
-    uri, hosts = _resolve(target)
+    uris, hosts = _split_list(target)
     name = server_name or (hosts[0] if len(hosts) > 1 else None)
     options = [*OPTIONS]
     if name:
         options.append(("grpc.ssl_target_name_override", name))
     if len(hosts) > 1:
-        options.append(("grpc.default_authority", name))  # otherwise it is the whole list
+        options.append(("grpc.default_authority", name))  # otherwise each address has its own
+        options.append(("grpc.client_idle_timeout_ms", 2**31 - 1))  # none: AddressList connects idle channels only once
     if tls or ca or certificate:
-        channel = grpc.secure_channel(uri, grpc.ssl_channel_credentials(_read(ca), _read(key), _read(certificate)),
-                                      options)
+        credentials = grpc.ssl_channel_credentials(_read(ca), _read(key), _read(certificate))
+        channels = [grpc.secure_channel(uri, credentials, options) for uri in uris]
     elif token and not plaintext_token and not all(map(_is_loopback, hosts)):
         raise ValueError(f"{target} is not loopback, and there is no TLS, so everybody on the way could read the token: "
                          "use TLS, or set plaintext_token where the network is trusted")
     else:
-        channel = grpc.insecure_channel(uri, options)
-    return grpc.intercept_channel(channel, _Token(token)) if token else channel
+        channels = [grpc.insecure_channel(uri, options) for uri in uris]
+    if token:
+        channels = [grpc.intercept_channel(channel, _Token(token)) for channel in channels]
+    return channels[0] if len(channels) == 1 else AddressList(channels)
 
 
 def _read(path: Path | None) -> bytes | None:
@@ -75,25 +81,19 @@ def _read(path: Path | None) -> bytes | None:
         return file.read()
 
 
-def _resolve(target: str) -> tuple[str, list[str]]:
-    """Returns the target in gRPC's words, and the hosts in it. gRPC has no target for several names, only for several IP
-    addresses: ipv4: for IPv4 alone, and ipv6: for both, with IPv4 addresses mapped."""
+def _split_list(target: str) -> tuple[list[str], list[str]]:
+    """Returns the gRPC targets for a target, and the hosts in them."""
     scheme, addresses = re.fullmatch(r"(ipv4:|ipv6:|unix(?:-abstract)?:|dns:///|dns:|)(.*)", target, re.S).groups()
     if scheme.startswith("unix"):
-        return target, ["localhost"]
+        return [target], ["localhost"]
     pairs = [_split(address) for address in addresses.split(",")]
     hosts = [host for host, _ in pairs]
     if scheme or len(pairs) == 1:
-        return target, hosts
-    found = []
+        return [target], hosts
     for address, (host, port) in zip(addresses.split(","), pairs):
-        if not host or not port:
+        if not host or not port or not port.isdecimal():
             raise ValueError(f'"{address}" is no HOST:PORT')
-        found += socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    if all(family == socket.AF_INET for family, *_ in found):
-        return "ipv4:" + ",".join(f"{at[0]}:{at[1]}" for *_, at in found), hosts
-    prefixes = {socket.AF_INET: "::ffff:", socket.AF_INET6: ""}
-    return "ipv6:" + ",".join(f"[{prefixes[family]}{at[0]}]:{at[1]}" for family, *_, at in found), hosts
+    return addresses.split(","), hosts
 
 
 def _split(address: str) -> tuple[str, str | None]:

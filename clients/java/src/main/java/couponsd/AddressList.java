@@ -6,6 +6,7 @@ import io.grpc.NameResolver;
 import io.grpc.NameResolverProvider;
 import io.grpc.Status;
 import io.grpc.StatusOr;
+import io.grpc.SynchronizationContext;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.URI;
@@ -14,26 +15,59 @@ import java.net.UnknownHostException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Executor;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
 
-/** Resolves targets with several addresses, HOST:PORT,HOST:PORT, which gRPC itself does not know. */
+/**
+ * Resolves targets that are HOST:PORT or a list of them, HOST:PORT,HOST:PORT. gRPC itself does not know lists, and it
+ * keeps a name's addresses for 30 s, in addition to the time that Java keeps them.
+ */
 final class AddressList extends NameResolver {
     private static final String SCHEME = "couponsd";
     private static final String DNS = "dns:///";
 
-    private final List<URI> addresses;
-    private final Executor executor;
-    private Listener2 listener;
+    private static final long LOOKUP_AGAIN_MS = 1000;
 
-    private AddressList(List<URI> addresses, Executor executor) {
-        this.addresses = addresses;
-        this.executor = executor;
+    private final List<Name> names = new ArrayList<>();
+    private final Executor executor;
+    private final ScheduledExecutorService timer;
+    private final SynchronizationContext context; // runs all that uses the fields of names
+    private Listener2 listener;
+    private boolean isShutDown;
+
+    /** An address in the list. A lookup that fails leaves what an earlier one found. */
+    private static final class Name {
+        final URI address;
+        List<EquivalentAddressGroup> found = List.of();
+        boolean isSought; // until a lookup succeeds
+        boolean isUnknown;
+
+        Name(URI address) {
+            this.address = address;
+        }
+
+        List<EquivalentAddressGroup> lookUp() throws UnknownHostException {
+            var groups = new ArrayList<EquivalentAddressGroup>();
+            for (InetAddress each : InetAddress.getAllByName(address.getHost())) {
+                groups.add(new EquivalentAddressGroup(new InetSocketAddress(each, address.getPort())));
+            }
+            return groups;
+        }
+    }
+
+    private AddressList(List<URI> addresses, NameResolver.Args args) {
+        addresses.forEach(address -> names.add(new Name(address)));
+        executor = args.getOffloadExecutor();
+        timer = args.getScheduledExecutorService();
+        context = args.getSynchronizationContext();
     }
 
     /** Returns the target in gRPC's words. */
     static String uri(String target) {
         try {
+            boolean isOurs = target.contains(",") || target.matches("(?!dns:|unix:)([^:/\\[\\]]+|\\[.*\\]):\\d+");
             // This constructor escapes the brackets of IPv6 addresses.
-            return target.contains(",") ? new URI(SCHEME, "", "/" + target, null).toString() : target;
+            return isOurs ? new URI(SCHEME, "", "/" + target, null).toString() : target;
         } catch (URISyntaxException error) {
             throw new IllegalArgumentException(error);
         }
@@ -67,7 +101,7 @@ final class AddressList extends NameResolver {
 
     @Override
     public String getServiceAuthority() {
-        return addresses.get(0).getAuthority();
+        return names.get(0).address.getAuthority();
     }
 
     @Override
@@ -76,29 +110,69 @@ final class AddressList extends NameResolver {
         refresh();
     }
 
-    /** Looks the names up. gRPC asks for it after a lost connection. */
+    /** Looks the names up, each on a thread of its own, since some may take long. gRPC asks for it after a lost
+     * connection. */
     @Override
     public void refresh() {
+        context.execute(() -> names.forEach(this::seek));
+    }
+
+    private void seek(Name name) {
+        if (!name.isSought) {
+            name.isSought = true;
+            tryToFind(name);
+        }
+    }
+
+    private void tryToFind(Name name) {
+        if (isShutDown) {
+            return;
+        }
         executor.execute(() -> {
-            var found = new ArrayList<EquivalentAddressGroup>();
-            var result = ResolutionResult.newBuilder();
-            Status failure = Status.UNAVAILABLE;
-            for (URI address : addresses) {
-                try {
-                    for (InetAddress each : InetAddress.getAllByName(address.getHost())) {
-                        found.add(new EquivalentAddressGroup(new InetSocketAddress(each, address.getPort())));
-                    }
-                } catch (UnknownHostException error) {
-                    failure = failure.withDescription(address.getHost() + " can't be looked up").withCause(error);
-                }
+            try {
+                List<EquivalentAddressGroup> found = name.lookUp();
+                context.execute(() -> onFound(name, found));
+            } catch (UnknownHostException error) {
+                context.execute(() -> onUnknown(name));
             }
-            result.setAddressesOrError(found.isEmpty() ? StatusOr.fromStatus(failure) : StatusOr.fromValue(found));
-            listener.onResult(result.build());
         });
     }
 
+    private void onFound(Name name, List<EquivalentAddressGroup> found) {
+        name.isSought = false;
+        name.isUnknown = false;
+        name.found = found;
+        report();
+    }
+
+    private void onUnknown(Name name) {
+        boolean isNew = !name.isUnknown;
+        name.isUnknown = true;
+        if (isNew) {
+            report();
+        }
+        context.schedule(() -> tryToFind(name), LOOKUP_AGAIN_MS, TimeUnit.MILLISECONDS, timer);
+    }
+
+    /** Reports what is known so far: a name that takes long does not hold up the others. */
+    private void report() {
+        if (isShutDown) {
+            return;
+        }
+        var found = new ArrayList<EquivalentAddressGroup>();
+        names.forEach(name -> found.addAll(name.found));
+        if (!found.isEmpty()) {
+            listener.onResult(ResolutionResult.newBuilder().setAddressesOrError(StatusOr.fromValue(found)).build());
+        } else if (names.stream().allMatch(name -> name.isUnknown)) {
+            String host = names.get(0).address.getHost();
+            listener.onError(Status.UNAVAILABLE.withDescription("the name " + host + " can't be looked up"));
+        }
+    }
+
     @Override
-    public void shutdown() {}
+    public void shutdown() {
+        isShutDown = true;
+    }
 
     static final class Provider extends NameResolverProvider {
         @Override
@@ -127,7 +201,7 @@ final class AddressList extends NameResolver {
                     throw new IllegalArgumentException("\"" + address.getAuthority() + "\" is no HOST:PORT");
                 }
             }
-            return new AddressList(addresses, args.getOffloadExecutor());
+            return new AddressList(addresses, args);
         }
     }
 }
