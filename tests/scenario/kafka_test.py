@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trouble in Kafka: foreign transactions in couponsd's topics, lost messages, settings that cannot work."""
 
+import re
 import signal
 import unittest
 
@@ -179,6 +180,27 @@ class Settings(Scenario):
         code, out, err = self.refused_start("--check-config", "--set", "kafka.brokers=10.255.255.1:1", "--set",
                                             "kafka.linger.ms=7", "--set", "kafka.max.in.flight=3")
         self.assertEqual((code, out, err), (0, "settings are fine\n", ""))
+
+
+class Start(Scenario):
+    def test_topics_with_more_replicas_than_brokers_are_told_and_requests_are_accepted(self):
+        """A restart while a broker is down."""
+        server = self.start(kafka__replication_factor=2)
+        reason = "larger than available brokers|[Rr]eplication factor"
+        self.assertRegex(server.text(), f"event=start\\.without backend=kafka .*({reason})")
+        coupon = self.create(server, 1)
+        self.assertEqual(self.ctl(server, "request", coupon, 1)[0]["state"], "ACCEPTED")
+        wait_until(lambda: re.search("^ready; .* kafka: there is no topic .*", server.get("/readyz")[1]),
+                   what="/readyz tells")
+        self.assertEqual(server.get("/readyz")[0], 200)
+        wait_until(lambda: re.search(f"event=stage.interrupted stage=relay_requested .*({reason})", server.text()),
+                   what="the relay tells")
+        self.assertEqual(server.stop(), 0)
+        lines = re.findall("event=stage.interrupted stage=relay_requested", server.text())
+        self.assertLess(len(lines), 4)
+        server = self.start()
+        self.wait_for_issued(coupon, 1)
+        wait_until(lambda: "kafka" not in server.get("/readyz")[1], what="/readyz tells nothing more")
 
 
 class Lost(CrowdScenario):

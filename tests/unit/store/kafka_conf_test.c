@@ -125,7 +125,7 @@ Test(kafka_conf, an_error_tells_whether_to_try_again) {
     cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR__TRANSPORT), ERR_UNAVAILABLE);
     cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION), ERR_UNAVAILABLE);
     cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), ERR_PERMISSION);
-    cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED), ERR_PERMISSION);
-    cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR), ERR_INVALID);
+    cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED), ERR_UNAVAILABLE);
+    cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR), ERR_REFUSED);
     cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_POLICY_VIOLATION), ERR_INVALID);
 }
