@@ -21,8 +21,8 @@ struct kafka_admin {
     atomic_bool refused; /* a broker has refused our credentials, and no request has succeeded since */
 };
 
-/* Notes refused credentials. librdkafka retries forever, so calls end with a time-out, which hides the cause. Kafka then
- * counts as unavailable, since the password may be about to change. */
+/* Notes refused credentials. librdkafka retries forever, so calls end with a time-out, which hides the cause. Kafka
+ * counts as unavailable then, since the password may be about to change. */
 static void note_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) {
     struct kafka_admin *admin = opaque;
     (void)rk;
