@@ -228,15 +228,17 @@ static bool take_lanes(struct relay *relay, struct err *err) {
 }
 
 static void measure_lag(struct relay *relay) {
-    int64_t events, oldest_us = INT64_MAX, now_us = clock_wall_us();
-    if (outbox_lag(relay->pg, &relay->arena, relay->stream, relay->n_lanes, &events, NULL))
-        metric_set(relay->lag_rows, (double)events);
+    struct outbox_lag lag;
+    int64_t oldest_us = INT64_MAX;
+    if (!outbox_lag(relay->pg, &relay->arena, relay->stream, relay->n_lanes, &lag, NULL))
+        return;
+    metric_set(relay->lag_rows, (double)lag.events);
     for (int i = 0; i < relay->n_lanes; i++) {
         const struct lane *lane = &relay->lanes[i];
         if (lane->own && lane->sent > lane->cursor && lane->oldest_us && lane->oldest_us < oldest_us)
             oldest_us = lane->oldest_us;
     }
-    metric_set(relay->lag_seconds, oldest_us < now_us ? (double)(now_us - oldest_us) / US_PER_S : 0);
+    metric_set(relay->lag_seconds, oldest_us < lag.now_us ? (double)(lag.now_us - oldest_us) / US_PER_S : 0);
 }
 
 /* Connects if necessary, and takes the lanes that no other process owns. */

@@ -6,6 +6,7 @@ import signal
 import unittest
 
 from tests.harness import CrowdScenario, Scenario, wait_until
+from tests.harness.own_kafka import OwnKafka
 
 REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
 
@@ -201,6 +202,23 @@ class Start(Scenario):
         server = self.start()
         self.wait_for_issued(coupon, 1)
         wait_until(lambda: "kafka" not in server.get("/readyz")[1], what="/readyz tells nothing more")
+
+
+class Lag(Scenario):
+    def test_the_age_of_the_oldest_event_is_by_the_clock_of_postgres_alone(self):
+        kafka = OwnKafka({})
+        self.addCleanup(kafka.stop)
+        self.sql("create function clock_timestamp() returns timestamptz language sql volatile as "
+                 "$$ select pg_catalog.clock_timestamp() - interval '1 hour' $$")
+        self.settings.update({"postgres.url": f"{self.postgres_url},pg_catalog", "kafka.brokers": kafka.brokers})
+        server = self.start()
+        coupon = self.create(server, 2)
+        self.ctl(server, "request", coupon, 1)
+        self.wait_for_issued(coupon, 1)
+        kafka.stop()
+        self.ctl(server, "request", coupon, 2)
+        lag = wait_until(lambda: server.metric("couponsd_relay_lag_seconds", stream="requested"), what="a lag")
+        self.assertLess(lag, 60)
 
 
 class Lost(CrowdScenario):

@@ -24,7 +24,7 @@ struct lane {
     int64_t window; /* the greatest value of sent - cursor */
     int64_t probe;  /* the same after a failure, until Kafka takes the message that has failed */
     bool *acked;
-    int64_t oldest_us; /* when the first event behind the cursor was appended; 0: unknown */
+    int64_t oldest_us; /* when the first event behind the cursor was appended, by Postgres; 0: unknown */
     int64_t moved_us;  /* when the cursor moved, or the first message behind it was sent; monotonic */
     /* A message that Kafka did not take. */
     struct relay_pause pause;
