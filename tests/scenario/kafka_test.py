@@ -159,6 +159,22 @@ class Holes(Scenario):
         self.assertIn("event=issue.topic_recreated", server.text())
 
 
+    def test_complete_commits_the_lower_offset_after_the_log_of_published_events_has_gone_back(self):
+        server = self.start(kafka__partitions=1)
+        coupon = self.create(server, 1000)
+        topic, group = self.topic(PUBLISHED), f"{self.schema}.coupon-completer"
+        self.buy(server, coupon, range(1, 21))
+        self.wait_for_issued(coupon, 20)
+        wait_until(lambda: topic.lag("nobody") == 20 and topic.lag(group) == 0, what="all are committed")
+        server.process.send_signal(signal.SIGSTOP)
+        topic.delete()
+        topic.make(1)
+        server.process.send_signal(signal.SIGCONT)
+        self.buy(server, coupon, range(21, 26))
+        wait_until(lambda: topic.lag("nobody") >= 5, what="later events are there")
+        wait_until(lambda: topic.lag(group) == 0, 20, what="they are committed")
+
+
 class Settings(Scenario):
     def test_properties_that_cannot_work_are_refused_by_check_config_and_by_the_start_with_the_reason(self):
         for setting, why in (

@@ -275,6 +275,31 @@ Test(kafka_consumer, a_commit_reaches_kafka_even_if_it_fails_once_and_the_next_c
     expect_next(2, "c", 0);
 }
 
+static void await_committed(int64_t expected) {
+    for (int64_t until_us = 0; committed() != expected && mock_kafka_waits(&until_us);)
+        cr_assert_eq(consume(BATCH), 0);
+}
+
+Test(kafka_consumer, a_reading_that_goes_back_takes_the_commit_with_it) {
+    append("a");
+    append("b");
+    make(NULL);
+    expect_next(0, "a", 0);
+    expect_next(1, "b", 0);
+    kafka_commit(consumer, &calls.places[0], 2);
+    await_committed(2);
+    kafka_pause(consumer, true);
+    seek(0);
+    await_committed(0);
+    kafka_commit(consumer, &calls.places[0], 2); /* late: of messages before the seek */
+    kafka_pause(consumer, false);
+    expect_next(0, "a", 0);
+    kafka_commit(consumer, &calls.places[0], 1);
+    kafka_consumer_free(consumer);
+    consumer = NULL;
+    cr_expect_eq(committed(), 1);
+}
+
 Test(kafka_consumer, another_group_gets_all_messages_again) {
     append("a");
     make(NULL);
