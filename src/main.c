@@ -5,7 +5,7 @@
  *   0  stopped on request
  *   1  a defect, or resources are exhausted
  *   2  wrong usage or settings
- *   3  a required backend is unavailable or refuses
+ *   3  a required backend is unavailable or refuses, or a secret or certificate is not there yet
  *   4  stopped without finishing the drain (second signal, or the drain took too long); no accepted request is lost
  *
  * Threads: SIGTERM, SIGINT and SIGHUP are blocked in all threads. The main thread waits for the first signal; during
@@ -67,9 +67,10 @@ static void print_help(FILE *out) {
     config_help(out, CONFIG_TEXT);
 }
 
-static int refuse(const struct err *err) {
+/* A file that is not there yet may come, unless the question is whether all is well now. */
+static int refuse(const struct err *err, bool check) {
     fprintf(stderr, "couponsd: %s\n", err->text);
-    return EXIT_USAGE;
+    return err->retriable && !check ? EXIT_BACKEND : EXIT_USAGE;
 }
 
 static int print_settings(const char *format_name) {
@@ -152,16 +153,16 @@ static int read_command_line(int argc, char **argv, struct config *config) {
         result = EXIT_USAGE;
     }
     if (result < 0 && file && !config_read_file(config, file, &err))
-        result = refuse(&err);
+        result = refuse(&err, check);
     if (result < 0 && !config_read_environment(config, environ, &err))
-        result = refuse(&err);
+        result = refuse(&err, check);
     for (int i = 0; result < 0 && i < n_sets; i++)
         if (!config_set(config, sets[i], &err))
-            result = refuse(&err);
+            result = refuse(&err, check);
     if (result < 0 && !config_finish(config, &err))
-        result = refuse(&err);
+        result = refuse(&err, check);
     if (result < 0 && !config_check_files(config, &err))
-        result = refuse(&err);
+        result = refuse(&err, check);
     if (result < 0 && check) {
         puts("settings are fine");
         result = 0;

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/access.h"
 #include "api/answer.h"
@@ -168,7 +169,8 @@ static bool prepare_topics(struct server *server, struct err *err) {
     struct err problem;
     if (topics_prepare(&server->context, &problem))
         return true;
-    if (!problem.retriable || problem.backend != BACKEND_KAFKA) {
+    /* Kafka may have too few brokers at present, or give couponsd its rights later. */
+    if (problem.backend != BACKEND_KAFKA || problem.code == ERR_INVALID) {
         *err = problem;
         return false;
     }
@@ -279,12 +281,19 @@ static void set_serving(struct server *server, bool serving) {
         rpc_health_set(server->health, api_services[i].methods->descriptor->name, serving);
 }
 
-static bool is_ready(void *arg, char text[static 200]) {
+static bool is_ready(void *arg, char text[static HTTP_READY_SIZE]) {
     const struct server *server = arg;
-    if (atomic_load(&server->serving))
-        return readiness_tell(server->readiness, text);
-    snprintf(text, 200, "starting or stopping");
-    return false;
+    if (!atomic_load(&server->serving)) {
+        snprintf(text, HTTP_READY_SIZE, "starting or stopping");
+        return false;
+    }
+    char problem[TOPICS_KEEPER_TEXT_SIZE];
+    bool is_ready = readiness_tell(server->readiness, text);
+    if (is_ready && !topics_keeper_tell(server->keeper, problem)) {
+        size_t len = strlen(text);
+        snprintf(text + len, HTTP_READY_SIZE - len, "; but kafka: %s", problem);
+    }
+    return is_ready;
 }
 
 static void warn_of_build(void) {

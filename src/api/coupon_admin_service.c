@@ -154,9 +154,11 @@ static bool perform_create(void *service, void *queued, struct err *err) {
     struct admin_call *call = queued;
     struct coupon_detail detail = call->detail; /* a copy, since a repeat needs the requested coupon again */
     enum coupon_outcome outcome = coupon_create(admin->pg, &admin->arena, admin->lanes, call->request_id, &detail, err);
-    if (outcome == COUPON_OK && admin->coupon_partitions)
+    if (!finish_change(admin, call, outcome, &detail, err))
+        return false;
+    if (outcome == COUPON_OK && admin->coupon_partitions) /* the caller has its answer: Kafka may be slow */
         create_topics(admin, detail.row.id);
-    return finish_change(admin, call, outcome, &detail, err);
+    return true;
 }
 
 static bool perform_set_status(void *service, void *queued, struct err *err) {

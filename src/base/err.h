@@ -10,7 +10,7 @@ enum err_code {
     ERR_INVALID, /* the caller's input is wrong; the text names the input and how to correct it */
     ERR_NOT_FOUND,
     ERR_CONFLICT,    /* the operation conflicts with the present state */
-    ERR_UNAVAILABLE, /* a server can't be reached or does not answer; retriable */
+    ERR_UNAVAILABLE, /* a server can't be reached or does not answer, or a file is not there yet; retriable */
     ERR_PERMISSION,  /* a server refuses access: a credential or a privilege is missing */
     ERR_REFUSED,     /* a server refuses the operation, e.g. an SQL error */
     ERR_INTERNAL,    /* a defect or an exhausted resource */

@@ -246,7 +246,7 @@ static bool set(struct config *config, const char *key, const char *value, const
     const char *path = path_of(value), *why = "";
     char *text = path ? secret_file_read(path, &why) : NULL;
     if (path && !text)
-        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s: %s %s", where, key, path, why);
+        return err_set(err, ERR_UNAVAILABLE, BACKEND_NONE, "%s: %s: %s %s", where, key, path, why);
     bool ok = set_plain(config, key, path ? text : value, where, err);
     if (ok)
         note_file(config, key, path);
@@ -561,7 +561,7 @@ bool config_finish(struct config *config, struct err *err) {
         return false;
     struct err problem;
     return !config->checks->together || config->checks->together(config, &problem) ||
-           err_set(err, ERR_INVALID, BACKEND_NONE, "%s", problem.text);
+           err_set(err, problem.code, BACKEND_NONE, "%s", problem.text);
 }
 
 bool config_check_files(struct config *config, struct err *err) {
@@ -576,7 +576,7 @@ bool config_check_files(struct config *config, struct err *err) {
         if (file)
             fclose(file);
         if (!ok)
-            return err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s can't be %s: %s", settings[i].key, path,
+            return err_set(err, ERR_UNAVAILABLE, BACKEND_NONE, "%s: %s can't be %s: %s", settings[i].key, path,
                            is_open ? "read" : "opened", strerror(error));
     }
     return true;

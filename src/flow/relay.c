@@ -22,8 +22,8 @@
 #include "base/heart.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/pair_set.h"
 #include "base/thread.h"
+#include "flow/relay/coupon_topics.h"
 #include "flow/relay/failures.h"
 #include "flow/relay/lane.h"
 #include "flow/relay/lane_move.h"
@@ -56,7 +56,7 @@ struct relay {
     const char *name;
     const struct kafka_options *kafka;
     struct kafka_admin *admin;
-    int coupon_partitions; /* of a coupon's own topic; 0: coupons have no own topics */
+    struct coupon_topics *coupon_topics; /* NULL: coupons have no own topics */
     int n_lanes, batch_max, in_flight_max;
     int64_t poll_us;
     struct pg *pg;
@@ -228,15 +228,17 @@ static bool take_lanes(struct relay *relay, struct err *err) {
 }
 
 static void measure_lag(struct relay *relay) {
-    int64_t events, oldest_us = INT64_MAX, now_us = clock_wall_us();
-    if (outbox_lag(relay->pg, &relay->arena, relay->stream, relay->n_lanes, &events, NULL))
-        metric_set(relay->lag_rows, (double)events);
+    struct outbox_lag lag;
+    int64_t oldest_us = INT64_MAX;
+    if (!outbox_lag(relay->pg, &relay->arena, relay->stream, relay->n_lanes, &lag, NULL))
+        return;
+    metric_set(relay->lag_rows, (double)lag.events);
     for (int i = 0; i < relay->n_lanes; i++) {
         const struct lane *lane = &relay->lanes[i];
         if (lane->own && lane->sent > lane->cursor && lane->oldest_us && lane->oldest_us < oldest_us)
             oldest_us = lane->oldest_us;
     }
-    metric_set(relay->lag_seconds, oldest_us < now_us ? (double)(now_us - oldest_us) / US_PER_S : 0);
+    metric_set(relay->lag_seconds, oldest_us < lag.now_us ? (double)(lag.now_us - oldest_us) / US_PER_S : 0);
 }
 
 /* Connects if necessary, and takes the lanes that no other process owns. */
@@ -297,53 +299,28 @@ static bool move_lane(struct relay *relay, struct err *err) {
 
 /* --- the work --- */
 
-/* Creates the topics of coupons that the producer meets for the first time. If Kafka does not allow that, logs it;
- * these coupons then use the shared topic. */
-static bool ensure_coupon_topics(struct relay *relay, const struct outbox_entry *entries, size_t n, struct err *err) {
-    struct pair_set seen;
-    int64_t *ids = ARENA_ARRAY(&relay->arena, int64_t, n);
-    size_t n_new = 0;
-    pair_set_init(&seen, &relay->arena, n);
-    for (size_t i = 0; i < n; i++)
-        if (!kafka_producer_has_topic(relay->producer, entries[i].coupon_id) &&
-            pair_set_add(&seen, entries[i].coupon_id, 0))
-            ids[n_new++] = entries[i].coupon_id;
-    if (n_new == 0)
-        return true;
-    char(*names)[KAFKA_TOPIC_MAX] = arena_alloc(&relay->arena, n_new * KAFKA_TOPIC_MAX);
-    const char **pointers = ARENA_ARRAY(&relay->arena, const char *, n_new);
-    enum kafka_made *made = ARENA_ARRAY(&relay->arena, enum kafka_made, n_new);
-    for (size_t i = 0; i < n_new; i++) {
-        kafka_topic_name(relay->kafka, relay->stream, 1, ids[i], names[i]);
-        pointers[i] = names[i];
-    }
-    const struct kafka_new_topics topics = {n_new, pointers, relay->coupon_partitions, made};
-    struct err problem;
-    if (!make_topics(relay, &topics, &problem)) {
-        if (problem.retriable) {
-            *err = problem;
-            return false;
-        }
-        log_warn("relay.no_coupon_topic", LOG_STR("stream", relay->name), LOG_ERR(&problem),
-                 LOG_STR("then", "these coupons use the shared topic"));
-    }
-    for (size_t i = 0; i < n_new; i++)
-        if (made[i] != KAFKA_MISSING)
-            kafka_producer_open_topic(relay->producer, ids[i]);
-    return true;
+/* Returns the version of the topic that the entry goes to; 0: the coupon's own topic; -1: its own topic is awaited. */
+static int version_for(const struct relay *relay, const struct lane *lane, const struct outbox_entry *entry) {
+    if (!relay->coupon_topics)
+        return lane->version;
+    if (kafka_producer_has_topic(relay->producer, entry->coupon_id))
+        return 0;
+    return coupon_topics_is_refused(relay->coupon_topics, entry->coupon_id) ? lane->version : -1;
 }
 
-/* Returns how many entries were sent: fewer than n if the window or the producer's queue is full. */
+/* Returns how many entries were sent: fewer than n if the window or the producer's queue is full, or a topic is
+ * awaited. */
 static size_t send_entries(struct relay *relay, const struct outbox_entry *entries, size_t n) {
     size_t sent = 0;
     for (size_t i = 0; i < n; i++) {
         struct lane *lane = &relay->lanes[entries[i].lane];
         struct err err;
-        int version = relay->coupon_partitions && kafka_producer_has_topic(relay->producer, entries[i].coupon_id)
-                          ? 0
-                          : lane->version;
         FAULT_POINT(relay->stage, "before_produce");
-        if (entries[i].id != lane->sent + 1 /* behind an entry that did not fit */ || !lane_has_room(lane) ||
+        if (entries[i].id != lane->sent + 1 /* behind an entry that was not sent */ || !lane_has_room(lane))
+            continue;
+        int version = version_for(relay, lane, &entries[i]);
+        lane->awaits_topic = version < 0;
+        if (version < 0 ||
             !kafka_produce(relay->producer, &entries[i], version, lane_tag(entries[i].lane, lane, entries[i].id), &err))
             continue;
         lane_sent(lane, entries[i].append_us, relay->now_us);
@@ -355,7 +332,8 @@ static size_t send_entries(struct relay *relay, const struct outbox_entry *entri
     return sent;
 }
 
-/* Reads the rows behind `sent` in all owned lanes, except those that move, pause or stand, and sends them. */
+/* Reads the rows behind `sent` in all owned lanes, except those that move, pause, stand or await a topic, and sends
+ * them. */
 static bool read_and_send(struct relay *relay, struct err *err) {
     int32_t *lanes = ARENA_ARRAY(&relay->arena, int32_t, (size_t)relay->n_lanes);
     int64_t *after = ARENA_ARRAY(&relay->arena, int64_t, (size_t)relay->n_lanes);
@@ -363,8 +341,8 @@ static bool read_and_send(struct relay *relay, struct err *err) {
     relay->behind = false;
     for (int i = 0; i < relay->n_lanes; i++) {
         const struct lane *lane = &relay->lanes[i];
-        if (!lane->own || i == relay->move.lane || lane_is_stalled(lane, relay->now_us) || !lane_has_room(lane) ||
-            !relay_pause_is_over(&lane->pause))
+        if (!lane->own || i == relay->move.lane || lane->awaits_topic || lane_is_stalled(lane, relay->now_us) ||
+            !lane_has_room(lane) || !relay_pause_is_over(&lane->pause))
             continue;
         lanes[n] = i;
         after[n++] = lane->sent;
@@ -375,10 +353,8 @@ static bool read_and_send(struct relay *relay, struct err *err) {
     int64_t start_us = clock_mono_us();
     if (!outbox_read(relay->pg, &relay->arena, relay->stream, &page, err))
         return false;
-    if (relay->coupon_partitions && !ensure_coupon_topics(relay, page.entries, page.n, err)) {
-        outbox_page_clear(&page);
-        return false;
-    }
+    if (relay->coupon_topics)
+        coupon_topics_want(relay->coupon_topics, &relay->arena, relay->producer, page.entries, page.n);
     size_t sent = send_entries(relay, page.entries, page.n);
     outbox_page_clear(&page);
     relay->behind = page.more || sent < page.n;
@@ -433,11 +409,13 @@ static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) 
         return false;
     int64_t now_us = relay->now_us = clock_mono_us();
     kafka_producer_poll(relay->producer);
-    if (!move_lane(relay, err))
+    bool has_answer = false;
+    if (!move_lane(relay, err) || (relay->coupon_topics && !coupon_topics_take(relay->coupon_topics, relay->pg,
+                                                                               relay->producer, &has_answer, err)))
         return false;
     /* If only an acknowledgement woke us, there are no new rows to read. */
     bool late = now_us - relay->read_us >= relay->poll_us;
-    relay->due = atomic_exchange(&relay->woken, false) || relay->due || relay->behind || late;
+    relay->due = atomic_exchange(&relay->woken, false) || relay->due || relay->behind || late || has_answer;
     int64_t moving = lanes_moving(relay->lanes, relay->n_lanes, now_us);
     bool room = moving <= relay->in_flight_max / 2 && relay->in_flight <= relay->in_flight_max * 3 / 4;
     bool all_move = relay->in_flight == moving; /* otherwise a flush would wait for nothing */
@@ -510,6 +488,7 @@ static void register_metrics(struct relay *relay) {
 }
 
 static void relay_free(struct relay *relay) {
+    coupon_topics_stop(relay->coupon_topics);
     kafka_producer_free(relay->producer);
     pg_free(relay->pg);
     for (int i = 0; i < relay->n_lanes; i++)
@@ -532,8 +511,6 @@ bool relay_start(struct context *context, enum stream stream, struct relay **ret
         .name = stream == STREAM_REQUESTED ? "requested" : "published",
         .kafka = &context->kafka,
         .admin = context->kafka_admin,
-        .coupon_partitions =
-            config->kafka_topic_strategy == TOPIC_STRATEGY_PER_COUPON ? (int)config->kafka_coupon_partitions : 0,
         .target = {.next_lane = {-1, -1}},
         .n_lanes = (int)config->flow_lanes,
         .batch_max = (int)config->relay_batch_max,
@@ -552,6 +529,18 @@ bool relay_start(struct context *context, enum stream stream, struct relay **ret
     register_metrics(relay);
     bool ok = relay->wake_fd >= 0 ||
               err_set(err, ERR_INTERNAL, BACKEND_NONE, "the relay can't get an eventfd: %s", strerror(errno));
+    const struct coupon_topics_options own_topics = {
+        .kafka = relay->kafka,
+        .admin = relay->admin,
+        .stream = stream,
+        .stream_name = relay->name,
+        .partitions = (int)config->kafka_coupon_partitions,
+        .lanes = relay->lanes,
+        .n_lanes = relay->n_lanes,
+        .wake_fd = relay->wake_fd,
+    };
+    if (ok && config->kafka_topic_strategy == TOPIC_STRATEGY_PER_COUPON)
+        ok = coupon_topics_start(&own_topics, &relay->coupon_topics, err);
     if (!ok || !thread_start(relay->stage, work, relay, &relay->thread, err)) {
         relay_free(relay);
         return false;

@@ -31,7 +31,7 @@
 struct http_server {
     struct MHD_Daemon *daemon;
     char address[80]; /* with the port that is bound */
-    bool (*is_ready)(void *arg, char text[static 200]);
+    bool (*is_ready)(void *arg, char text[static HTTP_READY_SIZE]);
     void *arg;
 };
 
@@ -66,7 +66,7 @@ static enum MHD_Result respond_metrics(struct MHD_Connection *connection) {
 }
 
 static enum MHD_Result respond_ready(struct MHD_Connection *connection, const struct http_server *server) {
-    char text[200] = "";
+    char text[HTTP_READY_SIZE] = "";
     bool is_ready = server->is_ready(server->arg, text);
     return respond_line(connection, is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, text);
 }
@@ -156,7 +156,7 @@ static void format_address(int fd, char text[static 80]) {
     snprintf(text, 80, address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
-bool http_server_new(const char *listen, bool (*is_ready)(void *arg, char text[static 200]), void *arg,
+bool http_server_new(const char *listen, bool (*is_ready)(void *arg, char text[static HTTP_READY_SIZE]), void *arg,
                      struct http_server **ret_server, struct err *err) {
     int fd = open_socket(listen, err);
     if (fd < 0)

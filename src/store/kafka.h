@@ -238,7 +238,8 @@ bool kafka_seek(struct kafka_consumer *consumer, const struct kafka_place *place
 /* Stops or continues the delivery of messages. The consumer stays in the group while its owner calls kafka_consume. */
 void kafka_pause(struct kafka_consumer *consumer, bool pause);
 /* Records that all messages below next_offset are processed. kafka_consume commits the offset to Kafka without waiting,
- * and repeats that until Kafka has acknowledged it. */
+ * and repeats that until Kafka has acknowledged it. If the reading goes back, by a seek or because the log has, the
+ * lower offset is committed. */
 void kafka_commit(struct kafka_consumer *consumer, const struct kafka_place *place, int64_t next_offset);
 /* The number of messages in the assigned places that kafka_consume has not returned yet, by librdkafka's latest
  * knowledge. */

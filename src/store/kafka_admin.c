@@ -18,10 +18,11 @@ struct kafka_admin {
     rd_kafka_t *rk;
     pthread_mutex_t secrets_lock; /* guards `secrets` */
     struct kafka_secrets secrets;
-    atomic_bool refused; /* a broker has refused our credentials */
+    atomic_bool refused; /* a broker has refused our credentials, and no request has succeeded since */
 };
 
-/* Notes refused credentials. librdkafka retries forever, so calls end with a time-out, which hides the cause. */
+/* Notes refused credentials. librdkafka retries forever, so calls end with a time-out, which hides the cause. Kafka
+ * counts as unavailable then, since the password may be about to change. */
 static void note_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) {
     struct kafka_admin *admin = opaque;
     (void)rk;
@@ -32,12 +33,17 @@ static void note_error(rd_kafka_t *rk, int error, const char *reason, void *opaq
 
 static bool failed(struct kafka_admin *admin, rd_kafka_resp_err_t error, struct err *err) {
     rd_kafka_poll(admin->rk, 0); /* runs note_error */
-    if (atomic_exchange(&admin->refused, false))
-        return err_set(err, ERR_PERMISSION, BACKEND_KAFKA,
+    if (atomic_load(&admin->refused))
+        return err_set(err, ERR_UNAVAILABLE, BACKEND_KAFKA,
                        "%s: authentication failed: check kafka.security.protocol, kafka.sasl.* and kafka.ssl.*",
                        admin->options.brokers);
     return err_set(err, kafka_err_code(error), BACKEND_KAFKA, "%s: %s", admin->options.brokers,
                    rd_kafka_err2str(error));
+}
+
+static void succeeded(struct kafka_admin *admin) {
+    rd_kafka_poll(admin->rk, 0); /* what note_error would hear later is older */
+    atomic_store(&admin->refused, false);
 }
 
 static void admin_free(struct kafka_admin *admin) {
@@ -95,6 +101,8 @@ bool kafka_topic_partitions(struct kafka_admin *admin, const char *topic, int ti
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_resp_err_t error = rd_kafka_metadata(admin->rk, 0, handle, &metadata, timeout_ms);
     bool ok = true;
+    if (!error)
+        succeeded(admin);
     if (error) {
         ok = failed(admin, error, err);
     } else if (metadata->topic_cnt != 1 || is_missing(metadata->topics[0].err)) {
@@ -117,6 +125,7 @@ bool kafka_topic_list(struct kafka_admin *admin, int timeout_ms, struct kafka_to
     rd_kafka_resp_err_t error = rd_kafka_metadata(admin->rk, 1, NULL, &metadata, timeout_ms);
     if (error)
         return failed(admin, error, err);
+    succeeded(admin);
     size_t n = 0;
     struct kafka_topic *topics = memory_new((size_t)metadata->topic_cnt + 1, sizeof *topics);
     for (int i = 0; i < metadata->topic_cnt; i++) {

@@ -91,6 +91,15 @@ void kafka_topic_pattern(const struct kafka_options *options, enum stream stream
     snprintf(ret_pattern + len, 2 * KAFKA_TOPIC_MAX - len, "\\.v(1\\.)?[1-9][0-9]*$");
 }
 
+int kafka_place_compare(const struct kafka_place *a, const struct kafka_place *b) {
+    if (a->topic != b->topic) {
+        int order = strcmp(a->topic, b->topic);
+        if (order)
+            return order;
+    }
+    return a->partition < b->partition ? -1 : a->partition > b->partition;
+}
+
 /* --- configuration --- */
 
 /* True if the property's value may be secret and so must not be shown. */
@@ -174,10 +183,9 @@ enum err_code kafka_err_code(rd_kafka_resp_err_t error) {
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
-    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
         return ERR_PERMISSION;
-    case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
+    case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR: /* too few brokers at present, perhaps */
+        return ERR_REFUSED;
     case RD_KAFKA_RESP_ERR_INVALID_PARTITIONS:
     case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
     case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:

@@ -8,7 +8,8 @@
  *
  * kafka_commit only records a place's progress. kafka_consume sends the offsets that Kafka has not confirmed yet, in
  * one request at a time and at most ten requests per second. So a lost commit is repeated, and a busy consumer does not
- * send a commit per partition and batch. */
+ * send a commit per partition and batch. A commit goes back only with the reading: after a seek, or if the log has gone
+ * back (a topic that was deleted and created again, an unclean election). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,15 +68,6 @@ struct kafka_consumer {
     int64_t next_commit_us;
 };
 
-int kafka_place_compare(const struct kafka_place *a, const struct kafka_place *b) {
-    if (a->topic != b->topic) {
-        int order = strcmp(a->topic, b->topic);
-        if (order)
-            return order;
-    }
-    return a->partition < b->partition ? -1 : a->partition > b->partition;
-}
-
 static const char *intern(struct kafka_consumer *consumer, const char *name) {
     for (size_t i = 0; i < consumer->n_topics; i++)
         if (strcmp(consumer->topics[i], name) == 0)
@@ -123,11 +115,20 @@ static void set_assigned(struct kafka_consumer *consumer, const rd_kafka_topic_p
     consumer->commit_due = consumer->commit_in_flight = false;
 }
 
+/* The reading is now at this offset. What was recorded above it no longer holds. */
+static void go_to(struct kafka_consumer *consumer, struct progress *progress, int64_t offset) {
+    progress->next = offset;
+    if (offset < progress->done) {
+        progress->done = offset;
+        consumer->commit_due = true;
+    }
+}
+
 static void begin_reading(struct kafka_consumer *consumer, const struct kafka_place *place, int64_t start) {
     struct progress *progress = progress_of(consumer, place);
     if (!progress)
         return;
-    progress->next = start;
+    go_to(consumer, progress, start);
     progress->has_begun = false;
     progress->reading++;
     progress->end = (struct kafka_end_hole){start, start, false};
@@ -194,7 +195,7 @@ static void committed(rd_kafka_t *rk, rd_kafka_resp_err_t error, rd_kafka_topic_
         struct progress *progress = progress_of(consumer, &place);
         if (error || list->elems[i].err)
             failed = true;
-        else if (progress && list->elems[i].offset > progress->committed)
+        else if (progress)
             progress->committed = list->elems[i].offset;
     }
     if (failed) {
@@ -211,7 +212,7 @@ static void send_commits(struct kafka_consumer *consumer) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
     for (size_t i = 0; i < consumer->n_progress; i++) {
         const struct progress *progress = &consumer->progress[i];
-        if (progress->done > progress->committed)
+        if (progress->done >= 0 && progress->done != progress->committed)
             rd_kafka_topic_partition_list_add(list, progress->place.topic, progress->place.partition)->offset =
                 progress->done;
     }
@@ -228,10 +229,12 @@ static void send_commits(struct kafka_consumer *consumer) {
 
 void kafka_commit(struct kafka_consumer *consumer, const struct kafka_place *place, int64_t next_offset) {
     struct progress *progress = progress_of(consumer, place);
-    if (progress && progress->end.is_proven && next_offset == progress->end.from)
+    if (!progress || (progress->next >= 0 && next_offset > progress->next))
+        return; /* no longer assigned, or the reading has gone back since */
+    if (progress->end.is_proven && next_offset == progress->end.from)
         next_offset = progress->end.to;
-    if (!progress || next_offset <= progress->done)
-        return; /* no longer assigned, or already recorded */
+    if (next_offset <= progress->done)
+        return; /* already recorded */
     progress->done = next_offset;
     consumer->commit_due = true;
 }
@@ -397,6 +400,7 @@ static int64_t note_message(struct kafka_consumer *consumer, const struct kafka_
         return 0;
     if (progress->next >= 0 && offset > progress->next && is_next(progress, offset))
         hole = offset - progress->next;
+    go_to(consumer, progress, offset); /* it may be lower than expected */
     progress->next = offset + 1;
     progress->has_begun = true;
     progress->end = (struct kafka_end_hole){offset + 1, offset + 1, false};
@@ -411,6 +415,8 @@ static void note_end(struct kafka_consumer *consumer, const rd_kafka_message_t *
         return;
     /* A start that only Kafka knows is what was committed there. */
     int64_t from = progress->next >= 0 ? progress->next : progress->done;
+    if (message->offset < progress->next)
+        go_to(consumer, progress, message->offset);
     if (message->offset <= from)
         return;
     progress->end =

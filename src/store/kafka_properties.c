@@ -2,10 +2,12 @@
 /* Which properties of librdkafka users may set: one table of those that couponsd sets itself, one of limits, and the
  * check of all properties together. The check makes a handle of every kind, since librdkafka refuses some values only
  * then, and some only together with others. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "store/kafka_internal.h"
 
@@ -137,6 +139,19 @@ rd_kafka_t *kafka_handle(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err
     return rk;
 }
 
+/* If a file that a property names can't be opened, says that instead: it may come later. */
+static bool blame_missing_file(const struct kafka_options *options, struct err *err) {
+    static const char *const names[] = {"ssl.ca.location", "ssl.certificate.location", "ssl.key.location",
+                                        "ssl.keystore.location", "ssl.crl.location"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct property *property = kafka_property_of(options, names[i]);
+        if (property && access(property->value, R_OK) != 0)
+            return err_set(err, ERR_UNAVAILABLE, BACKEND_KAFKA, "kafka.%s: %s can't be opened: %s", names[i],
+                           property->value, strerror(errno));
+    }
+    return false;
+}
+
 bool kafka_check_options(const struct kafka_options *options, struct err *err) {
     /* Without brokers the handles connect to nothing. */
     struct kafka_options unconnected = *options;
@@ -145,7 +160,7 @@ bool kafka_check_options(const struct kafka_options *options, struct err *err) {
     for (int stream = 0; stream < STREAMS; stream++)
         if (!kafka_producer_check(&unconnected, (enum stream)stream, err) ||
             !kafka_consumer_check(&unconnected, (enum stream)stream, err))
-            return false;
+            return blame_missing_file(options, err);
     struct kafka_admin *admin;
     if (!kafka_admin_new(&unconnected, &admin, err))
         return false;

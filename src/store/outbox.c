@@ -389,12 +389,13 @@ bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream,
     return true;
 }
 
-bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int lanes, int64_t *ret_events,
+bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int lanes, struct outbox_lag *ret,
                 struct err *err) {
-    static const struct pg_statement lag = {
-        "select coalesce(sum(h.last_id - c.last_id), 0)::bigint from generate_series(0, $2 - 1) i(lane)"
-        " cross join lateral (select last_id from outbox_head" NEWEST_OF_LANE ") h"
-        " cross join lateral (select last_id from relay_cursor" NEWEST_OF_LANE ") c"};
+    static const struct pg_statement lag = {"select coalesce(sum(h.last_id - c.last_id), 0)::bigint, clock_timestamp()"
+                                            " from generate_series(0, $2 - 1) i(lane)"
+                                            " cross join lateral (select last_id from outbox_head" NEWEST_OF_LANE ") h"
+                                            " cross join lateral (select last_id from relay_cursor" NEWEST_OF_LANE
+                                            ") c"};
     struct pg_args args = {0};
     pg_arg_int2(&args, arena, (int16_t)stream);
     pg_arg_int4(&args, arena, lanes);
@@ -402,7 +403,7 @@ bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int lane
     pg_send(pg, &lag, &args);
     if (!pg_collect(pg, &result, 1, err))
         return false;
-    *ret_events = pg_int8(result, 0, 0);
+    *ret = (struct outbox_lag){.events = pg_int8(result, 0, 0), .now_us = pg_time(result, 0, 1, 0)};
     pg_clear(&result, 1);
     return true;
 }

@@ -126,8 +126,12 @@ struct outbox_cursors {
 bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_cursors *cursors,
                          struct err *err);
 
-/* Counts the events in all lanes that Kafka has not acknowledged. */
-bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int lanes, int64_t *ret_events,
+/* What of all lanes Kafka has not acknowledged. */
+struct outbox_lag {
+    int64_t events;
+    int64_t now_us; /* by Postgres, as is append_us */
+};
+bool outbox_lag(struct pg *pg, struct arena *arena, enum stream stream, int lanes, struct outbox_lag *ret,
                 struct err *err);
 
 /* What of one lane Kafka has not acknowledged. */

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trouble in Kafka: foreign transactions in couponsd's topics, lost messages, settings that cannot work."""
 
+import re
 import signal
 import unittest
 
 from tests.harness import CrowdScenario, Scenario, wait_until
+from tests.harness.own_kafka import OwnKafka
 
 REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
 
@@ -157,6 +159,22 @@ class Holes(Scenario):
         self.assertIn("event=issue.topic_recreated", server.text())
 
 
+    def test_complete_commits_the_lower_offset_after_the_log_of_published_events_has_gone_back(self):
+        server = self.start(kafka__partitions=1)
+        coupon = self.create(server, 1000)
+        topic, group = self.topic(PUBLISHED), f"{self.schema}.coupon-completer"
+        self.buy(server, coupon, range(1, 21))
+        self.wait_for_issued(coupon, 20)
+        wait_until(lambda: topic.lag("nobody") == 20 and topic.lag(group) == 0, what="all are committed")
+        server.process.send_signal(signal.SIGSTOP)
+        topic.delete()
+        topic.make(1)
+        server.process.send_signal(signal.SIGCONT)
+        self.buy(server, coupon, range(21, 26))
+        wait_until(lambda: topic.lag("nobody") >= 5, what="later events are there")
+        wait_until(lambda: topic.lag(group) == 0, 20, what="they are committed")
+
+
 class Settings(Scenario):
     def test_properties_that_cannot_work_are_refused_by_check_config_and_by_the_start_with_the_reason(self):
         for setting, why in (
@@ -179,6 +197,44 @@ class Settings(Scenario):
         code, out, err = self.refused_start("--check-config", "--set", "kafka.brokers=10.255.255.1:1", "--set",
                                             "kafka.linger.ms=7", "--set", "kafka.max.in.flight=3")
         self.assertEqual((code, out, err), (0, "settings are fine\n", ""))
+
+
+class Start(Scenario):
+    def test_topics_with_more_replicas_than_brokers_are_told_and_requests_are_accepted(self):
+        """A restart while a broker is down."""
+        server = self.start(kafka__replication_factor=2)
+        reason = "larger than available brokers|[Rr]eplication factor"
+        self.assertRegex(server.text(), f"event=start\\.without backend=kafka .*({reason})")
+        coupon = self.create(server, 1)
+        self.assertEqual(self.ctl(server, "request", coupon, 1)[0]["state"], "ACCEPTED")
+        wait_until(lambda: re.search("^ready; .* kafka: there is no topic .*", server.get("/readyz")[1]),
+                   what="/readyz tells")
+        self.assertEqual(server.get("/readyz")[0], 200)
+        wait_until(lambda: re.search(f"event=stage.interrupted stage=relay_requested .*({reason})", server.text()),
+                   what="the relay tells")
+        self.assertEqual(server.stop(), 0)
+        lines = re.findall("event=stage.interrupted stage=relay_requested", server.text())
+        self.assertLess(len(lines), 4)
+        server = self.start()
+        self.wait_for_issued(coupon, 1)
+        wait_until(lambda: "kafka" not in server.get("/readyz")[1], what="/readyz tells nothing more")
+
+
+class Lag(Scenario):
+    def test_the_age_of_the_oldest_event_is_by_the_clock_of_postgres_alone(self):
+        kafka = OwnKafka({})
+        self.addCleanup(kafka.stop)
+        self.sql("create function clock_timestamp() returns timestamptz language sql volatile as "
+                 "$$ select pg_catalog.clock_timestamp() - interval '1 hour' $$")
+        self.settings.update({"postgres.url": f"{self.postgres_url},pg_catalog", "kafka.brokers": kafka.brokers})
+        server = self.start()
+        coupon = self.create(server, 2)
+        self.ctl(server, "request", coupon, 1)
+        self.wait_for_issued(coupon, 1)
+        kafka.stop()
+        self.ctl(server, "request", coupon, 2)
+        lag = wait_until(lambda: server.metric("couponsd_relay_lag_seconds", stream="requested"), what="a lag")
+        self.assertLess(lag, 60)
 
 
 class Lost(CrowdScenario):

@@ -67,14 +67,31 @@ class Settings(Scenario):
             for part in expected:
                 self.assertIn(part, err)
 
+    def test_a_secret_or_certificate_that_is_not_there_yet_ends_in_the_code_after_which_systemd_restarts(self):
+        with tempfile.NamedTemporaryFile("w") as empty:
+            for settings, problem in (
+                    (["redis.password=file:/nowhere/x"], "redis.password: /nowhere/x can't be opened: No such file"),
+                    ([f"postgres.url=file:{empty.name}"], f"postgres.url: {empty.name} is empty"),
+                    (["kafka.sasl.password=file:/nowhere/x"], "kafka.sasl.password: /nowhere/x can't be opened"),
+                    (["kafka.security.protocol=ssl", "kafka.ssl.ca.location=/nowhere/x"],
+                     "kafka.ssl.ca.location: /nowhere/x can't be opened: No such file"),
+                    (["access.tokens=/nowhere/x"], "access.tokens: /nowhere/x can't be opened: No such file")):
+                arguments = [word for setting in settings for word in ("--set", setting)]
+                for what, expected in ((["--check-config"], 2), ([], 3)):
+                    with self.subTest(settings, what=what):
+                        code, out, err = self.refused_start(*arguments, *what)
+                        self.assertEqual((code, out), (expected, ""), err)
+                        self.assertIn(problem, err)
+                        self.assertEqual(len(err.splitlines()), 1, err)
+
     def test_files_that_settings_name_have_to_be_readable(self):
         for key, path, problem in (("grpc.tls_client_ca", "/nowhere/ca.pem", "opened"), ("access.tokens", "/", "read")):
             settings = ("--set", "grpc.tls_certificate=/dev/null", "--set", "grpc.tls_key=/dev/null",
                         "--set", f"{key}={path}")
             # The start reads the files before it touches a backend.
-            for what in ("--check-config",), ("--set", "postgres.url=postgresql://127.0.0.1:1/x"):
+            for what, expected in ((["--check-config"], 2), (["--set", "postgres.url=postgresql://127.0.0.1:1/x"], 3)):
                 code, out, err = self.refused_start(*settings, *what)
-                self.assertEqual((code, out), (2, ""), err)
+                self.assertEqual((code, out), (expected, ""), err)
                 self.assertIn(f"{key}: {path} can't be {problem}: ", err)
         self.assertEqual(self.refused_start("--set", f"access.tokens={__file__}", "--check-config")[0], 0)
 

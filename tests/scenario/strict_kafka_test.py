@@ -106,14 +106,16 @@ class Strict(Scenario):
         own.allow("topic", "write")
         self.wait_for_issued(denied, 1, 30)
 
-    def test_topics_that_are_missing_without_the_right_to_create_end_the_start_with_the_reason(self):
+    def test_topics_that_are_missing_without_the_right_to_create_are_told_and_requests_are_accepted(self):
         self.allow_groups()
-        secure = {key.replace("__", "."): value for key, value in self.kafka.secure_settings().items()}
-        arguments = self.set_arguments(**{**secure, "kafka.partitions": 1})
-        code, _, err = self.refused_start(*arguments)
-        self.assertEqual(code, 3, err)
-        self.assertRegex(err, r"authorization failed")
-        self.assertIn(REQUESTED, err)
+        server = self.start_limited()
+        self.assertRegex(server.text(), rf"event=start\.without backend=kafka .*{REQUESTED}.*Authorization failed")
+        coupon = self.create(server, 10)
+        self.assertEqual(self.ctl(server, "request", coupon, 1)[0]["state"], "ACCEPTED")
+        wait_until(lambda: "authorization failed" in server.get("/readyz")[1], what="/readyz tells")
+        self.assertEqual(server.get("/readyz")[0], 200)
+        self.make_topics("read", "write")
+        self.wait_for_issued(coupon, 1, 60)
 
     def test_a_broker_that_takes_only_small_requests_gets_smaller_ones(self):
         server = self.start(kafka__partitions=1, relay__run="false")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """couponsd under a service manager: its reports to the manager, signals, and the limits that the manager sets."""
 
+import configparser
 import contextlib
 import ctypes
 import os
@@ -13,7 +14,7 @@ import unittest
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.chaos.proxy import Proxy
-from tests.harness import BUILD, Scenario, wait_until
+from tests.harness import BUILD, ROOT, Scenario, wait_until
 from tests.harness.environment import PATIENCE, SANITIZED
 
 WATCHDOG_S = 0.6
@@ -144,6 +145,18 @@ class Manager(Scenario):
         resident = int(re.search(r"billion_files: (\d+) MiB at most", text).group(1))
         if not SANITIZED:  # sanitizers use much memory themselves
             self.assertLess(resident, 200)
+
+
+class Unit(unittest.TestCase):
+    def test_systemd_restarts_it_however_often_it_fails_unless_its_settings_are_wrong(self):
+        unit = configparser.ConfigParser(strict=False, interpolation=None)
+        unit.optionxform = str
+        unit.read(os.path.join(ROOT, "packaging", "couponsd.service.in"), encoding="utf-8")
+        self.assertEqual(unit["Unit"]["StartLimitIntervalSec"], "0")
+        self.assertNotIn("StartLimitBurst", unit["Unit"])
+        for key, value in {"Restart": "on-failure", "RestartSec": "1", "RestartPreventExitStatus": "2",
+                           "TimeoutStartSec": "infinity", "Type": "notify", "WatchdogSec": "30"}.items():
+            self.assertEqual(unit["Service"][key], value, key)
 
 
 if __name__ == "__main__":

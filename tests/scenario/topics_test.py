@@ -2,12 +2,15 @@
 """Topics: one per coupon, the move between versions under load, manually added partitions, and retirement."""
 
 import json
+import re
 import time
 import unittest
 
 from tests.harness import PATIENCE, CrowdScenario, Scenario, wait_until
+from tests.harness.kafka import lane_of
+from tests.harness.own_kafka import SplitKafka
 
-
+LANES = 8
 REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
 
 
@@ -98,6 +101,59 @@ class PerCoupon(CrowdScenario):
         self.assert_all_told_are_issued(coupon)
         for name in (REQUESTED, f"{REQUESTED}.{coupon}"):
             self.assertGreater(len(self.topic(name).messages()), 0, f"{name} was used")
+
+
+class Refused(Scenario):
+    """Kafka does not create coupons' own topics."""
+
+    SETTINGS = {"kafka__topic_strategy": "per_coupon", "kafka__coupon_partitions": 1}
+
+    def create_in(self, lane, server, quantity):
+        """Creates a coupon whose events go through this lane."""
+        while lane_of(self.next_id + 1, LANES) != lane:
+            self.next_id += 1
+        return self.create(server, quantity)
+
+    def test_a_topic_that_kafka_cannot_create_at_present_holds_up_its_lane_and_no_other(self):
+        kafka = SplitKafka()
+        self.addCleanup(kafka.stop)
+        kafka.broker.use(self)
+        server = self.start(kafka__brokers=kafka.broker.brokers, **self.SETTINGS)
+        held, *others = (self.create_in(lane, server, 100) for lane in range(LANES))
+        for coupon in (held, *others):
+            self.ctl(server, "request", coupon, 1)
+            self.wait_for_issued(coupon, 1)
+        kafka.freeze_controller()
+        late = self.create_in(0, server, 1)
+        self.ctl(server, "request", late, 1)
+        for user in range(2, 12):
+            for coupon in others:
+                self.ctl(server, "request", coupon, user)
+            for coupon in others:
+                self.wait_for_issued(coupon, user, 10)
+        wait_until(lambda: "event=relay.no_coupon_topic" in server.text(), what="the relay tells")
+        self.ctl(server, "request", held, 2)
+        self.assertEqual(self.sql(f"select count(*) from user_coupon where coupon_id = {late}"), [["0"]])
+        kafka.thaw_controller()
+        self.wait_for_issued(late, 1, 60)
+        self.wait_for_issued(held, 2)
+
+    def test_a_topic_that_kafka_refuses_is_told_seldom_and_replaced_by_the_shared_one(self):
+        self.assertEqual(self.start().stop(), 0)  # makes the shared topics
+        server = self.start(kafka__replication_factor=2, **self.SETTINGS)
+        coupon = self.create(server, 100)
+        for user in range(1, 31):
+            self.ctl(server, "request", coupon, user)
+            self.wait_for_issued(coupon, user)
+        wait_until(lambda: len(self.topic(PUBLISHED).messages()) == 30, what="all are in the shared topic")
+        told = re.findall("event=relay.no_coupon_topic stream=requested .*these coupons use the shared topic",
+                          server.text())
+        self.assertEqual(len(told), 1)
+        self.assertEqual(server.stop(), 0)
+        server = self.start(**self.SETTINGS)
+        self.ctl(server, "request", coupon, 31)
+        self.wait_for_issued(coupon, 31)
+        self.assertEqual(len(self.topic(f"{REQUESTED}.{coupon}").messages()), 1)
 
 
 class Migration(CrowdScenario):

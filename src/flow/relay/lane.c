@@ -34,6 +34,7 @@ void lane_rewind(struct lane *lane) {
     lane->unacked = 0;
     lane->oldest_us = 0;
     lane->has_failed = false;
+    lane->awaits_topic = false;
     memset(lane->acked, 0, (size_t)lane->window * sizeof *lane->acked);
 }
 
@@ -94,6 +95,15 @@ void lane_failed(struct lane *lane, uintptr_t tag) {
     if (!lane->has_failed || id < lane->failed_id)
         lane->failed_id = id;
     lane->has_failed = true;
+}
+
+void lane_pause_for_topic(struct lane *lane) {
+    if (!lane->awaits_topic)
+        return;
+    if (!lane->failed_id)
+        lane->failed_id = lane->sent + 1;
+    relay_pause_begin(&lane->pause);
+    lane->awaits_topic = false;
 }
 
 bool lane_is_stalled(const struct lane *lane, int64_t now_us) {

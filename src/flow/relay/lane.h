@@ -24,12 +24,13 @@ struct lane {
     int64_t window; /* the greatest value of sent - cursor */
     int64_t probe;  /* the same after a failure, until Kafka takes the message that has failed */
     bool *acked;
-    int64_t oldest_us; /* when the first event behind the cursor was appended; 0: unknown */
+    int64_t oldest_us; /* when the first event behind the cursor was appended, by Postgres; 0: unknown */
     int64_t moved_us;  /* when the cursor moved, or the first message behind it was sent; monotonic */
     /* A message that Kafka did not take. */
     struct relay_pause pause;
     int64_t failed_id; /* 0: none */
     bool has_failed;   /* since the producer was made */
+    bool awaits_topic; /* the lane's next message needs a topic that is not there yet */
 };
 
 void lane_init(struct lane *lane, int64_t window, int64_t probe);
@@ -53,6 +54,9 @@ void lane_sent(struct lane *lane, int64_t append_us, int64_t now_us);
 /* Kafka has acknowledged the tag's message, or not taken it. */
 void lane_acknowledged(struct lane *lane, uintptr_t tag, int64_t now_us);
 void lane_failed(struct lane *lane, uintptr_t tag);
+
+/* The topic that the lane awaits can't be created at present. The lane pauses as if its next message had failed. */
+void lane_pause_for_topic(struct lane *lane);
 
 /* A lane is stalled if its oldest message in flight is not acknowledged within a second, e.g. because a partition has
  * no leader. It is not read meanwhile, and does not keep the others waiting. */

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper of the topics; see keeper.h. Its ticker's thread owns everything. The keeper does not log a failed
- * backend: the steps that work with the backend do. */
+ * backend: the steps that work with the backend do. `lock` guards `problem`, and is held to copy it only. */
 #include "flow/topics/keeper.h"
 
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -41,6 +44,8 @@ struct topics_keeper {
     struct group_look looks[STREAMS];
     struct told told[STREAMS][TOPIC_VERSIONS_MAX];
     struct metric *grown, *lanes_left;
+    pthread_mutex_t lock;
+    char problem[TOPICS_KEEPER_TEXT_SIZE]; /* "": none */
 };
 
 static void tell(const char *name, struct told *told, const struct topic_version *version, int have) {
@@ -56,17 +61,24 @@ static void tell(const char *name, struct told *told, const struct topic_version
 }
 
 /* Returns how many topics have another number of partitions than they were created with, or -1 if that is unknown. */
-static int compare(struct topics_keeper *keeper, const struct topic_version *versions, size_t n) {
+static int compare(struct topics_keeper *keeper, const struct topic_version *versions, size_t n,
+                   char ret_problem[static TOPICS_KEEPER_TEXT_SIZE]) {
     int grown = 0;
+    *ret_problem = '\0';
     for (size_t i = 0; i < n; i++)
         for (int stream = 0; stream < STREAMS; stream++) {
             char name[KAFKA_TOPIC_MAX];
             int have;
+            struct err err;
             kafka_topic_name(keeper->kafka, (enum stream)stream, versions[i].version, 0, name);
-            if (!kafka_topic_partitions(keeper->admin, name, TIMEOUT_MS, &have, NULL))
+            if (!kafka_topic_partitions(keeper->admin, name, TIMEOUT_MS, &have, &err)) {
+                snprintf(ret_problem, TOPICS_KEEPER_TEXT_SIZE, "%.*s", TOPICS_KEEPER_TEXT_SIZE - 1, err.text);
                 return -1;
-            if (have == 0)
-                relay_check_topics(keeper->relays[stream]); /* somebody has deleted it */
+            }
+            if (have == 0) { /* somebody has deleted it, or couponsd could not create it */
+                snprintf(ret_problem, TOPICS_KEEPER_TEXT_SIZE, "there is no topic %s", name);
+                relay_check_topics(keeper->relays[stream]);
+            }
             if (have == 0 || have == versions[i].partitions)
                 continue;
             grown++;
@@ -113,7 +125,11 @@ static void look(void *arg) {
         !topics_target(keeper->pg, &target, NULL))
         return;
     metric_set(keeper->lanes_left, target.lanes_left[STREAM_REQUESTED] + target.lanes_left[STREAM_PUBLISHED]);
-    int grown = compare(keeper, versions, n);
+    char problem[TOPICS_KEEPER_TEXT_SIZE];
+    int grown = compare(keeper, versions, n, problem);
+    pthread_mutex_lock(&keeper->lock);
+    memcpy(keeper->problem, problem, sizeof problem);
+    pthread_mutex_unlock(&keeper->lock);
     if (grown >= 0)
         metric_set(keeper->grown, grown);
 }
@@ -136,6 +152,7 @@ bool topics_keeper_start(struct context *context, struct topics_keeper **ret_kee
         .lanes_left = metrics_gauge("couponsd_topic_migration_lanes_left",
                                     "Lanes that do not yet publish to the target version of their topic.", ""),
     };
+    pthread_mutex_init(&keeper->lock, NULL);
     if (!ticker_start("topics_keeper", INTERVAL_US, look, keeper, &keeper->ticker, err)) {
         topics_keeper_stop(keeper);
         return false;
@@ -144,10 +161,18 @@ bool topics_keeper_start(struct context *context, struct topics_keeper **ret_kee
     return true;
 }
 
+bool topics_keeper_tell(struct topics_keeper *keeper, char text[static TOPICS_KEEPER_TEXT_SIZE]) {
+    pthread_mutex_lock(&keeper->lock);
+    memcpy(text, keeper->problem, sizeof keeper->problem);
+    pthread_mutex_unlock(&keeper->lock);
+    return *text == '\0';
+}
+
 void topics_keeper_stop(struct topics_keeper *keeper) {
     if (!keeper)
         return;
     ticker_stop(keeper->ticker);
     pg_free(keeper->pg);
+    pthread_mutex_destroy(&keeper->lock);
     free(keeper);
 }

@@ -16,4 +16,8 @@
 struct topics_keeper;
 
 bool topics_keeper_start(struct context *context, struct topics_keeper **ret_keeper, struct err *err);
+/* Whether all shared topics were there when the keeper last looked. If not, `text` gets the reason, one line for a
+ * person. Any thread; never blocks. */
+#define TOPICS_KEEPER_TEXT_SIZE 300
+bool topics_keeper_tell(struct topics_keeper *keeper, char text[static TOPICS_KEEPER_TEXT_SIZE]);
 void topics_keeper_stop(struct topics_keeper *keeper); /* NULL is fine */

@@ -15,8 +15,8 @@ static bool record_first_version(const struct context *context, struct pg *pg, s
         struct err unreachable;
         kafka_topic_name(&context->kafka, (enum stream)stream, 1, 0, name);
         if (!kafka_topic_partitions(context->kafka_admin, name, TIMEOUT_MS, &have, &unreachable)) {
-            if (unreachable.retriable)
-                break; /* Kafka is unavailable: the keeper compares later */
+            if (unreachable.code != ERR_INVALID)
+                break; /* Kafka is unavailable or does not say: the keeper compares later */
             *err = unreachable;
             return false;
         }

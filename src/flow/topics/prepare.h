@@ -9,5 +9,6 @@
  *   - In a new database, records version 1 of the topics with kafka.partitions.
  *   - Fails with ERR_INVALID if the settings contradict the database or Kafka.
  *   - Creates the topics that are missing.
- *   - Fails with ERR_UNAVAILABLE if Kafka is unavailable; the relays create the topics later. */
+ *   - Fails with another error of Kafka if it is unavailable, or refuses at present; the relays create the topics
+ *     later. */
 bool topics_prepare(const struct context *context, struct err *err);

@@ -46,12 +46,15 @@ static void expect_file_refused(const char *text, const char *expected) {
     cr_expect_str_eq(err.text + strlen(path), expected);
 }
 
-static void expect_set_refused(const char *assignment, const char *expected) {
+static void expect_set_error(const char *assignment, const char *expected, enum err_code code) {
     struct err err = {0};
     cr_assert_not(config_set(&config, assignment, &err), "%s", assignment);
-    cr_expect_eq(err.code, ERR_INVALID);
-    cr_expect_not(err.retriable);
+    cr_expect_eq(err.code, code);
     cr_expect_str_eq(err.text, expected);
+}
+
+static void expect_set_refused(const char *assignment, const char *expected) {
+    expect_set_error(assignment, expected, ERR_INVALID);
 }
 
 Test(config, the_file_of_the_databases_url_is_remembered_until_another_value) {
@@ -433,12 +436,12 @@ Test(config, a_secret_file_that_is_empty_or_missing_is_named_but_never_shown) {
     write_secret("\n", 1);
     snprintf(assignment, sizeof assignment, "redis.password=file:%s", path);
     snprintf(expected, sizeof expected, "--set: redis.password: %s is empty", path);
-    expect_set_refused(assignment, expected);
-    expect_set_refused("redis.password=file:/nowhere/x",
-                       "--set: redis.password: /nowhere/x can't be opened: No such file or directory");
+    expect_set_error(assignment, expected, ERR_UNAVAILABLE);
+    expect_set_error("redis.password=file:/nowhere/x",
+                     "--set: redis.password: /nowhere/x can't be opened: No such file or directory", ERR_UNAVAILABLE);
     write_secret("s3\0cret", 7);
     snprintf(expected, sizeof expected, "--set: redis.password: %s has a NUL byte", path);
-    expect_set_refused(assignment, expected);
+    expect_set_error(assignment, expected, ERR_UNAVAILABLE);
     write_secret("s3cret", 6);
     snprintf(assignment, sizeof assignment, "redis.url=file:%s", path);
     expect_set_refused(assignment, "--set: redis.url: is not valid; expected redis://[[USER]:PW@]HOST[:PORT][/DB]");

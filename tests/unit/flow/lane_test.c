@@ -57,6 +57,26 @@ Test(lane, the_window_limits_what_is_in_flight) {
     end();
 }
 
+Test(lane, a_lane_whose_topic_cannot_be_created_pauses_until_a_message_of_it_is_acknowledged) {
+    begin(10);
+    lane_pause_for_topic(&lane);
+    cr_expect_eq(lane.failed_id, 0, "it awaits none");
+    for (int i = 0; i < 3; i++) { /* the first pause has no length */
+        lane.awaits_topic = true;
+        lane_pause_for_topic(&lane);
+        cr_expect_not(lane.awaits_topic);
+    }
+    cr_expect_eq(lane.failed_id, 11);
+    cr_expect_not(relay_pause_is_over(&lane.pause));
+    lane_acknowledged(&lane, send(), 0);
+    cr_expect_eq(lane.failed_id, 0);
+    cr_expect(relay_pause_is_over(&lane.pause));
+    lane.awaits_topic = true;
+    lane_rewind(&lane);
+    cr_expect_not(lane.awaits_topic);
+    end();
+}
+
 Test(lane, what_was_sent_before_a_rewind_no_longer_counts) {
     begin(0);
     uintptr_t old = send();

@@ -15,9 +15,9 @@
 
 static atomic_bool ready;
 
-static bool is_ready(void *arg, char text[static 200]) {
+static bool is_ready(void *arg, char text[static HTTP_READY_SIZE]) {
     atomic_bool *flag = arg;
-    snprintf(text, 200, atomic_load(flag) ? "ready" : "postgres can't be reached");
+    snprintf(text, HTTP_READY_SIZE, atomic_load(flag) ? "ready" : "postgres can't be reached");
     return atomic_load(flag);
 }
 

@@ -73,6 +73,16 @@ Test(kafka_conf, a_subscription_matches_the_streams_topics_with_dots_taken_liter
     cr_assert_str_eq(pattern, "^shop\\.a-inside\\.coupon\\.published\\.v(1\\.)?[1-9][0-9]*$");
 }
 
+Test(kafka_conf, places_are_ordered_by_topic_and_partition) {
+    char same[] = "a";
+    const struct kafka_place places[] = {{"a", 1}, {"a", 2}, {"b", 0}};
+    cr_expect_lt(kafka_place_compare(&places[0], &places[1]), 0);
+    cr_expect_gt(kafka_place_compare(&places[1], &places[0]), 0);
+    cr_expect_lt(kafka_place_compare(&places[1], &places[2]), 0);
+    cr_expect_gt(kafka_place_compare(&places[2], &places[1]), 0);
+    cr_expect_eq(kafka_place_compare(&places[0], &(struct kafka_place){same, 1}), 0);
+}
+
 /* --- configuration --- */
 
 Test(kafka_conf, own_settings_and_properties_of_the_user_reach_librdkafka) {
@@ -125,7 +135,7 @@ Test(kafka_conf, an_error_tells_whether_to_try_again) {
     cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR__TRANSPORT), ERR_UNAVAILABLE);
     cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION), ERR_UNAVAILABLE);
     cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), ERR_PERMISSION);
-    cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED), ERR_PERMISSION);
-    cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR), ERR_INVALID);
+    cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED), ERR_UNAVAILABLE);
+    cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR), ERR_REFUSED);
     cr_expect_eq(kafka_err_code(RD_KAFKA_RESP_ERR_POLICY_VIOLATION), ERR_INVALID);
 }

@@ -127,16 +127,6 @@ static struct kafka_end_hole await_end_hole(int64_t to) {
 
 /* --- places --- */
 
-Test(kafka_consumer, places_are_ordered_by_topic_and_partition) {
-    char same[] = "a";
-    const struct kafka_place places[] = {{"a", 1}, {"a", 2}, {"b", 0}};
-    cr_expect_lt(kafka_place_compare(&places[0], &places[1]), 0);
-    cr_expect_gt(kafka_place_compare(&places[1], &places[0]), 0);
-    cr_expect_lt(kafka_place_compare(&places[1], &places[2]), 0);
-    cr_expect_gt(kafka_place_compare(&places[2], &places[1]), 0);
-    cr_expect_eq(kafka_place_compare(&places[0], &(struct kafka_place){same, 1}), 0);
-}
-
 Test(kafka_consumer, it_gets_the_topics_of_its_stream_and_is_told_all_places) {
     mock_kafka_make_topic(&mock, "t-outside.coupon.publish.requested.v2", 2);
     mock_kafka_make_topic(&mock, REQUESTED_V1 ".42", 1);
@@ -281,6 +271,31 @@ Test(kafka_consumer, a_commit_reaches_kafka_even_if_it_fails_once_and_the_next_c
     cr_expect_eq(committed(), 2, "the end commits what is recorded, and a commit never goes back");
     make(NULL);
     expect_next(2, "c", 0);
+}
+
+static void await_committed(int64_t expected) {
+    for (int64_t until_us = 0; committed() != expected && mock_kafka_waits(&until_us);)
+        cr_assert_eq(consume(BATCH), 0);
+}
+
+Test(kafka_consumer, a_reading_that_goes_back_takes_the_commit_with_it) {
+    append("a");
+    append("b");
+    make(NULL);
+    expect_next(0, "a", 0);
+    expect_next(1, "b", 0);
+    kafka_commit(consumer, &calls.places[0], 2);
+    await_committed(2);
+    kafka_pause(consumer, true);
+    seek(0);
+    await_committed(0);
+    kafka_commit(consumer, &calls.places[0], 2); /* late: of messages before the seek */
+    kafka_pause(consumer, false);
+    expect_next(0, "a", 0);
+    kafka_commit(consumer, &calls.places[0], 1);
+    kafka_consumer_free(consumer);
+    consumer = NULL;
+    cr_expect_eq(committed(), 1);
 }
 
 Test(kafka_consumer, another_group_gets_all_messages_again) {

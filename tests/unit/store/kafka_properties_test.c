@@ -87,7 +87,7 @@ Test(kafka_properties, what_only_a_handle_or_a_combination_shows_is_refused_with
         {{{"message.max.bytes", "1000"}}, "an event must fit"},
         {{{"topic.metadata.refresh.interval.ms", "-1"}}, "new topics must be found soon"},
         {{{"fetch.max.bytes", "1000"}, {"message.max.bytes", "1000000"}}, "fetch.max.bytes"},
-        {{{"security.protocol", "ssl"}, {"ssl.ca.location", "/nowhere/ca.pem"}}, "ssl.ca.location failed"},
+        {{{"security.protocol", "ssl"}, {"ssl.ca.location", "/dev/null"}}, "ssl.ca.location failed"},
         {{{"security.protocol", "sasl_plaintext"}, {"sasl.mechanisms", "ROT13"}}, "ROT13"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -98,6 +98,16 @@ Test(kafka_properties, what_only_a_handle_or_a_combination_shows_is_refused_with
         cr_expect_not_null(strstr(err.text, cases[i].why), "%s: %s", cases[i].properties[0].name, err.text);
         cr_expect_eq(err.code, ERR_INVALID);
     }
+}
+
+Test(kafka_properties, a_file_that_is_missing_may_come_later) {
+    struct err err = {0};
+    struct property properties[] = {{"security.protocol", "ssl"}, {"ssl.ca.location", "/nowhere/ca.pem"}};
+    cr_expect_not(check(properties, 2, &err));
+    cr_expect_str_eq(err.text, "kafka.ssl.ca.location: /nowhere/ca.pem can't be opened: No such file or directory");
+    cr_expect(err.retriable);
+    properties[0].value = "plaintext"; /* librdkafka does not read it */
+    cr_expect(check(properties, 2, &err));
 }
 
 Test(kafka_properties, the_tables_of_the_docs_name_property_alias_and_reason) {
