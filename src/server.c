@@ -370,6 +370,7 @@ void server_stop(struct server *server, const atomic_bool *hurry) {
     rpc_server_free(server->rpc);
     access_free(server->access); /* the rpc server has asked it */
     coupon_memory_free(context->coupon_memory);
-    readiness_stop(server->readiness); /* the HTTP thread has asked it */
+    readiness_stop(server->readiness); /* the HTTP thread has asked it, as it has the next */
+    topics_keeper_free(server->keeper);
     free(server);
 }

@@ -154,7 +154,7 @@ bool topics_keeper_start(struct context *context, struct topics_keeper **ret_kee
     };
     pthread_mutex_init(&keeper->lock, NULL);
     if (!ticker_start("topics_keeper", INTERVAL_US, look, keeper, &keeper->ticker, err)) {
-        topics_keeper_stop(keeper);
+        topics_keeper_free(keeper);
         return false;
     }
     *ret_keeper = keeper;
@@ -172,6 +172,13 @@ void topics_keeper_stop(struct topics_keeper *keeper) {
     if (!keeper)
         return;
     ticker_stop(keeper->ticker);
+    keeper->ticker = NULL;
+}
+
+void topics_keeper_free(struct topics_keeper *keeper) {
+    if (!keeper)
+        return;
+    topics_keeper_stop(keeper);
     pg_free(keeper->pg);
     pthread_mutex_destroy(&keeper->lock);
     free(keeper);

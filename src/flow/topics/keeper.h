@@ -20,4 +20,7 @@ bool topics_keeper_start(struct context *context, struct topics_keeper **ret_kee
  * person. Any thread; never blocks. */
 #define TOPICS_KEEPER_TEXT_SIZE 300
 bool topics_keeper_tell(struct topics_keeper *keeper, char text[static TOPICS_KEEPER_TEXT_SIZE]);
-void topics_keeper_stop(struct topics_keeper *keeper); /* NULL is fine */
+/* Ends the thread; what the keeper tells stays. NULL is fine. */
+void topics_keeper_stop(struct topics_keeper *keeper);
+/* The same, and frees the keeper. NULL is fine. */
+void topics_keeper_free(struct topics_keeper *keeper);
