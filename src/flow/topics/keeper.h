@@ -8,7 +8,7 @@
  * It also watches that some member of the group reads each partition. The group's leader assigns the partitions that
  * its coordinator, one of the brokers, tells it of. A broker learns of a new topic a moment later than the others do,
  * and the members, who know the topic already, see no reason to join again: librdkafka leaves the topic unread for good
- * (2.0.2). The keeper then makes a member join again. */
+ * (2.0.2 and 2.14.2). The keeper then makes a member join again. */
 #pragma once
 
 #include "flow/context.h"
