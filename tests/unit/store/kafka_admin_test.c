@@ -60,13 +60,16 @@ Test(kafka_admin, a_topic_that_does_not_exist_has_no_partitions) {
 
 Test(kafka_admin, a_topic_without_a_leader_exists) {
     mock_kafka_make_topic(&mock, REQUESTED_V1, 2);
-    rd_kafka_mock_topic_set_error(mock.cluster, REQUESTED_V1, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
+    rd_kafka_mock_partition_set_leader(mock.cluster, REQUESTED_V1, 0, -1);
+    rd_kafka_mock_partition_set_leader(mock.cluster, REQUESTED_V1, 1, -1);
     expect_partitions(REQUESTED_V1, 2);
 }
 
 Test(kafka_admin, a_topic_that_may_not_be_read_is_an_error_about_rights) {
     int partitions = -1;
     struct err err = {0};
+    /* As a broker does, the mock reports the error without partitions: librdkafka 2.8 does not survive both. */
+    mock_kafka_make_topic(&mock, REQUESTED_V1, 0);
     rd_kafka_mock_topic_set_error(mock.cluster, REQUESTED_V1, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
     cr_assert_not(kafka_topic_partitions(admin, REQUESTED_V1, TIMEOUT_MS, &partitions, &err));
     expect_problem(&err, ERR_PERMISSION, "topic " REQUESTED_V1 ": ");
