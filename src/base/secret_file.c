@@ -10,12 +10,13 @@
 
 #define MAX_BYTES (64 * 1024)
 
-char *secret_file_read(const char *path, const char **ret_why) {
+char *secret_file_await(const char *path, const char **ret_why, bool *ret_may_come) {
     static _Thread_local char not_opened[120];
     FILE *file = fopen(path, "re");
     if (!file) {
         snprintf(not_opened, sizeof not_opened, "can't be opened: %s", strerror(errno));
         *ret_why = not_opened;
+        *ret_may_come = true;
         return NULL;
     }
     char *text = memory_new(1, MAX_BYTES + 1);
@@ -27,6 +28,7 @@ char *secret_file_read(const char *path, const char **ret_why) {
                                                     : NULL;
     fclose(file);
     if (why) {
+        *ret_may_come = len == 0 || strspn(text, "\r\n") == len;
         free(text);
         *ret_why = why;
         return NULL;
@@ -34,4 +36,9 @@ char *secret_file_read(const char *path, const char **ret_why) {
     while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
         text[--len] = 0;
     return text;
+}
+
+char *secret_file_read(const char *path, const char **ret_why) {
+    bool may_come;
+    return secret_file_await(path, ret_why, &may_come);
 }

@@ -244,9 +244,11 @@ const char *config_file_of(const struct config *config, const char *key) {
 
 static bool set(struct config *config, const char *key, const char *value, const char *where, struct err *err) {
     const char *path = path_of(value), *why = "";
-    char *text = path ? secret_file_read(path, &why) : NULL;
+    bool may_come = false;
+    char *text = path ? secret_file_await(path, &why, &may_come) : NULL;
     if (path && !text)
-        return err_set(err, ERR_UNAVAILABLE, BACKEND_NONE, "%s: %s: %s %s", where, key, path, why);
+        return err_set(err, may_come ? ERR_UNAVAILABLE : ERR_INVALID, BACKEND_NONE, "%s: %s: %s %s", where, key, path,
+                       why);
     bool ok = set_plain(config, key, path ? text : value, where, err);
     if (ok)
         note_file(config, key, path);

@@ -98,11 +98,14 @@ static bool read_offsets(struct worker *worker, const struct kafka_place *places
         above = above || (high[i] >= 0 && ret_next[i] > high[i]);
     if (above && !notice_new_topics(worker, places, n, ret_next, err))
         return false;
-    /* The previous owner may have died between the commit to Postgres and the commit to Kafka. If no more messages
-     * arrive, Kafka would never get the offset. */
-    for (size_t i = 0; i < n; i++)
-        kafka_commit(worker->consumer, &places[i], ret_next[i]);
     return true;
+}
+
+/* The previous owner may have died between the commit to Postgres and the commit to Kafka. If no more messages arrive,
+ * Kafka would never get the offsets. */
+static void commit_stored(struct worker *worker, const struct kafka_place *places, const int64_t *next, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        kafka_commit(worker->consumer, &places[i], next[i]);
 }
 
 static bool on_assign(void *arg, const struct kafka_place *places, int64_t *ret_start, size_t n) {
@@ -114,6 +117,8 @@ static bool on_assign(void *arg, const struct kafka_place *places, int64_t *ret_
     FAULT_POINT("issue", "before_assign");
     bool ok = n == 0 || (pg_connect(worker->pg, &err) && read_offsets(worker, places, n, ret_start, &err));
     worker->reposition = !ok;
+    if (ok)
+        commit_stored(worker, places, ret_start, n);
     FAULT_POINT("issue", "after_assign");
     log_info("issue.assigned", LOG_INT("partitions", n), LOG_STR("offsets", ok ? "postgres" : "to be read later"));
     return ok;
@@ -141,6 +146,7 @@ static bool reposition(struct worker *worker, struct err *err) {
         return false;
     if (n && !kafka_seek(worker->consumer, worker->assigned, next, n, err))
         return false;
+    commit_stored(worker, worker->assigned, next, n);
     kafka_pause(worker->consumer, false);
     worker->reposition = false;
     FAULT_POINT("issue", "after_reposition");

@@ -86,7 +86,8 @@ int pick_core(struct operation *operation) {
     if (channel->n_cores == 1)
         return 0;
     pthread_mutex_lock(&channel->pick_lock);
-    int core = pick(channel, operation->call->wait_for_ready);
+    /* A call that begins while the channel ends is cancelled, wherever that may be. */
+    int core = atomic_load(&channel->is_closing) ? 0 : pick(channel, operation->call->wait_for_ready);
     if (core == NO_CORE) {
         operation->next_waiting = channel->waiting;
         channel->waiting = operation;

@@ -107,9 +107,10 @@ bool kafka_topic_ends(struct kafka_admin *admin, const struct kafka_offsets *off
 /* Fills `next` with the offsets that the group of the completers has committed. */
 bool kafka_completed_offsets(struct kafka_admin *admin, const struct kafka_offsets *offsets, int timeout_ms,
                              struct err *err);
-/* Counts the partitions of the stream's topics that no member of its group is assigned; -1: the group rebalances. */
-bool kafka_group_unassigned(struct kafka_admin *admin, enum stream stream, int timeout_ms, int *ret_unassigned,
-                            struct err *err);
+/* Counts the partitions of the stream's topics that no member of its group is assigned; -1: unknown, because the group
+ * rebalances, or no broker knows the group although it `has_members`: its coordinator may be down. */
+bool kafka_group_unassigned(struct kafka_admin *admin, enum stream stream, bool has_members, int timeout_ms,
+                            int *ret_unassigned, struct err *err);
 
 /* --- failures --- */
 

@@ -391,12 +391,14 @@ static int partitions_of(const struct rd_kafka_group_member_info *member) {
     return (int)n;
 }
 
-/* The number of partitions that the group's members are assigned; -1: the group is rebalancing. */
+/* Returns the number of partitions that the group's members are assigned, or one of these. */
+enum { NO_MEMBERS = -1, REBALANCING = -2 };
+
 static int assigned_of(const struct rd_kafka_group_info *group) {
     if (strcmp(group->state, "Empty") == 0 || strcmp(group->state, "Dead") == 0)
-        return 0;
+        return NO_MEMBERS;
     if (strcmp(group->state, "Stable") != 0)
-        return -1;
+        return REBALANCING;
     int n = 0;
     for (int i = 0; i < group->member_cnt; i++)
         n += partitions_of(&group->members[i]);
@@ -413,13 +415,13 @@ static bool read_assigned(struct kafka_admin *admin, enum stream stream, int tim
     if (error && error != RD_KAFKA_RESP_ERR__PARTIAL)
         return failed(admin, error, err);
     error = groups->group_cnt ? groups->groups[0].err : RD_KAFKA_RESP_ERR_NO_ERROR;
-    *ret_assigned = groups->group_cnt && !error ? assigned_of(&groups->groups[0]) : 0;
+    *ret_assigned = groups->group_cnt && !error ? assigned_of(&groups->groups[0]) : NO_MEMBERS;
     rd_kafka_group_list_destroy(groups);
     return !error || failed(admin, error, err);
 }
 
-bool kafka_group_unassigned(struct kafka_admin *admin, enum stream stream, int timeout_ms, int *ret_unassigned,
-                            struct err *err) {
+bool kafka_group_unassigned(struct kafka_admin *admin, enum stream stream, bool has_members, int timeout_ms,
+                            int *ret_unassigned, struct err *err) {
     struct kafka_topic *topics;
     size_t n;
     int assigned, partitions = 0;
@@ -430,6 +432,8 @@ bool kafka_group_unassigned(struct kafka_admin *admin, enum stream stream, int t
         if (topics[i].stream == stream)
             partitions += topics[i].partitions;
     free(topics);
+    if (assigned == NO_MEMBERS && !has_members)
+        assigned = 0;
     *ret_unassigned = assigned < 0 ? -1 : partitions > assigned ? partitions - assigned : 0;
     return true;
 }

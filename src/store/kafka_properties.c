@@ -139,13 +139,19 @@ rd_kafka_t *kafka_handle(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err
     return rk;
 }
 
+static bool uses_tls(const struct kafka_options *options) {
+    const struct property *protocol = kafka_property_of(options, "security.protocol");
+    return protocol && (strcasecmp(protocol->value, "ssl") == 0 || strcasecmp(protocol->value, "sasl_ssl") == 0);
+}
+
 /* If a file that a property names can't be opened, says that instead: it may come later. */
 static bool blame_missing_file(const struct kafka_options *options, struct err *err) {
     static const char *const names[] = {"ssl.ca.location", "ssl.certificate.location", "ssl.key.location",
                                         "ssl.keystore.location", "ssl.crl.location"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && uses_tls(options); i++) {
         const struct property *property = kafka_property_of(options, names[i]);
-        if (property && access(property->value, R_OK) != 0)
+        /* "probe" makes librdkafka look for the system's certificates. */
+        if (property && strcmp(property->value, "probe") != 0 && access(property->value, R_OK) != 0)
             return err_set(err, ERR_UNAVAILABLE, BACKEND_KAFKA, "kafka.%s: %s can't be opened: %s", names[i],
                            property->value, strerror(errno));
     }

@@ -18,7 +18,8 @@
 
 /* If the first name server is down, each lookup takes some seconds, and the caller may ask again only for its next
  * request. */
-#define RESULT_AGE_MAX_US (30 * US_PER_S)
+#define RESULT_AGE_MAX_US  (30 * US_PER_S)
+#define FAILURE_AGE_MAX_US US_PER_S
 
 struct lookup {
     struct lookup *next; /* the resolver's */
@@ -115,7 +116,8 @@ static struct lookup **find(struct resolver *resolver, const char *host, const c
     if (!lookup)
         return at;
     pthread_mutex_lock(&lookup->lock);
-    bool is_old = lookup->is_done && clock_mono_us() - lookup->done_us > RESULT_AGE_MAX_US;
+    int64_t age_max_us = lookup->is_done && lookup->result != 0 ? FAILURE_AGE_MAX_US : RESULT_AGE_MAX_US;
+    bool is_old = lookup->is_done && clock_mono_us() - lookup->done_us > age_max_us;
     pthread_mutex_unlock(&lookup->lock);
     if (is_old) {
         *at = lookup->next;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Resolves the names of servers. getaddrinfo has no time limit: if no name server answers, it takes 10 s and more. So
  * it runs on a thread of its own. If the caller's time is over first, the lookup goes on, and a later call for the same
- * name gets its result. A result that is older than 30 s is not used, since addresses change. An IP address needs no
+ * name gets its result. A result that is older than 30 s is not used, since addresses change, nor a
+ * failure that is older than 1 s. An IP address needs no
  * thread. Each resolver serves one thread at a time.
  *
  * A failure is ERR_UNAVAILABLE; its text does not name the host. */

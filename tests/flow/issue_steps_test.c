@@ -79,7 +79,8 @@ Test(steps, issue_gives_what_the_ledger_promised_once_and_puts_the_rest_aside) {
 static int unassigned(struct fixture *fixture) {
     int n;
     struct err err;
-    cr_assert(kafka_group_unassigned(fixture->context.kafka_admin, STREAM_REQUESTED, 10000, &n, &err), "%s", err.text);
+    cr_assert(kafka_group_unassigned(fixture->context.kafka_admin, STREAM_REQUESTED, false, 10000, &n, &err), "%s",
+              err.text);
     return n;
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trouble in Kafka: foreign transactions in couponsd's topics, lost messages, settings that cannot work."""
 
+import ctypes
 import re
 import signal
 import unittest
@@ -8,6 +9,10 @@ import unittest
 from tests.harness import CrowdScenario, Scenario, wait_until
 from tests.harness.own_kafka import OwnKafka
 
+LIBRDKAFKA = ctypes.CDLL("librdkafka.so.1").rd_kafka_version()
+# "Known limits" in docs/explanation/failures.md.
+needs_sound_cache = unittest.skipIf(0x02040000 <= LIBRDKAFKA < 0x020A0000,
+                                    "librdkafka 2.4 to 2.8 may crash if a topic is made again at once")
 REQUESTED, PUBLISHED = "outside.coupon.publish.requested.v1", "inside.coupon.published.v1"
 
 
@@ -142,7 +147,7 @@ class Holes(Scenario):
         self.assert_issued_exactly(coupon, 6)
         self.assertRegex(server.text(), r"level=error event=issue\.messages_lost .*expected_offset=1 found_offset=4")
 
-
+    @needs_sound_cache
     def test_a_topic_that_somebody_makes_again_behind_couponsd_s_back_is_read_from_its_beginning(self):
         server = self.start(kafka__partitions=1, reconcile__stale_ms=86400000)
         coupon = self.create(server, 1000)
@@ -158,7 +163,7 @@ class Holes(Scenario):
         self.assert_issued_exactly(coupon, 55)
         self.assertIn("event=issue.topic_recreated", server.text())
 
-
+    @needs_sound_cache
     def test_complete_commits_the_lower_offset_after_the_log_of_published_events_has_gone_back(self):
         server = self.start(kafka__partitions=1)
         coupon = self.create(server, 1000)

@@ -121,7 +121,8 @@ bool lanes_give_up(struct lane *lanes, int n, int64_t now_us, int64_t acked_us, 
     bool any = false;
     for (int i = 0; i < n; i++) {
         struct lane *lane = &lanes[i];
-        if (!lane_is_stalled(lane, now_us) || lane->failed_id || (!is_full && acked_us - lane->moved_us < STALLED_US))
+        bool is_probed = lane->failed_id && lane->failed_id <= lane->sent;
+        if (!lane_is_stalled(lane, now_us) || is_probed || (!is_full && acked_us - lane->moved_us < STALLED_US))
             continue;
         lane->failed_id = lane->cursor + 1;
         lane->has_failed = any = true;

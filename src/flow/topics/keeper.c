@@ -18,6 +18,7 @@
 
 #define INTERVAL_US   US_PER_S
 #define TIMEOUT_MS    2000
+#define LOOKS         2
 #define REJOIN_MIN_US (2 * US_PER_S)
 #define REJOIN_MAX_US (5 * 60 * US_PER_S)
 
@@ -29,6 +30,7 @@ struct told {
 struct group_look {
     unsigned assignments; /* of the group's members here, before the look */
     int unassigned;       /* partitions; -1: unknown */
+    int same;             /* looks in a row with these assignments, and with or without unassigned partitions */
     /* The members joined again without success: wait longer each time. */
     int64_t wait_us, next_us;
 };
@@ -87,25 +89,10 @@ static int compare(struct topics_keeper *keeper, const struct topic_version *ver
     return grown;
 }
 
-/* Makes the group of a stream assign its partitions anew if nobody reads some of them at two looks in a row. After an
- * assignment without unassigned partitions, waits for the next one. */
-static void look_at_group(struct topics_keeper *keeper, enum stream stream) {
-    struct group_look *look = &keeper->looks[stream];
-    unsigned assignments = atomic_load(&keeper->groups[stream].assignments);
-    bool is_same = look->assignments == assignments;
-    int unassigned, before = look->unassigned;
-    if (!keeper->has_member[stream] || (is_same && before == 0) || clock_mono_us() < look->next_us ||
-        !kafka_group_unassigned(keeper->admin, stream, TIMEOUT_MS, &unassigned, NULL))
-        return;
-    look->assignments = assignments;
-    look->unassigned = unassigned;
-    if (unassigned == 0)
-        look->wait_us = 0;
-    if (unassigned <= 0 || before <= 0 || !is_same)
-        return;
+static void join_again(struct topics_keeper *keeper, enum stream stream, struct group_look *look) {
     enum log_level level = look->wait_us ? LOG_LEVEL_WARN : LOG_LEVEL_INFO; /* once is usual for new topics */
     LOG_AT(level, "topics.unassigned", LOG_STR("stream", stream == STREAM_REQUESTED ? "requested" : "published"),
-           LOG_INT("partitions", unassigned), LOG_STR("then", "the group's members join again"));
+           LOG_INT("partitions", look->unassigned), LOG_STR("then", "the group's members join again"));
     look->unassigned = -1;
     look->wait_us = look->wait_us ? 2 * look->wait_us : REJOIN_MIN_US;
     if (look->wait_us > REJOIN_MAX_US)
@@ -114,10 +101,37 @@ static void look_at_group(struct topics_keeper *keeper, enum stream stream) {
     atomic_fetch_add(&keeper->groups[stream].rejoins, 1);
 }
 
+/* Makes the group of a stream assign its partitions anew if nobody reads some of them. Two looks in a row have to
+ * agree, since a broker may not have heard of a new topic yet. If they agree that nothing is unassigned, waits for the
+ * next assignment. Returns false if Kafka does not answer. */
+static bool look_at_group(struct topics_keeper *keeper, enum stream stream) {
+    struct group_look *look = &keeper->looks[stream];
+    unsigned assignments = atomic_load(&keeper->groups[stream].assignments);
+    int unassigned;
+    if (!keeper->has_member[stream] || clock_mono_us() < look->next_us ||
+        (look->assignments == assignments && look->unassigned == 0 && look->same >= LOOKS))
+        return true;
+    if (!kafka_group_unassigned(keeper->admin, stream, assignments > 0, TIMEOUT_MS, &unassigned, NULL))
+        return false;
+    bool is_same = look->assignments == assignments && look->unassigned >= 0 && unassigned >= 0 &&
+                   (look->unassigned > 0) == (unassigned > 0);
+    look->same = is_same ? look->same + 1 : 1;
+    look->assignments = assignments;
+    look->unassigned = unassigned;
+    if (unassigned < 0 || look->same < LOOKS)
+        return true;
+    if (unassigned > 0)
+        join_again(keeper, stream, look);
+    else
+        look->wait_us = 0;
+    return true;
+}
+
 static void look(void *arg) {
     struct topics_keeper *keeper = arg;
     for (int stream = 0; stream < STREAMS; stream++)
-        look_at_group(keeper, (enum stream)stream);
+        if (!look_at_group(keeper, (enum stream)stream))
+            break; /* Kafka would not answer the next question either */
     struct topic_version versions[TOPIC_VERSIONS_MAX];
     struct topic_target target;
     size_t n;

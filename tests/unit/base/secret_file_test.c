@@ -55,3 +55,16 @@ Test(secret_file, a_file_without_a_secret_says_why) {
     cr_expect_null(secret_file_read("/tmp", &why));
     cr_expect_str_eq(why, "can't be read");
 }
+
+Test(secret_file, a_file_that_is_missing_or_empty_may_come_later) {
+    const char *why = NULL;
+    bool may_come = false;
+    cr_expect_null(secret_file_await("/nowhere/at/all", &why, &may_come));
+    cr_expect(may_come);
+    may_come = false;
+    cr_expect_null(secret_file_await("/dev/null", &why, &may_come));
+    cr_expect(may_come);
+    cr_expect_null(secret_file_await("/proc/self/cmdline", &why, &may_come));
+    cr_expect_str_eq(why, "has a NUL byte");
+    cr_expect_not(may_come);
+}

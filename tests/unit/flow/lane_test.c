@@ -191,3 +191,14 @@ Test(lanes, those_that_stand_are_given_up_once_if_others_go_on_or_find_no_room) 
     cr_assert(lanes_give_up(lanes, 2, 9 * US_PER_S, 0, true), "no room");
     end_two(lanes);
 }
+
+Test(lane, a_lane_that_pauses_for_a_topic_is_given_up_if_what_it_has_sent_fills_the_queue) {
+    struct lane lanes[2];
+    begin_two(lanes);
+    lanes[0].awaits_topic = true;
+    lane_pause_for_topic(&lanes[0]);
+    cr_assert_eq(lanes[0].failed_id, lanes[0].sent + 1);
+    cr_assert(lanes_give_up(lanes, 1, 9 * US_PER_S, 0, true));
+    cr_assert_eq(lanes[0].failed_id, 1);
+    end_two(lanes);
+}

@@ -110,6 +110,18 @@ Test(kafka_properties, a_file_that_is_missing_may_come_later) {
     cr_expect(check(properties, 2, &err));
 }
 
+Test(kafka_properties, a_file_is_not_blamed_for_what_it_has_no_part_in) {
+    struct err err = {0};
+    struct property properties[] = {
+        {"security.protocol", "plaintext"}, {"ssl.ca.location", "/nowhere/ca.pem"}, {"max.poll.interval.ms", "1000"}};
+    cr_expect_not(check(properties, 3, &err));
+    cr_expect_not(err.retriable, "%s", err.text);
+    properties[0].value = "ssl";
+    properties[1].value = "probe";
+    cr_expect_not(check(properties, 3, &err));
+    cr_expect_not(err.retriable, "%s", err.text);
+}
+
 Test(kafka_properties, the_tables_of_the_docs_name_property_alias_and_reason) {
     char *text;
     size_t size;
