@@ -108,7 +108,7 @@ Test(steps, the_keeper_asks_the_members_to_join_again_until_each_partition_is_as
         cr_assert(waits(&until_us), "%d partitions are unassigned", unassigned(&fixture));
     cr_expect_gt(atomic_load(&group->assignments), 0);
     cr_expect_eq(atomic_load(&fixture.context.groups[STREAM_PUBLISHED].rejoins), 0, "it has no member here");
-    topics_keeper_stop(keeper);
+    topics_keeper_free(keeper);
     issuing_stop(&issuing);
     fixture_deinit(&fixture);
 }
