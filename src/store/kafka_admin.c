@@ -422,9 +422,9 @@ static bool read_assigned(struct kafka_admin *admin, enum stream stream, int tim
 
 bool kafka_group_unassigned(struct kafka_admin *admin, enum stream stream, bool has_members, int timeout_ms,
                             int *ret_unassigned, struct err *err) {
-    struct kafka_topic *topics;
-    size_t n;
-    int assigned, partitions = 0;
+    struct kafka_topic *topics = NULL;
+    size_t n = 0;
+    int assigned = NO_MEMBERS, partitions = 0;
     if (!read_assigned(admin, stream, timeout_ms, &assigned, err) ||
         !kafka_topic_list(admin, timeout_ms, &topics, &n, err))
         return false;
