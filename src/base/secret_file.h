@@ -6,7 +6,5 @@
 
 /* Returns the file's text without the line breaks at its end, which the caller frees. Returns NULL if there is no such
  * text; *ret_why then says why, e.g. "is empty". It never repeats the text, and is valid until the thread's next call.
- */
-char *secret_file_read(const char *path, const char **ret_why);
-/* The same, and says whether the file may be complete later: it is not there yet, or is empty. */
-char *secret_file_await(const char *path, const char **ret_why, bool *ret_may_come);
+ * *ret_may_come says whether the text may be there later: the file can't be opened, or is empty. It may be NULL. */
+char *secret_file_read(const char *path, const char **ret_why, bool *ret_may_come);

@@ -245,7 +245,7 @@ const char *config_file_of(const struct config *config, const char *key) {
 static bool set(struct config *config, const char *key, const char *value, const char *where, struct err *err) {
     const char *path = path_of(value), *why = "";
     bool may_come = false;
-    char *text = path ? secret_file_await(path, &why, &may_come) : NULL;
+    char *text = path ? secret_file_read(path, &why, &may_come) : NULL;
     if (path && !text)
         return err_set(err, may_come ? ERR_UNAVAILABLE : ERR_INVALID, BACKEND_NONE, "%s: %s: %s %s", where, key, path,
                        why);

@@ -26,7 +26,7 @@ static const char *file_of(const struct kafka_options *options, const char *name
 /* Returns a copy of what the property's file has now, or NULL if it has no file or the file has no text. */
 static char *read_file_of(const struct kafka_options *options, const char *name) {
     const char *path = file_of(options, name), *why;
-    return path ? secret_file_read(path, &why) : NULL;
+    return path ? secret_file_read(path, &why, NULL) : NULL;
 }
 
 char *kafka_value_of(const struct kafka_options *options, const struct property *property) {

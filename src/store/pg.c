@@ -308,7 +308,7 @@ bool pg_check_url(const char *url, struct err *err) {
 /* Returns the URL to connect with. *ret_why_not says why the file has none, or is NULL. */
 static const char *current_url(struct pg *pg, const char **ret_why_not) {
     *ret_why_not = NULL;
-    char *text = pg->options.url_file ? secret_file_read(pg->options.url_file, ret_why_not) : NULL;
+    char *text = pg->options.url_file ? secret_file_read(pg->options.url_file, ret_why_not, NULL) : NULL;
     if (text && pg_check_url(text, NULL)) {
         free(pg->file_url);
         pg->file_url = text;

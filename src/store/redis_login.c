@@ -20,7 +20,7 @@ void redis_login_init(struct redis_login *login, const struct redis_login_files 
 
 static void refresh(const char *path, char text[static REDIS_CREDENTIAL_SIZE]) {
     const char *why;
-    char *have = path ? secret_file_read(path, &why) : NULL;
+    char *have = path ? secret_file_read(path, &why, NULL) : NULL;
     if (have && strlen(have) < REDIS_CREDENTIAL_SIZE)
         copy(text, have);
     free(have);
@@ -28,7 +28,7 @@ static void refresh(const char *path, char text[static REDIS_CREDENTIAL_SIZE]) {
 
 void redis_login_refresh(struct redis_login *login) {
     const char *why;
-    char *text = login->files.url_file ? secret_file_read(login->files.url_file, &why) : NULL;
+    char *text = login->files.url_file ? secret_file_read(login->files.url_file, &why, NULL) : NULL;
     struct redis_url url;
     if (text && redis_url_parse(text, &url, NULL)) {
         copy(login->user, url.user);

@@ -2,14 +2,13 @@
 """Three Kafka brokers, which are their own controllers. An acknowledged message is on at least two of them. They listen
 on free ports of loopback, each with a temporary folder."""
 
-import base64
 import concurrent.futures
 import contextlib
 import os
-import secrets
 import shutil
 import tempfile
 
+from tests.harness.own_kafka import new_cluster_id
 from tests.harness.ports import free_port
 from tests.harness.private_servers import Servers, run
 
@@ -53,7 +52,7 @@ class KafkaCluster:
         self.all = [Broker(self.folder, number) for number in (1, 2, 3)]
         self.brokers = ",".join(broker.address for broker in self.all)
         voters = ",".join(f"{broker.number}@127.0.0.1:{broker.ports['controller']}" for broker in self.all)
-        cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[:22].replace("-", "a")
+        cluster = new_cluster_id()
         for broker in self.all:
             settings = SETTINGS.format(voters=voters, id=broker.number, session_ms=SESSION_MS)
             broker.environment = {"KAFKA_CLUSTER_ID": cluster, "KAFKA_HEAP": "256m", "KAFKA_SETTINGS": settings}

@@ -12,6 +12,10 @@ from tests.harness.ports import free_port
 from tests.harness.private_servers import run
 
 
+def new_cluster_id():
+    return base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[:22].replace("-", "a")
+
+
 class OwnKafka:
     """Clients of `brokers` may do everything. Clients of `secure_brokers` log in as User:couponsd by SASL over TLS."""
 
@@ -58,7 +62,7 @@ class SplitKafka:
     but creates no topics."""
 
     def __init__(self):
-        cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[:22].replace("-", "a")
+        cluster = new_cluster_id()
         self.controller = OwnKafka(lambda ports: {
             "process.roles": "controller", "listeners": f"CONTROLLER://127.0.0.1:{ports['controller']}",
             "advertised.listeners": ""}, cluster)

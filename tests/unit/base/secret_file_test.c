@@ -24,7 +24,7 @@ static char *text_of(const char *bytes, size_t len, const char **ret_why) {
     cr_assert_not_null(file);
     cr_assert_eq(fwrite(bytes, 1, len, file), len);
     cr_assert_eq(fclose(file), 0);
-    return secret_file_read(path, ret_why);
+    return secret_file_read(path, ret_why, NULL);
 }
 
 Test(secret_file, line_breaks_at_the_end_do_not_belong_to_the_secret) {
@@ -50,21 +50,21 @@ Test(secret_file, a_file_without_a_secret_says_why) {
     cr_expect_str_eq(why, "has a NUL byte");
     cr_expect_null(text_of(long_text, sizeof long_text, &why));
     cr_expect_str_eq(why, "is longer than 64 KiB");
-    cr_expect_null(secret_file_read("/nowhere/at/all", &why));
+    cr_expect_null(secret_file_read("/nowhere/at/all", &why, NULL));
     cr_expect_str_eq(why, "can't be opened: No such file or directory");
-    cr_expect_null(secret_file_read("/tmp", &why));
+    cr_expect_null(secret_file_read("/tmp", &why, NULL));
     cr_expect_str_eq(why, "can't be read");
 }
 
 Test(secret_file, a_file_that_is_missing_or_empty_may_come_later) {
     const char *why = NULL;
     bool may_come = false;
-    cr_expect_null(secret_file_await("/nowhere/at/all", &why, &may_come));
+    cr_expect_null(secret_file_read("/nowhere/at/all", &why, &may_come));
     cr_expect(may_come);
     may_come = false;
-    cr_expect_null(secret_file_await("/dev/null", &why, &may_come));
+    cr_expect_null(secret_file_read("/dev/null", &why, &may_come));
     cr_expect(may_come);
-    cr_expect_null(secret_file_await("/proc/self/cmdline", &why, &may_come));
+    cr_expect_null(secret_file_read("/proc/self/cmdline", &why, &may_come));
     cr_expect_str_eq(why, "has a NUL byte");
     cr_expect_not(may_come);
 }
