@@ -18,7 +18,7 @@ import tempfile
 import time
 import unittest
 
-from tests.clients.names import Names, silent_address
+from tests.harness.names import Names, silent_address
 from tests.clients.probe import Network, Probe, script
 from tests.harness import Scenario
 from tests.harness.certificates import Authority
@@ -129,7 +129,7 @@ class Client(Scenario):
         """A list works as long as one of its addresses does, also for a call that is not retried."""
         self.expect_despite("nothing.invalid:1")
         self.expect_despite(silent_address(self))
-        self.expect_despite("nothing.test:1", Names(self, is_silent=True).before)
+        self.expect_despite("nothing.test:1", Names(self, self.folder, is_silent=True).before)
 
     def expect_despite(self, bad, before=()):
         sound = f"localhost:{self.first.grpc.rsplit(':', 1)[1]}"
@@ -144,7 +144,7 @@ class Client(Scenario):
         """A name's new address is found after its old server has gone."""
         for is_list in (False, True):
             with self.subTest(is_list=is_list):
-                names, port = Names(self), free_port()
+                names, port = Names(self, self.folder), free_port()
                 old, new, other = (Network(self, self.first.grpc, host, port)
                                    for host in ("127.0.0.2", "127.0.0.3", "127.0.0.4"))
                 names.move(coupons="127.0.0.2")

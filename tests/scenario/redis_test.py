@@ -12,7 +12,7 @@ import unittest
 
 from tests.harness import Scenario, wait_until
 from tests.harness.certificates import Authority
-from tests.harness.names import without_name_server
+from tests.harness.names import Names
 from tests.harness.ports import free_port
 from tests.harness.redis import RedisCluster, RedisServer
 
@@ -371,7 +371,7 @@ class Trouble(RedisScenario):
         self.assertTrue(all("timer:(keepalive" in line for line in own), own)
 
     def test_a_name_that_no_name_server_answers_for_delays_nobody(self):
-        command = without_name_server(self, self.folder)
+        command = Names(self, self.folder, is_silent=True).before
         began = time.monotonic()
         server = self.start(command=[*command, f"{os.environ['BUILD_DIR']}/couponsd"],
                             redis__url="redis://redis.example.com:6379", redis__timeout_ms=250)

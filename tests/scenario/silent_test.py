@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tests.chaos.proxy import Proxy
 from tests.harness import BUILD, Scenario, wait_until
 from tests.harness.environment import PATIENCE
-from tests.harness.names import without_name_server
+from tests.harness.names import Names
 from tests.harness.ports import free_port
 
 PROMPT_S = 0.5  # time limit for an answer over HTTP
@@ -92,7 +92,7 @@ class SilentBackends(Scenario):
         self.ctl(server, "request", coupon, 2)
 
     def test_neither_a_silent_host_nor_a_name_without_an_answer_delays_the_good_host_of_postgres(self):
-        command = without_name_server(self, tempfile.mkdtemp(dir=os.environ.get("TEST_DIR")))
+        command = Names(self, tempfile.mkdtemp(dir=os.environ.get("TEST_DIR")), is_silent=True).before
         parts = urlsplit(self.postgres_url)
         self.proxy.disturb("postgres", "stall", 0)
         hosts = f"pg.example.com:5432,127.0.0.1:{self.proxy.port('postgres')},{parts.hostname}:{parts.port}"
