@@ -18,10 +18,10 @@ import tempfile
 import time
 import unittest
 
-from tests.harness.names import Names, silent_address
 from tests.clients.probe import Network, Probe, script
 from tests.harness import Scenario
 from tests.harness.certificates import Authority
+from tests.harness.names import Names, silent_address
 from tests.harness.ports import free_address, free_port
 from tests.harness.waiting import wait_until
 
