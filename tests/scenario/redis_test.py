@@ -335,14 +335,19 @@ class Trouble(RedisScenario):
                 coupons = [self.sell_out(server, 2) for _ in range(4)]
                 wait_until(lambda: server.metric("couponsd_redis_flags_not_written_total") > counted + 4, 20,
                            what="refused writes are counted")
-                told = [line for line in server.text()[mark:].splitlines()
-                        if "stage.interrupted" in line and "backend=redis" in line]
-                self.assertTrue(any(reason in line for line in told), told)
+
+                def told():
+                    return [line for line in server.text()[mark:].splitlines()
+                            if "stage.interrupted" in line and "backend=redis" in line]
+
+                # A stage that has not written since the refusal before is still interrupted. It tells the new reason
+                # with its next line, 10 s after its last one.
+                wait_until(lambda: any(reason in line for line in told()), 20, what="the reason is told")
                 last = {}
-                for line in told:  # couponsd logs a continuing outage again every 10 s
+                for line in told():  # couponsd logs a continuing outage again every 10 s
                     at, stage = re.match(r"ts=(\S+) .* stage=(\w+)", line).groups()
                     at = datetime.datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
-                    self.assertGreater(at - last.get(stage, 0), 9, told)
+                    self.assertGreater(at - last.get(stage, 0), 9, told())
                     last[stage] = at
                 self.assertEqual(self.server.ask(*end), "OK")
                 for coupon in coupons:
