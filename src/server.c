@@ -7,6 +7,7 @@
 
 #include "api/access.h"
 #include "api/answer.h"
+#include "api/early_refusal.h"
 #include "api/rpc_metrics.h"
 #include "api/services.h"
 #include "base/clock.h"
@@ -50,6 +51,7 @@ struct server {
     struct readiness *readiness;
     ProtobufCService *services[COUPON_SERVICES]; /* as in api_services */
     struct access *access;
+    struct early_refusal early_refusal;
     struct rpc_server *rpc;
     struct rpc_health *health;
     struct http_server *http;
@@ -243,6 +245,7 @@ static bool start_rpc(struct server *server, struct err *err) {
     };
     if (!access_new(config, &server->access, err))
         return false;
+    server->early_refusal = (struct early_refusal){server->access, server->context.gate};
     const struct rpc_server_options options = {
         .listen = config->grpc_listen,
         .pollers = (int)config->grpc_pollers,
@@ -263,6 +266,7 @@ static bool start_rpc(struct server *server, struct err *err) {
         .on_stopping = on_stopping,
         .allow = access_allow,
         .allow_arg = server->access,
+        .early = early_refusal_options(&server->early_refusal),
         .descriptor_set = descriptor_set,
         .descriptor_set_size = descriptor_set_size,
         .on_call_end = rpc_metrics_on_call_end,

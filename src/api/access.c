@@ -259,9 +259,8 @@ static void look_up_token(struct access *access, const char *text, size_t len, s
     pthread_rwlock_unlock(&access->lock);
 }
 
-static void read_token(struct access *access, struct rpc_call *call, struct identity *identity) {
-    size_t len;
-    const char *value = rpc_call_metadata(call, "authorization", &len);
+/* `value`: of the authorization header; NULL: there is none. */
+static void read_token(struct access *access, const char *value, size_t len, struct identity *identity) {
     const size_t prefix = sizeof BEARER - 1;
     if (!value)
         return;
@@ -319,8 +318,10 @@ bool access_allow(void *arg, struct rpc_call *call, const char *service, const c
     if (access->is_open || strcmp(service, PUBLIC_SERVICE) == 0)
         return true;
     if (has_tokens_file(access)) {
+        size_t len;
+        const char *value = rpc_call_metadata(call, "authorization", &len);
         look_again(access);
-        read_token(access, call, &identity);
+        read_token(access, value, len, &identity);
     }
     read_names(access, call, &identity);
     if (identity.is_wrong || !identity.is_proven) {
@@ -340,4 +341,20 @@ bool access_allow(void *arg, struct rpc_call *call, const char *service, const c
     }
     rpc_call_set_subject(call, identity.subject);
     return true;
+}
+
+bool access_allows_early(struct access *access, const char *authorization, size_t len, const char *service,
+                         const char *method, uint64_t *ret_caller, int64_t *ret_subject) {
+    struct identity identity = {0};
+    *ret_caller = 0;
+    *ret_subject = 0;
+    if (access->is_open)
+        return true;
+    if (!has_tokens_file(access))
+        return false;
+    look_again(access);
+    read_token(access, authorization, len, &identity);
+    *ret_caller = identity.key;
+    *ret_subject = identity.subject;
+    return identity.is_proven && !identity.is_wrong && (identity.roles & roles_for(service, method));
 }

@@ -173,6 +173,8 @@ struct refused {
     char id[24], message[MESSAGE_MAX], open_time[28];
     uint8_t bytes[320];
     size_t len;
+    bool has_early;
+    struct rpc_refusal early;
 };
 
 static void pack_refusal(struct refused *refused, int64_t coupon_id, enum refusal refusal, int64_t open_us) {
@@ -190,15 +192,34 @@ static void pack_refusal(struct refused *refused, int64_t coupon_id, enum refusa
         abort(); /* a defect: `bytes` is too small, although ids and times have a greatest length */
     memcpy(refused->bytes, bytes, refused->len);
     free(bytes);
+    refused->has_early = rpc_refusal_make(&refused->early, &(struct rpc_status){.code = refused->answer.code,
+                                                                                .message = refused->answer.message,
+                                                                                .details = refused->bytes,
+                                                                                .details_len = refused->len});
+    refused->early.tag = refused->answer.reason;
 }
 
-void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon *coupon) {
+static const struct refused *refused_of(int64_t coupon_id, enum refusal refusal, const struct coupon *coupon) {
     static _Thread_local struct refused last[64]; /* a cache by coupon id */
     int64_t open_us = refusal == REFUSAL_NOT_OPEN && coupon ? coupon->open_us : TIME_OPEN_START;
     struct refused *refused = &last[(uint64_t)coupon_id % (sizeof last / sizeof last[0])];
     if (refused->coupon_id != coupon_id || refused->refusal != refusal || refused->open_us != open_us)
         pack_refusal(refused, coupon_id, refusal, open_us);
+    return refused;
+}
+
+void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon *coupon) {
+    const struct refused *refused = refused_of(coupon_id, refusal, coupon);
     fail(call, &refused->answer, refused->bytes, refused->len);
+}
+
+const struct rpc_refusal *answer_early(int64_t coupon_id, enum refusal refusal, const struct coupon *coupon) {
+    const struct refused *refused = refused_of(coupon_id, refusal, coupon);
+    return refused->has_early ? &refused->early : NULL;
+}
+
+void answer_count_early(const struct rpc_refusal *refusal) {
+    counters_refused((enum reason)refusal->tag);
 }
 
 static const char *state_name(const struct request_status *row) {

@@ -21,6 +21,14 @@ void edge_open(int port) {
     (void)port;
 }
 
+void edge_answer_early(int port, const struct edge_early *early, size_t max_metadata_bytes) {
+    (void)port, (void)early, (void)max_metadata_bytes;
+}
+
+void edge_stop_early(int port) {
+    (void)port;
+}
+
 /* The core offers nothing that stops accepting but leaves the calls alone, so this shuts down the listening sockets
  * themselves. The core (seen with 1.51.1) then gives them up. */
 void edge_close(int port) {

@@ -15,6 +15,8 @@
 #include "edge/connections.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -28,6 +30,7 @@
 #include "base/memory.h"
 #include "edge/addresses.h"
 #include "edge/cork.h"
+#include "edge/doorstep.h"
 #include "edge/frames.h"
 #include "edge/self_test_record.h"
 
@@ -66,6 +69,7 @@ struct connection {
     struct epoll_event event;
     struct frames frames;
     struct cork cork;
+    struct doorstep *doorstep; /* NULL: the core gets everything */
 };
 
 /* The TLS session of a server. */
@@ -182,7 +186,7 @@ static void note_call(struct connection *connection) {
         address_calls(connection->address, clock_mono_us() / US_PER_MS);
 }
 
-bool connection_accept(int fd, const struct sockaddr *address, socklen_t len) {
+bool connection_accept(int fd, int port, const struct sockaddr *address, socklen_t len) {
     struct connection *connection = connection_of(fd);
     if (!connection)
         return true;
@@ -201,6 +205,8 @@ bool connection_accept(int fd, const struct sockaddr *address, socklen_t len) {
     atomic_store(&connection->has_called, false);
     atomic_store(&connection->is_of_test, false);
     frames_init(&connection->frames, offences);
+    connection->doorstep = doorstep_new(port);
+    connection->cork.follows = connection->doorstep != NULL;
     atomic_fetch_add(&n_clients, 1);
     atomic_store(&connection->is_client, true);
     return true;
@@ -255,7 +261,7 @@ static bool ends_turn(struct connection *connection, int fd) {
     return epoll_ctl(connection->epoll, EPOLL_CTL_MOD, fd, &connection->event) == 0;
 }
 
-/* Reads up to READ_AT_ONCE bytes. */
+/* Reads up to READ_AT_ONCE bytes. Control data goes where the message wants it. */
 static ssize_t read_some(int fd, struct msghdr *message) {
     struct msghdr some = *message;
     struct iovec pieces[PIECES_MAX];
@@ -273,13 +279,44 @@ static ssize_t read_some(int fd, struct msghdr *message) {
     return got;
 }
 
-ssize_t connection_read(struct connection *connection, int fd, struct msghdr *message) {
-    if (connection->frames.is_cut)
-        return 0;
-    if (ends_turn(connection, fd)) {
-        errno = EAGAIN;
+/* Tells the core that there is more to read, as the kernel does. Without these data the core reads on by itself. */
+static void announce_more(struct msghdr *message, size_t control_room) {
+    static const int more = 1;
+    if (!message->msg_control || control_room < CMSG_SPACE(sizeof more))
+        return;
+    message->msg_controllen = control_room;
+    struct cmsghdr *control = CMSG_FIRSTHDR(message);
+    control->cmsg_level = IPPROTO_TCP;
+    control->cmsg_type = TCP_CM_INQ;
+    control->cmsg_len = CMSG_LEN(sizeof more);
+    memcpy(CMSG_DATA(control), &more, sizeof more);
+    message->msg_controllen = CMSG_SPACE(sizeof more);
+}
+
+/* Takes what the doorstep answers out of the n bytes that were read. Returns how many there are for the core; -1: the
+ * client is cut off. */
+static ssize_t pass_doorstep(struct connection *connection, int fd, struct msghdr *message, size_t n,
+                             size_t control_room) {
+    struct doorstep_room room = {.pieces = message->msg_iov, .n = message->msg_iovlen};
+    if (!doorstep_take(connection->doorstep, &connection->cork, fd, message, n, &room)) {
+        connection->frames.is_cut = true;
         return -1;
     }
+    if (doorstep_has_more(connection->doorstep))
+        announce_more(message, control_room);
+    return (ssize_t)room.total;
+}
+
+/* Gives the core what has not fitted before. */
+static ssize_t read_rest(struct connection *connection, struct msghdr *message) {
+    struct doorstep_room room = {.pieces = message->msg_iov, .n = message->msg_iovlen};
+    doorstep_give(connection->doorstep, &room);
+    announce_more(message, message->msg_controllen);
+    return (ssize_t)room.total;
+}
+
+/* Reads and judges. Returns 0 when the client is cut off. */
+static ssize_t read_judged(struct connection *connection, int fd, struct msghdr *message) {
     ssize_t n = read_some(fd, message);
     connection->read_at_once = n > 0 ? connection->read_at_once + (size_t)n : 0;
     if (n <= 0)
@@ -290,6 +327,34 @@ ssize_t connection_read(struct connection *connection, int fd, struct msghdr *me
         note_call(connection);
     atomic_store_explicit(&connection->is_client, true, memory_order_release);
     return is_fine ? n : 0;
+}
+
+ssize_t connection_read(struct connection *connection, int fd, struct msghdr *message) {
+    if (connection->frames.is_cut)
+        return 0;
+    if (connection->doorstep && doorstep_has_more(connection->doorstep))
+        return read_rest(connection, message);
+    if (ends_turn(connection, fd)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    size_t control_room = message->msg_controllen;
+    ssize_t n = read_judged(connection, fd, message);
+    while (n > 0 && connection->doorstep) {
+        ssize_t rest = pass_doorstep(connection, fd, message, (size_t)n, control_room);
+        if (rest != 0)
+            return rest > 0 ? rest : 0;
+        /* The core has not seen anything of this turn, so one EAGAIN is enough for it to wait. */
+        connection->times_told = 1;
+        if (ends_turn(connection, fd)) {
+            errno = EAGAIN;
+            return -1;
+        }
+        connection->times_told = 0;
+        message->msg_controllen = control_room;
+        n = read_judged(connection, fd, message);
+    }
+    return n;
 }
 
 ssize_t connection_send(struct connection *connection, int fd, const struct msghdr *message, int flags) {
@@ -306,6 +371,8 @@ void connection_close(struct connection *connection, int fd) {
         address_leaves(connection->address, clock_mono_us() / US_PER_MS);
     cork_close(&connection->cork, fd);
     forget_frames(&connection->frames);
+    doorstep_free(connection->doorstep);
+    connection->doorstep = NULL;
     atomic_fetch_sub(&n_clients, 1);
     atomic_store_explicit(&connection->is_client, false, memory_order_release);
 }

@@ -21,9 +21,9 @@ void connections_poller_waits(void);
 /* Connections cut off for a reason, since the process began. */
 int64_t connections_cut(enum edge_abuse why);
 
-/* A connection was accepted. False: it is refused, and the caller closes it. `address` NULL: nothing is remembered of
- * it. */
-bool connection_accept(int fd, const struct sockaddr *address, socklen_t len);
+/* A connection to the port was accepted. False: it is refused, and the caller closes it. `address` NULL: nothing is
+ * remembered of it. */
+bool connection_accept(int fd, int port, const struct sockaddr *address, socklen_t len);
 /* The connection, just accepted, is the self-test's. */
 void connection_mark_test(int fd);
 bool connection_is_of_test(struct connection *connection);

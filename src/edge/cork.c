@@ -166,6 +166,15 @@ static void hold(struct cork *cork, int fd, const struct msghdr *message, size_t
         put_aside(cork, fd);
 }
 
+/* The core has handed over the first n bytes of the message. */
+static void follow(struct cork *cork, const struct msghdr *message, size_t n) {
+    for (size_t i = 0; i < message->msg_iovlen && n > 0; i++) {
+        size_t len = message->msg_iov[i].iov_len < n ? message->msg_iov[i].iov_len : n;
+        outgoing_follow(&cork->outgoing, message->msg_iov[i].iov_base, len);
+        n -= len;
+    }
+}
+
 ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int flags) {
     bool is_plain = (flags & ~(MSG_NOSIGNAL | MSG_DONTWAIT)) == 0 && message->msg_controllen == 0;
     size_t size = size_of(message);
@@ -183,9 +192,32 @@ ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int f
         result = -1;
         error = EAGAIN; /* the kernel has just said so, too: an event follows, and the core sends it again */
     }
+    if (cork->follows && result > 0)
+        follow(cork, message, (size_t)result);
     pthread_mutex_unlock(lock_of(fd));
     errno = error;
     return result;
+}
+
+bool cork_insert(struct cork *cork, int fd, const uint8_t *bytes, size_t len, uint32_t n_blocks, size_t most) {
+    pthread_mutex_lock(lock_of(fd));
+    bool is_fine = outgoing_is_between(&cork->outgoing) && atomic_load(&cork->outgoing.n_blocks) <= n_blocks &&
+                   cork->len + len <= most && atomic_load(&n_held) + (int64_t)len <= ALL_HELD_MAX;
+    if (is_fine) {
+        make_room(cork, len);
+        memcpy(cork->bytes + cork->len, bytes, len);
+        cork->len += len;
+        atomic_fetch_add(&n_held, (int64_t)len);
+    }
+    pthread_mutex_unlock(lock_of(fd));
+    return is_fine;
+}
+
+void cork_release(struct cork *cork, int fd) {
+    pthread_mutex_lock(lock_of(fd));
+    if (cork->len > 0 && !put_on_list(cork, fd) && !push(cork, fd))
+        put_aside(cork, fd);
+    pthread_mutex_unlock(lock_of(fd));
 }
 
 void cork_push(struct cork *cork, int fd) {
@@ -203,6 +235,8 @@ void cork_close(struct cork *cork, int fd) {
     free(cork->bytes);
     cork->bytes = NULL;
     cork->capacity = 0;
+    cork->follows = false;
+    cork->outgoing = (struct outgoing){0};
     pthread_mutex_unlock(lock_of(fd));
 }
 

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "edge/outgoing.h"
+
 /* What is held back of one connection. Zeroed at first, and never freed. */
 struct cork {
     uint8_t *bytes;
@@ -14,6 +16,8 @@ struct cork {
     int fd;
     bool is_listed;
     struct cork *next;
+    bool follows; /* frames of the edge's own may come between those of the core */
+    struct outgoing outgoing;
 };
 
 /* Begin and end a batch. While any thread has a batch open, what is sent is held back; the end of a batch sends it. */
@@ -21,6 +25,12 @@ void cork_begin(void);
 void cork_end(void);
 /* As sendmsg, but holds the message back while a batch is open. */
 ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int flags);
+/* Puts frames of the edge's own between those of the core, for cork_release to send. False: the core is amid a frame, it
+ * has begun more than n_blocks header blocks, or more than `most` bytes would wait for the client. For a cork that
+ * follows. */
+bool cork_insert(struct cork *cork, int fd, const uint8_t *bytes, size_t len, uint32_t n_blocks, size_t most);
+/* Sends what was inserted, at the end of the batch if one is open. */
+void cork_release(struct cork *cork, int fd);
 /* Sends what is held back, as far as the client takes it. */
 void cork_push(struct cork *cork, int fd);
 /* Sends what is held back, as far as the client takes it, and drops the rest: the descriptor is about to be closed. */

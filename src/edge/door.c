@@ -85,8 +85,7 @@ int64_t door_refused(void) {
 
 enum door { DOOR_OPEN, DOOR_CLOSED, DOOR_OTHERS };
 
-static enum door door_of(int listener) {
-    int port = listener_port(listener);
+static enum door door_of(int port) {
     for (int i = 0; i < DOORS_MAX && port != 0; i++) {
         int door = atomic_load_explicit(&doors[i], memory_order_acquire);
         if (door == port)
@@ -99,9 +98,10 @@ static enum door door_of(int listener) {
 
 static bool let_in(int listener, int fd, const struct sockaddr *address, socklen_t len) {
     /* The self-test's connection is under no limit, and nothing is remembered of it. */
-    if (self_test_is_running() && listener_port(listener) == atomic_load(&self_test_port)) {
+    int port = listener_port(listener);
+    if (self_test_is_running() && port == atomic_load(&self_test_port)) {
         self_test_record(EDGE_ACCEPT);
-        bool is_in = connection_accept(fd, NULL, 0);
+        bool is_in = connection_accept(fd, 0, NULL, 0);
         connection_mark_test(fd);
         return is_in;
     }
@@ -109,8 +109,8 @@ static bool let_in(int listener, int fd, const struct sockaddr *address, socklen
         atomic_fetch_add(&n_refused, 1);
         return false;
     }
-    enum door door = door_of(listener);
-    return door == DOOR_OPEN ? connection_accept(fd, address, len) : door == DOOR_OTHERS;
+    enum door door = door_of(port);
+    return door == DOOR_OPEN ? connection_accept(fd, port, address, len) : door == DOOR_OTHERS;
 }
 
 /* Closes with a reset, so that nothing of the connection stays in the kernel. */

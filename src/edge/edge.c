@@ -6,6 +6,7 @@
 #include "edge/connections.h"
 #include "edge/cork.h"
 #include "edge/door.h"
+#include "edge/doorstep.h"
 #include "edge/replaced.h"
 #include "edge/self_test_record.h"
 
@@ -21,6 +22,14 @@ void edge_init(const struct edge_limits *limits) {
 
 void edge_open(int port) {
     door_open(port);
+}
+
+void edge_answer_early(int port, const struct edge_early *early, size_t max_metadata_bytes) {
+    doorstep_open(port, early, max_metadata_bytes);
+}
+
+void edge_stop_early(int port) {
+    doorstep_forget(port);
 }
 
 void edge_close(int port) {

@@ -63,9 +63,12 @@ static void let_in(struct gate *gate, struct request *request) {
         request_refuse_overloaded(request);
 }
 
+static bool holds_no_ticket(struct gate *gate, const struct coupon *coupon, enum refusal refusal, int64_t user_id) {
+    return coupon->accepted == 0 || ticket_holders_exclude(gate->ticket_holders, coupon, refusal, user_id);
+}
+
 static void refuse(struct gate *gate, struct request *request) {
-    if (request->coupon.accepted == 0 ||
-        ticket_holders_exclude(gate->ticket_holders, &request->coupon, request->refusal, request->user_id))
+    if (holds_no_ticket(gate, &request->coupon, request->refusal, request->user_id))
         request_refuse(request, request->refusal, &request->coupon);
     else if (!status_push(gate->status, request))
         request_refuse_overloaded(request);
@@ -214,6 +217,12 @@ bool gate_push(struct gate *gate, struct request *request) {
     default:
         return admit_has_room(gate->admit, request->coupon_id) && stage_push(gate->stage, request);
     }
+}
+
+bool gate_refuses(struct gate *gate, int64_t coupon_id, int64_t user_id, enum refusal *ret_refusal,
+                  struct coupon *ret_coupon) {
+    return coupon_memory_judge(gate->coupon_memory, coupon_id, ret_refusal, ret_coupon) == JUDGE_REFUSED &&
+           holds_no_ticket(gate, ret_coupon, *ret_refusal, user_id);
 }
 
 void gate_stop(struct gate *gate) {

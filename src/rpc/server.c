@@ -12,6 +12,7 @@
 #include "edge/edge.h"
 #include "rpc/call.h"
 #include "rpc/core.h"
+#include "rpc/early.h"
 #include "rpc/listen.h"
 #include "rpc/self_test.h"
 
@@ -131,7 +132,7 @@ static void add_keepalive(grpc_channel_args *args, int64_t interval_ms) {
     add_arg(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0); /* no limit */
 }
 
-static grpc_server *create_core(const struct rpc_server_options *options) {
+static grpc_server *create_core(const struct rpc_server_options *options, bool has_tls) {
     grpc_arg room[24];
     grpc_channel_args args = {.args = room};
     add_arg(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int64_t)options->max_message_bytes);
@@ -157,6 +158,9 @@ static grpc_server *create_core(const struct rpc_server_options *options) {
      * decompresses within the limits. */
     add_arg(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, COMPRESSIONS);
     add_arg(&args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+    /* The table of headers at the client is for early answers, which are all alike (edge/reply.h). */
+    if (options->early.path && !has_tls && edge_is_present())
+        add_arg(&args, GRPC_ARG_HTTP2_HPACK_TABLE_SIZE_ENCODER, 0);
     /* Statistics of each call, which nobody reads. */
     add_arg(&args, GRPC_ARG_ENABLE_CHANNELZ, 0);
     return grpc_server_create(&args, NULL);
@@ -252,7 +256,7 @@ bool rpc_server_start(struct rpc_server *server, struct err *err) {
     });
     if (!self_test(server->tls != NULL, err))
         return false;
-    server->core = create_core(&server->options);
+    server->core = create_core(&server->options, server->tls != NULL);
     create_pollers(server);
     register_methods(server);
     if (!bind_port(server, err) || !start_pollers(server, err)) {
@@ -261,6 +265,7 @@ bool rpc_server_start(struct rpc_server *server, struct err *err) {
         destroy_core(server);
         return false;
     }
+    early_start(server, port_of(server));
     edge_open(port_of(server));
     grpc_server_start(server->core);
     arm_all(server);
@@ -347,6 +352,7 @@ void rpc_server_stop(struct rpc_server *server, int64_t grace_ms, const atomic_b
     if (!server->core)
         return;
     atomic_store(&server->draining, true);
+    early_stop(port_of(server));
     call_close_own_streams(server);
     wait_for_grace(server, grace_ms, hurry);
     cut(server, grace_ms > 0 ? LINGER_MS : 0);

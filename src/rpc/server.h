@@ -49,10 +49,29 @@
 
 #include "base/err.h"
 #include "edge/abuse.h"
+#include "edge/early.h"
 #include "rpc/rpc.h"
 
 struct rpc_server;
 struct rpc_call;
+
+/* A unary call that may be refused before the core sees it. */
+struct rpc_early_call {
+    const uint8_t *message; /* the request, serialized, as the client sent it */
+    size_t len;
+    const char *authorization; /* the first value of that metadatum, not terminated; NULL: absent */
+    size_t authorization_len;
+    uint64_t caller; /* to be set, as by rpc_call_set_caller */
+};
+
+/* An error for early calls, packed once for any number of them. */
+struct rpc_refusal {
+    struct edge_answer answer; /* first */
+    int code;
+    int tag; /* the maker's own */
+};
+/* Packs the status. False: it is too large to be sent early. Any thread. */
+bool rpc_refusal_make(struct rpc_refusal *ret_refusal, const struct rpc_status *status);
 
 struct rpc_server_options {
     const char *listen;            /* "127.0.0.1:50051", "[::1]:0"; port 0 picks a free one */
@@ -113,6 +132,19 @@ struct rpc_server_options {
      * UNAVAILABLE. */
     void (*on_stopping)(void *arg, struct rpc_call *call);
     void *on_stopping_arg;
+    /* Refuses calls of one unary method before the core reads them, which costs a tenth (edge/doorstep.h). Only without
+     * TLS, and only where the edge is; other calls of the method, and those for which `refuse` returns NULL, come as
+     * usual. A call that is refused early was allowed by `refuse` alone: `allow` is not asked. Where addresses have
+     * limits (caller_limits), a call without a caller is not refused early. */
+    struct rpc_early {
+        const char *path;             /* "/package.Service/Method"; NULL: none. Must outlive the server. */
+        const char *service, *method; /* as on_call_end gets them */
+        /* Returns a refusal that stays valid until the thread calls it again, or NULL. Must not block. Any thread. */
+        const struct rpc_refusal *(*refuse)(void *arg, struct rpc_early_call *call);
+        /* The refusal is on its way; after on_call_end. */
+        void (*on_refused)(void *arg, const struct rpc_refusal *refusal);
+        void *arg;
+    } early;
 };
 
 /* Copies `listen` and `tls`. Calls grpc_init: the process must not fork afterwards. */

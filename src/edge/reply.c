@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "edge/reply.h"
+
+#include <string.h>
+
+#include "edge/hpack.h"
+
+enum { TYPE_HEADERS = 1, TYPE_WINDOW_UPDATE = 8, FLAG_END_STREAM = 0x1, FLAG_END_HEADERS = 0x4 };
+#define HEADER_LEN 9
+#define STATUS_200 0x88 /* the static table's entry */
+
+static void put_u32(uint8_t *at, uint32_t value) {
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+static void put_header(uint8_t *at, size_t len, int type, int flags, uint32_t stream) {
+    put_u32(at, (uint32_t)len << 8);
+    at[3] = (uint8_t)type;
+    at[4] = (uint8_t)flags;
+    put_u32(at + 5, stream);
+}
+
+/* NULL: the client's table does not have the answer any more. */
+static const struct remembered *find(const struct reply_table *table, uint64_t id) {
+    for (size_t i = 0; i < REPLY_REMEMBERED; i++)
+        if (table->recent[i].id == id && table->bytes - table->recent[i].before <= HPACK_TABLE_BYTES)
+            return &table->recent[i];
+    return NULL;
+}
+
+static void remember_it(struct reply_table *table, const struct edge_answer *answer) {
+    table->recent[table->next] = (struct remembered){answer->id, table->n_inserted + 1, table->bytes};
+    table->next = (table->next + 1) % REPLY_REMEMBERED;
+    table->n_inserted += answer->n_fields;
+    table->bytes += answer->table_bytes;
+}
+
+/* Clears the client's table, since the core has put entries into it. */
+static uint8_t *clear_table(struct reply_table *table, uint32_t n_blocks, uint8_t *at) {
+    static const uint8_t sizes_of_0_and_4096[] = {0x20, 0x3f, 0xe1, 0x1f};
+    *table = (struct reply_table){.n_blocks = n_blocks};
+    memcpy(at, sizes_of_0_and_4096, sizeof sizes_of_0_and_4096);
+    return at + sizeof sizes_of_0_and_4096;
+}
+
+static uint8_t *put_literals(const struct edge_answer *answer, bool remember, uint8_t *at) {
+    memcpy(at, answer->block, answer->len);
+    for (size_t i = 0; i < answer->n_fields && !remember; i++)
+        at[answer->starts[i]] = 0; /* a literal that is not remembered */
+    return at + answer->len;
+}
+
+size_t reply_write(struct reply_table *table, const struct edge_answer *answer, uint32_t n_blocks, uint32_t stream,
+                   uint8_t *room) {
+    uint8_t *at = room + HEADER_LEN;
+    bool remember = n_blocks > 0;
+    if (remember && table->n_blocks != n_blocks)
+        at = clear_table(table, n_blocks, at);
+    const struct remembered *known = remember ? find(table, answer->id) : NULL;
+    *at++ = STATUS_200;
+    if (known) {
+        for (uint64_t i = 0; i < answer->n_fields; i++)
+            at = hpack_put_index(at, HPACK_DYNAMIC_FIRST + table->n_inserted - (known->first + i));
+    } else {
+        at = put_literals(answer, remember, at);
+        if (remember)
+            remember_it(table, answer);
+    }
+    put_header(room, (size_t)(at - room) - HEADER_LEN, TYPE_HEADERS, FLAG_END_STREAM | FLAG_END_HEADERS, stream);
+    return (size_t)(at - room);
+}
+
+size_t reply_write_credit(uint32_t bytes, uint8_t *room) {
+    put_header(room, 4, TYPE_WINDOW_UPDATE, 0, 0);
+    put_u32(room + HEADER_LEN, bytes);
+    return REPLY_CREDIT_BYTES;
+}

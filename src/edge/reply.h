@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writes early answers as HTTP/2 frames. An answer that a client has had before takes a byte for each field, since the
+ * client remembers it in its table. No sockets; one thread at a time for each table. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "edge/early.h"
+
+#define REPLY_REMEMBERED 8
+#define REPLY_MAX        (EDGE_ANSWER_BYTES + 32)
+
+/* What the client's table has. Zeroed at first. */
+struct reply_table {
+    uint64_t n_inserted, bytes; /* all that it took in since it was cleared */
+    uint32_t n_blocks;          /* the core's header blocks before that */
+    struct remembered {
+        uint64_t id, first, before; /* the number of its first field, and the table's bytes before it */
+    } recent[REPLY_REMEMBERED];
+    size_t next;
+};
+
+/* Writes a HEADERS frame that ends the stream. `n_blocks`: of the core's, which put entries into the client's table,
+ * but do not refer to it; 0: the table is not ours to use. `room` has REPLY_MAX bytes. Returns the length. The table
+ * changes: the frame has to be sent. */
+size_t reply_write(struct reply_table *table, const struct edge_answer *answer, uint32_t n_blocks, uint32_t stream,
+                   uint8_t *room);
+/* Writes a WINDOW_UPDATE frame for the connection. Returns the length, REPLY_CREDIT_BYTES. */
+#define REPLY_CREDIT_BYTES 13
+size_t reply_write_credit(uint32_t bytes, uint8_t *room);

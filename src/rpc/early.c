@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/early.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "edge/edge.h"
+#include "rpc/server_internal.h"
+
+#define TEXT_MAX    256 /* bytes of a message, percent-encoded, with a NUL */
+#define DETAILS_MAX 360 /* bytes of serialized details */
+
+/* gRPC's percent-encoding: printable ASCII stays as it is. False: the text is too long. */
+static bool encode_text(const char *text, char room[static TEXT_MAX]) {
+    size_t used = 0;
+    for (; *text; text++) {
+        if (used + sizeof "%00" > TEXT_MAX)
+            return false;
+        bool is_plain = *text >= ' ' && *text <= '~' && *text != '%';
+        used += (size_t)snprintf(room + used, TEXT_MAX - used, is_plain ? "%c" : "%%%02X", (unsigned char)*text);
+    }
+    room[used] = '\0';
+    return true;
+}
+
+/* Binary metadata are sent as base64 without padding. */
+static void encode_details(const uint8_t *bytes, size_t len, char *room) {
+    int n = EVP_EncodeBlock((unsigned char *)room, bytes, (int)len);
+    while (n > 0 && room[n - 1] == '=')
+        room[--n] = '\0';
+}
+
+bool rpc_refusal_make(struct rpc_refusal *ret_refusal, const struct rpc_status *status) {
+    char code[12], text[TEXT_MAX], details[4 * DETAILS_MAX / 3 + 4];
+    if (status->details_len > DETAILS_MAX || !encode_text(status->message ? status->message : "", text))
+        return false;
+    snprintf(code, sizeof code, "%d", status->code);
+    encode_details(status->details, status->details_len, details);
+    const struct edge_header headers[] = {
+        {"content-type", "application/grpc"},
+        {"grpc-status", code},
+        {"grpc-message", text},
+        {"grpc-status-details-bin", details},
+    };
+    size_t n = sizeof headers / sizeof headers[0] - (status->details_len == 0);
+    ret_refusal->code = status->code;
+    return edge_answer_make(&ret_refusal->answer, headers, n);
+}
+
+/* Counts the call for its caller. False: the caller has reached a limit, or is known by its address only. */
+static bool count_caller(struct rpc_server *server, uint64_t key) {
+    if (!server->callers)
+        return true;
+    struct caller *caller = key ? callers_enter(server->callers, key, clock_mono_us()) : NULL;
+    if (caller)
+        callers_leave(server->callers, caller);
+    return caller != NULL;
+}
+
+static const struct edge_answer *answer(void *arg, const struct edge_call *edge_call) {
+    struct rpc_server *server = arg;
+    const struct rpc_early *early = &server->options.early;
+    struct rpc_early_call call = {
+        .message = edge_call->message,
+        .len = edge_call->len,
+        .authorization = edge_call->authorization,
+        .authorization_len = edge_call->authorization_len,
+    };
+    if (edge_call->len > server->options.max_message_bytes)
+        return NULL;
+    const struct rpc_refusal *refusal = early->refuse(early->arg, &call);
+    return refusal && count_caller(server, call.caller) ? &refusal->answer : NULL;
+}
+
+static void on_answered(void *arg, const struct edge_answer *answer) {
+    const struct rpc_server *server = arg;
+    const struct rpc_server_options *options = &server->options;
+    const struct rpc_refusal *refusal = (const struct rpc_refusal *)answer;
+    if (options->on_call_end)
+        options->on_call_end(options->on_call_end_arg, options->early.service, options->early.method, refusal->code, 0);
+    if (options->early.on_refused)
+        options->early.on_refused(options->early.arg, refusal);
+}
+
+void early_start(struct rpc_server *server, int port) {
+    const struct edge_early early = {
+        .path = server->options.early.path, .answer = answer, .on_answered = on_answered, .arg = server};
+    if (early.path && !server->tls)
+        edge_answer_early(port, &early, server->options.max_metadata_bytes);
+}
+
+void early_stop(int port) {
+    edge_stop_early(port);
+}
