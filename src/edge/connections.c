@@ -30,7 +30,7 @@
 #include "base/memory.h"
 #include "edge/addresses.h"
 #include "edge/cork.h"
-#include "edge/doorstep.h"
+#include "edge/doorstep/doorstep.h"
 #include "edge/frames.h"
 #include "edge/self_test_record.h"
 

@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "edge/hpack.h"
+#include "edge/doorstep/hpack.h"
 
 bool edge_answer_make(struct edge_answer *ret_answer, const struct edge_header *headers, size_t n) {
     static _Atomic uint64_t last_id;

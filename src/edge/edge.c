@@ -6,7 +6,7 @@
 #include "edge/connections.h"
 #include "edge/cork.h"
 #include "edge/door.h"
-#include "edge/doorstep.h"
+#include "edge/doorstep/doorstep.h"
 #include "edge/replaced.h"
 #include "edge/self_test_record.h"
 

@@ -19,29 +19,7 @@
 
 #include "base/memory.h"
 #include "edge/frames.h"
-
-#define PREFACE_LEN 24 /* "PRI * HTTP/2.0..." */
-
-enum {
-    TYPE_DATA,
-    TYPE_HEADERS,
-    TYPE_PRIORITY,
-    TYPE_RST_STREAM,
-    TYPE_SETTINGS,
-    TYPE_PUSH_PROMISE,
-    TYPE_PING,
-    TYPE_GOAWAY,
-    TYPE_WINDOW_UPDATE,
-    TYPE_CONTINUATION,
-};
-/* Offsets in a frame's header, which begins with the length. Then flags. */
-#define TYPE_AT          3
-#define FLAGS_AT         4
-#define STREAM_AT        5
-#define HEADER_LEN       9
-#define FLAG_END_STREAM  0x1
-#define FLAG_ACK         0x1
-#define FLAG_END_HEADERS 0x4
+#include "edge/http2.h"
 
 /* What a frame costs, and what a client earns.
  *
@@ -78,16 +56,6 @@ enum {
  * have. */
 #define UPLOADS_MAX   1024
 #define UPLOAD_OLD_MS 10000
-#define PREFIX_LEN    5 /* of a message: whether it is compressed, and its length */
-
-static uint32_t get_u32(const uint8_t *bytes) {
-    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
-}
-
-static void put_u32(uint8_t *bytes, uint32_t value) {
-    for (int i = 0; i < 4; i++)
-        bytes[i] = (uint8_t)(value >> (24 - 8 * i));
-}
 
 void frames_init(struct frames *frames, int offences) {
     *frames = (struct frames){.preface_left = PREFACE_LEN, .purse = PURSE_MAX >> (2 * offences)};
@@ -332,9 +300,8 @@ static enum edge_abuse judge(struct frames *frames, const struct frames_limits *
 /* The core itself refuses connections that do not begin with HTTP/2's preface. With TLS, the encrypted bytes come here
  * as well. */
 static size_t take_preface(struct frames *frames, const uint8_t *bytes, size_t len) {
-    static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     size_t n = len < frames->preface_left ? len : frames->preface_left;
-    if (memcmp(bytes, preface + PREFACE_LEN - frames->preface_left, n) != 0)
+    if (memcmp(bytes, PREFACE + PREFACE_LEN - frames->preface_left, n) != 0)
         frames->is_other = true;
     frames->preface_left -= (uint32_t)n;
     return n;

@@ -3,11 +3,8 @@
 
 #include <string.h>
 
-enum { TYPE_HEADERS = 1, TYPE_GOAWAY = 7, TYPE_CONTINUATION = 9 };
-#define TYPE_AT          3
-#define FLAGS_AT         4
-#define HEADER_LEN       9
-#define FLAG_END_HEADERS 0x4
+#include "edge/http2.h"
+
 /* HPACK: the dynamic table has 0 bytes from now on. */
 #define TABLE_OF_0 0x20
 

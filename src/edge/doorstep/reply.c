@@ -1,25 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "edge/reply.h"
+#include "edge/doorstep/reply.h"
 
 #include <string.h>
 
-#include "edge/hpack.h"
+#include "edge/doorstep/hpack.h"
+#include "edge/http2.h"
 
-enum { TYPE_HEADERS = 1, TYPE_WINDOW_UPDATE = 8, FLAG_END_STREAM = 0x1, FLAG_END_HEADERS = 0x4 };
-#define HEADER_LEN 9
 #define STATUS_200 0x88 /* the static table's entry */
-
-static void put_u32(uint8_t *at, uint32_t value) {
-    for (int i = 0; i < 4; i++)
-        at[i] = (uint8_t)(value >> (24 - 8 * i));
-}
-
-static void put_header(uint8_t *at, size_t len, int type, int flags, uint32_t stream) {
-    put_u32(at, (uint32_t)len << 8);
-    at[3] = (uint8_t)type;
-    at[4] = (uint8_t)flags;
-    put_u32(at + 5, stream);
-}
 
 /* NULL: the client's table does not have the answer any more. */
 static const struct remembered *find(const struct reply_table *table, uint64_t id) {
@@ -67,12 +54,13 @@ size_t reply_write(struct reply_table *table, const struct edge_answer *answer, 
         if (remember)
             remember_it(table, answer);
     }
-    put_header(room, (size_t)(at - room) - HEADER_LEN, TYPE_HEADERS, FLAG_END_STREAM | FLAG_END_HEADERS, stream);
+    put_frame_header(room, (uint32_t)(at - room) - HEADER_LEN, TYPE_HEADERS, FLAG_END_STREAM | FLAG_END_HEADERS,
+                     stream);
     return (size_t)(at - room);
 }
 
 size_t reply_write_credit(uint32_t bytes, uint8_t *room) {
-    put_header(room, 4, TYPE_WINDOW_UPDATE, 0, 0);
+    put_frame_header(room, 4, TYPE_WINDOW_UPDATE, 0, 0);
     put_u32(room + HEADER_LEN, bytes);
     return REPLY_CREDIT_BYTES;
 }

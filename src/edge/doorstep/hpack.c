@@ -5,7 +5,7 @@
  * withheld, and the numbers of the entries differ from then on. So each entry remembers its number in the core's
  * table. Whether the core still has it follows from the bytes that the core's table took in since: a dynamic table
  * drops its oldest entries. */
-#include "edge/hpack.h"
+#include "edge/doorstep/hpack.h"
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The calls that are answered on the doorstep; see doorstep.c. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "edge/doorstep/pass.h"
+
+#define PRIORITY_LEN 5
+/* Beyond this, a client that does not read its answers gets no more of them from here. */
+#define UNREAD_MAX (64 << 10)
+
+/* --- header blocks --- */
+
+static bool text_is(struct hpack_text text, const char *wanted, size_t len) {
+    return text.len == len && memcmp(text.at, wanted, len) == 0;
+}
+
+#define IS(text, literal) text_is(text, literal, sizeof(literal) - 1)
+
+static bool begins_with_grpc(struct hpack_text value) {
+    static const char grpc[] = "application/grpc";
+    return value.len >= sizeof grpc - 1 && memcmp(value.at, grpc, sizeof grpc - 1) == 0;
+}
+
+/* Whether the block is one of a call that may be answered here. */
+static bool is_of_call(const struct door *door, const struct hpack_block *block, struct hpack_text *ret_authorization) {
+    bool has_method = false, has_path = false, has_type = false, has_authority = false;
+    size_t bytes = 0;
+    *ret_authorization = (struct hpack_text){0};
+    for (size_t i = 0; i < block->n; i++) {
+        struct hpack_text name = block->fields[i].name, value = block->fields[i].value;
+        bytes += name.len + value.len + HPACK_OVERHEAD;
+        if (IS(name, ":path"))
+            has_path = text_is(value, door->early.path, door->path_len);
+        else if (IS(name, ":method"))
+            has_method = IS(value, "POST");
+        else if (IS(name, "content-type"))
+            has_type = begins_with_grpc(value);
+        else if (IS(name, ":authority"))
+            has_authority = value.len > 0;
+        else if (IS(name, "authorization") && !ret_authorization->at)
+            *ret_authorization = value;
+    }
+    return has_method && has_path && has_type && has_authority && block->n_size_updates == 0 &&
+           bytes <= door->max_metadata_bytes;
+}
+
+/* Reads a block. False: it is wrong. */
+static bool read_block(struct pass *pass, const struct frame *frame, const uint8_t *bytes, size_t len,
+                       struct hpack_text *ret_authorization) {
+    struct doorstep *doorstep = pass->doorstep;
+    struct hpack_block *block = &pass->scratch->block;
+    if (!doorstep->table)
+        doorstep->table = hpack_table_new();
+    if (!hpack_read(doorstep->table, bytes, len, pass->scratch->texts, sizeof pass->scratch->texts, block))
+        return false;
+    doorstep->reading = (struct reading){
+        .is_done = true,
+        .is_call = !(frame->flags & FLAG_END_STREAM) && frame->stream > doorstep->core_stream &&
+                   frame->stream > doorstep->answered_stream && is_of_call(doorstep->door, block, ret_authorization),
+        .has_insertions = block->has_insertions,
+        .first_new = block->first_new,
+    };
+    return true;
+}
+
+/* Writes the block that was just read as the core gets it. False: that is not possible. */
+static bool write_block(struct pass *pass) {
+    struct doorstep *doorstep = pass->doorstep;
+    struct reading *reading = &doorstep->reading;
+    if (hpack_is_same(doorstep->table))
+        return true;
+    reading->mark = hpack_mark(doorstep->table);
+    reading->block_len = hpack_write(doorstep->table, &pass->scratch->block, pass->scratch->written, INPUT_MAX);
+    if (reading->block_len == 0)
+        return false;
+    reading->block = memory_new(reading->block_len, 1);
+    memcpy(reading->block, pass->scratch->written, reading->block_len);
+    return true;
+}
+
+/* The block that was just read will be the first of the tail. */
+static bool keep_reading(struct pass *pass, struct hpack_text authorization) {
+    struct reading *reading = &pass->doorstep->reading;
+    if (authorization.at) {
+        reading->authorization = memory_new(authorization.len + 1, 1);
+        memcpy(reading->authorization, authorization.at, authorization.len);
+        reading->authorization_len = authorization.len;
+    }
+    return write_block(pass);
+}
+
+/* Finds the block that begins with the frame, and where the next frame begins. */
+static enum step find_block(struct pass *pass, const struct frame *first, const uint8_t **ret_bytes, size_t *ret_len,
+                            size_t *ret_end) {
+    size_t skip = first->flags & FLAG_PRIORITY ? PRIORITY_LEN : 0, pad = 0, len;
+    struct frame frame = *first;
+    *ret_end = pass->at + first->size;
+    if (!first->is_whole)
+        return STEP_WAIT;
+    if (first->flags & FLAG_PADDED) {
+        skip++;
+        pad = first->len > 0 ? first->payload[0] : 0;
+    }
+    if (first->len < skip + pad)
+        return STEP_WRONG;
+    *ret_bytes = first->payload + skip;
+    len = first->len - skip - pad;
+    if (!(first->flags & FLAG_END_HEADERS)) {
+        memcpy(pass->scratch->gathered, *ret_bytes, len);
+        *ret_bytes = pass->scratch->gathered;
+    }
+    while (!(frame.flags & FLAG_END_HEADERS)) {
+        if (!frame_at(pass, *ret_end, &frame) || !frame.is_whole)
+            return STEP_WAIT;
+        if (frame.type != TYPE_CONTINUATION || frame.stream != first->stream)
+            return STEP_WRONG;
+        memcpy(pass->scratch->gathered + len, frame.payload, frame.len); /* fits: all of it is input */
+        len += frame.len;
+        *ret_end += frame.size;
+    }
+    *ret_len = len;
+    return STEP_ON;
+}
+
+void forget_reading(struct reading *reading) {
+    free(reading->block);
+    free(reading->authorization);
+    *reading = (struct reading){0};
+}
+
+/* --- calls --- */
+
+/* Looks for the whole request of a stream behind its header block. STEP_WRONG: it is not one to be answered here. */
+static enum step find_request(const struct pass *pass, size_t at, uint32_t stream, struct edge_call *call) {
+    struct frame frame;
+    bool has_others = false;
+    for (;; at += frame.size) {
+        bool is_there = frame_at(pass, at, &frame), is_ours = is_there && frame.stream == stream;
+        bool is_usual =
+            is_there && (frame.type == TYPE_DATA || frame.type == TYPE_HEADERS || frame.type == TYPE_CONTINUATION);
+        if (is_ours && (frame.type != TYPE_DATA || (frame.flags & FLAG_PADDED) || (frame.len > 0 && call->len > 0)))
+            return STEP_WRONG;
+        has_others |= is_there && !is_usual;
+        if (!is_there || !frame.is_whole)
+            return has_others || pass->len - pass->at > CALL_TAIL_MAX ? STEP_WRONG : STEP_WAIT;
+        if (is_ours && frame.len > 0) {
+            call->message = frame.payload;
+            call->len = frame.len;
+        }
+        if (is_ours && (frame.flags & FLAG_END_STREAM))
+            break;
+    }
+    if (call->len < PREFIX_LEN || call->message[0] != 0 || get_u32(call->message + 1) != call->len - PREFIX_LEN)
+        return STEP_WRONG;
+    call->message += PREFIX_LEN;
+    call->len -= PREFIX_LEN;
+    return STEP_ON;
+}
+
+/* Whether answers can be put between the core's frames. */
+static bool is_open(const struct pass *pass) {
+    const struct outgoing *outgoing = &pass->cork->outgoing;
+    return pass->is_inside && pass->doorstep->n_awaited < AWAITED_MAX &&
+           atomic_load_explicit(&outgoing->has_begun, memory_order_acquire) && !atomic_load(&outgoing->is_ending);
+}
+
+/* False: the call goes to the core. */
+static bool answer(struct pass *pass, const struct edge_call *call, uint32_t stream) {
+    struct doorstep *doorstep = pass->doorstep;
+    const struct edge_early *early = &doorstep->door->early;
+    const struct edge_answer *answer = early->answer(early->arg, call);
+    if (!answer)
+        return false;
+    uint8_t frame[REPLY_MAX];
+    struct reply_table replies = doorstep->replies; /* changes only if the frame is sent */
+    const struct outgoing *outgoing = &pass->cork->outgoing;
+    uint32_t n_blocks = atomic_load(&outgoing->n_blocks);
+    bool may_remember = !doorstep->has_less_table && atomic_load(&outgoing->leaves_table);
+    size_t len = reply_write(&replies, answer, may_remember ? n_blocks : 0, stream, frame);
+    if (!cork_insert(pass->cork, pass->fd, frame, len, n_blocks, UNREAD_MAX))
+        return false;
+    doorstep->replies = replies;
+    doorstep->answered_stream = stream;
+    doorstep->awaited[doorstep->n_awaited++] = stream;
+    pass->has_answered = true;
+    early->on_answered(early->arg, answer);
+    return true;
+}
+
+/* The block does not go to the core. */
+static void withhold(struct doorstep *doorstep) {
+    struct reading *reading = &doorstep->reading;
+    if (reading->block)
+        hpack_unwrite(doorstep->table, &reading->mark);
+    else if (reading->has_insertions && hpack_is_same(doorstep->table))
+        hpack_part(doorstep->table, reading->first_new);
+    forget_reading(reading);
+}
+
+/* A block of the edge's own, in as many frames as it takes. */
+static void give_block(struct pass *pass, const struct frame *first, const uint8_t *block, size_t len) {
+    enum http2_type type = TYPE_HEADERS;
+    int flags = first->flags & FLAG_END_STREAM;
+    while (len > 0) {
+        size_t n = smaller(len, FRAME_LEN_MAX);
+        uint8_t header[HEADER_LEN];
+        put_frame_header(header, (uint32_t)n, type, flags | (n == len ? FLAG_END_HEADERS : 0), first->stream);
+        pass_give(pass, header, sizeof header);
+        pass_give(pass, block, n);
+        block += n;
+        len -= n;
+        type = TYPE_CONTINUATION;
+        flags = 0;
+    }
+}
+
+static void pass_block(struct pass *pass, const struct frame *frame, size_t end) {
+    struct doorstep *doorstep = pass->doorstep;
+    struct reading *reading = &doorstep->reading;
+    doorstep->core_stream = frame->stream > doorstep->core_stream ? frame->stream : doorstep->core_stream;
+    if (reading->block)
+        give_block(pass, frame, reading->block, reading->block_len);
+    else
+        pass_give(pass, pass->in + pass->at, end - pass->at);
+    forget_reading(reading);
+    pass->at = end;
+}
+
+enum step take_headers(struct pass *pass, const struct frame *frame) {
+    struct doorstep *doorstep = pass->doorstep;
+    struct reading *reading = &doorstep->reading;
+    struct hpack_text authorization = {reading->authorization, reading->authorization_len};
+    const uint8_t *bytes;
+    size_t len, end;
+    enum step step = find_block(pass, frame, &bytes, &len, &end);
+    bool is_new = !reading->is_done;
+    if (step != STEP_ON)
+        return step;
+    if (is_new && !read_block(pass, frame, bytes, len, &authorization))
+        return STEP_WRONG;
+    if (reading->is_call && is_open(pass)) {
+        struct edge_call call = {
+            .authorization = authorization.at,
+            .authorization_len = authorization.len,
+        };
+        step = find_request(pass, end, frame->stream, &call);
+        if (step == STEP_ON && answer(pass, &call, frame->stream)) {
+            withhold(doorstep);
+            pass->at = end;
+            return STEP_ON;
+        }
+        if (step == STEP_WAIT)
+            return !is_new || keep_reading(pass, authorization) ? STEP_WAIT : STEP_WRONG;
+    }
+    if (is_new && !write_block(pass))
+        return STEP_WRONG;
+    pass_block(pass, frame, end);
+    return STEP_ON;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A client's bytes on their way past the doorstep; see doorstep.c. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "edge/doorstep/doorstep.h"
+#include "edge/doorstep/hpack.h"
+#include "edge/doorstep/reply.h"
+#include "edge/http2.h"
+
+#define FRAME_LEN_MAX 16384 /* of what the core gets; HTTP/2's default */
+#define AWAITED_MAX   16
+#define CALL_TAIL_MAX 2048 /* bytes that are kept for a call that may be answered */
+#define TAIL_MAX      (64 << 10)
+#define INPUT_MAX     (TAIL_MAX + (32 << 10))
+
+/* A server's port. */
+struct door {
+    atomic_int port; /* 0: free */
+    atomic_int n_inside;
+    size_t max_metadata_bytes;
+    size_t path_len;
+    struct edge_early early;
+};
+
+/* What is known of a header block that was read. */
+struct reading {
+    bool is_done;
+    bool is_call; /* the call may be answered here */
+    bool has_insertions;
+    uint64_t first_new;
+    /* Only if the tail begins with the block: */
+    struct hpack_mark mark;
+    uint8_t *block; /* as the core gets it; NULL: as it came */
+    size_t block_len;
+    char *authorization; /* NULL: there is none */
+    size_t authorization_len;
+};
+
+struct doorstep {
+    struct door *door;
+    int port;
+    struct hpack_table *table; /* NULL until a block comes */
+    struct reply_table replies;
+    uint8_t *tail, *more; /* more: what did not fit into the core's room */
+    size_t tail_len, more_len, more_at;
+    struct reading reading; /* of the block that the tail begins with */
+    uint32_t credit;
+    uint32_t core_stream, answered_stream; /* the newest ones */
+    uint32_t pass_left;                    /* bytes of the current frame that go to the core */
+    uint32_t awaited[AWAITED_MAX];
+    uint8_t n_awaited;
+    uint8_t preface_left;
+    bool is_off;         /* the core gets everything from now on */
+    bool has_less_table; /* the client keeps less of a table than the default */
+};
+
+/* Memory of a thread for what it works on. */
+struct scratch {
+    uint8_t input[INPUT_MAX], gathered[INPUT_MAX], written[INPUT_MAX]; /* gathered: a block in several frames */
+    char texts[INPUT_MAX];                                             /* of a block, unpacked */
+    struct hpack_block block;
+};
+
+/* A client's bytes on their way through. */
+struct pass {
+    struct doorstep *doorstep;
+    struct cork *cork;
+    int fd;
+    struct doorstep_room *room;
+    const uint8_t *in;
+    size_t len, at;
+    struct scratch *scratch;
+    bool is_inside, has_answered;
+};
+
+struct frame {
+    const uint8_t *payload;
+    size_t len;
+    size_t size; /* with its header */
+    int type, flags;
+    uint32_t stream;
+    bool is_whole;
+};
+
+enum step { STEP_ON, STEP_WAIT, STEP_WRONG };
+
+static inline size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+struct scratch *scratch_of_thread(void);
+/* Gives bytes to the core. */
+void pass_give(struct pass *pass, const uint8_t *bytes, size_t len);
+/* The frame that begins there; false: its header is not complete. */
+bool frame_at(const struct pass *pass, size_t at, struct frame *ret_frame);
+
+/* Takes the header block that begins with the frame, and answers the call or gives the block to the core. STEP_WAIT:
+ * more has to come. STEP_WRONG: the block is wrong. */
+enum step take_headers(struct pass *pass, const struct frame *frame);
+void forget_reading(struct reading *reading);
