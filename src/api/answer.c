@@ -219,7 +219,7 @@ const struct rpc_refusal *answer_early(int64_t coupon_id, enum refusal refusal, 
 }
 
 void answer_count_early(const struct rpc_refusal *refusal) {
-    counters_refused((enum reason)refusal->tag);
+    counters_refused_early((enum reason)refusal->tag);
 }
 
 static const char *state_name(const struct request_status *row) {

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-static struct metric *accepted, *issued, *rejected, *dead_lettered, *refused[REASONS];
+static struct metric *accepted, *issued, *rejected, *dead_lettered, *refused[REASONS], *refused_early;
 
 static double log_lost(void *arg) {
     (void)arg;
@@ -25,6 +25,8 @@ void counters_register(void) {
         snprintf(labels, sizeof labels, "reason=\"%s\"", reason_info((enum reason)reason)->name);
         refused[reason] = metrics_counter("couponsd_refused_total", "Calls refused, by reason.", labels);
     }
+    refused_early = metrics_counter("couponsd_refused_early_total",
+                                    "Calls of couponsd_refused_total that were refused before gRPC read them.", "");
 }
 
 static void add(struct metric *metric, int64_t n) {
@@ -50,4 +52,9 @@ void counters_dead_lettered(int64_t n) {
 
 void counters_refused(enum reason reason) {
     add(refused[reason], 1);
+}
+
+void counters_refused_early(enum reason reason) {
+    counters_refused(reason);
+    add(refused_early, 1);
 }

@@ -9,6 +9,7 @@ longest test, so it starts first and ends last.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -30,7 +31,7 @@ BUILD_TIMEOUT_S, RUN_TIMEOUT_S = 800, 120
 SHORT_QUEUES = {f"{stage}.{limit}": 16 for stage, limit in
                 (("flow", "queue_size"), ("gate", "batch_max"), ("admit", "batch_max"), ("status", "batch_max"))}
 
-OK, UNAVAILABLE, UNAUTHENTICATED = 0, 14, 16
+OK, FAILED_PRECONDITION, UNAVAILABLE, UNAUTHENTICATED = 0, 9, 14, 16
 PATIENT_MS, IMPATIENT_MS = 20_000, 3_000  # an impatient call gives each try 1 s
 FIRST_MS = 9_000  # for the first call of a program; the resolver waits 10 s for a silent name server
 NO_JAVA_CACHE = {"JAVA_TOOL_OPTIONS": "-Dsun.net.inetaddr.ttl=1 -Dsun.net.inetaddr.negative.ttl=1"}
@@ -76,7 +77,7 @@ class Client(Scenario):
         self.first, self.second = (self.start(access__tokens=self.tokens) for _ in range(2))
         self.coupon = self.ctl(self.first, "--token-file", self.write("boss", "boss"), "create", "--quantity", 1000)[0]["id"]
         waiting = self.begin_on_a_lost_connection()
-        for case in (self.several_addresses, self.unreachable_addresses, self.names_that_move, self.proxies,
+        for case in (self.refused_early, self.several_addresses, self.unreachable_addresses, self.names_that_move, self.proxies,
                      self.tokens_over_plain_text, self.tls, self.smoke):
             with self.subTest(case.__name__):
                 case()
@@ -97,6 +98,20 @@ class Client(Scenario):
         self.assertEqual(probe.answer(end - time.monotonic())["code"], UNAVAILABLE)
         self.assertEqual(self.request(probe)["code"], OK)
         self.assertGreater(network.accepted, 1)
+
+    def refused_early(self):
+        """The calls of each client have a form that couponsd can refuse before gRPC reads them."""
+        coupon = self.ctl(self.first, "--token-file", self.write("boss", "boss"), "create", "--quantity", 1)[0]["id"]
+        probe = self.probe(target=self.first.grpc, token="web")
+        self.assertEqual(probe.call("request", coupon, 1, PATIENT_MS)["code"], OK)
+        users = itertools.count(2)
+
+        def is_early():
+            end = probe.call("request", coupon, next(users), PATIENT_MS)
+            self.assertEqual((end["code"], end["reason"]), (FAILED_PRECONDITION, "SOLD_OUT"))
+            return self.first.metric("couponsd_refused_early_total") > 10
+
+        wait_until(is_early, FEW_S, every=0.01, what="calls are refused early")
 
     def several_addresses(self):
         lossy, sound = Network(self, self.first.grpc), Network(self, self.second.grpc)

@@ -132,24 +132,31 @@ void forget_reading(struct reading *reading) {
 
 /* --- calls --- */
 
+/* Whether the core has to get the frame soon: a ping is answered in time, whatever becomes of the calls before it. */
+static bool is_urgent(const struct frame *frame) {
+    return frame->type != TYPE_DATA && frame->type != TYPE_HEADERS && frame->type != TYPE_CONTINUATION &&
+           frame->type != TYPE_WINDOW_UPDATE;
+}
+
 /* Looks for the whole request of a stream behind its header block. STEP_WRONG: it is not one to be answered here. */
 static enum step find_request(const struct pass *pass, size_t at, uint32_t stream, struct edge_call *call) {
     struct frame frame;
-    bool has_others = false;
+    bool has_urgent = false;
     for (;; at += frame.size) {
-        bool is_there = frame_at(pass, at, &frame), is_ours = is_there && frame.stream == stream;
-        bool is_usual =
-            is_there && (frame.type == TYPE_DATA || frame.type == TYPE_HEADERS || frame.type == TYPE_CONTINUATION);
-        if (is_ours && (frame.type != TYPE_DATA || (frame.flags & FLAG_PADDED) || (frame.len > 0 && call->len > 0)))
+        bool is_there = frame_at(pass, at, &frame);
+        bool is_data = is_there && frame.type == TYPE_DATA && frame.stream == stream;
+        if (is_there && frame.stream == stream && !is_data && frame.type != TYPE_WINDOW_UPDATE)
             return STEP_WRONG;
-        has_others |= is_there && !is_usual;
+        if (is_data && ((frame.flags & FLAG_PADDED) || (frame.len > 0 && call->len > 0)))
+            return STEP_WRONG;
+        has_urgent |= is_there && is_urgent(&frame);
         if (!is_there || !frame.is_whole)
-            return has_others || pass->len - pass->at > CALL_TAIL_MAX ? STEP_WRONG : STEP_WAIT;
-        if (is_ours && frame.len > 0) {
+            return has_urgent || pass->len - pass->at > CALL_TAIL_MAX ? STEP_WRONG : STEP_WAIT;
+        if (is_data && frame.len > 0) {
             call->message = frame.payload;
             call->len = frame.len;
         }
-        if (is_ours && (frame.flags & FLAG_END_STREAM))
+        if (is_data && (frame.flags & FLAG_END_STREAM))
             break;
     }
     if (call->len < PREFIX_LEN || call->message[0] != 0 || get_u32(call->message + 1) != call->len - PREFIX_LEN)

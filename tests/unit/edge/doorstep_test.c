@@ -166,6 +166,13 @@ static void put_data(struct client *client, struct stream *stream) {
               is_first ? split : sizeof message - split);
 }
 
+/* As gRPC's C core does behind HEADERS. */
+static void maybe_open_window(struct client *client) {
+    uint8_t payload[4] = {0, 0, 0, 5};
+    if (random_below(3) == 0)
+        put_frame(client, TYPE_WINDOW_UPDATE, 0, client->streams[client->n_streams - 1].id, payload, 4);
+}
+
 static void put_other(struct client *client) {
     uint8_t payload[8] = {0, 0, 0, 9};
     uint32_t id = client->n_streams > 0 ? client->streams[random_below((unsigned)client->n_streams)].id : 0;
@@ -203,8 +210,10 @@ static void write_client(struct client *client) {
     unsigned n = 1 + random_below(STREAMS_MAX);
     for (int left = 1; left > 0;) {
         left = 0;
-        if (client->n_streams < (int)n && random_below(2))
+        if (client->n_streams < (int)n && random_below(2)) {
             open_stream(client);
+            maybe_open_window(client);
+        }
         if (random_below(6) == 0)
             put_other(client);
         for (int i = 0; i < client->n_streams; i++) {
