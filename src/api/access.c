@@ -343,18 +343,17 @@ bool access_allow(void *arg, struct rpc_call *call, const char *service, const c
     return true;
 }
 
-bool access_allows_early(struct access *access, const char *authorization, size_t len, const char *service,
-                         const char *method, uint64_t *ret_caller, int64_t *ret_subject) {
+bool access_allows_early(struct access *access, struct rpc_early_call *call, const char *service, const char *method,
+                         int64_t *ret_subject) {
     struct identity identity = {0};
-    *ret_caller = 0;
     *ret_subject = 0;
     if (access->is_open)
         return true;
     if (!has_tokens_file(access))
         return false;
     look_again(access);
-    read_token(access, authorization, len, &identity);
-    *ret_caller = identity.key;
+    read_token(access, call->authorization, call->authorization_len, &identity);
+    call->caller = identity.key;
     *ret_subject = identity.subject;
     return identity.is_proven && !identity.is_wrong && (identity.roles & roles_for(service, method));
 }

@@ -22,7 +22,7 @@ bool access_new(const struct config *config, struct access **ret_access, struct 
 void access_free(struct access *access);
 /* The `allow` of rpc_server_options; `arg` is the struct access. Sets the call's caller and subject. Any thread. */
 bool access_allow(void *arg, struct rpc_call *call, const char *service, const char *method);
-/* Whether a caller with this value of the authorization header (NULL: none) may surely call the method; the call has
- * nothing else that could prove an identity. Sets its caller and subject. Any thread. */
-bool access_allows_early(struct access *access, const char *authorization, size_t len, const char *service,
-                         const char *method, uint64_t *ret_caller, int64_t *ret_subject);
+/* Whether the call is surely allowed by its authorization header, since it has nothing else that could prove an
+ * identity. Sets its caller. *ret_subject: as access_allow sets it. Any thread. */
+bool access_allows_early(struct access *access, struct rpc_early_call *call, const char *service, const char *method,
+                         int64_t *ret_subject);

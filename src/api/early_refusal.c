@@ -64,8 +64,7 @@ static const struct rpc_refusal *refuse(void *arg, struct rpc_early_call *call) 
     enum refusal refusal;
     int64_t subject;
     if (!early_request_read(call->message, call->len, &request) ||
-        !access_allows_early(early->access, call->authorization, call->authorization_len, SERVICE, METHOD,
-                             &call->caller, &subject) ||
+        !access_allows_early(early->access, call, SERVICE, METHOD, &subject) ||
         (subject && subject != request.user_id) ||
         !gate_refuses(early->gate, request.coupon_id, request.user_id, &refusal, &coupon))
         return NULL;

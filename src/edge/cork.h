@@ -25,8 +25,8 @@ void cork_begin(void);
 void cork_end(void);
 /* As sendmsg, but holds the message back while a batch is open. */
 ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int flags);
-/* Puts frames of the edge's own between those of the core, for cork_release to send. False: the core is amid a frame, it
- * has begun more than n_blocks header blocks, or more than `most` bytes would wait for the client. For a cork that
+/* Puts frames of the edge's own between those of the core, for cork_release to send. False: the core is amid a frame,
+ * it has begun more than n_blocks header blocks, or more than `most` bytes would wait for the client. For a cork that
  * follows. */
 bool cork_insert(struct cork *cork, int fd, const uint8_t *bytes, size_t len, uint32_t n_blocks, size_t most);
 /* Sends what was inserted, at the end of the batch if one is open. */

@@ -11,7 +11,7 @@
  *   connections.c  the clients' connections: which one is read next, and when a client is cut off
  *   frames.c       judges the HTTP/2 frames of one connection; knows no socket
  *   addresses.c    remembers clients' addresses; knows no socket
- *   doorstep.c     answers some calls before the core reads them; hpack.c, reply.c, early.c and outgoing.c are its parts
+ *   doorstep/      answers some calls before the core reads them
  *   cork.c         holds answers back for a moment, so that many go out with one system call; knows nothing of abuse
  *
  * A build without the edge (CMake option COUPONSD_EDGE=OFF) has absent.c instead of all that. Every function here
@@ -44,8 +44,8 @@ void edge_init(const struct edge_limits *limits);
 
 /* Guards the connections to a port, because a server is about to accept there. */
 void edge_open(int port);
-/* Answers calls of one method to the port early. `early->path` must outlive edge_stop_early. Without the edge, and with TLS,
- * all calls go to the core. At most 64 ports. */
+/* Answers calls of one method to the port early. `early->path` must outlive edge_stop_early. Without the edge, and with
+ * TLS, all calls go to the core. At most 64 ports. */
 void edge_answer_early(int port, const struct edge_early *early, size_t max_metadata_bytes);
 /* Closes new connections to the port at once, because the server stops. Without the edge, this shuts down every socket
  * of the process that listens at the port. */

@@ -17,8 +17,8 @@ bool gate_start(struct context *context, struct gate **ret_gate, struct err *err
 /* Answers the request, or hands it on. Returns false if a queue is full; the request then stays the caller's. Any
  * thread. */
 bool gate_push(struct gate *gate, struct request *request);
-/* Whether a user who asks now is surely refused, and holds no ticket. *ret_coupon is the row that decided. Does not block.
- * Any thread. */
+/* Whether a user who asks now is surely refused, and holds no ticket. *ret_coupon is the row that decided. Does not
+ * block. Any thread. */
 bool gate_refuses(struct gate *gate, int64_t coupon_id, int64_t user_id, enum refusal *ret_refusal,
                   struct coupon *ret_coupon);
 void gate_stop(struct gate *gate);

@@ -7,16 +7,20 @@
  *   awaited   streams that were answered although frames of others stand between their HEADERS and DATA
  *   credit    bytes of DATA that the core has not seen, which the client gets back by WINDOW_UPDATE
  *
- * What the core sees is a connection on which these calls were not made:
+ * The core sees a connection on which these calls were not made:
  *
  * - Streams have rising numbers, so no HEADERS overtake others.
- * - A header block may change the tables by which later ones are read. hpack.c reads each block, and writes those that
- *   the core gets anew from when it has missed a change.
+ * - A header block may change the tables by which later ones are read. hpack.c reads each block. From the time when the
+ *   core has missed a change, it writes the blocks anew.
  * - Frames about a stream that the core does not know (RST_STREAM, WINDOW_UPDATE) are taken out as well.
  *
- * What is unusual is not answered here, but goes to the core: padding, several messages, compression, a method, header
- * or size that is not as expected, a connection that is about to end, a client that does not read. Connections with
- * TLS have no doorstep. */
+ * Unusual calls go to the core: with padding, several messages, compression, or headers that are not as expected, on a
+ * connection that is about to end, or of a client that does not read. Connections with TLS have no doorstep.
+ *
+ *   calls.c   header blocks, and the calls that are answered
+ *   pass.c    the way to the core
+ *   hpack.c   reads and writes header blocks
+ *   reply.c   writes the answers */
 #include "edge/doorstep/doorstep.h"
 
 #include <stdlib.h>

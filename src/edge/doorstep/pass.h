@@ -28,7 +28,7 @@ struct door {
     struct edge_early early;
 };
 
-/* What is known of a header block that was read. */
+/* A header block that was read. */
 struct reading {
     bool is_done;
     bool is_call; /* the call may be answered here */

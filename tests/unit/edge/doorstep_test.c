@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random clients write calls of all kinds, and the doorstep answers some of them. Whatever the client did, the core
- * has to read a connection on which those calls were not made, and the client an answer for each of them. nghttp2
- * reads and writes the header blocks on both sides. */
+/* Random clients write calls of all kinds, and the doorstep answers some of them. The core has to
+ * read a connection on which those calls were not made, and the client an answer for each of them. nghttp2 reads and
+ * writes the header blocks on both sides. */
 #include <criterion/criterion.h>
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
