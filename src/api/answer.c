@@ -192,11 +192,11 @@ static void pack_refusal(struct refused *refused, int64_t coupon_id, enum refusa
         abort(); /* a defect: `bytes` is too small, although ids and times have a greatest length */
     memcpy(refused->bytes, bytes, refused->len);
     free(bytes);
-    refused->has_early = rpc_refusal_make(&refused->early, &(struct rpc_status){.code = refused->answer.code,
-                                                                                .message = refused->answer.message,
-                                                                                .details = refused->bytes,
-                                                                                .details_len = refused->len});
-    refused->early.tag = refused->answer.reason;
+    const struct rpc_status status = {.code = refused->answer.code,
+                                      .message = refused->answer.message,
+                                      .details = refused->bytes,
+                                      .details_len = refused->len};
+    refused->has_early = rpc_refusal_make(&refused->early, &status, refused->answer.reason);
 }
 
 static const struct refused *refused_of(int64_t coupon_id, enum refusal refusal, const struct coupon *coupon) {
@@ -216,10 +216,6 @@ void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refus
 const struct rpc_refusal *answer_early(int64_t coupon_id, enum refusal refusal, const struct coupon *coupon) {
     const struct refused *refused = refused_of(coupon_id, refusal, coupon);
     return refused->has_early ? &refused->early : NULL;
-}
-
-void answer_count_early(const struct rpc_refusal *refusal) {
-    counters_refused_early((enum reason)refusal->tag);
 }
 
 static const char *state_name(const struct request_status *row) {

@@ -17,10 +17,9 @@
 
 /* SOLD_OUT, NOT_OPEN, PAUSED, CLOSED, EXPIRED, COUPON_NOT_FOUND. */
 void answer_refusal(struct rpc_call *call, int64_t coupon_id, enum refusal refusal, const struct coupon *coupon);
-/* The same for a call that is refused early; valid until this thread refuses another call. NULL: it is too large. */
+/* The same for a call that is refused early, with the reason as its tag; valid until this thread refuses another call.
+ * NULL: it is too large. */
 const struct rpc_refusal *answer_early(int64_t coupon_id, enum refusal refusal, const struct coupon *coupon);
-/* Counts a refusal from answer_early that was sent. */
-void answer_count_early(const struct rpc_refusal *refusal);
 /* ALREADY_REQUESTED. */
 void answer_already_requested(struct rpc_call *call, const struct request_status *row);
 /* REQUEST_NOT_FOUND. */

@@ -2,6 +2,8 @@
 #include "api/early_refusal.h"
 
 #include "api/answer.h"
+#include "api/rpc_metrics.h"
+#include "flow/counters.h"
 #include "model/event.h"
 
 #define SERVICE "coupon.v1.CouponService"
@@ -71,16 +73,15 @@ static const struct rpc_refusal *refuse(void *arg, struct rpc_early_call *call) 
     return answer_early(request.coupon_id, refusal, &coupon);
 }
 
-static void on_refused(void *arg, const struct rpc_refusal *refusal) {
+static void on_refused(void *arg, int code, uint32_t tag, int64_t n) {
     (void)arg;
-    answer_count_early(refusal);
+    counters_refused_early((enum reason)tag, n);
+    rpc_metrics_count_early(SERVICE, METHOD, code, n);
 }
 
 struct rpc_early early_refusal_options(struct early_refusal *refusal) {
     return (struct rpc_early){
         .path = "/" SERVICE "/" METHOD,
-        .service = SERVICE,
-        .method = METHOD,
         .refuse = refuse,
         .on_refused = on_refused,
         .arg = refusal,

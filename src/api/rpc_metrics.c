@@ -69,11 +69,19 @@ void rpc_metrics_register(void) {
     register_method(&methods[at], "", "other");
 }
 
+static void count(const char *service, const char *name, int code, int64_t us, int64_t n) {
+    size_t at = 0;
+    while (at < COUPON_METHODS && (strcmp(methods[at].name, name) != 0 || strcmp(methods[at].service, service) != 0))
+        at++;
+    metric_add(methods[at].codes[code >= 0 && code < RPC_CODES ? code : RPC_UNKNOWN], n);
+    metric_observe_n(methods[at].seconds, (double)us / US_PER_S, n);
+}
+
 void rpc_metrics_on_call_end(void *arg, const char *service, const char *method, int code, int64_t us) {
     (void)arg;
-    size_t at = 0;
-    while (at < COUPON_METHODS && (strcmp(methods[at].name, method) != 0 || strcmp(methods[at].service, service) != 0))
-        at++;
-    metric_add(methods[at].codes[code >= 0 && code < RPC_CODES ? code : RPC_UNKNOWN], 1);
-    metric_observe(methods[at].seconds, (double)us / US_PER_S);
+    count(service, method, code, us, 1);
+}
+
+void rpc_metrics_count_early(const char *service, const char *method, int code, int64_t n) {
+    count(service, method, code, 0, n);
 }

@@ -150,11 +150,15 @@ void metric_set(struct metric *metric, double value) {
 }
 
 void metric_observe(struct metric *metric, double value) {
+    metric_observe_n(metric, value, 1);
+}
+
+void metric_observe_n(struct metric *metric, double value, int64_t n) {
     int bucket = 0;
     while (bucket < metric->n_bounds && value > metric->bounds[bucket])
         bucket++;
-    atomic_fetch_add_explicit(&metric->buckets[bucket], 1, memory_order_relaxed);
-    add_double(&metric->value, value);
+    atomic_fetch_add_explicit(&metric->buckets[bucket], (uint64_t)n, memory_order_relaxed);
+    add_double(&metric->value, value * (double)n);
 }
 
 double metric_value(const struct metric *metric) {

@@ -25,10 +25,11 @@ void metrics_counter_fn(const char *name, const char *help, const char *labels, 
 struct metric *metrics_histogram(const char *name, const char *help, const char *labels, const double *bounds,
                                  int n_bounds);
 
-void metric_add(struct metric *metric, int64_t n);        /* counters (n >= 0) and gauges */
-void metric_set(struct metric *metric, double value);     /* gauges */
-void metric_observe(struct metric *metric, double value); /* histograms */
-double metric_value(const struct metric *metric);         /* counters and gauges; a histogram's count */
+void metric_add(struct metric *metric, int64_t n);                     /* counters (n >= 0) and gauges */
+void metric_set(struct metric *metric, double value);                  /* gauges */
+void metric_observe(struct metric *metric, double value);              /* histograms */
+void metric_observe_n(struct metric *metric, double value, int64_t n); /* the same value n times */
+double metric_value(const struct metric *metric);                      /* counters and gauges; a histogram's count */
 
 /* Bounds for latencies in seconds, from 50 µs to 10 s, and for batch sizes, the powers of two from 1 to 16384. */
 extern const double METRICS_SECONDS[];

@@ -199,24 +199,24 @@ ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int f
     return result;
 }
 
-bool cork_insert(struct cork *cork, int fd, const uint8_t *bytes, size_t len, uint32_t n_blocks, size_t most) {
+bool cork_open(struct cork *cork, int fd) {
     pthread_mutex_lock(lock_of(fd));
-    bool is_fine = outgoing_is_between(&cork->outgoing) && atomic_load(&cork->outgoing.n_blocks) <= n_blocks &&
-                   cork->len + len <= most && atomic_load(&n_held) + (int64_t)len <= ALL_HELD_MAX;
-    if (is_fine) {
-        make_room(cork, len);
-        memcpy(cork->bytes + cork->len, bytes, len);
-        cork->len += len;
-        atomic_fetch_add(&n_held, (int64_t)len);
-    }
-    pthread_mutex_unlock(lock_of(fd));
-    return is_fine;
+    cork->held_before = cork->len;
+    return outgoing_is_between(&cork->outgoing) && atomic_load(&n_held) < ALL_HELD_MAX;
 }
 
-void cork_release(struct cork *cork, int fd) {
-    pthread_mutex_lock(lock_of(fd));
-    if (cork->len > 0 && !put_on_list(cork, fd) && !push(cork, fd))
-        put_aside(cork, fd);
+void cork_put(struct cork *cork, const uint8_t *bytes, size_t len) {
+    make_room(cork, len);
+    memcpy(cork->bytes + cork->len, bytes, len);
+    cork->len += len;
+}
+
+void cork_shut(struct cork *cork, int fd) {
+    if (cork->len > cork->held_before) {
+        atomic_fetch_add(&n_held, (int64_t)(cork->len - cork->held_before));
+        if (!put_on_list(cork, fd) && !push(cork, fd))
+            put_aside(cork, fd);
+    }
     pthread_mutex_unlock(lock_of(fd));
 }
 

@@ -13,6 +13,7 @@
 struct cork {
     uint8_t *bytes;
     size_t len, capacity;
+    size_t held_before; /* bytes when it was opened */
     int fd;
     bool is_listed;
     struct cork *next;
@@ -25,12 +26,13 @@ void cork_begin(void);
 void cork_end(void);
 /* As sendmsg, but holds the message back while a batch is open. */
 ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int flags);
-/* Puts frames of the edge's own between those of the core, for cork_release to send. False: the core is amid a frame,
- * it has begun more than n_blocks header blocks, or more than `most` bytes would wait for the client. For a cork that
- * follows. */
-bool cork_insert(struct cork *cork, int fd, const uint8_t *bytes, size_t len, uint32_t n_blocks, size_t most);
-/* Sends what was inserted, at the end of the batch if one is open. */
-void cork_release(struct cork *cork, int fd);
+/* For a cork that follows: puts frames of the edge's own between those of the core. cork_open waits until no other
+ * thread sends, and returns whether frames may be put: the core is not amid one of its own. cork_put puts bytes;
+ * `cork->len` says how many wait for the client. cork_shut lets others send again, and sends what was put, at the end
+ * of the batch if one is open. */
+bool cork_open(struct cork *cork, int fd);
+void cork_put(struct cork *cork, const uint8_t *bytes, size_t len);
+void cork_shut(struct cork *cork, int fd);
 /* Sends what is held back, as far as the client takes it. */
 void cork_push(struct cork *cork, int fd);
 /* Sends what is held back, as far as the client takes it, and drops the rest: the descriptor is about to be closed. */

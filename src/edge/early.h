@@ -19,7 +19,8 @@ struct edge_call {
 
 /* An answer without a message: the trailers of a call that fails. */
 struct edge_answer {
-    uint64_t id; /* of the content: answers with the same id have the same fields; 0: none */
+    uint64_t id;  /* of the content: answers with the same id have the same fields; 0: none */
+    uint64_t tag; /* the maker's own */
     uint16_t n_fields, len;
     uint16_t starts[EDGE_ANSWER_FIELDS];
     uint16_t table_bytes; /* what the fields count in a table */
@@ -39,7 +40,7 @@ struct edge_early {
     /* Returns an answer that stays valid until the thread calls it again; NULL: the call goes to the core. Must not
      * block. Any thread. */
     const struct edge_answer *(*answer)(void *arg, const struct edge_call *call);
-    /* The answer is on its way. On the same thread. */
-    void (*on_answered)(void *arg, const struct edge_answer *answer);
+    /* Answers with the tag, n of them, are on their way. On the same thread. */
+    void (*on_answered)(void *arg, uint64_t tag, int64_t n);
     void *arg;
 };

@@ -14,17 +14,17 @@ static void begin_frame(struct outgoing *outgoing) {
     outgoing->is_new = true;
     outgoing->payload_left = (uint32_t)header[0] << 16 | (uint32_t)header[1] << 8 | header[2];
     if (type == TYPE_HEADERS)
-        atomic_fetch_add(&outgoing->n_blocks, 1);
+        outgoing->n_blocks++;
     if (type == TYPE_HEADERS || type == TYPE_CONTINUATION)
         outgoing->in_block = !(header[FLAGS_AT] & FLAG_END_HEADERS);
     if (type == TYPE_GOAWAY)
-        atomic_store(&outgoing->is_ending, true);
+        outgoing->is_ending = true;
 }
 
 /* The payload begins. */
 static void begin_payload(struct outgoing *outgoing, const uint8_t *bytes) {
-    if (outgoing->header[TYPE_AT] == TYPE_HEADERS && atomic_load(&outgoing->n_blocks) == 1)
-        atomic_store(&outgoing->leaves_table, *bytes == TABLE_OF_0);
+    if (outgoing->header[TYPE_AT] == TYPE_HEADERS && outgoing->n_blocks == 1)
+        outgoing->leaves_table = *bytes == TABLE_OF_0;
 }
 
 void outgoing_follow(struct outgoing *outgoing, const uint8_t *bytes, size_t len) {
@@ -46,7 +46,7 @@ void outgoing_follow(struct outgoing *outgoing, const uint8_t *bytes, size_t len
         at += n;
         if (outgoing->header_len == HEADER_LEN && outgoing->payload_left == 0) {
             outgoing->header_len = 0;
-            atomic_store_explicit(&outgoing->has_begun, true, memory_order_release);
+            outgoing->has_begun = true;
         }
     }
 }

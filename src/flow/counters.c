@@ -54,7 +54,7 @@ void counters_refused(enum reason reason) {
     add(refused[reason], 1);
 }
 
-void counters_refused_early(enum reason reason) {
-    counters_refused(reason);
-    add(refused_early, 1);
+void counters_refused_early(enum reason reason, int64_t n) {
+    add(refused[reason], n);
+    add(refused_early, n);
 }

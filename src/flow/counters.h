@@ -13,5 +13,5 @@ void counters_issued(int64_t n);
 void counters_rejected(int64_t n);
 void counters_dead_lettered(int64_t n);
 void counters_refused(enum reason reason);
-/* The same for a call that was refused before gRPC read it. */
-void counters_refused_early(enum reason reason);
+/* The same for n calls that were refused before gRPC read them. */
+void counters_refused_early(enum reason reason, int64_t n);

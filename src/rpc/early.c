@@ -32,7 +32,7 @@ static void encode_details(const uint8_t *bytes, size_t len, char *room) {
         room[--n] = '\0';
 }
 
-bool rpc_refusal_make(struct rpc_refusal *ret_refusal, const struct rpc_status *status) {
+bool rpc_refusal_make(struct rpc_refusal *ret_refusal, const struct rpc_status *status, uint32_t tag) {
     char code[12], text[TEXT_MAX], details[4 * DETAILS_MAX / 3 + 4];
     if (status->details_len > DETAILS_MAX || !encode_text(status->message ? status->message : "", text))
         return false;
@@ -45,7 +45,7 @@ bool rpc_refusal_make(struct rpc_refusal *ret_refusal, const struct rpc_status *
         {"grpc-status-details-bin", details},
     };
     size_t n = sizeof headers / sizeof headers[0] - (status->details_len == 0);
-    ret_refusal->code = status->code;
+    ret_refusal->answer.tag = (uint64_t)tag << 32 | (uint32_t)status->code;
     return edge_answer_make(&ret_refusal->answer, headers, n);
 }
 
@@ -74,14 +74,10 @@ static const struct edge_answer *answer(void *arg, const struct edge_call *edge_
     return refusal && count_caller(server, call.caller) ? &refusal->answer : NULL;
 }
 
-static void on_answered(void *arg, const struct edge_answer *answer) {
+static void on_answered(void *arg, uint64_t tag, int64_t n) {
     const struct rpc_server *server = arg;
-    const struct rpc_server_options *options = &server->options;
-    const struct rpc_refusal *refusal = (const struct rpc_refusal *)answer;
-    if (options->on_call_end)
-        options->on_call_end(options->on_call_end_arg, options->early.service, options->early.method, refusal->code, 0);
-    if (options->early.on_refused)
-        options->early.on_refused(options->early.arg, refusal);
+    const struct rpc_early *early = &server->options.early;
+    early->on_refused(early->arg, (int)(uint32_t)tag, (uint32_t)(tag >> 32), n);
 }
 
 void early_start(struct rpc_server *server, int port) {

@@ -66,12 +66,10 @@ struct rpc_early_call {
 
 /* An error for early calls, packed once for any number of them. */
 struct rpc_refusal {
-    struct edge_answer answer; /* first */
-    int code;
-    int tag; /* the maker's own */
+    struct edge_answer answer;
 };
-/* Packs the status. False: it is too large to be sent early. Any thread. */
-bool rpc_refusal_make(struct rpc_refusal *ret_refusal, const struct rpc_status *status);
+/* Packs the status. `tag`: the maker's own, for on_refused. False: it is too large to be sent early. Any thread. */
+bool rpc_refusal_make(struct rpc_refusal *ret_refusal, const struct rpc_status *status, uint32_t tag);
 
 struct rpc_server_options {
     const char *listen;            /* "127.0.0.1:50051", "[::1]:0"; port 0 picks a free one */
@@ -137,12 +135,11 @@ struct rpc_server_options {
      * usual. A call that is refused early was allowed by `refuse` alone: `allow` is not asked. Where addresses have
      * limits (caller_limits), a call without a caller is not refused early. */
     struct rpc_early {
-        const char *path;             /* "/package.Service/Method"; NULL: none. Must outlive the server. */
-        const char *service, *method; /* as on_call_end gets them */
+        const char *path; /* "/package.Service/Method"; NULL: none. Must outlive the server. */
         /* Returns a refusal that stays valid until the thread calls it again, or NULL. Must not block. Any thread. */
         const struct rpc_refusal *(*refuse)(void *arg, struct rpc_early_call *call);
-        /* The refusal is on its way; after on_call_end. */
-        void (*on_refused)(void *arg, const struct rpc_refusal *refusal);
+        /* Refusals with that code and tag, n of them, are on their way. on_call_end does not run for them. */
+        void (*on_refused)(void *arg, int code, uint32_t tag, int64_t n);
         void *arg;
     } early;
 };

@@ -166,33 +166,44 @@ static enum step find_request(const struct pass *pass, size_t at, uint32_t strea
     return STEP_ON;
 }
 
-/* Whether answers can be put between the core's frames. */
-static bool is_open(const struct pass *pass) {
-    const struct outgoing *outgoing = &pass->cork->outgoing;
-    return pass->is_inside && pass->doorstep->n_awaited < AWAITED_MAX &&
-           atomic_load_explicit(&outgoing->has_begun, memory_order_acquire) && !atomic_load(&outgoing->is_ending);
+/* Whether answers can be put between the core's frames. From the first call on, the cork stays open for all of the
+ * pass. */
+static bool is_open(struct pass *pass) {
+    struct cork *cork = pass->cork;
+    if (!pass->is_inside || pass->doorstep->n_awaited == AWAITED_MAX)
+        return false;
+    if (!pass->has_cork) {
+        pass->has_cork = true;
+        pass->may_put = cork_open(cork, pass->fd) && cork->outgoing.has_begun && !cork->outgoing.is_ending;
+    }
+    return pass->may_put && cork->len < UNREAD_MAX;
+}
+
+void tell_answered(struct pass *pass) {
+    const struct edge_early *early = &pass->doorstep->door->early;
+    if (pass->n_answered > 0)
+        early->on_answered(early->arg, pass->answered_tag, pass->n_answered);
+    pass->n_answered = 0;
 }
 
 /* False: the call goes to the core. */
 static bool answer(struct pass *pass, const struct edge_call *call, uint32_t stream) {
     struct doorstep *doorstep = pass->doorstep;
     const struct edge_early *early = &doorstep->door->early;
+    const struct outgoing *outgoing = &pass->cork->outgoing;
     const struct edge_answer *answer = early->answer(early->arg, call);
     if (!answer)
         return false;
     uint8_t frame[REPLY_MAX];
-    struct reply_table replies = doorstep->replies; /* changes only if the frame is sent */
-    const struct outgoing *outgoing = &pass->cork->outgoing;
-    uint32_t n_blocks = atomic_load(&outgoing->n_blocks);
-    bool may_remember = !doorstep->has_less_table && atomic_load(&outgoing->leaves_table);
-    size_t len = reply_write(&replies, answer, may_remember ? n_blocks : 0, stream, frame);
-    if (!cork_insert(pass->cork, pass->fd, frame, len, n_blocks, UNREAD_MAX))
-        return false;
-    doorstep->replies = replies;
+    bool may_remember = !doorstep->has_less_table && outgoing->leaves_table;
+    cork_put(pass->cork, frame,
+             reply_write(&doorstep->replies, answer, may_remember ? outgoing->n_blocks : 0, stream, frame));
     doorstep->answered_stream = stream;
     doorstep->awaited[doorstep->n_awaited++] = stream;
-    pass->has_answered = true;
-    early->on_answered(early->arg, answer);
+    if (answer->tag != pass->answered_tag)
+        tell_answered(pass);
+    pass->answered_tag = answer->tag;
+    pass->n_answered++;
     return true;
 }
 

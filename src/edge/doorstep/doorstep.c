@@ -192,11 +192,10 @@ static enum step take_next(struct pass *pass) {
 /* Gives the client back the room that requests took, which the core has not seen. */
 static void give_credit(struct pass *pass) {
     uint8_t frame[REPLY_CREDIT_BYTES];
-    size_t len = reply_write_credit(pass->doorstep->credit, frame);
-    if (cork_insert(pass->cork, pass->fd, frame, len, UINT32_MAX, SIZE_MAX)) {
-        pass->doorstep->credit = 0;
-        pass->has_answered = true;
-    }
+    if (pass->doorstep->credit < CREDIT_MIN || !pass->may_put)
+        return;
+    cork_put(pass->cork, frame, reply_write_credit(pass->doorstep->credit, frame));
+    pass->doorstep->credit = 0;
 }
 
 static void keep_tail(struct doorstep *doorstep, const uint8_t *bytes, size_t len) {
@@ -240,12 +239,12 @@ bool doorstep_take(struct doorstep *doorstep, struct cork *cork, int fd, const s
         if (step == STEP_WRONG && turn_off(doorstep))
             step = STEP_ON;
     }
+    keep_tail(doorstep, pass.in + pass.at, pass.len - pass.at);
+    give_credit(&pass);
+    if (pass.has_cork)
+        cork_shut(cork, fd);
+    tell_answered(&pass);
     if (pass.is_inside)
         leave(doorstep);
-    keep_tail(doorstep, pass.in + pass.at, pass.len - pass.at);
-    if (doorstep->credit >= CREDIT_MIN)
-        give_credit(&pass);
-    if (pass.has_answered)
-        cork_release(cork, fd);
     return step != STEP_WRONG;
 }

@@ -76,7 +76,9 @@ struct pass {
     const uint8_t *in;
     size_t len, at;
     struct scratch *scratch;
-    bool is_inside, has_answered;
+    bool is_inside, has_cork, may_put; /* may_put: the cork is open */
+    uint64_t answered_tag;             /* of the last answers, which are not told yet */
+    int64_t n_answered;
 };
 
 struct frame {
@@ -104,3 +106,5 @@ bool frame_at(const struct pass *pass, size_t at, struct frame *ret_frame);
  * more has to come. STEP_WRONG: the block is wrong. */
 enum step take_headers(struct pass *pass, const struct frame *frame);
 void forget_reading(struct reading *reading);
+/* Tells the service of the last answers. */
+void tell_answered(struct pass *pass);

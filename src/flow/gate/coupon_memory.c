@@ -2,13 +2,13 @@
 /* The coupon memory: a hash table by coupon id, with linear probing; see coupon_memory.h. */
 #include "flow/gate/coupon_memory.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/ints.h"
 #include "base/memory.h"
+#include "base/shared_lock.h"
 
 /* The greatest number of entries. Requests for ids that don't exist also make entries; when the table is full it is
  * emptied. */
@@ -29,7 +29,7 @@ struct entry {
 
 struct coupon_memory {
     int64_t cache_us;
-    pthread_mutex_t lock; /* guards the fields below */
+    struct shared_lock lock; /* guards the fields below */
     struct entry *entries;
     size_t mask, count;
     int64_t db_ahead_us; /* Postgres's wall clock minus our monotonic clock */
@@ -40,14 +40,14 @@ struct coupon_memory *coupon_memory_new(int64_t cache_ms) {
     memory->cache_us = cache_ms * US_PER_MS;
     memory->mask = 255;
     memory->entries = memory_new(memory->mask + 1, sizeof *memory->entries);
-    pthread_mutex_init(&memory->lock, NULL);
+    shared_lock_init(&memory->lock);
     return memory;
 }
 
 void coupon_memory_free(struct coupon_memory *memory) {
     if (!memory)
         return;
-    pthread_mutex_destroy(&memory->lock);
+    shared_lock_deinit(&memory->lock);
     free(memory->entries);
     free(memory);
 }
@@ -89,7 +89,7 @@ static struct entry *entry_of(struct coupon_memory *memory, int64_t coupon_id) {
 
 void coupon_memory_learn(struct coupon_memory *memory, const struct coupon *rows, size_t n, int64_t now_us) {
     int64_t mono_us = clock_mono_us();
-    pthread_mutex_lock(&memory->lock);
+    shared_lock_write(&memory->lock);
     memory->db_ahead_us = now_us - mono_us;
     for (size_t i = 0; i < n; i++) {
         struct entry *entry = entry_of(memory, rows[i].id);
@@ -102,19 +102,19 @@ void coupon_memory_learn(struct coupon_memory *memory, const struct coupon *rows
         entry->truth = rows[i];
         entry->truth_us = mono_us;
     }
-    pthread_mutex_unlock(&memory->lock);
+    shared_unlock_write(&memory->lock);
 }
 
 void coupon_memory_learn_flags(struct coupon_memory *memory, const struct flag *flags, size_t n) {
     int64_t mono_us = clock_mono_us();
-    pthread_mutex_lock(&memory->lock);
+    shared_lock_write(&memory->lock);
     for (size_t i = 0; i < n; i++) {
         struct entry *entry = entry_of(memory, flags[i].coupon_id);
         entry->flag = flags[i].value;
         entry->flag_version = flags[i].version;
         entry->flag_us = mono_us;
     }
-    pthread_mutex_unlock(&memory->lock);
+    shared_unlock_write(&memory->lock);
 }
 
 static enum judgement judge(const struct entry *entry, int64_t cache_us, int64_t mono_us, int64_t now_us,
@@ -144,13 +144,13 @@ enum judgement coupon_memory_judge(struct coupon_memory *memory, int64_t coupon_
                                    struct coupon *ret_coupon) {
     int64_t mono_us = clock_mono_us();
     enum judgement judgement = JUDGE_ASK_FLAG;
-    pthread_mutex_lock(&memory->lock);
+    shared_lock_read(&memory->lock);
     const struct entry *entry = slot_of(memory->entries, memory->mask, coupon_id);
     if (entry->coupon_id) {
         judgement = judge(entry, memory->cache_us, mono_us, mono_us + memory->db_ahead_us, ret_refusal);
         if (judgement == JUDGE_REFUSED)
             *ret_coupon = entry->truth;
     }
-    pthread_mutex_unlock(&memory->lock);
+    shared_unlock_read(&memory->lock);
     return judgement;
 }

@@ -5,7 +5,7 @@
  *   truth   the coupon's row as last read from Postgres, and when. Admit adds the rows that it reads under the lanes'
  *           locks, so that the gate refuses requests as soon as a coupon sells out.
  *
- * If flag and truth differ, the one with the newer version counts. Any thread; one mutex, held briefly. */
+ * If flag and truth differ, the one with the newer version counts. Any thread. */
 #pragma once
 
 #include <stddef.h>

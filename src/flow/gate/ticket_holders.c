@@ -5,13 +5,13 @@
  * a search. The loading thread reads Postgres without the lock; while a set is loading, its `users` is NULL. */
 #include "flow/gate/ticket_holders.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ints.h"
 #include "base/memory.h"
 #include "base/metrics.h"
+#include "base/shared_lock.h"
 #include "flow/stage.h"
 #include "store/lookup.h"
 
@@ -43,7 +43,7 @@ struct ticket_holders {
     struct outage outage;
     size_t max;
     struct metric *loaded;
-    pthread_mutex_t lock; /* guards the fields below */
+    struct shared_lock lock; /* guards the fields below */
     struct set sets[2 * SETS_MAX];
     size_t n_sets, n_users;
 };
@@ -75,8 +75,7 @@ static bool contains(const struct set *set, int64_t user_id) {
     return low < set->n && set->users[low] == user_id;
 }
 
-/* Queues the coupon's set to load. The caller holds the lock. */
-static void want(struct ticket_holders *holders, struct set *set, const struct coupon *coupon) {
+static void queue(struct ticket_holders *holders, struct set *set, const struct coupon *coupon) {
     struct job *job = memory_new(1, sizeof *job);
     *job = (struct job){coupon->id, coupon->version, (size_t)coupon->accepted};
     if (!stage_push(holders->stage, job)) {
@@ -90,22 +89,30 @@ static void want(struct ticket_holders *holders, struct set *set, const struct c
     *set = (struct set){.coupon_id = coupon->id, .version = coupon->version, .state = LOADING};
 }
 
+/* Queues the coupon's set to load, unless another thread has done so. */
+static void want(struct ticket_holders *holders, const struct coupon *coupon) {
+    shared_lock_write(&holders->lock);
+    if (holders->n_sets >= SETS_MAX)
+        clear(holders);
+    struct set *set = slot_of(holders, coupon->id);
+    if (!set->coupon_id || set->version < coupon->version)
+        queue(holders, set, coupon);
+    shared_unlock_write(&holders->lock);
+}
+
 bool ticket_holders_exclude(struct ticket_holders *holders, const struct coupon *coupon, enum refusal refusal,
                             int64_t user_id) {
     /* An expired coupon is excluded: an admission may still be about to commit, so its ledger may grow. */
     bool is_final = refusal == REFUSAL_SOLD_OUT || refusal == REFUSAL_PAUSED || refusal == REFUSAL_CLOSED;
     if (!is_final || (size_t)coupon->accepted > holders->max)
         return false;
-    pthread_mutex_lock(&holders->lock);
-    if (holders->n_sets >= SETS_MAX)
-        clear(holders);
-    struct set *set = slot_of(holders, coupon->id);
-    bool excluded = false;
-    if (!set->coupon_id || set->version < coupon->version)
-        want(holders, set, coupon);
-    else if (set->version == coupon->version && set->state == READY)
-        excluded = !contains(set, user_id);
-    pthread_mutex_unlock(&holders->lock);
+    shared_lock_read(&holders->lock);
+    const struct set *set = slot_of(holders, coupon->id);
+    bool is_known = set->coupon_id && set->version >= coupon->version;
+    bool excluded = is_known && set->version == coupon->version && set->state == READY && !contains(set, user_id);
+    shared_unlock_read(&holders->lock);
+    if (!is_known)
+        want(holders, coupon);
     return excluded;
 }
 
@@ -135,7 +142,7 @@ static bool load(struct ticket_holders *holders, const struct job *job, int64_t 
 }
 
 static void store(struct ticket_holders *holders, const struct job *job, int64_t *users, size_t n) {
-    pthread_mutex_lock(&holders->lock);
+    shared_lock_write(&holders->lock);
     if (holders->n_users + n > holders->max)
         clear(holders);
     struct set *set = slot_of(holders, job->coupon_id);
@@ -153,7 +160,7 @@ static void store(struct ticket_holders *holders, const struct job *job, int64_t
         holders->n_users += n;
     }
     metric_set(holders->loaded, (double)holders->n_users);
-    pthread_mutex_unlock(&holders->lock);
+    shared_unlock_write(&holders->lock);
     if (!current)
         free(users);
 }
@@ -183,7 +190,7 @@ bool ticket_holders_start(struct context *context, struct ticket_holders **ret_h
         metrics_gauge("couponsd_gate_winners",
                       "Ticket holders that the gate keeps in memory, of coupons that give no more tickets.", "");
     arena_init(&holders->arena, 64 * 1024);
-    pthread_mutex_init(&holders->lock, NULL);
+    shared_lock_init(&holders->lock);
     if (!stage_start("winners", &options, run, holders, &holders->stage, err)) {
         ticket_holders_stop(holders);
         return false;
@@ -199,6 +206,6 @@ void ticket_holders_stop(struct ticket_holders *holders) {
     clear(holders);
     pg_free(holders->pg);
     arena_deinit(&holders->arena);
-    pthread_mutex_destroy(&holders->lock);
+    shared_lock_deinit(&holders->lock);
     free(holders);
 }

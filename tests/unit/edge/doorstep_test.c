@@ -36,9 +36,10 @@ static const struct edge_answer *answer_even(void *arg, const struct edge_call *
     return number % 2 == 0 ? &answers[number / 2 % 3] : NULL;
 }
 
-static void on_answered(void *arg, const struct edge_answer *answer) {
-    (void)arg, (void)answer;
-    n_answered++;
+static void on_answered(void *arg, uint64_t tag, int64_t n) {
+    (void)arg;
+    cr_assert_lt(tag, 3);
+    n_answered += (int)n;
 }
 
 static const struct edge_early early = {.path = PATH, .answer = answer_even, .on_answered = on_answered};
@@ -506,6 +507,7 @@ static void open_door(void) {
         const struct edge_header headers[] = {
             {"content-type", "application/grpc"}, {"grpc-status", "9"}, {"grpc-message", texts[i]}};
         cr_assert(edge_answer_make(&answers[i], headers, 3));
+        answers[i].tag = (uint64_t)i;
     }
     doorstep_open(PORT, &early, 8192);
 }
