@@ -30,6 +30,7 @@ def read_arguments():
     parser.add_argument("--n", type=int, help="requests per stage, and end to end (200000; quick: 20000)")
     parser.add_argument("--rounds", type=int, help="rounds of everything but the latencies (3; quick: 1)")
     parser.add_argument("--in-flight", type=int, help="concurrent calls in total (1024; end to end 4096)")
+    parser.add_argument("--peer", action="store_true", help="beside sold_out, the same refusal by grpc-go (needs Go)")
     parser.add_argument("--connections", type=int, default=2)
     options = parser.parse_args()
     options.only = tuple(options.only.split(","))

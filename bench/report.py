@@ -18,8 +18,10 @@ SHARES = {"accept": 0.7, "relay": 0.5, "issue_by_row": 0.7}
 STAGES = {"issue": "issue, {}, beside the rows it writes (ranges)",
           "issue_by_row": "issue, {}, beside a row for each coupon"}
 STAGE_NOTES = {"issue": "not judged", "issue_by_row": "the target was made for a row each"}
-CALL_SHARES = {"null": 0.8, "sold_out": 0.6}
-CALLS = {"echo": "echo of the bare gRPC core", "null": "the bridge, nothing behind it", "sold_out": "sold out"}
+CALL_SHARES = {"null": 0.8}
+CALLS = {"echo": "echo of the bare gRPC core", "null": "the bridge, nothing behind it", "sold_out": "sold out",
+         "peer": "the same refusal by grpc-go"}
+REFUSALS_PER_S, REFUSAL_CPU_US = 250000, 6  # with the load on the same two cores
 REFUSAL_COSTS = {"redis_commands": "all commands of Redis", "gate_redis_reads": "the gate's looks at flags",
                  "gate_postgres_reads": "the gate's queries", "admit_batches": "admit's transactions",
                  "status_batches": "status' queries"}
@@ -80,9 +82,18 @@ def of_calls(results):
             yield spread("echo.per_s", f"{CALLS[name]}, calls", speeds, "/s")
         else:
             pairs = list(zip(speeds, (one["per_s"] for one in results["echo"])))
-            yield beside(f"{name}.per_s", f"{CALLS[name]}, answers", pairs, "/s", "echo").need(
-                of_ceiling=CALL_SHARES[name])
-        yield spread(f"{name}.cpu_us", "the same: server's CPU a call", [one["cpu_us"] for one in results[name]], "us")
+            row = beside(f"{name}.per_s", f"{CALLS[name]}, answers", pairs, "/s", "echo")
+            if name in CALL_SHARES:
+                row.need(of_ceiling=CALL_SHARES[name])
+            elif name == "sold_out":
+                row.need(at_least=REFUSALS_PER_S)
+            yield row
+        cpu = spread(f"{name}.cpu_us", "the same: server's CPU a call", [one["cpu_us"] for one in results[name]], "us")
+        yield cpu.need(at_most=REFUSAL_CPU_US) if name == "sold_out" else cpu
+    if results.get("peer"):
+        yield beside("sold_out.beside_peer", "sold out, answers",
+                     [(ours["per_s"], peer["per_s"]) for ours, peer in zip(results["sold_out"], results["peer"])], "/s",
+                     "grpc-go")
     for name, label in REFUSAL_COSTS.items() if "sold_out" in results else ():
         yield spread(f"sold_out.{name}", f"the same: {label}, of 100,000 refusals",
                      [one["used"][name] * 1e5 / one["answers"] for one in results["sold_out"]], "")
