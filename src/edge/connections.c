@@ -293,6 +293,17 @@ static void announce_more(struct msghdr *message, size_t control_room) {
     message->msg_controllen = CMSG_SPACE(sizeof more);
 }
 
+/* Whether the kernel has told that nothing is left to read. Bytes that come later bring an event. */
+static bool is_drained(struct msghdr *message) {
+    int left;
+    for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control; control = CMSG_NXTHDR(message, control))
+        if (control->cmsg_level == IPPROTO_TCP && control->cmsg_type == TCP_CM_INQ) {
+            memcpy(&left, CMSG_DATA(control), sizeof left);
+            return left == 0;
+        }
+    return false;
+}
+
 /* Takes what the doorstep answers out of the n bytes that were read. Returns how many there are for the core; -1: the
  * client is cut off. */
 static ssize_t pass_doorstep(struct connection *connection, int fd, struct msghdr *message, size_t n,
@@ -346,7 +357,9 @@ ssize_t connection_read(struct connection *connection, int fd, struct msghdr *me
             return rest > 0 ? rest : 0;
         /* The core has not seen anything of this turn, so one EAGAIN is enough for it to wait. */
         connection->times_told = 1;
-        if (ends_turn(connection, fd)) {
+        if (is_drained(message) || ends_turn(connection, fd)) {
+            connection->read_at_once = 0;
+            connection->times_told = 0;
             errno = EAGAIN;
             return -1;
         }
