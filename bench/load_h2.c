@@ -107,12 +107,13 @@ static bool open_socket(struct h2 *h2, const char *host, const char *port) {
     int code = getaddrinfo(host, port, &hints, &found);
     if (code != 0)
         return fail(h2, "cannot connect: %s", gai_strerror(code));
-    int error = 0;
+    int error = 0, type = h2->settings.connects_later ? SOCK_NONBLOCK : 0;
     for (struct addrinfo *one = found; one && h2->fd < 0; one = one->ai_next) {
-        int fd = socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC, one->ai_protocol);
+        int fd = socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC | type, one->ai_protocol);
         struct timeval timeout = {.tv_sec = CONNECT_TIMEOUT_S};
         if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) == 0 &&
-            bind_source(fd, h2->settings.source) && connect(fd, one->ai_addr, one->ai_addrlen) == 0) {
+            bind_source(fd, h2->settings.source) &&
+            (connect(fd, one->ai_addr, one->ai_addrlen) == 0 || (type != 0 && errno == EINPROGRESS))) {
             h2->fd = fd;
         } else {
             error = errno;

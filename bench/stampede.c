@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bench_stampede HOST:PORT COUPON PEOPLE CONNECTIONS SECONDS SOURCES LOG: a crowd that presses at noon, from one thread.
+/* bench_stampede HOST:PORT COUPON PEOPLE CONNECTIONS SECONDS SOURCES LOG: a crowd that presses at noon, from one
+ * thread.
  *
  * Connections open evenly over SECONDS, from SOURCES addresses 127.0.0.2, 127.0.0.3, …; noon is in the middle. Person p
  * uses connection p % CONNECTIONS, waits for noon and the connection, and presses after an exponentially distributed
@@ -10,9 +11,9 @@
  *
  * LOG gets a line per final answer:
  *     person kind due_us sent_us answer_us retries outcome ticket greatest
- * where `greatest` is the greatest ticket that anybody knew when the request was first sent; and "R at_us" for each retry,
- * "C at_us" for each connection that opens. Times count from the begin, which stdout has as wall time. It ends with 1 if
- * a connection is lost. */
+ * where `greatest` is the greatest ticket that anybody knew when the request was first sent. "R at_us" stands for each
+ * retry, "C at_us" for each connection that opens. Times count from the beginning; stdout has its wall time. It ends
+ * with 1 if a connection is lost. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -256,6 +257,7 @@ static void open_connection(int64_t i) {
     struct h2_settings settings = {.path = PATH,
                                    .authority = crowd.address,
                                    .source = connection->source,
+                                   .connects_later = true,
                                    .owner = {on_message, on_answer, connection}};
     if (!h2_connect(&connection->h2, crowd.address, &settings))
         die(connection, connection->h2.failure);
