@@ -2,6 +2,7 @@
 /* Frames by hand; see load_h2.h. */
 #include "load_h2.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -93,17 +94,26 @@ static bool put_control_u32(struct h2 *h2, uint8_t type, uint32_t id, uint32_t v
 
 /* --- connect --- */
 
+static bool bind_source(int fd, const char *source) {
+    int on = 1; /* the port is chosen at connect(), so that addresses can share it */
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    return !source || (inet_pton(AF_INET, source, &address.sin_addr) == 1 &&
+                       setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) == 0 &&
+                       bind(fd, (struct sockaddr *)&address, sizeof address) == 0);
+}
+
 static bool open_socket(struct h2 *h2, const char *host, const char *port) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
     int code = getaddrinfo(host, port, &hints, &found);
     if (code != 0)
         return fail(h2, "cannot connect: %s", gai_strerror(code));
-    int error = 0;
+    int error = 0, type = h2->settings.connects_later ? SOCK_NONBLOCK : 0;
     for (struct addrinfo *one = found; one && h2->fd < 0; one = one->ai_next) {
-        int fd = socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC, one->ai_protocol);
+        int fd = socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC | type, one->ai_protocol);
         struct timeval timeout = {.tv_sec = CONNECT_TIMEOUT_S};
         if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) == 0 &&
-            connect(fd, one->ai_addr, one->ai_addrlen) == 0) {
+            bind_source(fd, h2->settings.source) &&
+            (connect(fd, one->ai_addr, one->ai_addrlen) == 0 || (type != 0 && errno == EINPROGRESS))) {
             h2->fd = fd;
         } else {
             error = errno;

@@ -54,6 +54,8 @@ struct h2_settings {
     const char *path;      /* the method's path, at most HPACK_NAME_MAX bytes */
     const char *authority; /* at most HPACK_NAME_MAX bytes */
     int64_t timeout_ms;    /* 0: none */
+    bool connects_later;   /* h2_connect does not wait; a failure shows when reading or writing */
+    const char *source;    /* IPv4 address to connect from; NULL: the kernel chooses */
     struct h2_owner owner;
 };
 

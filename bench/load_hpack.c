@@ -222,21 +222,39 @@ static void read_reason(struct pb bytes, char ret_reason[static HPACK_REASON_SIZ
     ret_reason[n] = '\0';
 }
 
-/* google.rpc.Status { details = 3: Any { type_url = 1, value = 2: ErrorInfo { reason = 1 } } } */
-static void read_details(const uint8_t *text, size_t n, char ret_reason[static HPACK_REASON_SIZE]) {
-    static const char ERROR_INFO[] = "/google.rpc.ErrorInfo";
-    const size_t n_type = sizeof ERROR_INFO - 1;
+static bool is_type(struct pb type, const char *name) {
+    size_t n = strlen(name);
+    return (size_t)(type.end - type.at) >= n && memcmp(type.end - n, name, n) == 0;
+}
+
+/* google.protobuf.Duration { seconds = 1, nanos = 2 } */
+static int64_t read_duration_us(struct pb in) {
+    struct pb_field field;
+    int64_t us = 0;
+    while (in.at < in.end && pb_next(&in, &field)) {
+        if (field.number == 1 && field.type == PB_VARINT)
+            us += (int64_t)field.varint * 1000000;
+        else if (field.number == 2 && field.type == PB_VARINT)
+            us += (int64_t)field.varint / 1000;
+    }
+    return us;
+}
+
+/* google.rpc.Status { details = 3: Any { type_url = 1, value = 2 } }, with ErrorInfo { reason = 1 } and
+ * RetryInfo { retry_delay = 1 } */
+static void read_details(const uint8_t *text, size_t n, struct hpack_head *head) {
     uint8_t bytes[DETAILS_MAX];
     struct pb in = {bytes, bytes + base64_read(text, n, bytes)};
     struct pb_field field;
     while (in.at < in.end && pb_next(&in, &field)) {
-        struct pb type, value, reason;
-        if (field.number == 3 && field.type == PB_BYTES && find_bytes(field.bytes, 1, &type) &&
-            (size_t)(type.end - type.at) >= n_type && memcmp(type.end - n_type, ERROR_INFO, n_type) == 0 &&
-            find_bytes(field.bytes, 2, &value) && find_bytes(value, 1, &reason)) {
-            read_reason(reason, ret_reason);
-            return;
-        }
+        struct pb type, value, first;
+        if (field.number != 3 || field.type != PB_BYTES || !find_bytes(field.bytes, 1, &type) ||
+            !find_bytes(field.bytes, 2, &value) || !find_bytes(value, 1, &first))
+            continue;
+        if (is_type(type, "/google.rpc.ErrorInfo"))
+            read_reason(first, head->reason);
+        else if (is_type(type, "/google.rpc.RetryInfo"))
+            head->retry_us = read_duration_us(first);
     }
 }
 
@@ -271,7 +289,7 @@ static bool inflate(struct hpack_reader *reader, const uint8_t *block, size_t n,
             if (is_name(&header, "grpc-status") && !read_code(&header, &head.grpc_status))
                 return false;
             if (is_name(&header, "grpc-status-details-bin"))
-                read_details(header.value, header.valuelen, head.reason);
+                read_details(header.value, header.valuelen, &head);
         }
         if (flags & NGHTTP2_HD_INFLATE_FINAL)
             break;

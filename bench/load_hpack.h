@@ -33,6 +33,7 @@ struct hpack_head {
     /* ErrorInfo.reason from grpc-status-details-bin; empty: none. Characters other than letters, digits and '_' become
      * '?'. */
     char reason[HPACK_REASON_SIZE];
+    int64_t retry_us; /* RetryInfo.retry_delay from there; 0: none */
 };
 
 struct hpack_reader; /* one per connection */
