@@ -306,8 +306,6 @@ static void run(void *arg, void **items, size_t n) {
         worker->n_careful = worker->n_careful > 0 ? worker->n_careful : 1;
         done = admit_batch(worker, &batch, &began, &err);
     }
-    /* Wake the relay even if the batch failed: an earlier batch may have announced this one to it. */
-    relay_wake(worker->admit->relay, stage_is_waited_for(worker->stage));
     if (done && batch.n) {
         stage_resumed(&worker->outage, "admit");
         coupon_memory_learn(worker->admit->coupon_memory, batch.admission.coupons, batch.admission.n_coupons,
@@ -320,6 +318,9 @@ static void run(void *arg, void **items, size_t n) {
         for (size_t i = 0; i < batch.n; i++)
             request_fail(batch.requests[i], &err);
     }
+    /* After the answers, for which clients wait. Even if the batch failed: an earlier one may have announced this one to
+     * the relay. */
+    relay_wake(worker->admit->relay, stage_is_waited_for(worker->stage));
     arena_reset(&worker->arena);
 }
 

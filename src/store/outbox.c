@@ -378,23 +378,22 @@ void outbox_page_clear(struct outbox_page *page) {
 
 bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_cursors *cursors,
                          struct err *err) {
-    static const struct pg_statement lazy = {"set local synchronous_commit = off"};
-    /* Only the lane's owner changes its cursor. */
+    /* Only the lane's owner changes its cursor. The setting lasts until the end of the transaction, which is this
+     * statement. */
     static const struct pg_statement move = {
-        "update relay_cursor c set last_id = i.last_id from unnest($2::integer[], $3::bigint[]) i(lane, last_id)"
+        "with lazy as materialized (select set_config('synchronous_commit', 'off', true))"
+        " update relay_cursor c set last_id = i.last_id"
+        " from lazy cross join unnest($2::integer[], $3::bigint[]) i(lane, last_id)"
         " where c.ctid = (select ctid from relay_cursor" NEWEST_OF_LANE ") and c.last_id < i.last_id"};
     struct pg_args args = {0};
     pg_arg_int2(&args, arena, (int16_t)stream);
     pg_arg_int4s(&args, arena, cursors->lane, cursors->n);
     pg_arg_int8s(&args, arena, cursors->last_id, cursors->n);
-    PGresult *results[4];
-    pg_send(pg, &pg_begin, NULL);
-    pg_send(pg, &lazy, NULL);
+    PGresult *result;
     pg_send(pg, &move, &args);
-    pg_send(pg, &pg_commit, NULL);
-    if (!pg_collect(pg, results, 4, err))
+    if (!pg_collect(pg, &result, 1, err))
         return false;
-    pg_clear(results, 4);
+    pg_clear(&result, 1);
     return true;
 }
 
