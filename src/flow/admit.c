@@ -30,7 +30,7 @@
 #define RETRY_PAUSE_US (50 * US_PER_MS)
 /* How many batches stay careful after one that met a user who is in the ledger already. */
 #define CAREFUL_BATCHES 100
-/* How many batches ask Postgres after one whose memory was stale, since other processes use the lane, too. */
+/* How many batches ask Postgres after two recalled ones whose memory was stale: other processes use the lane, too. */
 #define ASKING_BATCHES 20
 
 struct worker {
@@ -41,6 +41,7 @@ struct worker {
     struct arena arena;
     int n_careful; /* how many of the next batches read the ledger first */
     int n_asking;  /* how many of the next batches are not recalled */
+    bool is_stale; /* the memory of the last recalled batch was stale */
     struct admission_memory memory;
     struct outage outage;
 };
@@ -202,8 +203,8 @@ static bool transact(struct worker *worker, struct batch *batch, bool with_ledge
     return (with_ledger || find_ledger_users_among_refused(worker, batch, err)) && write_accepted(worker, batch, err);
 }
 
-/* Tries to do without a question to Postgres. *ret_done: false if the worker's memory does not suffice, is stale, or does
- * not accept all requests. */
+/* Tries to do without a question to Postgres. *ret_done: false if the worker's memory does not suffice, is stale, or
+ * does not accept all requests. */
 static bool transact_recalled(struct worker *worker, struct batch *batch, bool *began, bool *ret_done,
                               struct err *err) {
     struct admission_rows ledger;
@@ -219,11 +220,13 @@ static bool transact_recalled(struct worker *worker, struct batch *batch, bool *
         return false;
     *began = true;
     fill_rows(worker, batch, &ledger, &outbox);
-    if (!admission_write_recalled(worker->pg, &worker->arena, &batch->admission, &ledger, &outbox, ret_done, err))
-        return false;
-    if (!*ret_done)
-        worker->n_asking = ASKING_BATCHES;
-    return true;
+    enum admission_outcome outcome =
+        admission_write_recalled(worker->pg, &worker->arena, &batch->admission, &ledger, &outbox, err);
+    *ret_done = outcome == ADMISSION_WRITTEN;
+    if (outcome == ADMISSION_STALE)
+        worker->n_asking = worker->is_stale ? ASKING_BATCHES : 0;
+    worker->is_stale = outcome == ADMISSION_STALE;
+    return outcome != ADMISSION_FAILED;
 }
 
 static bool transact_optimistically(struct worker *worker, struct batch *batch, bool *began, struct err *err) {
@@ -318,8 +321,8 @@ static void run(void *arg, void **items, size_t n) {
         for (size_t i = 0; i < batch.n; i++)
             request_fail(batch.requests[i], &err);
     }
-    /* After the answers, for which clients wait. Even if the batch failed: an earlier one may have announced this one to
-     * the relay. */
+    /* After the answers, for which clients wait. Even if the batch failed: an earlier one may have announced this one
+     * to the relay. */
     relay_wake(worker->admit->relay, stage_is_waited_for(worker->stage));
     arena_reset(&worker->arena);
 }

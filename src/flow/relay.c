@@ -45,8 +45,8 @@
 #define FLUSH_MS 20
 
 /* The least time between two reads of the outbox, after a read that has found few events. The first event after a pause
- * goes out at once, but a caller that makes one call after the other would otherwise cost a read, a request to Kafka and
- * a transaction of issue for each call. */
+ * goes out at once, but a caller that makes one call after the other would otherwise cost a read, a request to Kafka
+ * and a transaction of issue for each call. */
 #define PACE_US    (5 * US_PER_MS)
 #define FEW_EVENTS 16
 

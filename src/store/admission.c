@@ -7,9 +7,11 @@
 #include "base/fault.h"
 #include "store/newest.h"
 
-/* So far around its opening and its expiry a coupon is not admitted by a remembered clock. More than the difference that
- * write_recalled allows. */
+/* A coupon that opens or expires within this time is not admitted by the remembered clock. It is longer than that clock
+ * may differ from Postgres' clock. */
 #define CLOCK_MARGIN_US US_PER_S
+/* The remembered clock gains one part in this number, more than clocks drift apart. */
+#define CLOCK_GAIN 10000
 
 static void send_ledger(struct pg *pg, struct arena *arena, const int64_t *coupon_ids, const int64_t *user_ids,
                         size_t n) {
@@ -32,9 +34,21 @@ static struct locked_coupons locked_coupons(const struct admission_batch *batch)
     return (struct locked_coupons){.heads = &batch->heads, .coupons = batch->coupons, .n = batch->n_coupons};
 }
 
-static void remember(const struct admission_batch *batch, int segment, int64_t now_us) {
-    if (batch->memory)
-        *batch->memory = (struct admission_memory){true, segment, now_us - clock_mono_us()};
+/* Learns that Postgres' clock was at_us some time after sent_us (monotonic). */
+static void remember(const struct admission_batch *batch, int segment, int64_t at_us, int64_t sent_us) {
+    struct admission_memory *memory = batch->memory;
+    if (!memory)
+        return;
+    int64_t gained_us = memory->ahead_us + (sent_us - memory->learned_us) / CLOCK_GAIN;
+    int64_t least_us = at_us - clock_mono_us(), most_us = at_us - sent_us;
+    bool holds = memory->is_known && gained_us >= least_us && gained_us < most_us;
+    *memory = (struct admission_memory){
+        .is_known = true,
+        .segment = segment,
+        .ahead_us = holds ? gained_us : most_us,
+        .learned_us = sent_us,
+        .last_us = batch->now_us,
+    };
 }
 
 /* Collects the distinct lanes of the batch's coupons. */
@@ -48,6 +62,7 @@ static void init_heads(struct admission_batch *batch, struct arena *arena, int l
 bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admission_batch *batch, bool with_ledger,
                     struct err *err) {
     init_heads(batch, arena, lanes);
+    int64_t sent_us = clock_mono_us();
 
     enum { LOCK = 1, COUPONS = LOCK + OUTBOX_LOCK_STATEMENTS, STATEMENTS = COUPONS + 2 };
     pg_send(pg, &pg_begin, NULL);
@@ -60,7 +75,7 @@ bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admiss
     if (!pg_collect(pg, results, n, err))
         return failed(batch);
     outbox_read_lock(&results[LOCK], &batch->heads, &batch->segment, &batch->now_us);
-    remember(batch, batch->segment, batch->now_us);
+    remember(batch, batch->segment, batch->now_us, sent_us);
     memset(batch->in_ledger, 0, batch->n_asks * sizeof *batch->in_ledger);
     for (int row = 0; with_ledger && row < PQntuples(results[ledger]); row++)
         batch->in_ledger[pg_int8(results[ledger], row, 0) - 1] = true;
@@ -155,7 +170,10 @@ bool admission_recall(struct arena *arena, int lanes, struct admission_batch *ba
     if (batch->heads.n != 1 || !coupon_cache_recall(batch->cache, batch->coupons, batch->n_coupons, &batch->heads))
         return false;
     batch->segment = memory->segment;
-    batch->now_us = clock_mono_us() + memory->ahead_us;
+    int64_t mono_us = clock_mono_us();
+    batch->now_us = mono_us + memory->ahead_us + (mono_us - memory->learned_us) / CLOCK_GAIN;
+    if (batch->now_us < memory->last_us)
+        batch->now_us = memory->last_us;
     memset(batch->in_ledger, 0, batch->n_asks * sizeof *batch->in_ledger);
     for (size_t i = 0; i < batch->n_coupons; i++)
         if (is_about(batch->coupons[i].open_us, batch->now_us) || is_about(batch->coupons[i].expire_us, batch->now_us))
@@ -163,9 +181,9 @@ bool admission_recall(struct arena *arena, int lanes, struct admission_batch *ba
     return true;
 }
 
-bool admission_write_recalled(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
-                              const struct admission_rows *rows, const struct outbox_batch *outbox,
-                              bool *ret_is_current, struct err *err) {
+enum admission_outcome admission_write_recalled(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
+                                                const struct admission_rows *rows, const struct outbox_batch *outbox,
+                                                struct err *err) {
     /* The head's update waits for others who hold the lane, and then finds that the head has changed. Everything else
      * depends on its row. The division fails if a counter was changed at the same time by hand. */
 #define WRITE_INTO(table)                                                                                              \
@@ -173,8 +191,8 @@ bool admission_write_recalled(struct pg *pg, struct arena *arena, const struct a
         "with head as (update outbox_head h set last_id = $3 from (select $2::integer) i(lane)"                        \
         "  where h.ctid = (select ctid from outbox_head" NEWEST_OF_LANE ")"                                            \
         "   and last_id = $4 and epoch = $5 and (select current from outbox_segment where stream = $1 limit 1) = $6"   \
-        "   and $7 between clock_timestamp() - interval '0.1 s' and clock_timestamp() + interval '0.01 s'"             \
-        "  returning 1),"                                                                                              \
+        "   and $7 between clock_timestamp() - interval '0.1 s' and clock_timestamp()"                                 \
+        "  returning clock_timestamp() at),"                                                                           \
         " counted as (update admission a set accepted = i.accepted"                                                    \
         "  from head cross join unnest($8::bigint[], $9::bigint[]) i(coupon_id, accepted)"                             \
         "  where a.ctid = (select ctid from admission" NEWEST_OF_COUPON ") returning 1),"                              \
@@ -183,8 +201,8 @@ bool admission_write_recalled(struct pg *pg, struct arena *arena, const struct a
         " events as (insert into " table " (lane, id, first_id, append_time, events)"                                  \
         "  select $2, i.id, i.first_id, $7, i.events"                                                                  \
         "  from head cross join unnest($14::bigint[], $15::bigint[], $16::bytea[]) i(id, first_id, events))"           \
-        "select h.n, clock_timestamp(), 1 / (case when c.n = h.n * $17 then 1 else 0 end)"                             \
-        " from (select count(*) n from head) h cross join (select count(*) n from counted) c"                          \
+        "select h.n, h.at, 1 / (case when c.n = h.n * $17 then 1 else 0 end)"                                          \
+        " from (select count(*) n, max(at) at from head) h cross join (select count(*) n from counted) c"              \
     }
     static const struct pg_statement write[] = {WRITE_INTO("outbox_requested_0"), WRITE_INTO("outbox_requested_1")};
 #undef WRITE_INTO
@@ -205,18 +223,22 @@ bool admission_write_recalled(struct pg *pg, struct arena *arena, const struct a
     pg_arg_byteas(&args, arena, events.events, events.n);
     pg_arg_int8(&args, arena, (int64_t)n_coupons);
     PGresult *result;
+    int64_t sent_us = clock_mono_us();
     pg_send(pg, &write[batch->segment], &args);
     FAULT_POINT("admit", "before_commit");
-    if (!pg_collect(pg, &result, 1, err))
-        return failed(batch);
+    if (!pg_collect(pg, &result, 1, err)) {
+        failed(batch);
+        return ADMISSION_FAILED;
+    }
     FAULT_POINT("admit", "after_commit");
-    *ret_is_current = pg_int8(result, 0, 0) == 1;
-    remember(batch, batch->segment, pg_time(result, 0, 1, 0));
+    bool is_current = pg_int8(result, 0, 0) == 1;
+    if (is_current)
+        remember(batch, batch->segment, pg_time(result, 0, 1, 0), sent_us);
     pg_clear(&result, 1);
     const struct locked_coupons coupons = locked_coupons(batch);
-    if (*ret_is_current)
+    if (is_current)
         coupon_cache_keep(batch->cache, &coupons);
-    return true;
+    return is_current ? ADMISSION_WRITTEN : ADMISSION_STALE;
 }
 
 void admission_abandon(struct pg *pg, const struct admission_batch *batch) {

@@ -17,11 +17,17 @@
 #include "store/outbox.h"
 #include "store/pg.h"
 
-/* What a worker remembers besides its coupons. admission_read and admission_write_recalled fill it. */
+/* What a worker remembers besides its coupons. admission_read and admission_write_recalled fill it.
+ *
+ * The remembered clock is Postgres' clock, continued by the monotonic clock. It is not behind Postgres' clock, apart
+ * from a drift within a round trip. If it is ahead, admission_write_recalled writes nothing. So times never go back
+ * from one ticket to the next, and no request is accepted before it was sent. */
 struct admission_memory {
     bool is_known;
     int segment;
-    int64_t ahead_us; /* what to add to the monotonic clock to get Postgres' clock, or a moment before */
+    int64_t ahead_us;   /* what to add to the monotonic clock */
+    int64_t learned_us; /* when this was learned; monotonic */
+    int64_t last_us;    /* the time of the last batch */
 };
 
 struct admission_batch {
@@ -59,13 +65,17 @@ bool admission_look_up(struct pg *pg, struct arena *arena, struct admission_batc
 /* Fills the batch from the worker's memory, with nothing in the ledger. Returns false if the memory does not suffice: a
  * coupon is unknown, or opens or expires at this moment, or the batch touches several lanes. */
 bool admission_recall(struct arena *arena, int lanes, struct admission_batch *batch);
-/* Does what admission_write does for a batch that was recalled, in a transaction of its own, provided that the memory is
- * current: the lane's head and the segment in Postgres are those remembered, and its clock agrees. The head's row is the
- * lock: whoever else appends to the lane, or changes one of its coupons, locks that row. *ret_is_current: false if the
- * memory is stale, and nothing was written. */
-bool admission_write_recalled(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
-                              const struct admission_rows *rows, const struct outbox_batch *outbox,
-                              bool *ret_is_current, struct err *err);
+enum admission_outcome {
+    ADMISSION_FAILED,
+    ADMISSION_STALE, /* the memory is not current; nothing was written */
+    ADMISSION_WRITTEN,
+};
+/* Does what admission_write does for a batch that was recalled, in a transaction of its own, provided that the memory
+ * is current: the lane's head and the segment in Postgres are those remembered, and the clocks agree. The head's row is
+ * the lock: everybody who appends to the lane, or changes one of its coupons, locks that row. */
+enum admission_outcome admission_write_recalled(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
+                                                const struct admission_rows *rows, const struct outbox_batch *outbox,
+                                                struct err *err);
 
 /* Writes the rows, the coupons' new `accepted` and the outbox, and commits. If it fails because the connection is lost,
  * Postgres may have committed; reading again under the lanes' locks shows whether it did. */
