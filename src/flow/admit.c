@@ -30,6 +30,9 @@
 #define RETRY_PAUSE_US (50 * US_PER_MS)
 /* How many batches stay careful after one that met a user who is in the ledger already. */
 #define CAREFUL_BATCHES 100
+/* A larger batch is not recalled. It would save a round trip, but its rows cost more as parts of one statement: with
+ * 4,096 requests for one coupon in flight, 14 % fewer coupons a second. */
+#define RECALL_MAX 64
 /* How many batches ask Postgres after two recalled ones whose memory was stale: other processes use the lane, too. */
 #define ASKING_BATCHES 20
 
@@ -231,7 +234,8 @@ static bool transact_recalled(struct worker *worker, struct batch *batch, bool *
 
 static bool transact_optimistically(struct worker *worker, struct batch *batch, bool *began, struct err *err) {
     bool done = false;
-    if (worker->n_asking == 0 && !transact_recalled(worker, batch, began, &done, err))
+    bool tries = worker->n_asking == 0 && batch->n <= RECALL_MAX;
+    if (tries && !transact_recalled(worker, batch, began, &done, err))
         return false;
     worker->n_asking -= worker->n_asking > 0;
     return done || transact(worker, batch, false, began, err);
@@ -309,6 +313,8 @@ static void run(void *arg, void **items, size_t n) {
         worker->n_careful = worker->n_careful > 0 ? worker->n_careful : 1;
         done = admit_batch(worker, &batch, &began, &err);
     }
+    /* Wake the relay even if the batch failed: an earlier batch may have announced this one to it. */
+    relay_wake(worker->admit->relay, stage_is_waited_for(worker->stage));
     if (done && batch.n) {
         stage_resumed(&worker->outage, "admit");
         coupon_memory_learn(worker->admit->coupon_memory, batch.admission.coupons, batch.admission.n_coupons,
@@ -321,9 +327,6 @@ static void run(void *arg, void **items, size_t n) {
         for (size_t i = 0; i < batch.n; i++)
             request_fail(batch.requests[i], &err);
     }
-    /* After the answers, for which clients wait. Even if the batch failed: an earlier one may have announced this one
-     * to the relay. */
-    relay_wake(worker->admit->relay, stage_is_waited_for(worker->stage));
     arena_reset(&worker->arena);
 }
 

@@ -76,7 +76,7 @@ struct relay {
     int64_t acked_us; /* when Kafka last acknowledged a message; monotonic */
     bool behind;      /* more rows are waiting than the last read took */
     bool due;         /* there may be rows to read */
-    bool has_many;    /* the last read has found more than a few events */
+    bool has_few;     /* the last read has found events, but few */
     struct topic_target target;
     struct lane_move move;
     int64_t lanes_tried_us, read_us, cursors_us, move_us;
@@ -365,7 +365,7 @@ static bool read_and_send(struct relay *relay, struct err *err) {
     size_t sent = send_entries(relay, page.entries, page.n);
     outbox_page_clear(&page);
     relay->behind = page.more || sent < page.n;
-    relay->has_many = page.n > FEW_EVENTS;
+    relay->has_few = page.n > 0 && page.n <= FEW_EVENTS;
     if (page.n)
         batch_metrics_observe(&relay->metrics, page.n, clock_mono_us() - start_us);
     return true;
@@ -434,7 +434,7 @@ static bool round_of_work(struct relay *relay, int64_t *ret_wait_us, struct err 
     /* While events are in flight, new ones gather, so that the number of requests to Kafka falls as the load rises.
      * librdkafka also would spin while it holds messages that wait for a request in flight to the same partition. */
     bool gathers = moving > 0 && !relay->behind;
-    int64_t pace_us = relay->behind || relay->has_many ? 0 : relay->read_us + PACE_US - now_us;
+    int64_t pace_us = relay->has_few && !relay->behind ? relay->read_us + PACE_US - now_us : 0;
     bool is_paced = relay->due && room && !gathers && pace_us > 0;
     if (relay->due && room && !gathers && !is_paced) {
         relay->read_us = now_us;
