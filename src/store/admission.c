@@ -35,7 +35,7 @@ static struct locked_coupons locked_coupons(const struct admission_batch *batch)
 }
 
 /* Learns that Postgres' clock was at_us some time after sent_us (monotonic). */
-static void remember(const struct admission_batch *batch, int segment, int64_t at_us, int64_t sent_us) {
+static void remember(const struct admission_batch *batch, int64_t last_us, int64_t at_us, int64_t sent_us) {
     struct admission_memory *memory = batch->memory;
     if (!memory)
         return;
@@ -44,10 +44,10 @@ static void remember(const struct admission_batch *batch, int segment, int64_t a
     bool holds = memory->is_known && gained_us >= least_us && gained_us < most_us;
     *memory = (struct admission_memory){
         .is_known = true,
-        .segment = segment,
+        .segment = batch->segment,
         .ahead_us = holds ? gained_us : most_us,
         .learned_us = sent_us,
-        .last_us = batch->now_us,
+        .last_us = last_us,
     };
 }
 
@@ -75,7 +75,7 @@ bool admission_read(struct pg *pg, struct arena *arena, int lanes, struct admiss
     if (!pg_collect(pg, results, n, err))
         return failed(batch);
     outbox_read_lock(&results[LOCK], &batch->heads, &batch->segment, &batch->now_us);
-    remember(batch, batch->segment, batch->now_us, sent_us);
+    remember(batch, batch->now_us, batch->now_us, sent_us);
     memset(batch->in_ledger, 0, batch->n_asks * sizeof *batch->in_ledger);
     for (int row = 0; with_ledger && row < PQntuples(results[ledger]); row++)
         batch->in_ledger[pg_int8(results[ledger], row, 0) - 1] = true;
@@ -201,7 +201,7 @@ enum admission_outcome admission_write_recalled(struct pg *pg, struct arena *are
         " events as (insert into " table " (lane, id, first_id, append_time, events)"                                  \
         "  select $2, i.id, i.first_id, $7, i.events"                                                                  \
         "  from head cross join unnest($14::bigint[], $15::bigint[], $16::bytea[]) i(id, first_id, events))"           \
-        "select h.n, h.at, 1 / (case when c.n = h.n * $17 then 1 else 0 end)"                                          \
+        "select h.n, coalesce(h.at, clock_timestamp()), 1 / (case when c.n = h.n * $17 then 1 else 0 end)"             \
         " from (select count(*) n, max(at) at from head) h cross join (select count(*) n from counted) c"              \
     }
     static const struct pg_statement write[] = {WRITE_INTO("outbox_requested_0"), WRITE_INTO("outbox_requested_1")};
@@ -232,8 +232,7 @@ enum admission_outcome admission_write_recalled(struct pg *pg, struct arena *are
     }
     FAULT_POINT("admit", "after_commit");
     bool is_current = pg_int8(result, 0, 0) == 1;
-    if (is_current)
-        remember(batch, batch->segment, pg_time(result, 0, 1, 0), sent_us);
+    remember(batch, is_current ? batch->now_us : batch->memory->last_us, pg_time(result, 0, 1, 0), sent_us);
     pg_clear(&result, 1);
     const struct locked_coupons coupons = locked_coupons(batch);
     if (is_current)

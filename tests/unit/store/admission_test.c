@@ -339,7 +339,7 @@ static void learn(const struct coupon *row) {
 static void answer_recalled(int64_t n) {
     struct pg_args *row = new_rows(1);
     pg_arg_int8(row, &arena, n);
-    pg_arg_time(row, &arena, n ? NOW + US_PER_S : INT64_MIN);
+    pg_arg_time(row, &arena, NOW + US_PER_S);
     pg_arg_int4(row, &arena, 1);
     wire_answer(wire, RECALLED, row, 1);
 }
