@@ -18,7 +18,7 @@ CALLS = ("echo", "null", "sold_out")
 WARM_N = 20000
 # The calls in flight for a single stage, and for all stages together, which hold a batch each.
 IN_FLIGHT, IN_FLIGHT_WHOLE = 1024, 4096
-NAMES = (*CALLS, *stages.NEEDS, "lone", "end_to_end", "latency", "memory")
+NAMES = (*CALLS, *stages.NEEDS, "lone", "end_to_end", "batches", "latency", "memory")
 
 
 def read_arguments():
@@ -69,6 +69,8 @@ def measure(options, results):
         results["lone"] = lone.measure(options)
     if wanted & {"end_to_end", "latency", "memory"}:
         results["end_to_end"] = pipeline.measure(options)
+    if "batches" in wanted:
+        results["batches"] = pipeline.measure_batches(options)
     if "latency" in wanted:
         rates = [one["per_s"] for one in results["end_to_end"]["one coupon"]]
         results["latency"] = pipeline.latency(options, statistics.median(rates), report.COUPONS_PER_S)

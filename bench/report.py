@@ -26,11 +26,14 @@ REFUSAL_COSTS = {"redis_commands": "all commands of Redis", "gate_redis_reads": 
                  "gate_postgres_reads": "the gate's queries", "admit_batches": "admit's transactions",
                  "status_batches": "status' queries"}
 COUPONS_PER_S = 60000
+BATCHES_PER_S = {"one coupon": 60000, "100 coupons": 50000, "1,000 coupons": 45000}
+BATCHES_SERVERS_US = {"100 coupons": 38}
 CPU_US = {"all": 33, "couponsd": 15, "postgres": 12}
 TARGETS_ECHO_US = 11  # CPU of an echo on the machine that the targets refer to
 LONE_ANSWER_MS, LONE_OF_FLUSH, LONE_CPU_US = 0.9, 1.5, 1000
 PERCENTILES = {"p50": "p50", "p99": "p99", "p999": "p99.9"}
-PROCESSES = ("couponsd", "postgres", "kafka", "redis", "load")
+SERVERS = ("couponsd", "postgres", "kafka", "redis")
+PROCESSES = (*SERVERS, "load")
 ABOVE_BUFFERS_MIB = 64
 
 
@@ -121,7 +124,9 @@ def of_speed(rows, rounds):
 
 
 def cpu_of(name, rounds):
-    return [sum(one["cpu_us"].values()) if name == "all" else one["cpu_us"][name] for one in rounds]
+    """name: of a process; "all", or "servers", which is all but the load."""
+    names = {"all": PROCESSES, "servers": SERVERS}.get(name, (name,))
+    return [sum(one["cpu_us"][each] for each in names) for one in rounds]
 
 
 def of_end_to_end(results):
@@ -147,6 +152,20 @@ def of_end_to_end(results):
                           f"end to end, {shape}, {others[0]['in_flight']:,} in flight",
                           [one["per_s"] for one in others], "coupons/s")
             yield from of_speed([rate], others)
+
+
+def of_batches(results):
+    for name, rounds in results.items():
+        key = f"batches.{name.replace(' ', '_').replace(',', '')}"
+        rows = [spread(f"{key}.per_s", f"batches, {name}, {rounds[0]['in_flight']:,} in flight",
+                       [one["per_s"] for one in rounds], "coupons/s").need(at_least=BATCHES_PER_S[name]),
+                spread(f"{key}.scaled_per_s", f"the same: scaled to an echo of {TARGETS_ECHO_US} us",
+                       [one["per_s"] * one["echo_us"] / TARGETS_ECHO_US for one in rounds], "coupons/s")]
+        for process in ("servers", *PROCESSES):
+            row = spread(f"{key}.cpu_us.{process}", f"the same: CPU a coupon, {process}", cpu_of(process, rounds), "us")
+            of_servers = process == "servers" and name in BATCHES_SERVERS_US
+            rows.append(row.need(at_most=BATCHES_SERVERS_US[name]) if of_servers else row)
+        yield from of_speed(rows, rounds)
 
 
 def percentiles(key, what, values, judged="p99", at_most=None):
@@ -221,6 +240,8 @@ def rows_of(results, options):
         rows += of_lone(**results["lone"])
     if "end_to_end" in results and "end_to_end" in options.only:
         rows += of_end_to_end(results["end_to_end"])
+    if "batches" in results:
+        rows += of_batches(results["batches"])
     if "latency" in results:
         rows += of_latency(results["latency"], results["idle"])
     if "memory" in results:
