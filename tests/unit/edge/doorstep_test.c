@@ -13,6 +13,7 @@
 
 #include "base/memory.h"
 #include "edge/doorstep/doorstep.h"
+#include "edge/doorstep/hpack.h"
 #include "edge/http2.h"
 
 #define PORT        7
@@ -522,4 +523,109 @@ Test(doorstep, closed_door_answers_nothing) {
     open_door();
     doorstep_forget(PORT);
     cr_assert_null(doorstep_new(PORT));
+}
+
+/* --- clients of one's own --- */
+
+struct bed {
+    struct client *client;
+    struct cork cork;
+    struct doorstep *doorstep;
+    int fds[2];
+    uint8_t *core;
+    size_t core_len;
+};
+
+static struct bed *bed_new(void) {
+    struct bed *bed = memory_new(1, sizeof *bed);
+    open_door();
+    bed->client = memory_new(1, sizeof *bed->client);
+    bed->core = memory_new(BYTES_MAX, 1);
+    bed->cork.follows = true;
+    bed->doorstep = doorstep_new(PORT);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, bed->fds), 0);
+    core_begins(&bed->cork, bed->fds[0]);
+    put(bed->client, PREFACE, PREFACE_LEN);
+    put_frame(bed->client, TYPE_SETTINGS, 0, 0, NULL, 0);
+    return bed;
+}
+
+static void bed_free(struct bed *bed) {
+    cork_close(&bed->cork, bed->fds[0]);
+    close(bed->fds[0]);
+    close(bed->fds[1]);
+    doorstep_free(bed->doorstep);
+    free(bed->client);
+    free(bed->core);
+    free(bed);
+}
+
+/* The client's bytes reach the doorstep; false: it cuts the client off. */
+static bool bed_sends(struct bed *bed) {
+    uint8_t buffer[4096];
+    struct iovec piece = {buffer, sizeof buffer};
+    struct msghdr got = {.msg_iov = &piece, .msg_iovlen = 1};
+    struct doorstep_room room = {.pieces = &piece, .n = 1};
+    cr_assert_leq(bed->client->len, sizeof buffer);
+    memcpy(buffer, bed->client->bytes, bed->client->len);
+    bool is_fine = doorstep_take(bed->doorstep, &bed->cork, bed->fds[0], &got, bed->client->len, &room);
+    bed->client->len = 0;
+    memcpy(bed->core + bed->core_len, buffer, room.total);
+    bed->core_len += room.total;
+    while (doorstep_has_more(bed->doorstep)) {
+        room = (struct doorstep_room){.pieces = &(struct iovec){bed->core + bed->core_len, BYTES_MAX - bed->core_len},
+                                      .n = 1};
+        cr_assert_lt(bed->core_len, BYTES_MAX, "the core gets too much");
+        doorstep_give(bed->doorstep, &room);
+        bed->core_len += room.total;
+    }
+    return is_fine;
+}
+
+/* The fields of a call, all literals: not to be remembered, or to be. */
+static uint8_t *put_call(uint8_t *at, const uint8_t *end, bool remember, const char *path) {
+    const struct hpack_text fields[][2] = {{{":method", 7}, {"POST", 4}},
+                                           {{":scheme", 7}, {"http", 4}},
+                                           {{":path", 5}, {path, strlen(path)}},
+                                           {{":authority", 10}, {"x", 1}},
+                                           {{"content-type", 12}, {"application/grpc", 16}},
+                                           {{"te", 2}, {"trailers", 8}}};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        at = hpack_put_literal(at, end, remember, fields[i][0], fields[i][1]);
+    return at;
+}
+
+static void put_headers(struct client *client, uint32_t stream, const char *path) {
+    uint8_t block[512];
+    size_t len = (size_t)(put_call(block, block + sizeof block, false, path) - block);
+    put_frame(client, TYPE_HEADERS, FLAG_END_HEADERS, stream, block, len);
+}
+
+static void put_request(struct client *client, uint32_t stream, uint32_t number) {
+    uint8_t message[PREFIX_LEN + 4] = {0, 0, 0, 0, 4};
+    put_u32(message + PREFIX_LEN, number);
+    put_frame(client, TYPE_DATA, FLAG_END_STREAM, stream, message, sizeof message);
+}
+
+/* Whether the core has a frame of that type and stream. */
+static bool core_has(const struct bed *bed, enum http2_type type, uint32_t stream) {
+    for (size_t at = PREFACE_LEN; at + HEADER_LEN <= bed->core_len; at += HEADER_LEN + (get_u32(bed->core + at) >> 8))
+        if (bed->core[at + TYPE_AT] == type && get_u32(bed->core + at + STREAM_AT) == stream)
+            return true;
+    return false;
+}
+
+/* A proxy sends the calls of many users on one connection. One of them is slow. */
+Test(doorstep, whole_call_does_not_wait_for_a_request_before_it) {
+    struct bed *bed = bed_new();
+    put_headers(bed->client, 1, PATH);
+    cr_assert(bed_sends(bed));
+    put_headers(bed->client, 3, "/coupon.v1.CouponService/GetStatus");
+    put_request(bed->client, 3, 1);
+    cr_assert(bed_sends(bed));
+    cr_assert(core_has(bed, TYPE_HEADERS, 3) && core_has(bed, TYPE_DATA, 3), "the call of stream 3 waits");
+    put_request(bed->client, 1, 2);
+    cr_assert(bed_sends(bed));
+    cr_assert(core_has(bed, TYPE_HEADERS, 1) && core_has(bed, TYPE_DATA, 1));
+    bed_free(bed);
 }
