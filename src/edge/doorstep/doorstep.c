@@ -34,6 +34,9 @@
 #define SETTING_TABLE_SIZE 1
 #define DOORS_MAX          64 /* servers of the process that answer early */
 #define CREDIT_MIN         8192
+/* Bytes that wait for the core after one read. Written anew, an honest client's blocks grow little; but one byte may
+ * stand for a header of 4 KB. */
+#define MORE_MAX (2 * INPUT_MAX)
 
 static struct door doors[DOORS_MAX];
 
@@ -239,6 +242,8 @@ bool doorstep_take(struct doorstep *doorstep, struct cork *cork, int fd, const s
             step = STEP_WRONG;
         if (step == STEP_WRONG && turn_off(doorstep))
             step = STEP_ON;
+        if (doorstep->more_len > MORE_MAX)
+            step = STEP_WRONG;
     }
     if (pass.is_inside)
         leave(doorstep);

@@ -562,7 +562,7 @@ static void bed_free(struct bed *bed) {
 
 /* The client's bytes reach the doorstep; false: it cuts the client off. */
 static bool bed_sends(struct bed *bed) {
-    uint8_t buffer[4096];
+    uint8_t buffer[8192];
     struct iovec piece = {buffer, sizeof buffer};
     struct msghdr got = {.msg_iov = &piece, .msg_iovlen = 1};
     struct doorstep_room room = {.pieces = &piece, .n = 1};
@@ -627,5 +627,27 @@ Test(doorstep, whole_call_does_not_wait_for_a_request_before_it) {
     put_request(bed->client, 1, 2);
     cr_assert(bed_sends(bed));
     cr_assert(core_has(bed, TYPE_HEADERS, 1) && core_has(bed, TYPE_DATA, 1));
+    bed_free(bed);
+}
+
+/* A field of three bytes has its name from an entry of 4 KB that the core has not: written anew, it takes 4 KB. */
+Test(doorstep, client_whose_blocks_grow_too_much_when_written_anew_is_cut_off) {
+    struct bed *bed = bed_new();
+    uint8_t block[4500];
+    char name[3900];
+    memset(name, 'n', sizeof name);
+    uint8_t *end = put_call(block, block + sizeof block, false, PATH);
+    end = hpack_put_literal(end, block + sizeof block, true, (struct hpack_text){name, sizeof name},
+                            (struct hpack_text){"", 0});
+    put_frame(bed->client, TYPE_HEADERS, FLAG_END_HEADERS, 1, block, (size_t)(end - block));
+    put_request(bed->client, 1, 2);
+    cr_assert(bed_sends(bed));
+    cr_assert_not(core_has(bed, TYPE_HEADERS, 1), "the core has the name");
+    static const uint8_t field[] = {0x0f, 0x2f, 0x00}; /* the name of the newest entry, without a value */
+    for (size_t i = 0; i < 20; i++)
+        memcpy(block + sizeof field * i, field, sizeof field);
+    for (uint32_t stream = 3; stream < 203; stream += 2)
+        put_frame(bed->client, TYPE_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, stream, block, 20 * sizeof field);
+    cr_assert_not(bed_sends(bed));
     bed_free(bed);
 }
