@@ -122,9 +122,10 @@ static bool drop_data(struct pass *pass, const struct frame *frame) {
     return false;
 }
 
-/* Whether the frame is about a stream that was answered, and that the core has not heard of. */
+/* Whether the frame is about a stream that was answered, and that the core has not heard of. One that is not whole is
+ * larger than HTTP/2 allows; the core ends the connection. */
 static bool is_unknown(const struct doorstep *doorstep, const struct frame *frame) {
-    return (frame->type == TYPE_RST_STREAM || frame->type == TYPE_WINDOW_UPDATE) &&
+    return frame->is_whole && (frame->type == TYPE_RST_STREAM || frame->type == TYPE_WINDOW_UPDATE) &&
            frame->stream > doorstep->core_stream && frame->stream <= doorstep->answered_stream;
 }
 

@@ -77,6 +77,7 @@ struct client {
     struct stream streams[STREAMS_MAX];
     int n_streams;
     unsigned n_pings;
+    bool has_less_table;
 };
 
 static void put(struct client *client, const void *bytes, size_t len) {
@@ -205,7 +206,8 @@ static void maybe_reset(struct client *client, struct stream *stream) {
 static void write_client(struct client *client) {
     uint8_t settings[6] = {0, 1, 0, 0, 0x10, 0};
     put(client, PREFACE, PREFACE_LEN);
-    if (random_below(4) == 0)
+    client->has_less_table = random_below(4) == 0;
+    if (client->has_less_table)
         settings[4] = 1; /* a table of 256 bytes */
     put_frame(client, TYPE_SETTINGS, 0, 0, settings, sizeof settings);
     unsigned n = 1 + random_below(STREAMS_MAX);
@@ -441,6 +443,9 @@ static int run(uint64_t seed) {
     nghttp2_hd_inflate_new(&client->inflater);
     nghttp2_hd_inflate_new(&core->inflater);
     write_client(client);
+    /* From now on, the first block that the client reads has to begin with a size. */
+    if (client->has_less_table && leaves_table)
+        nghttp2_hd_inflate_change_table_size(client->inflater, 256);
     core_begins(&cork, fds[0]);
     for (size_t at = 0; at < client->len;) {
         uint8_t buffer[2000];
@@ -649,5 +654,17 @@ Test(doorstep, client_whose_blocks_grow_too_much_when_written_anew_is_cut_off) {
     for (uint32_t stream = 3; stream < 203; stream += 2)
         put_frame(bed->client, TYPE_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, stream, block, 20 * sizeof field);
     cr_assert_not(bed_sends(bed));
+    bed_free(bed);
+}
+
+Test(doorstep, reset_of_an_answered_stream_that_is_too_large_goes_to_the_core) {
+    struct bed *bed = bed_new();
+    uint8_t header[HEADER_LEN];
+    put_headers(bed->client, 1, PATH);
+    put_request(bed->client, 1, 2);
+    put_frame_header(header, 20000, TYPE_RST_STREAM, 0, 1);
+    put(bed->client, header, sizeof header);
+    cr_assert(bed_sends(bed));
+    cr_assert(core_has(bed, TYPE_RST_STREAM, 1));
     bed_free(bed);
 }
