@@ -202,8 +202,9 @@ static bool answer(struct pass *pass, const struct edge_call *call, uint32_t str
     struct reply_table replies = doorstep->replies; /* changes only if the frame is sent */
     const struct outgoing *outgoing = &pass->cork->outgoing;
     uint32_t n_blocks = atomic_load(&outgoing->n_blocks);
-    bool may_remember = !doorstep->has_less_table && atomic_load(&outgoing->leaves_table);
-    size_t len = reply_write(&replies, answer, may_remember ? n_blocks : 0, stream, frame);
+    bool is_ours = atomic_load(&outgoing->leaves_table), has_less = doorstep->has_less_table;
+    size_t len = reply_write(&replies, answer, is_ours && !has_less ? n_blocks : 0,
+                             has_less && (is_ours || n_blocks == 0), stream, frame);
     if (!cork_insert(pass->cork, pass->fd, frame, len, n_blocks, UNREAD_MAX))
         return false;
     doorstep->replies = replies;
