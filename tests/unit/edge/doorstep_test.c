@@ -551,7 +551,7 @@ static struct bed *bed_new(void) {
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, bed->fds), 0);
     core_begins(&bed->cork, bed->fds[0]);
     put(bed->client, PREFACE, PREFACE_LEN);
-    put_frame(bed->client, TYPE_SETTINGS, 0, 0, NULL, 0);
+    put_frame(bed->client, TYPE_SETTINGS, 0, 0, "", 0);
     return bed;
 }
 
