@@ -77,24 +77,11 @@ bool admission_found_in_ledger(const struct err *err) {
 
 bool admission_write(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
                      const struct admission_rows *rows, const struct outbox_batch *outbox, struct err *err) {
-    /* The ledger's trigger has locked the rows. */
-    static const struct pg_statement count = {
-        "update admission a set accepted = i.accepted from unnest($1::bigint[], $2::bigint[]) i(coupon_id, accepted)"
-        " where a.ctid = (select ctid from admission" NEWEST_OF_COUPON ") and a.accepted <> i.accepted"};
+    /* Its guard moves the counters of admission. */
     static const struct pg_statement insert = {
         "insert into publish_request (coupon_id, user_id, ticket, request_id, accept_time)"
         " select i.*, $5 from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) i"};
-    int64_t *ids = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
-    int64_t *accepted = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
-    size_t n = 0;
-    for (size_t i = 0; i < batch->n_coupons; i++)
-        if (batch->coupons[i].exists) {
-            ids[n] = batch->coupons[i].id;
-            accepted[n++] = batch->coupons[i].accepted;
-        }
-    struct pg_args count_args = {0}, insert_args = {0};
-    pg_arg_int8s(&count_args, arena, ids, n);
-    pg_arg_int8s(&count_args, arena, accepted, n);
+    struct pg_args insert_args = {0};
     pg_arg_int8s(&insert_args, arena, rows->coupon_id, rows->n);
     pg_arg_int8s(&insert_args, arena, rows->user_id, rows->n);
     pg_arg_int8s(&insert_args, arena, rows->ticket, rows->n);
@@ -102,14 +89,13 @@ bool admission_write(struct pg *pg, struct arena *arena, const struct admission_
     pg_arg_time(&insert_args, arena, batch->now_us);
     pg_send(pg, &insert, &insert_args);
     outbox_send_append(pg, arena, STREAM_REQUESTED, batch->segment, outbox, batch->now_us);
-    pg_send(pg, &count, &count_args);
     pg_send(pg, &pg_commit, NULL);
-    PGresult *results[3 + OUTBOX_APPEND_STATEMENTS];
+    PGresult *results[2 + OUTBOX_APPEND_STATEMENTS];
     FAULT_POINT("admit", "before_commit");
-    if (!pg_collect(pg, results, 3 + OUTBOX_APPEND_STATEMENTS, err))
+    if (!pg_collect(pg, results, 2 + OUTBOX_APPEND_STATEMENTS, err))
         return failed(batch);
     FAULT_POINT("admit", "after_commit");
-    pg_clear(results, 3 + OUTBOX_APPEND_STATEMENTS);
+    pg_clear(results, 2 + OUTBOX_APPEND_STATEMENTS);
     const struct locked_coupons coupons = locked_coupons(batch);
     coupon_cache_keep(batch->cache, &coupons);
     return true;
