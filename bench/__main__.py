@@ -11,14 +11,14 @@ import argparse
 import dataclasses
 import statistics
 
-from bench import calls, pipeline, report, runner, stages
+from bench import calls, lone, pipeline, report, runner, stages
 from bench.programs import say
 
 CALLS = ("echo", "null", "sold_out")
 WARM_N = 20000
 # The calls in flight for a single stage, and for all stages together, which hold a batch each.
 IN_FLIGHT, IN_FLIGHT_WHOLE = 1024, 4096
-NAMES = (*CALLS, *stages.NEEDS, "end_to_end", "batches", "latency", "memory")
+NAMES = (*CALLS, *stages.NEEDS, "lone", "end_to_end", "batches", "latency", "memory")
 
 
 def read_arguments():
@@ -47,6 +47,7 @@ def read_arguments():
     options.call_seconds = 0.5 if options.quick else 2
     options.latency_seconds = 2 if options.quick else 10
     options.idle_seconds = 2 if options.quick else 10
+    options.lone_n, options.lone_slices = (200, 2) if options.quick else (1000, 5)
     return options
 
 
@@ -63,6 +64,8 @@ def measure(options, results):
         results["stages"] = stages.measure(options, chosen)
     if wanted & {"relay", "latency"}:
         results["idle"] = pipeline.idle(options)
+    if "lone" in wanted:
+        results["lone"] = lone.measure(options)
     if wanted & {"end_to_end", "latency", "memory"}:
         results["end_to_end"] = pipeline.measure(options)
     if "batches" in wanted:

@@ -8,7 +8,7 @@ import unittest
 
 from tests.harness import ROOT
 
-ONLY = ("accept", "relay", "issue", "end_to_end", "batches", "sold_out")
+ONLY = ("accept", "relay", "issue", "lone", "end_to_end", "batches", "sold_out")
 ENDS = {
     "accept": ("one_coupon", "100_coupons", "a_transaction_each"),
     "relay": ("one_coupon", "100_coupons", "idle_ms"),
@@ -23,6 +23,9 @@ ENDS = {
                 for figure in ("per_s", "scaled_per_s",
                                *(f"cpu_us.{name}" for name in (
                                    "servers", "couponsd", "postgres", "kafka", "redis", "load")))],
+    "lone": ("answer_ms", "answer_p99_ms", "switches", *(f"cpu_us.{name}" for name in (
+        "all", "couponsd", "postgres", "kafka", "redis")), *(f"idle_cpu_ms.{name}" for name in (
+            "couponsd", "postgres", "kafka", "redis"))),
     "sold_out": ("per_s", "cpu_us", "redis_commands", "gate_redis_reads", "gate_postgres_reads", "admit_batches",
                  "status_batches", "ledger_scans"),
     "echo": ("per_s", "cpu_us"),

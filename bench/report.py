@@ -28,6 +28,7 @@ BATCHES_PER_S = {"one coupon": 60000, "100 coupons": 50000, "1,000 coupons": 450
 BATCHES_SERVERS_US = {"100 coupons": 38}
 CPU_US = {"all": 33, "couponsd": 15, "postgres": 12}
 TARGETS_ECHO_US = 11  # CPU of an echo on the machine that the targets refer to
+LONE_ANSWER_MS, LONE_OF_FLUSH, LONE_CPU_US = 0.9, 1.5, 1000
 PERCENTILES = {"p50": "p50", "p99": "p99", "p999": "p99.9"}
 SERVERS = ("couponsd", "postgres", "kafka", "redis")
 PROCESSES = (*SERVERS, "load")
@@ -186,6 +187,22 @@ def of_outbox(idle):
                       judged="p50", at_most=3)
 
 
+def of_lone(slices, idle_cpu_ms):
+    answers = [(one["answer_ms"]["p50"], one["flush_ms"]) for one in slices]
+    row = beside("lone.answer_ms", "one caller, one call after the other: answer, p50", answers, "ms", "ms: a flush")
+    row.target = f"<= {LONE_ANSWER_MS:g}, or <= {LONE_OF_FLUSH:g} of it"
+    row.ok = row.value <= LONE_ANSWER_MS or row.ratio <= LONE_OF_FLUSH
+    yield row
+    yield spread("lone.answer_p99_ms", "the same: p99", [one["answer_ms"]["p99"] for one in slices], "ms")
+    for name in ("all", *idle_cpu_ms):
+        cpu = spread(f"lone.cpu_us.{name}", f"the same: CPU a call, {name}", cpu_of(name, slices), "us")
+        yield cpu.need(at_most=LONE_CPU_US) if name == "all" else cpu
+    yield spread("lone.switches", "the same: context switches of couponsd, a call",
+                 [one["switches"] for one in slices], "")
+    for name, value in idle_cpu_ms.items():
+        yield Row(f"lone.idle_cpu_ms.{name}", f"nobody calls: CPU a second, {name}", value, "ms")
+
+
 def of_memory(starts, whole, users):
     yield spread("memory.first_start_ms", "start: exec to ready, an empty database and no topics",
                  [1000 * value for value in starts["first_start_s"]], "ms")
@@ -208,6 +225,8 @@ def rows_of(results, options):
         rows += of_stages(results["stages"])
     if "idle" in results and "relay" in options.only:
         rows += of_outbox(results["idle"])
+    if "lone" in results:
+        rows += of_lone(**results["lone"])
     if "end_to_end" in results and "end_to_end" in options.only:
         rows += of_end_to_end(results["end_to_end"])
     if "batches" in results:
@@ -242,7 +261,8 @@ def cells(row):
 
 
 NOTES = """
-Figures are medians (least to greatest) of the rounds; ratios are medians of the rounds' ratios. CPU includes the load.
+Figures are medians (least to greatest) of the rounds; ratios are medians of the rounds' ratios. CPU includes the load,
+except that of one caller, which runs until the coupon is issued and complete has read its event.
 Issuing writes a row per range of tickets. Its target dates from when it wrote a row per coupon, and is judged against
 bare libpq that does the same. The comparison with the rows that it writes now is shown but not judged.
 "Echo" is the CPU of an echo by the bare gRPC core right before and after the runs: it shows the machine's speed. The

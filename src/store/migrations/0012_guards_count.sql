@@ -2,7 +2,7 @@
 -- The guards of the ledger and of what is issued now count: they move the counters of admission and issuance themselves,
 -- in the statement that checks. That saves a look at each coupon to lock it and another one to update it, and a program
 -- that forgets to count no longer exists. Older couponsd processes set the same numbers afterwards, which changes
--- nothing.
+-- nothing. To repair rows with the guards disabled, set the counters and issuance.highest as well.
 --
 -- Each guard first tries what a correct program needs, with one look at each coupon. What that leaves over, it locks,
 -- checks row by row, and counts. Rows of counters are found as in src/store/newest.h.
@@ -60,6 +60,7 @@ create or replace function issued_once() returns trigger language plpgsql
 declare
     done bigint[];
     coupons bigint;
+    counted bigint;
     wrong record;
 begin
     perform set_config('search_path', quote_ident(tg_table_schema) || ', pg_temp', true);
@@ -108,12 +109,17 @@ begin
           where coupon_id <> all (done) group by coupon_id) a
     where s.ctid = (select ctid from issuance n where n.coupon_id >= a.coupon_id and n.coupon_id <= a.coupon_id
                     order by n.coupon_id desc limit 1);
+    get diagnostics counted = row_count;
+    if counted < (select count(distinct coupon_id) from added where coupon_id <> all (done)) then
+        raise exception 'a coupon has no counters' using errcode = 'check_violation';
+    end if;
     return null;
 end $$;
 
 create or replace function rejected_once() returns trigger language plpgsql
     set search_path = pg_catalog as $$
 declare
+    counted bigint;
     wrong record;
 begin
     perform set_config('search_path', quote_ident(tg_table_schema) || ', pg_temp', true);
@@ -134,5 +140,9 @@ begin
     from (select coupon_id, count(*) as n, max(ticket) as ticket from added group by coupon_id) a
     where s.ctid = (select ctid from issuance n where n.coupon_id >= a.coupon_id and n.coupon_id <= a.coupon_id
                     order by n.coupon_id desc limit 1);
+    get diagnostics counted = row_count;
+    if counted < (select count(distinct coupon_id) from added) then
+        raise exception 'a coupon has no counters' using errcode = 'check_violation';
+    end if;
     return null;
 end $$;
