@@ -106,21 +106,6 @@ bool admission_found_in_ledger(const struct err *err) {
     return strcmp(err->sqlstate, "23505") == 0; /* unique_violation */
 }
 
-/* Returns the number of coupons, each with its count of accepted requests. */
-static size_t arg_counts(struct pg_args *args, struct arena *arena, const struct admission_batch *batch) {
-    int64_t *ids = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
-    int64_t *accepted = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
-    size_t n = 0;
-    for (size_t i = 0; i < batch->n_coupons; i++)
-        if (batch->coupons[i].exists) {
-            ids[n] = batch->coupons[i].id;
-            accepted[n++] = batch->coupons[i].accepted;
-        }
-    pg_arg_int8s(args, arena, ids, n);
-    pg_arg_int8s(args, arena, accepted, n);
-    return n;
-}
-
 static void arg_ledger(struct pg_args *args, struct arena *arena, const struct admission_rows *rows) {
     pg_arg_int8s(args, arena, rows->coupon_id, rows->n);
     pg_arg_int8s(args, arena, rows->user_id, rows->n);
@@ -130,27 +115,22 @@ static void arg_ledger(struct pg_args *args, struct arena *arena, const struct a
 
 bool admission_write(struct pg *pg, struct arena *arena, const struct admission_batch *batch,
                      const struct admission_rows *rows, const struct outbox_batch *outbox, struct err *err) {
-    /* The ledger's trigger has locked the rows. */
-    static const struct pg_statement count = {
-        "update admission a set accepted = i.accepted from unnest($1::bigint[], $2::bigint[]) i(coupon_id, accepted)"
-        " where a.ctid = (select ctid from admission" NEWEST_OF_COUPON ") and a.accepted <> i.accepted"};
+    /* Its guard moves the counters of admission. */
     static const struct pg_statement insert = {
         "insert into publish_request (coupon_id, user_id, ticket, request_id, accept_time)"
         " select i.*, $5 from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) i"};
-    struct pg_args count_args = {0}, insert_args = {0};
-    arg_counts(&count_args, arena, batch);
+    struct pg_args insert_args = {0};
     arg_ledger(&insert_args, arena, rows);
     pg_arg_time(&insert_args, arena, batch->now_us);
     pg_send(pg, &insert, &insert_args);
     outbox_send_append(pg, arena, STREAM_REQUESTED, batch->segment, outbox, batch->now_us);
-    pg_send(pg, &count, &count_args);
     pg_send(pg, &pg_commit, NULL);
-    PGresult *results[3 + OUTBOX_APPEND_STATEMENTS];
+    PGresult *results[2 + OUTBOX_APPEND_STATEMENTS];
     FAULT_POINT("admit", "before_commit");
-    if (!pg_collect(pg, results, 3 + OUTBOX_APPEND_STATEMENTS, err))
+    if (!pg_collect(pg, results, 2 + OUTBOX_APPEND_STATEMENTS, err))
         return failed(batch);
     FAULT_POINT("admit", "after_commit");
-    pg_clear(results, 3 + OUTBOX_APPEND_STATEMENTS);
+    pg_clear(results, 2 + OUTBOX_APPEND_STATEMENTS);
     const struct locked_coupons coupons = locked_coupons(batch);
     coupon_cache_keep(batch->cache, &coupons);
     return true;
@@ -185,7 +165,7 @@ enum admission_outcome admission_write_recalled(struct pg *pg, struct arena *are
                                                 const struct admission_rows *rows, const struct outbox_batch *outbox,
                                                 struct err *err) {
     /* The head's update waits for others who hold the lane, and then finds that the head has changed. Everything else
-     * depends on its row. The division fails if a counter was changed at the same time by hand. */
+     * depends on its row. The ledger's guard moves the counters of admission. */
 #define WRITE_INTO(table)                                                                                              \
     {                                                                                                                  \
         "with head as (update outbox_head h set last_id = $3 from (select $2::integer) i(lane)"                        \
@@ -193,16 +173,12 @@ enum admission_outcome admission_write_recalled(struct pg *pg, struct arena *are
         "   and last_id = $4 and epoch = $5 and (select current from outbox_segment where stream = $1 limit 1) = $6"   \
         "   and $7 between clock_timestamp() - interval '0.1 s' and clock_timestamp()"                                 \
         "  returning clock_timestamp() at),"                                                                           \
-        " counted as (update admission a set accepted = i.accepted"                                                    \
-        "  from head cross join unnest($8::bigint[], $9::bigint[]) i(coupon_id, accepted)"                             \
-        "  where a.ctid = (select ctid from admission" NEWEST_OF_COUPON ") returning 1),"                              \
         " ledger as (insert into publish_request (coupon_id, user_id, ticket, request_id, accept_time)"                \
-        "  select i.*, $7 from head cross join unnest($10::bigint[], $11::bigint[], $12::bigint[], $13::text[]) i),"   \
+        "  select i.*, $7 from head cross join unnest($8::bigint[], $9::bigint[], $10::bigint[], $11::text[]) i),"     \
         " events as (insert into " table " (lane, id, first_id, append_time, events)"                                  \
         "  select $2, i.id, i.first_id, $7, i.events"                                                                  \
-        "  from head cross join unnest($14::bigint[], $15::bigint[], $16::bytea[]) i(id, first_id, events))"           \
-        "select h.n, coalesce(h.at, clock_timestamp()), 1 / (case when c.n = h.n * $17 then 1 else 0 end)"             \
-        " from (select count(*) n, max(at) at from head) h cross join (select count(*) n from counted) c"              \
+        "  from head cross join unnest($12::bigint[], $13::bigint[], $14::bytea[]) i(id, first_id, events))"           \
+        "select count(*), coalesce(max(at), clock_timestamp()) from head"                                              \
     }
     static const struct pg_statement write[] = {WRITE_INTO("outbox_requested_0"), WRITE_INTO("outbox_requested_1")};
 #undef WRITE_INTO
@@ -216,12 +192,10 @@ enum admission_outcome admission_write_recalled(struct pg *pg, struct arena *are
     pg_arg_int8(&args, arena, heads->epoch[0]);
     pg_arg_int2(&args, arena, (int16_t)batch->segment);
     pg_arg_time(&args, arena, batch->now_us);
-    size_t n_coupons = arg_counts(&args, arena, batch);
     arg_ledger(&args, arena, rows);
     pg_arg_int8s(&args, arena, events.id, events.n);
     pg_arg_int8s(&args, arena, events.first_id, events.n);
     pg_arg_byteas(&args, arena, events.events, events.n);
-    pg_arg_int8(&args, arena, (int64_t)n_coupons);
     PGresult *result;
     int64_t sent_us = clock_mono_us();
     pg_send(pg, &write[batch->segment], &args);

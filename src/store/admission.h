@@ -5,7 +5,7 @@
  *             everything in one statement, which changes nothing if the memory is stale
  *   read      begin, lock the lanes, read the coupons and, on demand, which of the users are in the ledger
  *   look up   which of some users are in the ledger, if the ledger was not read
- *   write     insert into ledger and outbox, update the counters, commit
+ *   write     insert into ledger (whose guard moves the counters) and outbox, commit
  *   abandon   roll back, since there is nothing to write
  *
  * Usually no user of a batch is in the ledger. Admit therefore skips reading it and inserts optimistically. If a user

@@ -244,32 +244,7 @@ bool issuance_read(struct pg *pg, struct arena *arena, int lanes, struct issuanc
     return ok || failed(batch);
 }
 
-static int send_counts(struct pg *pg, struct arena *arena, const struct issuance_batch *batch) {
-    /* The triggers have locked the rows. */
-    static const struct pg_statement count = {
-        "update issuance s set issued = i.issued, rejected = i.rejected, highest = i.highest"
-        " from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) i(coupon_id, issued, rejected, highest)"
-        " where s.ctid = (select ctid from issuance" NEWEST_OF_COUPON ")"
-        " and (s.issued, s.rejected) <> (i.issued, i.rejected)"};
-    int64_t *ids = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
-    int64_t *issued = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
-    int64_t *rejected = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
-    int64_t *highest = ARENA_ARRAY(arena, int64_t, batch->n_coupons);
-    for (size_t i = 0; i < batch->n_coupons; i++) {
-        ids[i] = batch->coupons[i].id;
-        issued[i] = batch->coupons[i].issued;
-        rejected[i] = batch->coupons[i].rejected;
-        highest[i] = batch->coupons[i].highest;
-    }
-    struct pg_args args = {0};
-    pg_arg_int8s(&args, arena, ids, batch->n_coupons);
-    pg_arg_int8s(&args, arena, issued, batch->n_coupons);
-    pg_arg_int8s(&args, arena, rejected, batch->n_coupons);
-    pg_arg_int8s(&args, arena, highest, batch->n_coupons);
-    pg_send(pg, &count, &args);
-    return 1;
-}
-
+/* The guards of `issued` and `rejection` move the counters of issuance. */
 static int send_issued(struct pg *pg, struct arena *arena, const struct issuance_rows *rows, int64_t now_us) {
     static const struct pg_statement insert = {
         "insert into issued (coupon_id, first_ticket, last_ticket, issue_time)"
@@ -316,8 +291,6 @@ bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *b
     }
     if (rows->n_rejected)
         n += send_rejected(pg, arena, rows);
-    if (rows->n_issued || rows->n_rejected)
-        n += send_counts(pg, arena, batch);
     if (rows->n_rejected) {
         outbox_send_raise_epoch(pg, arena, STREAM_PUBLISHED, &batch->heads);
         n++;
@@ -327,7 +300,7 @@ bool issuance_write(struct pg *pg, struct arena *arena, struct issuance_batch *b
         n++;
     }
     pg_send(pg, &pg_commit, NULL);
-    PGresult *results[9 + OUTBOX_APPEND_STATEMENTS];
+    PGresult *results[8 + OUTBOX_APPEND_STATEMENTS];
     FAULT_POINT("issue", "before_commit");
     if (rows->dead.n)
         FAULT_POINT("issue", "before_dead_letter");

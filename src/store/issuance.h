@@ -3,7 +3,8 @@
  *
  *   read      begin, lock and read the stored offsets, lock the lanes, read coupons and ledger
  *   look up   whether tickets were decided before, if the coupon's counters do not show it
- *   write     update offsets and counters; insert issued ranges, outbox, rejections and dead letters; commit
+ *   write     update offsets; insert issued ranges and rejections (whose guards move the counters), outbox and dead
+ *             letters; commit
  *   abandon   roll back, since there is nothing to write
  *
  * Most tickets come in runs, i.e. consecutively. A run takes one range scan of the ledger and one row of `issued`. */

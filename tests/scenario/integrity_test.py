@@ -125,6 +125,30 @@ class Integrity(Scenario):
         self.assert_refused("is not in the ledger, or was issued", self.rejected(6))
         self.assert_done(self.issued(3, 3), self.rejected(5))
 
+    def test_the_guards_move_the_counters_in_whatever_order_rows_come(self):
+        counters = ("select accepted, issued, rejected, highest from admission join issuance using (coupon_id)"
+                    f" where coupon_id = {self.coupon}")
+        self.assert_done(self.ledger(3, 3))
+        self.assertEqual(self.sql(counters), [["3", "0", "0", "0"]])
+        self.assert_done(self.ledger(1, 1), self.ledger(2, 2), self.ledger(5, 5), self.ledger(4, 4))
+        self.assertEqual(self.sql(counters), [["5", "0", "0", "0"]])
+        self.assert_done(self.issued(2, 3))
+        self.assertEqual(self.sql(counters), [["5", "2", "0", "3"]])
+        self.assert_done(self.rejected(5))
+        self.assertEqual(self.sql(counters), [["5", "2", "1", "5"]])
+        self.assert_refused("not all in the ledger and undecided", self.issued(5, 5))
+        self.assert_done("insert into issued values ({c}, 1, 1, now()), ({c}, 4, 4, now())")
+        self.assertEqual(self.sql(counters), [["5", "4", "1", "5"]])
+        self.assert_refused("not in the ledger", self.rejected(1))
+        self.assertEqual(self.sql(counters), [["5", "4", "1", "5"]])
+
+    def test_a_coupon_without_counters_issues_nothing(self):
+        coupon = [f"insert into coupon select {OTHER}, name, quantity, status, frozen, 0, null, null, 1, now()"
+                  " from coupon where id = {c}", f"insert into admission values ({OTHER}, 5, 0)",
+                  f"insert into publish_request values ({OTHER}, 1, 1, 'r', now())"]
+        self.assert_refused("has no counters", *coupon, f"insert into issued values ({OTHER}, 1, 1, now())")
+        self.assert_refused("has no counters", *coupon, f"insert into rejection values ({OTHER}, 1, 1, now())")
+
     def test_what_people_hold_is_not_written_but_follows(self):
         self.assert_done(self.ledger(1, 1), self.issued(1, 1))
         for statement in ("insert into user_coupon values ({c}, 2, 2, now())", "delete from user_coupon",
