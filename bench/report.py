@@ -28,7 +28,7 @@ REFUSAL_COSTS = {"redis_commands": "all commands of Redis", "gate_redis_reads": 
 COUPONS_PER_S = 60000
 CPU_US = {"all": 33, "couponsd": 15, "postgres": 12}
 TARGETS_ECHO_US = 11  # CPU of an echo on the machine that the targets refer to
-PERCENTILES = {"p50": "p50", "p99": "p99", "p999": "p99.9"}
+PERCENTILES = {"p50": "p50", "p99": "p99", "p999": "p99.9", "max": "max"}
 PROCESSES = ("couponsd", "postgres", "kafka", "redis", "load")
 ABOVE_BUFFERS_MIB = 64
 
