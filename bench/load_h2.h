@@ -90,8 +90,8 @@ struct h2 {
     uint8_t *in, *out, *block;
 };
 
-/* Connects a socket, waits for the connection unless is_small, and queues the preface. `address`: HOST:PORT. Call h2_free even after a
- * failure. */
+/* Connects a socket, waits for the connection unless is_small, and queues the preface. `address`: HOST:PORT. Call
+ * h2_free even after a failure. */
 bool h2_connect(struct h2 *h2, const char *address, const struct h2_settings *settings);
 void h2_free(struct h2 *h2); /* in place */
 
