@@ -11,14 +11,14 @@ import argparse
 import dataclasses
 import statistics
 
-from bench import calls, pipeline, report, runner, stages
+from bench import calls, lone, pipeline, pollers, report, runner, stages
 from bench.programs import say
 
 CALLS = ("echo", "null", "sold_out")
 WARM_N = 20000
 # The calls in flight for a single stage, and for all stages together, which hold a batch each.
 IN_FLIGHT, IN_FLIGHT_WHOLE = 1024, 4096
-NAMES = (*CALLS, *stages.NEEDS, "end_to_end", "latency", "memory")
+NAMES = (*CALLS, "pollers", *stages.NEEDS, "lone", "end_to_end", "batches", "latency", "memory")
 
 
 def read_arguments():
@@ -48,6 +48,7 @@ def read_arguments():
     options.call_seconds = 0.5 if options.quick else 2
     options.latency_seconds = 2 if options.quick else 10
     options.idle_seconds = 2 if options.quick else 10
+    options.lone_n, options.lone_slices = (200, 2) if options.quick else (1000, 5)
     return options
 
 
@@ -60,12 +61,18 @@ def measure(options, results):
         pipeline.warm_broker(options, options.warm_runs)
     if wanted & set(CALLS):
         results["calls"] = calls.measure(options, wanted)
+    if "pollers" in wanted:
+        results["pollers"] = pollers.measure(options)
     if chosen:
         results["stages"] = stages.measure(options, chosen)
     if wanted & {"relay", "latency"}:
         results["idle"] = pipeline.idle(options)
+    if "lone" in wanted:
+        results["lone"] = lone.measure(options)
     if wanted & {"end_to_end", "latency", "memory"}:
         results["end_to_end"] = pipeline.measure(options)
+    if "batches" in wanted:
+        results["batches"] = pipeline.measure_batches(options)
     if "latency" in wanted:
         rates = [one["per_s"] for one in results["end_to_end"]["one coupon"]]
         results["latency"] = pipeline.latency(options, statistics.median(rates), report.COUPONS_PER_S)

@@ -4,15 +4,15 @@ the same server, with as many connections and calls in flight, in turns.
 
 The server counts the calls, so the number of calls is compared exactly. Rates and the server's CPU a call differ for a
 reason: a generator that gathers answers before it makes new calls lets the server take more calls at once, and one that
-spends more CPU takes it from the server. The bounds are the medians of four shapes (1 to 16 connections, 16 to 1,024
-calls in flight; five rounds each, 2 cores), with a fifth more on either side:
+spends more CPU takes it from the server. The bounds are the least and the greatest median of five measurements (the core
+with 1 to 16 connections and 16 to 1,024 calls in flight, and the bridge; five rounds each, 2 cores), with a quarter more
+on either side:
 
     beside h2load                 rate            CPU of the server, a call
     bench_load                    1.13 to 1.33    0.77 to 0.88
-    bench_load --gather-us 0      0.86 to 0.95    1.05 to 1.16
-    rpc_load (the core, threads)  0.60 to 0.88    0.89 to 1.05
+    bench_load --gather-us 0      0.86 to 1.12    0.90 to 1.16
+    rpc_load (the core, threads)  0.53 to 0.88    0.89 to 1.27
 
-h2load lies between the two ways of bench_load.
 """
 
 import json
@@ -31,12 +31,12 @@ CALLS = 60000
 RPC_SECONDS = 0.6
 ROUNDS = 5
 NOTE = b"\x0a\x20" + b"0123456789abcdef0123456789abcdef" + b"\x10\x87\xad\x4b"
-MARGIN = 1.2
+MARGIN = 1.25
 # generator → bounds of its rate and of the server's CPU a call, beside h2load
 BOUNDS = {
     "bench_load": ((1.13, 1.33), (0.77, 0.88)),
-    "bench_load --gather-us 0": ((0.86, 0.95), (1.05, 1.16)),
-    "rpc_load": ((0.60, 0.88), (0.89, 1.05)),
+    "bench_load --gather-us 0": ((0.86, 1.12), (0.90, 1.16)),
+    "rpc_load": ((0.53, 0.88), (0.89, 1.27)),
 }
 
 

@@ -17,7 +17,10 @@ from bench.watch import Watch
 from tests.harness.kafka import Topic
 
 ISSUED_S = 120
-OTHER_IN_FLIGHT = (1024, 2048)
+OTHER_IN_FLIGHT = (2048,)
+# name → coupons, requests in flight: batches of many requests for one coupon, of about ten for each, and of few
+BATCHES = {"one coupon": (1, 1024), "100 coupons": (100, 1024), "1,000 coupons": (1000, 4096)}
+CREATED_BY_SQL = 200  # from this number of coupons on: a call for each would take too long
 WARM_IN_FLIGHT = 256  # few enough that no request waits too long and is refused
 IDLE_PER_S = 20
 OPEN_CONNECTIONS = 4  # by default, couponsd allows 10,000 calls on each
@@ -77,7 +80,8 @@ def end_to_end(options, coupons, in_flight):
     with Stand() as stand:
         server = stand.start(**PATIENT)
         warm = warm_up(stand, server, options)
-        what = stand.create_some(server, coupons, n // coupons)
+        what = (stand.insert_some(coupons, n // coupons) if coupons >= CREATED_BY_SQL
+                else stand.create_some(server, coupons, n // coupons))
         one = as_fast_as_it_goes(stand, [server], what, n, changed(options, in_flight=in_flight))
         one["peak_kib"] = memory_kib(server.process, "VmHWM")
         stand.stop(server)
@@ -93,6 +97,22 @@ def warm_broker(options, runs):
         end_to_end(options, list(SHAPES.values())[number % len(SHAPES)], options.whole_in_flight)
 
 
+def told(one):
+    return (f"{one['per_s']:,.0f} coupons/s, CPU us "
+            + ", ".join(f"{name} {value:.1f}" for name, value in one["cpu_us"].items())
+            + f"; an echo {one['echo_us']:.1f} us")
+
+
+def measure_batches(options):
+    """Returns name → rounds."""
+    results = {name: [] for name in BATCHES}
+    for number in range(options.rounds):
+        for name, (coupons, in_flight) in BATCHES.items():
+            results[name].append(end_to_end(options, coupons, in_flight))
+            say(f"{name}, {in_flight:,} in flight, round {number + 1} of {options.rounds}: {told(results[name][-1])}")
+    return results
+
+
 def measure(options):
     """Returns shape → rounds. A round may have others, measured with OTHER_IN_FLIGHT."""
     results = {shape: [] for shape in SHAPES}
@@ -103,9 +123,7 @@ def measure(options):
             if "end_to_end" in options.only:
                 one["others"] = [end_to_end(options, coupons, other) for other in OTHER_IN_FLIGHT
                                  if other != options.whole_in_flight]
-            say(f"end to end, {shape}, round {number + 1} of {options.rounds}: {one['per_s']:,.0f} coupons/s, CPU us "
-                + ", ".join(f"{name} {value:.1f}" for name, value in one["cpu_us"].items())
-                + f"; an echo {one['echo_us']:.1f} us")
+            say(f"end to end, {shape}, round {number + 1} of {options.rounds}: {told(one)}")
     return results
 
 

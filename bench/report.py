@@ -21,15 +21,20 @@ STAGE_NOTES = {"issue": "not judged", "issue_by_row": "the target was made for a
 CALL_SHARES = {"null": 0.8}
 CALLS = {"echo": "echo of the bare gRPC core", "null": "the bridge, nothing behind it", "sold_out": "sold out",
          "peer": "the same refusal by grpc-go"}
+POLLERS_WHAT = {"sold_out": "sold out", "accept": "accept"}
 REFUSALS_PER_S, REFUSAL_CPU_US = 250000, 6  # with the load on the same two cores
 REFUSAL_COSTS = {"redis_commands": "all commands of Redis", "gate_redis_reads": "the gate's looks at flags",
                  "gate_postgres_reads": "the gate's queries", "admit_batches": "admit's transactions",
                  "status_batches": "status' queries"}
 COUPONS_PER_S = 60000
+BATCHES_PER_S = {"one coupon": 60000, "100 coupons": 50000, "1,000 coupons": 45000}
+BATCHES_SERVERS_US = {"100 coupons": 38}
 CPU_US = {"all": 33, "couponsd": 15, "postgres": 12}
 TARGETS_ECHO_US = 11  # CPU of an echo on the machine that the targets refer to
+LONE_ANSWER_MS, LONE_OF_FLUSH, LONE_CPU_US = 0.9, 1.5, 1000
 PERCENTILES = {"p50": "p50", "p99": "p99", "p999": "p99.9", "max": "max"}
-PROCESSES = ("couponsd", "postgres", "kafka", "redis", "load")
+SERVERS = ("couponsd", "postgres", "kafka", "redis")
+PROCESSES = (*SERVERS, "load")
 ABOVE_BUFFERS_MIB = 64
 
 
@@ -102,6 +107,20 @@ def of_calls(results):
                   one["ledger_scans"] * 1e5 / one["answers"])
 
 
+def of_pollers(results):
+    for what, by in results.items():
+        for pollers, rounds in by.items():
+            key = f"pollers.{what}_{pollers}"
+            yield spread(f"{key}.per_s", f"{POLLERS_WHAT[what]}, grpc.pollers = {pollers}",
+                         [one["per_s"] for one in rounds], "/s")
+            yield spread(f"{key}.cpu_us", "the same: server's CPU a call", [one["cpu_us"] for one in rounds], "us")
+        pairs = list(zip(by[1], by[2]))
+        yield spread(f"pollers.{what}.rates", "the same: rate with two beside one",
+                     [two["per_s"] / one["per_s"] for one, two in pairs], "", note="the load shares the cores")
+        yield spread(f"pollers.{what}.scaling", "the same: 2 x CPU a call with one / with two",
+                     [2 * one["cpu_us"] / two["cpu_us"] for one, two in pairs], "", note="with cores to spare")
+
+
 def of_stages(results):
     for name, pairs in results.items():
         stage, shape = name.split(", ")
@@ -120,7 +139,9 @@ def of_speed(rows, rounds):
 
 
 def cpu_of(name, rounds):
-    return [sum(one["cpu_us"].values()) if name == "all" else one["cpu_us"][name] for one in rounds]
+    """name: of a process; "all", or "servers", which is all but the load."""
+    names = {"all": PROCESSES, "servers": SERVERS}.get(name, (name,))
+    return [sum(one["cpu_us"][each] for each in names) for one in rounds]
 
 
 def of_end_to_end(results):
@@ -146,6 +167,20 @@ def of_end_to_end(results):
                           f"end to end, {shape}, {others[0]['in_flight']:,} in flight",
                           [one["per_s"] for one in others], "coupons/s")
             yield from of_speed([rate], others)
+
+
+def of_batches(results):
+    for name, rounds in results.items():
+        key = f"batches.{name.replace(' ', '_').replace(',', '')}"
+        rows = [spread(f"{key}.per_s", f"batches, {name}, {rounds[0]['in_flight']:,} in flight",
+                       [one["per_s"] for one in rounds], "coupons/s").need(at_least=BATCHES_PER_S[name]),
+                spread(f"{key}.scaled_per_s", f"the same: scaled to an echo of {TARGETS_ECHO_US} us",
+                       [one["per_s"] * one["echo_us"] / TARGETS_ECHO_US for one in rounds], "coupons/s")]
+        for process in ("servers", *PROCESSES):
+            row = spread(f"{key}.cpu_us.{process}", f"the same: CPU a coupon, {process}", cpu_of(process, rounds), "us")
+            of_servers = process == "servers" and name in BATCHES_SERVERS_US
+            rows.append(row.need(at_most=BATCHES_SERVERS_US[name]) if of_servers else row)
+        yield from of_speed(rows, rounds)
 
 
 def percentiles(key, what, values, judged="p99", at_most=None):
@@ -178,6 +213,22 @@ def of_outbox(idle):
                       judged="p50", at_most=3)
 
 
+def of_lone(slices, idle_cpu_ms):
+    answers = [(one["answer_ms"]["p50"], one["flush_ms"]) for one in slices]
+    row = beside("lone.answer_ms", "one caller, one call after the other: answer, p50", answers, "ms", "ms: a flush")
+    row.target = f"<= {LONE_ANSWER_MS:g}, or <= {LONE_OF_FLUSH:g} of it"
+    row.ok = row.value <= LONE_ANSWER_MS or row.ratio <= LONE_OF_FLUSH
+    yield row
+    yield spread("lone.answer_p99_ms", "the same: p99", [one["answer_ms"]["p99"] for one in slices], "ms")
+    for name in ("all", *idle_cpu_ms):
+        cpu = spread(f"lone.cpu_us.{name}", f"the same: CPU a call, {name}", cpu_of(name, slices), "us")
+        yield cpu.need(at_most=LONE_CPU_US) if name == "all" else cpu
+    yield spread("lone.switches", "the same: context switches of couponsd, a call",
+                 [one["switches"] for one in slices], "")
+    for name, value in idle_cpu_ms.items():
+        yield Row(f"lone.idle_cpu_ms.{name}", f"nobody calls: CPU a second, {name}", value, "ms")
+
+
 def of_memory(starts, whole, users):
     yield spread("memory.first_start_ms", "start: exec to ready, an empty database and no topics",
                  [1000 * value for value in starts["first_start_s"]], "ms")
@@ -196,12 +247,18 @@ def rows_of(results, options):
     rows = []
     if "calls" in results:
         rows += of_calls(results["calls"])
+    if "pollers" in results:
+        rows += of_pollers(results["pollers"])
     if "stages" in results:
         rows += of_stages(results["stages"])
     if "idle" in results and "relay" in options.only:
         rows += of_outbox(results["idle"])
+    if "lone" in results:
+        rows += of_lone(**results["lone"])
     if "end_to_end" in results and "end_to_end" in options.only:
         rows += of_end_to_end(results["end_to_end"])
+    if "batches" in results:
+        rows += of_batches(results["batches"])
     if "latency" in results:
         rows += of_latency(results["latency"], results["idle"])
     if "memory" in results:
@@ -232,7 +289,8 @@ def cells(row):
 
 
 NOTES = """
-Figures are medians (least to greatest) of the rounds; ratios are medians of the rounds' ratios. CPU includes the load.
+Figures are medians (least to greatest) of the rounds; ratios are medians of the rounds' ratios. CPU includes the load,
+except that of one caller, which runs until the coupon is issued and complete has read its event.
 Issuing writes a row per range of tickets. Its target dates from when it wrote a row per coupon, and is judged against
 bare libpq that does the same. The comparison with the rows that it writes now is shown but not judged.
 "Echo" is the CPU of an echo by the bare gRPC core right before and after the runs: it shows the machine's speed. The

@@ -165,17 +165,20 @@ static struct frames_limits limits_now(int64_t now_ms) {
     };
 }
 
+static void cut_off(struct frames *frames, uint64_t address, enum edge_abuse abuse, int64_t now_ms) {
+    frames->is_cut = true;
+    atomic_fetch_add(&n_cut[abuse], 1);
+    address_offends(address, now_ms);
+}
+
 static enum edge_abuse take(struct frames *frames, uint64_t address, uint8_t *bytes, size_t len) {
     int64_t now_ms = clock_mono_us() / US_PER_MS, unfinished = frames->unfinished;
     struct frames_limits limits = limits_now(now_ms);
     enum edge_abuse abuse = frames_take(frames, bytes, len, &limits, now_ms);
     if (frames->unfinished != unfinished)
         atomic_fetch_add(&n_unfinished, frames->unfinished - unfinished);
-    if (abuse != EDGE_ABUSE_NONE) {
-        frames->is_cut = true;
-        atomic_fetch_add(&n_cut[abuse], 1);
-        address_offends(address, now_ms);
-    }
+    if (abuse != EDGE_ABUSE_NONE)
+        cut_off(frames, address, abuse, now_ms);
     return abuse;
 }
 
@@ -310,7 +313,7 @@ static ssize_t pass_doorstep(struct connection *connection, int fd, struct msghd
                              size_t control_room) {
     struct doorstep_room room = {.pieces = message->msg_iov, .n = message->msg_iovlen};
     if (!doorstep_take(connection->doorstep, &connection->cork, fd, message, n, &room)) {
-        connection->frames.is_cut = true;
+        cut_off(&connection->frames, connection->address, EDGE_ABUSE_HEADERS, clock_mono_us() / US_PER_MS);
         return -1;
     }
     if (doorstep_has_more(connection->doorstep))

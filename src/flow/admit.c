@@ -5,7 +5,8 @@
  * whose number modulo admit.workers is its own. All requests for a coupon go to the worker that owns the coupon's
  * lane, so workers share nothing that needs a lock.
  *
- *   careful batch   reads the ledger before it decides; other batches insert optimistically */
+ *   careful batch   reads the ledger before it decides; other batches insert optimistically
+ *   recalled batch  decides by what the worker remembers, and is written in one round trip if that is current */
 #include "flow/admit.h"
 
 #include <stdlib.h>
@@ -29,6 +30,11 @@
 #define RETRY_PAUSE_US (50 * US_PER_MS)
 /* How many batches stay careful after one that met a user who is in the ledger already. */
 #define CAREFUL_BATCHES 100
+/* A larger batch is not recalled. It would save a round trip, but its rows cost more as parts of one statement: with
+ * 4,096 requests for one coupon in flight, 14 % fewer coupons a second. */
+#define RECALL_MAX 64
+/* How many batches ask Postgres after two recalled ones whose memory was stale: other processes use the lane, too. */
+#define ASKING_BATCHES 20
 
 struct worker {
     struct admit *admit;
@@ -37,6 +43,9 @@ struct worker {
     struct coupon_cache *cache;
     struct arena arena;
     int n_careful; /* how many of the next batches read the ledger first */
+    int n_asking;  /* how many of the next batches are not recalled */
+    bool is_stale; /* the memory of the last recalled batch was stale */
+    struct admission_memory memory;
     struct outage outage;
 };
 
@@ -89,6 +98,7 @@ static void batch_init(struct batch *batch, struct worker *worker, void **items,
             coupons[n_coupons++] = (struct coupon){.id = sorted[i]};
     batch->admission = (struct admission_batch){
         .cache = worker->cache,
+        .memory = &worker->memory,
         .n_coupons = n_coupons,
         .coupons = coupons,
         .n_asks = n,
@@ -148,7 +158,9 @@ static void put_event(struct outbox_batch *outbox, int lanes, const struct reque
     outbox_put(outbox, murmur2_slot_of_id(out.coupon_id, lanes), &out);
 }
 
-static bool write_accepted(struct worker *worker, struct batch *batch, struct err *err) {
+/* Fills the rows of the accepted requests. Returns whether there are any. */
+static bool fill_rows(struct worker *worker, struct batch *batch, struct admission_rows *ret_ledger,
+                      struct outbox_batch *ret_outbox) {
     struct arena *arena = &worker->arena;
     struct admission_rows ledger = {
         .coupon_id = ARENA_ARRAY(arena, int64_t, batch->n),
@@ -156,8 +168,7 @@ static bool write_accepted(struct worker *worker, struct batch *batch, struct er
         .ticket = ARENA_ARRAY(arena, int64_t, batch->n),
         .request_id = ARENA_ARRAY(arena, const char *, batch->n),
     };
-    struct outbox_batch outbox;
-    outbox_batch_init(&outbox, arena, &batch->admission.heads);
+    outbox_batch_init(ret_outbox, arena, &batch->admission.heads);
     for (size_t i = 0; i < batch->n; i++) {
         if (batch->answers[i].verdict != ADMIT_ACCEPTED)
             continue;
@@ -169,13 +180,19 @@ static bool write_accepted(struct worker *worker, struct batch *batch, struct er
         ledger.user_id[at] = request->user_id;
         ledger.ticket[at] = batch->answers[i].ticket;
         ledger.request_id[at] = request->request_id;
-        put_event(&outbox, worker->admit->lanes, request, batch->answers[i].ticket, batch->admission.now_us);
+        put_event(ret_outbox, worker->admit->lanes, request, batch->answers[i].ticket, batch->admission.now_us);
     }
-    if (ledger.n == 0) {
-        admission_abandon(worker->pg, &batch->admission);
-        return true;
-    }
-    return admission_write(worker->pg, arena, &batch->admission, &ledger, &outbox, err);
+    *ret_ledger = ledger;
+    return ledger.n > 0;
+}
+
+static bool write_accepted(struct worker *worker, struct batch *batch, struct err *err) {
+    struct admission_rows ledger;
+    struct outbox_batch outbox;
+    if (fill_rows(worker, batch, &ledger, &outbox))
+        return admission_write(worker->pg, &worker->arena, &batch->admission, &ledger, &outbox, err);
+    admission_abandon(worker->pg, &batch->admission);
+    return true;
 }
 
 /* Runs the whole transaction, from locking the lanes to the commit. Sets *began before anything can reach Postgres. */
@@ -189,11 +206,46 @@ static bool transact(struct worker *worker, struct batch *batch, bool with_ledge
     return (with_ledger || find_ledger_users_among_refused(worker, batch, err)) && write_accepted(worker, batch, err);
 }
 
+/* Tries to do without a question to Postgres. *ret_done: false if the worker's memory does not suffice, is stale, or
+ * does not accept all requests. */
+static bool transact_recalled(struct worker *worker, struct batch *batch, bool *began, bool *ret_done,
+                              struct err *err) {
+    struct admission_rows ledger;
+    struct outbox_batch outbox;
+    *ret_done = false;
+    if (!admission_recall(&worker->arena, worker->admit->lanes, &batch->admission))
+        return true;
+    decide(batch, &worker->arena);
+    for (size_t i = 0; i < batch->n; i++)
+        if (batch->answers[i].verdict != ADMIT_ACCEPTED)
+            return true;
+    if (!pg_connect(worker->pg, err))
+        return false;
+    *began = true;
+    fill_rows(worker, batch, &ledger, &outbox);
+    enum admission_outcome outcome =
+        admission_write_recalled(worker->pg, &worker->arena, &batch->admission, &ledger, &outbox, err);
+    *ret_done = outcome == ADMISSION_WRITTEN;
+    if (outcome == ADMISSION_STALE)
+        worker->n_asking = worker->is_stale ? ASKING_BATCHES : 0;
+    worker->is_stale = outcome == ADMISSION_STALE;
+    return outcome != ADMISSION_FAILED;
+}
+
+static bool transact_optimistically(struct worker *worker, struct batch *batch, bool *began, struct err *err) {
+    bool done = false;
+    bool tries = worker->n_asking == 0 && batch->n <= RECALL_MAX;
+    if (tries && !transact_recalled(worker, batch, began, &done, err))
+        return false;
+    worker->n_asking -= worker->n_asking > 0;
+    return done || transact(worker, batch, false, began, err);
+}
+
 /* Inserts optimistically. If the ledger's unique key shows that a user of the batch is in the ledger already,
  * repeats the batch with a read of the ledger, and keeps the next CAREFUL_BATCHES batches careful. */
 static bool admit_batch(struct worker *worker, struct batch *batch, bool *began, struct err *err) {
     if (worker->n_careful == 0) {
-        if (transact(worker, batch, false, began, err))
+        if (transact_optimistically(worker, batch, began, err))
             return true;
         if (!*began || !admission_found_in_ledger(err))
             return false;

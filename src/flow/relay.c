@@ -44,6 +44,12 @@
 /* Requested events are flushed at once. If the broker takes longer than this, the relay goes on with other work. */
 #define FLUSH_MS 20
 
+/* The least time between two reads of the outbox, after a read that has found few events. The first event after a pause
+ * goes out at once, but a caller that makes one call after the other would otherwise cost a read, a request to Kafka
+ * and a transaction of issue for each call. */
+#define PACE_US    (5 * US_PER_MS)
+#define FEW_EVENTS 16
+
 /* How many messages of a lane are in flight after a failure, at most. */
 #define PROBE_MAX 100
 
@@ -70,6 +76,7 @@ struct relay {
     int64_t acked_us; /* when Kafka last acknowledged a message; monotonic */
     bool behind;      /* more rows are waiting than the last read took */
     bool due;         /* there may be rows to read */
+    bool has_few;     /* the last read has found events, but few */
     struct topic_target target;
     struct lane_move move;
     int64_t lanes_tried_us, read_us, cursors_us, move_us;
@@ -358,6 +365,7 @@ static bool read_and_send(struct relay *relay, struct err *err) {
     size_t sent = send_entries(relay, page.entries, page.n);
     outbox_page_clear(&page);
     relay->behind = page.more || sent < page.n;
+    relay->has_few = page.n > 0 && page.n <= FEW_EVENTS;
     if (page.n)
         batch_metrics_observe(&relay->metrics, page.n, clock_mono_us() - start_us);
     return true;
@@ -389,8 +397,9 @@ static bool store_cursors(struct relay *relay, struct err *err) {
 static void wait_for_work(struct relay *relay, int64_t us) {
     struct pollfd fd = {.fd = relay->wake_fd, .events = POLLIN};
     uint64_t count;
-    int64_t ms = ((us < LANES_EVERY_US ? us : LANES_EVERY_US) + US_PER_MS - 1) / US_PER_MS;
-    if (poll(&fd, 1, (int)ms) > 0 && read(relay->wake_fd, &count, sizeof count) < 0)
+    us = us < 0 ? 0 : us < LANES_EVERY_US ? us : LANES_EVERY_US;
+    const struct timespec wait = {.tv_sec = us / US_PER_S, .tv_nsec = us % US_PER_S * 1000};
+    if (ppoll(&fd, 1, &wait, NULL) > 0 && read(relay->wake_fd, &count, sizeof count) < 0)
         return; /* the event was already read: nothing to do */
 }
 
@@ -403,8 +412,8 @@ static void give_up_stalled(struct relay *relay, bool is_full) {
     err_set(&relay->failures.last.err, ERR_UNAVAILABLE, BACKEND_KAFKA, "a partition acknowledges nothing");
 }
 
-/* Does one round of work. *ret_idle: the thread may wait for a wake-up or the next poll. */
-static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) {
+/* Does one round of work. *ret_wait_us: how long the thread may wait for a wake-up. */
+static bool round_of_work(struct relay *relay, int64_t *ret_wait_us, struct err *err) {
     if (!ensure_lanes(relay, err) || !ensure_producer(relay, err))
         return false;
     int64_t now_us = relay->now_us = clock_mono_us();
@@ -425,7 +434,9 @@ static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) 
     /* While events are in flight, new ones gather, so that the number of requests to Kafka falls as the load rises.
      * librdkafka also would spin while it holds messages that wait for a request in flight to the same partition. */
     bool gathers = moving > 0 && !relay->behind;
-    if (relay->due && room && !gathers) {
+    int64_t pace_us = relay->has_few && !relay->behind ? relay->read_us + PACE_US - now_us : 0;
+    bool is_paced = relay->due && room && !gathers && pace_us > 0;
+    if (relay->due && room && !gathers && !is_paced) {
         relay->read_us = now_us;
         relay->due = false;
         if (!read_and_send(relay, err))
@@ -439,7 +450,7 @@ static bool round_of_work(struct relay *relay, bool *ret_idle, struct err *err) 
         if (!store_cursors(relay, err))
             return false;
     }
-    *ret_idle = !room || gathers || !relay->behind;
+    *ret_wait_us = is_paced ? pace_us : !room || gathers || !relay->behind ? relay->poll_us : 0;
     return true;
 }
 
@@ -448,9 +459,9 @@ static void *work(void *arg) {
     struct heart *heart = heart_new(relay->stage);
     while (!atomic_load(&relay->stopping)) {
         heart_work(heart); /* each wait is short */
-        bool idle = true;
+        int64_t wait_us = 0;
         struct err err;
-        bool ok = round_of_work(relay, &idle, &err);
+        bool ok = round_of_work(relay, &wait_us, &err);
         arena_reset(&relay->arena);
         if (!ok) {
             stage_interrupted(&relay->outage, relay->stage, &err);
@@ -459,8 +470,8 @@ static void *work(void *arg) {
         }
         if (relay->failures.pause.next_us == 0 && !lanes_have_failed(relay->lanes, relay->n_lanes))
             stage_resumed(&relay->outage, relay->stage);
-        if (idle)
-            wait_for_work(relay, relay->poll_us);
+        if (wait_us > 0)
+            wait_for_work(relay, wait_us);
     }
     heart_free(heart);
     struct err err;

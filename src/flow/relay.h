@@ -21,7 +21,8 @@ struct relay;
 
 /* Starts the relay of one stream. */
 bool relay_start(struct context *context, enum stream stream, struct relay **ret_relay, struct err *err);
-/* Wakes the relay, since events may have been appended. Any thread; cheap. NULL is fine: other processes relay.
+/* Wakes the relay, since events may have been appended. Any thread; cheap. NULL is fine: other processes relay. After a
+ * read that has found few events, the relay waits a few milliseconds before it reads again.
  *
  * `more_follow` means that the caller's next batch begins at once. The relay then gathers a few batches, for up to
  * relay.poll_ms. */

@@ -36,9 +36,10 @@ void poller_wake(struct poller *poller) {
     if (wake)
         poller->is_waking = true;
     pthread_mutex_unlock(&poller->lock);
+    /* The core rounds deadlines up to whole ms, so it would leave one that is now to its timer's thread. */
     if (wake)
         grpc_channel_watch_connectivity_state(poller->alarm, GRPC_CHANNEL_TRANSIENT_FAILURE,
-                                              gpr_now(GPR_CLOCK_MONOTONIC), poller->queue,
+                                              gpr_inf_past(GPR_CLOCK_MONOTONIC), poller->queue,
                                               op_arm(&poller->wake_op, on_woken));
 }
 

@@ -122,6 +122,21 @@ int coupon_cache_send_read(struct coupon_cache *cache, struct pg *pg, struct are
     return n_asked > 0 || !cache;
 }
 
+bool coupon_cache_recall(const struct coupon_cache *cache, struct coupon *coupons, size_t n,
+                         struct outbox_heads *heads) {
+    for (size_t i = 0; i < n; i++) {
+        const struct entry *entry = cache ? slot_of(cache->entries, cache->mask, coupons[i].id) : NULL;
+        if (!entry || !is_valid(cache, entry))
+            return false;
+        coupons[i] = entry->row;
+    }
+    for (size_t i = 0; i < heads->n; i++) {
+        heads->last_id[i] = cache->lanes[heads->lane[i]].last_id;
+        heads->epoch[i] = cache->lanes[heads->lane[i]].epoch;
+    }
+    return true;
+}
+
 /* Forgets the lanes that another worker or an administrator has changed. Returns true if there are any. */
 static bool notice_others(struct coupon_cache *cache, const struct outbox_heads *heads) {
     bool any = false;

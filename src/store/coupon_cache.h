@@ -24,6 +24,11 @@ void coupon_cache_free(struct coupon_cache *cache); /* NULL is fine */
 int coupon_cache_send_read(struct coupon_cache *cache, struct pg *pg, struct arena *arena, struct coupon *coupons,
                            size_t n);
 
+/* Fills the coupons and their lanes' heads as this worker's last commit left them, without a question to Postgres.
+ * Returns false if it does not know all of them. Only a comparison with the heads in Postgres proves them. */
+bool coupon_cache_recall(const struct coupon_cache *cache, struct coupon *coupons, size_t n,
+                         struct outbox_heads *heads);
+
 /* A batch's coupons, and the heads of their lanes, whose locks the transaction holds. */
 struct locked_coupons {
     const struct outbox_heads *heads;

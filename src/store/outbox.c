@@ -138,6 +138,24 @@ void outbox_read_lock(PGresult *const *results, struct outbox_heads *heads, int 
     *ret_now_us = pg_time(read, 0, 3, 0);
 }
 
+struct outbox_columns outbox_columns(const struct outbox_batch *batch) {
+    size_t n = batch->n_rows, i = 0;
+    struct outbox_columns columns = {
+        .n = n,
+        .lane = ARENA_ARRAY(batch->arena, int32_t, n),
+        .id = ARENA_ARRAY(batch->arena, int64_t, n),
+        .first_id = ARENA_ARRAY(batch->arena, int64_t, n),
+        .events = ARENA_ARRAY(batch->arena, struct pg_bytes, n),
+    };
+    for (const struct outbox_row *row = batch->first; row; row = row->next, i++) {
+        columns.lane[i] = row->lane;
+        columns.id[i] = row->last_id;
+        columns.first_id[i] = row->first_id;
+        columns.events[i] = (struct pg_bytes){row->bytes, row->len};
+    }
+    return columns;
+}
+
 void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, int segment,
                         const struct outbox_batch *batch, int64_t now_us) {
 #define INSERT_INTO(table)                                                                                             \
@@ -153,22 +171,13 @@ void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, 
     static const struct pg_statement move = {
         "update outbox_head h set last_id = i.last_id from unnest($2::integer[], $3::bigint[]) i(lane, last_id)"
         " where h.ctid = (select ctid from outbox_head" NEWEST_OF_LANE ") and h.last_id <> i.last_id"};
-    size_t n = batch->n_rows, i = 0;
-    int32_t *lane = ARENA_ARRAY(arena, int32_t, n);
-    int64_t *id = ARENA_ARRAY(arena, int64_t, n), *first_id = ARENA_ARRAY(arena, int64_t, n);
-    struct pg_bytes *events = ARENA_ARRAY(arena, struct pg_bytes, n);
-    for (const struct outbox_row *row = batch->first; row; row = row->next, i++) {
-        lane[i] = row->lane;
-        id[i] = row->last_id;
-        first_id[i] = row->first_id;
-        events[i] = (struct pg_bytes){row->bytes, row->len};
-    }
+    const struct outbox_columns rows = outbox_columns(batch);
     struct pg_args rows_args = {0}, heads_args = {0};
-    pg_arg_int4s(&rows_args, arena, lane, n);
-    pg_arg_int8s(&rows_args, arena, id, n);
-    pg_arg_int8s(&rows_args, arena, first_id, n);
+    pg_arg_int4s(&rows_args, arena, rows.lane, rows.n);
+    pg_arg_int8s(&rows_args, arena, rows.id, rows.n);
+    pg_arg_int8s(&rows_args, arena, rows.first_id, rows.n);
     pg_arg_time(&rows_args, arena, now_us);
-    pg_arg_byteas(&rows_args, arena, events, n);
+    pg_arg_byteas(&rows_args, arena, rows.events, rows.n);
     pg_send(pg, &insert[stream][segment], &rows_args);
     pg_arg_int2(&heads_args, arena, (int16_t)stream);
     pg_arg_int4s(&heads_args, arena, batch->heads->lane, batch->heads->n);
@@ -369,23 +378,22 @@ void outbox_page_clear(struct outbox_page *page) {
 
 bool outbox_move_cursors(struct pg *pg, struct arena *arena, enum stream stream, const struct outbox_cursors *cursors,
                          struct err *err) {
-    static const struct pg_statement lazy = {"set local synchronous_commit = off"};
-    /* Only the lane's owner changes its cursor. */
+    /* Only the lane's owner changes its cursor. The setting lasts until the end of the transaction, which is this
+     * statement. */
     static const struct pg_statement move = {
-        "update relay_cursor c set last_id = i.last_id from unnest($2::integer[], $3::bigint[]) i(lane, last_id)"
+        "with lazy as materialized (select set_config('synchronous_commit', 'off', true))"
+        " update relay_cursor c set last_id = i.last_id"
+        " from lazy cross join unnest($2::integer[], $3::bigint[]) i(lane, last_id)"
         " where c.ctid = (select ctid from relay_cursor" NEWEST_OF_LANE ") and c.last_id < i.last_id"};
     struct pg_args args = {0};
     pg_arg_int2(&args, arena, (int16_t)stream);
     pg_arg_int4s(&args, arena, cursors->lane, cursors->n);
     pg_arg_int8s(&args, arena, cursors->last_id, cursors->n);
-    PGresult *results[4];
-    pg_send(pg, &pg_begin, NULL);
-    pg_send(pg, &lazy, NULL);
+    PGresult *result;
     pg_send(pg, &move, &args);
-    pg_send(pg, &pg_commit, NULL);
-    if (!pg_collect(pg, results, 4, err))
+    if (!pg_collect(pg, &result, 1, err))
         return false;
-    pg_clear(results, 4);
+    pg_clear(&result, 1);
     return true;
 }
 

@@ -54,6 +54,15 @@ void outbox_send_lock(struct pg *pg, struct arena *arena, enum stream stream, co
 /* Reads the results of these two statements. */
 void outbox_read_lock(PGresult *const *results, struct outbox_heads *heads, int *ret_segment, int64_t *ret_now_us);
 
+/* The batch's rows as columns: arrays of n elements, in the batch's arena. */
+struct outbox_columns {
+    size_t n;
+    int32_t *lane;
+    int64_t *id, *first_id;
+    struct pg_bytes *events;
+};
+struct outbox_columns outbox_columns(const struct outbox_batch *batch);
+
 /* Sends two statements, which insert the rows into the segment and move the heads. */
 #define OUTBOX_APPEND_STATEMENTS 2
 void outbox_send_append(struct pg *pg, struct arena *arena, enum stream stream, int segment,

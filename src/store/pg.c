@@ -427,7 +427,7 @@ void pg_send(struct pg *pg, const struct pg_statement *statement, const struct p
         expect(pg, true);
     }
     snprintf(name, sizeof name, "s%d", index);
-    static const int binary[PG_MAX_ARGS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const int binary[PG_MAX_ARGS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     if (!PQsendQueryPrepared(pg->conn, name, args->n, args->values, args->lengths, binary, 1))
         pg->send_failed = true;
     else

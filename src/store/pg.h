@@ -96,7 +96,7 @@ struct pg_statement {
 
 /* The parameters of one statement. The values point into the arena or into the caller's memory, and must stay valid
  * until pg_send returns. */
-#define PG_MAX_ARGS 12
+#define PG_MAX_ARGS 18
 struct pg_args {
     int n;
     Oid types[PG_MAX_ARGS];

@@ -48,6 +48,7 @@ struct admitter {
     struct arena *arena;
     struct coupon_cache *cache;
     int lanes;
+    struct admission_memory *memory; /* NULL: none */
 };
 
 /* Runs a batch. Returns the number of accepted requests. */
@@ -68,6 +69,7 @@ static size_t admit_batch(const struct admitter *admitter, int64_t coupon_id, in
         request_ids[i] = "r";
     }
     struct admission_batch batch = {.cache = admitter->cache,
+                                    .memory = admitter->memory,
                                     .n_coupons = 1,
                                     .coupons = &coupon,
                                     .n_asks = BATCH,
@@ -99,6 +101,42 @@ static size_t admit_batch(const struct admitter *admitter, int64_t coupon_id, in
     return rows.n;
 }
 
+/* Admits one request by what the worker remembers. */
+static enum admission_outcome admit_recalled(const struct admitter *admitter, int64_t coupon_id, int64_t user_id) {
+    struct coupon coupon = {.id = coupon_id};
+    bool in_ledger;
+    struct admission_batch batch = {.cache = admitter->cache,
+                                    .memory = admitter->memory,
+                                    .n_coupons = 1,
+                                    .coupons = &coupon,
+                                    .n_asks = 1,
+                                    .coupon_id = &coupon_id,
+                                    .user_id = &user_id,
+                                    .in_ledger = &in_ledger};
+    struct err err;
+    cr_assert(admission_recall(admitter->arena, admitter->lanes, &batch));
+    int64_t ticket = ++coupon.accepted;
+    const char *request_id = "r";
+    struct admission_rows rows = {1, &coupon_id, &user_id, &ticket, &request_id};
+    struct outbox_batch outbox;
+    outbox_batch_init(&outbox, admitter->arena, &batch.heads);
+    const struct outbox_event event = {.coupon_id = coupon_id, .ticket = ticket, .payload = {"x", 1}};
+    outbox_put(&outbox, murmur2_slot_of_id(coupon_id, admitter->lanes), &event);
+    enum admission_outcome outcome =
+        admission_write_recalled(admitter->pg, admitter->arena, &batch, &rows, &outbox, &err);
+    cr_assert_neq(outcome, ADMISSION_FAILED, "%s", err.text);
+    arena_reset(admitter->arena);
+    return outcome;
+}
+
+/* The first statements are slow, since Postgres has to plan them, and so the remembered clock may be ahead at first. */
+static void admit_by_memory(const struct admitter *admitter, int64_t coupon_id, int64_t user_id) {
+    for (int i = 0; i < 20; i++)
+        if (admit_recalled(admitter, coupon_id, user_id) == ADMISSION_WRITTEN)
+            return;
+    cr_assert_fail("the memory stays stale");
+}
+
 static void *admit_much(void *arg) {
     const struct admitting *admitting = arg;
     const struct fixture *fixture = admitting->fixture;
@@ -108,7 +146,7 @@ static void *admit_much(void *arg) {
     arena_init(&arena, 65536);
     cr_assert(pg_connect(pg, &err), "%s", err.text);
     struct coupon_cache *cache = coupon_cache_new((int)fixture->config.flow_lanes);
-    const struct admitter admitter = {pg, &arena, cache, (int)fixture->config.flow_lanes};
+    const struct admitter admitter = {pg, &arena, cache, (int)fixture->config.flow_lanes, NULL};
     for (int i = 0; i < ROUNDS; i++)
         admit_batch(&admitter, fixture->coupon_id, admitting->first_user + i * BATCH, i % 2 == 0);
     coupon_cache_free(cache);
@@ -151,8 +189,8 @@ Test(steps, what_a_worker_remembers_of_a_coupon_ends_when_anybody_else_touches_i
     fixture_init(&fixture);
     fixture_coupon(&fixture, 7 * BATCH);
     struct coupon_cache *caches[2] = {coupon_cache_new(8), coupon_cache_new(8)};
-    const struct admitter a = {fixture.pg, &fixture.arena, caches[0], 8};
-    const struct admitter b = {fixture.pg, &fixture.arena, caches[1], 8};
+    const struct admitter a = {fixture.pg, &fixture.arena, caches[0], 8, NULL};
+    const struct admitter b = {fixture.pg, &fixture.arena, caches[1], 8, NULL};
     int64_t user = 1;
     for (int turn = 0; turn < 6; turn++, user += BATCH) /* workers A and B alternate after two batches: A A B B A A */
         cr_assert_eq(admit_batch(turn / 2 % 2 ? &b : &a, fixture.coupon_id, user, false), BATCH);
@@ -167,6 +205,49 @@ Test(steps, what_a_worker_remembers_of_a_coupon_ends_when_anybody_else_touches_i
     const struct coupon_addition addition = {fixture.coupon_id, 5, ""};
     cr_assert_eq(coupon_add_quantity(fixture.pg, &fixture.arena, 8, &addition, &detail, &err), COUPON_OK);
     cr_assert_eq(admit_batch(&b, fixture.coupon_id, user + BATCH, false), 5);
+    coupon_cache_free(caches[0]);
+    coupon_cache_free(caches[1]);
+    fixture_deinit(&fixture);
+}
+
+Test(steps, a_recalled_batch_is_written_only_if_nobody_else_has_touched_the_lane) {
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_coupon(&fixture, 1000);
+    struct coupon_cache *caches[2] = {coupon_cache_new(8), coupon_cache_new(8)};
+    struct admission_memory memories[2] = {{0}};
+    const struct admitter a = {fixture.pg, &fixture.arena, caches[0], 8, &memories[0]};
+    const struct admitter b = {fixture.pg, &fixture.arena, caches[1], 8, &memories[1]};
+    int64_t id = fixture.coupon_id, user = 1, n = 0;
+    n += (int64_t)admit_batch(&a, id, user, false);
+    for (int i = 0; i < 10; i++, n++)
+        admit_by_memory(&a, id, user + n);
+    n += (int64_t)admit_batch(&b, id, user + n, false); /* another process */
+    cr_assert_eq(admit_recalled(&a, id, user + n), ADMISSION_STALE);
+    admit_by_memory(&b, id, user + n++);
+    n += (int64_t)admit_batch(&a, id, user + n, false);
+    fixture_sql(&fixture, "update coupon set status = 2"); /* a change by hand */
+    cr_assert_eq(admit_recalled(&a, id, user + n), ADMISSION_STALE);
+    fixture_sql(&fixture, "update coupon set status = 1");
+    n += (int64_t)admit_batch(&a, id, user + n, false);
+    fixture_sql(&fixture, "update outbox_segment set current = 1 - current");
+    cr_assert_eq(admit_recalled(&a, id, user + n), ADMISSION_STALE);
+    n += (int64_t)admit_batch(&a, id, user + n, false);
+    memories[0].ahead_us += US_PER_S; /* a clock that is ahead, and one that is behind */
+    cr_assert_eq(admit_recalled(&a, id, user + n), ADMISSION_STALE);
+    memories[0].ahead_us -= 2 * US_PER_S;
+    memories[0].last_us = 0;
+    cr_assert_eq(admit_recalled(&a, id, user + n), ADMISSION_STALE);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from publish_request"), n);
+    cr_assert_eq(fixture_number(&fixture, "select max(ticket) from publish_request"), n);
+    cr_assert_eq(fixture_number(&fixture, "select accepted from admission"), n);
+    cr_assert_eq(fixture_number(&fixture, "select count(*) from (select accept_time < lag(accept_time) over (order by"
+                                          " ticket) as is_back from publish_request) t where is_back"),
+                 0);
+    int32_t lane = murmur2_slot_of_id(id, 8);
+    struct outbox_page page;
+    cr_assert_eq(read_outbox(&fixture, &lane, &page), (size_t)n);
+    outbox_page_clear(&page);
     coupon_cache_free(caches[0]);
     coupon_cache_free(caches[1]);
     fixture_deinit(&fixture);
@@ -212,7 +293,8 @@ static void check_plans(struct fixture *fixture) {
     static const char check[] =
         "do $$ declare s record; line text; begin"
         " for s in select name, statement, coalesce(array_length(parameter_types, 1), 0) n from pg_prepared_statements"
-        "  where statement ~ '^(select|insert|update)' and statement !~ 'schema_migration|setting|admin_request' loop"
+        "  where statement ~ '^(select|insert|update|with)' and statement !~ 'schema_migration|setting|admin_request' "
+        "loop"
         "  for line in execute 'explain execute ' || s.name"
         "   || case when s.n = 0 then '' else '(' || repeat('null, ', s.n - 1) || 'null)' end loop"
         "   if line ~ 'Seq Scan on (coupon|admission|issuance|publish_request|issued|rejection|outbox|relay)'"
@@ -232,8 +314,12 @@ static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     int32_t lane = murmur2_slot_of_id(fixture->coupon_id, 8);
     struct kafka_place place = {"t", 0};
     int64_t after = 0, next, now_us;
-    const struct admitter admitter = {fixture->pg, &fixture->arena, NULL, 8};
+    struct coupon_cache *cache = coupon_cache_new(8);
+    struct admission_memory memory = {0};
+    const struct admitter admitter = {fixture->pg, &fixture->arena, cache, 8, &memory};
     admit_batch(&admitter, fixture->coupon_id, first_user, true);
+    admit_by_memory(&admitter, fixture->coupon_id, first_user + BATCH);
+    coupon_cache_free(cache);
     const struct issue_means means = {fixture->pg, &fixture->arena, NULL, 8};
     struct issuance_batch none = {0};
     struct issuance_event *unsure[] = {&(struct issuance_event){.coupon_id = fixture->coupon_id, .ticket = 1}};

@@ -6,6 +6,7 @@ after, its CPU time, and the result of the attack.
 """
 
 import gzip
+import itertools
 import json
 import multiprocessing
 import os
@@ -163,6 +164,23 @@ class Broken(Hostile):
 
     def test_bytes_that_are_not_http2(self):
         self.throw(broken.not_http2)
+
+    def test_resets_that_are_too_large_of_calls_that_were_refused_early(self):
+        self.begin()
+        coupon = self.create(self.server, 1, *self.tls)
+        users = itertools.count(1)
+
+        def reset():
+            with h2.Connection(self.server.grpc) as client:
+                for _ in range(10):
+                    body = h2.message(h2.field(1, coupon) + h2.field(2, next(users)))
+                    client.call("/coupon.v1.CouponService/RequestPublish", body)
+                client.send(h2.frame(h2.RST_STREAM, stream=client.stream, length=20_000))
+                client.wait_for_close(time.monotonic() + 5)
+            return self.server.metric("couponsd_refused_early_total") > 10
+
+        wait_until(reset, 10, what="calls are refused early")
+        self.assertIsNone(self.server.process.poll(), "the server has ended")
 
     def test_random_frames(self):
         self.throw(broken.random_frames)

@@ -12,7 +12,7 @@ build_packages=(build-essential cmake ninja-build pkg-config libgrpc-dev libprot
   libcriterion-dev libnghttp2-dev libjemalloc-dev)
 package_packages=(dpkg-dev file)
 server_packages=(postgresql redis-server default-jre-headless maven openssl python3)
-test_packages=(libfaketime git iproute2)
+test_packages=(libfaketime git iproute2 nghttp2-client)
 lint_packages=(clang clang-format clang-tidy shellcheck)
 
 # Keeps Postgres from making and starting a cluster while it is installed: the private servers bring theirs.

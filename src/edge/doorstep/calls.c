@@ -132,10 +132,28 @@ void forget_reading(struct reading *reading) {
 
 /* --- calls --- */
 
-/* Whether the core has to get the frame soon: a ping is answered in time, whatever becomes of the calls before it. */
-static bool is_urgent(const struct frame *frame) {
-    return frame->type != TYPE_DATA && frame->type != TYPE_HEADERS && frame->type != TYPE_CONTINUATION &&
-           frame->type != TYPE_WINDOW_UPDATE;
+/* Whether DATA of the stream, which was answered, are still to come. */
+static bool is_awaited(const struct doorstep *doorstep, uint32_t stream) {
+    for (size_t i = 0; i < doorstep->n_awaited; i++)
+        if (doorstep->awaited[i] == stream)
+            return true;
+    return false;
+}
+
+/* Whether the core has to get the frame soon, which stands behind the HEADERS of a call whose request has not come yet:
+ * a ping is answered in time, and other calls do not wait for a slow request. HEADERS alone are no call yet. */
+static bool is_urgent(const struct doorstep *doorstep, const struct frame *frame) {
+    switch (frame->type) {
+    case TYPE_DATA:
+        return !is_awaited(doorstep, frame->stream);
+    case TYPE_HEADERS:
+        return frame->flags & FLAG_END_STREAM;
+    case TYPE_CONTINUATION:
+    case TYPE_WINDOW_UPDATE:
+        return false;
+    default:
+        return true;
+    }
 }
 
 /* Looks for the whole request of a stream behind its header block. STEP_WRONG: it is not one to be answered here. */
@@ -149,7 +167,7 @@ static enum step find_request(const struct pass *pass, size_t at, uint32_t strea
             return STEP_WRONG;
         if (is_data && ((frame.flags & FLAG_PADDED) || (frame.len > 0 && call->len > 0)))
             return STEP_WRONG;
-        has_urgent |= is_there && is_urgent(&frame);
+        has_urgent |= is_there && frame.stream != stream && is_urgent(pass->doorstep, &frame);
         if (!is_there || !frame.is_whole)
             return has_urgent || pass->len - pass->at > CALL_TAIL_MAX ? STEP_WRONG : STEP_WAIT;
         if (is_data && frame.len > 0) {
@@ -195,9 +213,11 @@ static bool answer(struct pass *pass, const struct edge_call *call, uint32_t str
     if (!answer)
         return false;
     uint8_t frame[REPLY_MAX];
-    bool may_remember = !doorstep->has_less_table && outgoing->leaves_table;
+    uint32_t n_blocks = outgoing->n_blocks;
+    bool is_ours = outgoing->leaves_table, has_less = doorstep->has_less_table;
     cork_put(pass->cork, frame,
-             reply_write(&doorstep->replies, answer, may_remember ? outgoing->n_blocks : 0, stream, frame));
+             reply_write(&doorstep->replies, answer, is_ours && !has_less ? n_blocks : 0,
+                         has_less && (is_ours || n_blocks == 0), stream, frame));
     doorstep->answered_stream = stream;
     doorstep->awaited[doorstep->n_awaited++] = stream;
     if (answer->tag != pass->answered_tag)

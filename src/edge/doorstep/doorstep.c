@@ -34,6 +34,9 @@
 #define SETTING_TABLE_SIZE 1
 #define DOORS_MAX          64 /* servers of the process that answer early */
 #define CREDIT_MIN         8192
+/* Bytes that wait for the core after one read. Written anew, an honest client's blocks grow little; but one byte may
+ * stand for a header of 4 KB. */
+#define MORE_MAX (2 * INPUT_MAX)
 
 static struct door doors[DOORS_MAX];
 
@@ -119,9 +122,10 @@ static bool drop_data(struct pass *pass, const struct frame *frame) {
     return false;
 }
 
-/* Whether the frame is about a stream that was answered, and that the core has not heard of. */
+/* Whether the frame is about a stream that was answered, and that the core has not heard of. One that is not whole is
+ * larger than HTTP/2 allows; the core ends the connection. */
 static bool is_unknown(const struct doorstep *doorstep, const struct frame *frame) {
-    return (frame->type == TYPE_RST_STREAM || frame->type == TYPE_WINDOW_UPDATE) &&
+    return frame->is_whole && (frame->type == TYPE_RST_STREAM || frame->type == TYPE_WINDOW_UPDATE) &&
            frame->stream > doorstep->core_stream && frame->stream <= doorstep->answered_stream;
 }
 
@@ -238,6 +242,8 @@ bool doorstep_take(struct doorstep *doorstep, struct cork *cork, int fd, const s
             step = STEP_WRONG;
         if (step == STEP_WRONG && turn_off(doorstep))
             step = STEP_ON;
+        if (doorstep->more_len > MORE_MAX)
+            step = STEP_WRONG;
     }
     keep_tail(doorstep, pass.in + pass.at, pass.len - pass.at);
     give_credit(&pass);

@@ -13,6 +13,7 @@
 
 #include "base/memory.h"
 #include "edge/doorstep/doorstep.h"
+#include "edge/doorstep/hpack.h"
 #include "edge/http2.h"
 
 #define PORT        7
@@ -77,6 +78,7 @@ struct client {
     struct stream streams[STREAMS_MAX];
     int n_streams;
     unsigned n_pings;
+    bool has_less_table;
 };
 
 static void put(struct client *client, const void *bytes, size_t len) {
@@ -205,7 +207,8 @@ static void maybe_reset(struct client *client, struct stream *stream) {
 static void write_client(struct client *client) {
     uint8_t settings[6] = {0, 1, 0, 0, 0x10, 0};
     put(client, PREFACE, PREFACE_LEN);
-    if (random_below(4) == 0)
+    client->has_less_table = random_below(4) == 0;
+    if (client->has_less_table)
         settings[4] = 1; /* a table of 256 bytes */
     put_frame(client, TYPE_SETTINGS, 0, 0, settings, sizeof settings);
     unsigned n = 1 + random_below(STREAMS_MAX);
@@ -441,6 +444,9 @@ static int run(uint64_t seed) {
     nghttp2_hd_inflate_new(&client->inflater);
     nghttp2_hd_inflate_new(&core->inflater);
     write_client(client);
+    /* From now on, the first block that the client reads has to begin with a size. */
+    if (client->has_less_table && leaves_table)
+        nghttp2_hd_inflate_change_table_size(client->inflater, 256);
     core_begins(&cork, fds[0]);
     for (size_t at = 0; at < client->len;) {
         uint8_t buffer[2000];
@@ -524,4 +530,143 @@ Test(doorstep, closed_door_answers_nothing) {
     open_door();
     doorstep_forget(PORT);
     cr_assert_null(doorstep_new(PORT));
+}
+
+/* --- clients of one's own --- */
+
+struct bed {
+    struct client *client;
+    struct cork cork;
+    struct doorstep *doorstep;
+    int fds[2];
+    uint8_t *core;
+    size_t core_len;
+};
+
+static struct bed *bed_new(void) {
+    struct bed *bed = memory_new(1, sizeof *bed);
+    open_door();
+    bed->client = memory_new(1, sizeof *bed->client);
+    bed->core = memory_new(BYTES_MAX, 1);
+    bed->cork.follows = true;
+    bed->doorstep = doorstep_new(PORT);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, bed->fds), 0);
+    core_begins(&bed->cork, bed->fds[0]);
+    put(bed->client, PREFACE, PREFACE_LEN);
+    put_frame(bed->client, TYPE_SETTINGS, 0, 0, "", 0);
+    return bed;
+}
+
+static void bed_free(struct bed *bed) {
+    cork_close(&bed->cork, bed->fds[0]);
+    close(bed->fds[0]);
+    close(bed->fds[1]);
+    doorstep_free(bed->doorstep);
+    free(bed->client);
+    free(bed->core);
+    free(bed);
+}
+
+/* The client's bytes reach the doorstep; false: it cuts the client off. */
+static bool bed_sends(struct bed *bed) {
+    uint8_t buffer[8192];
+    struct iovec piece = {buffer, sizeof buffer};
+    struct msghdr got = {.msg_iov = &piece, .msg_iovlen = 1};
+    struct doorstep_room room = {.pieces = &piece, .n = 1};
+    cr_assert_leq(bed->client->len, sizeof buffer);
+    memcpy(buffer, bed->client->bytes, bed->client->len);
+    bool is_fine = doorstep_take(bed->doorstep, &bed->cork, bed->fds[0], &got, bed->client->len, &room);
+    bed->client->len = 0;
+    memcpy(bed->core + bed->core_len, buffer, room.total);
+    bed->core_len += room.total;
+    while (doorstep_has_more(bed->doorstep)) {
+        room = (struct doorstep_room){.pieces = &(struct iovec){bed->core + bed->core_len, BYTES_MAX - bed->core_len},
+                                      .n = 1};
+        cr_assert_lt(bed->core_len, BYTES_MAX, "the core gets too much");
+        doorstep_give(bed->doorstep, &room);
+        bed->core_len += room.total;
+    }
+    return is_fine;
+}
+
+/* The fields of a call, all literals: not to be remembered, or to be. */
+static uint8_t *put_call(uint8_t *at, const uint8_t *end, bool remember, const char *path) {
+    const struct hpack_text fields[][2] = {{{":method", 7}, {"POST", 4}},
+                                           {{":scheme", 7}, {"http", 4}},
+                                           {{":path", 5}, {path, strlen(path)}},
+                                           {{":authority", 10}, {"x", 1}},
+                                           {{"content-type", 12}, {"application/grpc", 16}},
+                                           {{"te", 2}, {"trailers", 8}}};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        at = hpack_put_literal(at, end, remember, fields[i][0], fields[i][1]);
+    return at;
+}
+
+static void put_headers(struct client *client, uint32_t stream, const char *path) {
+    uint8_t block[512];
+    size_t len = (size_t)(put_call(block, block + sizeof block, false, path) - block);
+    put_frame(client, TYPE_HEADERS, FLAG_END_HEADERS, stream, block, len);
+}
+
+static void put_request(struct client *client, uint32_t stream, uint32_t number) {
+    uint8_t message[PREFIX_LEN + 4] = {0, 0, 0, 0, 4};
+    put_u32(message + PREFIX_LEN, number);
+    put_frame(client, TYPE_DATA, FLAG_END_STREAM, stream, message, sizeof message);
+}
+
+/* Whether the core has a frame of that type and stream. */
+static bool core_has(const struct bed *bed, enum http2_type type, uint32_t stream) {
+    for (size_t at = PREFACE_LEN; at + HEADER_LEN <= bed->core_len; at += HEADER_LEN + (get_u32(bed->core + at) >> 8))
+        if (bed->core[at + TYPE_AT] == type && get_u32(bed->core + at + STREAM_AT) == stream)
+            return true;
+    return false;
+}
+
+/* A proxy sends the calls of many users on one connection. One of them is slow. */
+Test(doorstep, whole_call_does_not_wait_for_a_request_before_it) {
+    struct bed *bed = bed_new();
+    put_headers(bed->client, 1, PATH);
+    cr_assert(bed_sends(bed));
+    put_headers(bed->client, 3, "/coupon.v1.CouponService/GetStatus");
+    put_request(bed->client, 3, 1);
+    cr_assert(bed_sends(bed));
+    cr_assert(core_has(bed, TYPE_HEADERS, 3) && core_has(bed, TYPE_DATA, 3), "the call of stream 3 waits");
+    put_request(bed->client, 1, 2);
+    cr_assert(bed_sends(bed));
+    cr_assert(core_has(bed, TYPE_HEADERS, 1) && core_has(bed, TYPE_DATA, 1));
+    bed_free(bed);
+}
+
+/* A field of three bytes has its name from an entry of 4 KB that the core has not: written anew, it takes 4 KB. */
+Test(doorstep, client_whose_blocks_grow_too_much_when_written_anew_is_cut_off) {
+    struct bed *bed = bed_new();
+    uint8_t block[4500];
+    char name[3900];
+    memset(name, 'n', sizeof name);
+    uint8_t *end = put_call(block, block + sizeof block, false, PATH);
+    end = hpack_put_literal(end, block + sizeof block, true, (struct hpack_text){name, sizeof name},
+                            (struct hpack_text){"", 0});
+    put_frame(bed->client, TYPE_HEADERS, FLAG_END_HEADERS, 1, block, (size_t)(end - block));
+    put_request(bed->client, 1, 2);
+    cr_assert(bed_sends(bed));
+    cr_assert_not(core_has(bed, TYPE_HEADERS, 1), "the core has the name");
+    static const uint8_t field[] = {0x0f, 0x2f, 0x00}; /* the name of the newest entry, without a value */
+    for (size_t i = 0; i < 20; i++)
+        memcpy(block + sizeof field * i, field, sizeof field);
+    for (uint32_t stream = 3; stream < 203; stream += 2)
+        put_frame(bed->client, TYPE_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, stream, block, 20 * sizeof field);
+    cr_assert_not(bed_sends(bed));
+    bed_free(bed);
+}
+
+Test(doorstep, reset_of_an_answered_stream_that_is_too_large_goes_to_the_core) {
+    struct bed *bed = bed_new();
+    uint8_t header[HEADER_LEN];
+    put_headers(bed->client, 1, PATH);
+    put_request(bed->client, 1, 2);
+    put_frame_header(header, 20000, TYPE_RST_STREAM, 0, 1);
+    put(bed->client, header, sizeof header);
+    cr_assert(bed_sends(bed));
+    cr_assert(core_has(bed, TYPE_RST_STREAM, 1));
+    bed_free(bed);
 }

@@ -4,26 +4,31 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/murmur2.h"
 #include "wire_fixture.h"
 
-#define LANES   31
-#define LOCK    "select pg_advisory_xact_lock(k)"
-#define HEADS   "from outbox_segment"
-#define COUPONS "from unnest($1::bigint[]) with ordinality i(coupon_id, n)"
-#define LEDGER  "with ordinality i(coupon_id, user_id, n)"
-#define INSERT  "insert into publish_request"
-#define APPEND  "insert into outbox_requested_1"
-#define MOVE    "update outbox_head h set last_id"
-#define COUNT   "update admission a set accepted"
-#define NOW     INT64_C(1700000000000001)
-#define ASKS    4
+#define LANES    31
+#define LOCK     "select pg_advisory_xact_lock(k)"
+#define HEADS    "from outbox_segment"
+#define COUPONS  "from unnest($1::bigint[]) with ordinality i(coupon_id, n)"
+#define LEDGER   "with ordinality i(coupon_id, user_id, n)"
+#define INSERT   "insert into publish_request"
+#define APPEND   "insert into outbox_requested_1"
+#define MOVE     "update outbox_head h set last_id"
+#define COUNT    "update admission a set accepted"
+#define NOW      INT64_C(1700000000000001)
+#define ASKS     4
+
+#define RECALLED "with head as"
 
 static struct coupon_cache *cache;
+static struct admission_memory memory;
 
 static void set_up(void) {
     wire_set_up();
     cache = coupon_cache_new(LANES);
+    memory = (struct admission_memory){0};
 }
 
 static void tear_down(void) {
@@ -39,6 +44,7 @@ static const int64_t coupon_ids[ASKS] = {7, 9, 7, 7}, user_ids[ASKS] = {70, 0, I
 static struct admission_batch *new_batch(void) {
     struct admission_batch *batch = arena_zalloc(&arena, sizeof *batch);
     *batch = (struct admission_batch){.cache = cache,
+                                      .memory = &memory,
                                       .n_coupons = 2,
                                       .coupons = arena_zalloc(&arena, 2 * sizeof(struct coupon)),
                                       .n_asks = ASKS,
@@ -296,6 +302,114 @@ Test(admission, only_a_unique_violation_says_that_a_user_is_in_the_ledger) {
     wire_fail(wire, INSERT, "");
     cr_assert_not(write_batch(read_batch(false), &err));
     cr_expect_not(admission_found_in_ledger(&err));
+}
+
+/* --- by memory --- */
+
+/* A batch with coupon 7 alone, which touches one lane. */
+static struct admission_batch *lone_batch(void) {
+    struct admission_batch *batch = new_batch();
+    batch->n_coupons = 1;
+    batch->n_asks = 1;
+    return batch;
+}
+
+/* Answers as Postgres would for a batch with coupon 7 alone. */
+static void answer_lone_read(const struct coupon *row) {
+    struct pg_args *head = new_rows(1), *coupon = new_rows(1);
+    pg_arg_int8(head, &arena, 1);
+    pg_arg_int8(head, &arena, 20);
+    pg_arg_int2(head, &arena, 1);
+    pg_arg_time(head, &arena, NOW);
+    pg_arg_int8(head, &arena, 6);
+    pg_arg_int8(coupon, &arena, 1);
+    add_coupon_columns(coupon, row);
+    wire_answer(wire, HEADS, head, 1);
+    wire_answer(wire, COUPONS, coupon, 1);
+}
+
+static void learn(const struct coupon *row) {
+    struct err err = {0};
+    struct admission_batch *batch = lone_batch();
+    answer_lone_read(row);
+    cr_assert(admission_read(pg, &arena, LANES, batch, false, &err), "%s", err.text);
+    admission_abandon(pg, batch);
+}
+
+static void answer_recalled(int64_t n) {
+    struct pg_args *row = new_rows(1);
+    pg_arg_int8(row, &arena, n);
+    pg_arg_time(row, &arena, NOW + US_PER_S);
+    pg_arg_int4(row, &arena, 1);
+    wire_answer(wire, RECALLED, row, 1);
+}
+
+static enum admission_outcome write_recalled(struct admission_batch *batch, struct err *err) {
+    struct outbox_batch outbox;
+    outbox_batch_init(&outbox, &arena, &batch->heads);
+    for (int i = 0; i < 2; i++)
+        outbox_put(&outbox, murmur2_slot_of_id(7, LANES),
+                   &(struct outbox_event){.coupon_id = 7, .ticket = 41 + i, .payload = {"p", 1}});
+    batch->coupons[0].accepted += 2;
+    return admission_write_recalled(pg, &arena, batch, &rows, &outbox, err);
+}
+
+Test(admission, a_recalled_batch_has_what_the_last_one_left_and_a_clock_that_goes_on) {
+    cr_expect_not(admission_recall(&arena, LANES, lone_batch()), "nothing is known at first");
+    learn(&seven);
+    struct admission_batch *batch = lone_batch();
+    cr_assert(admission_recall(&arena, LANES, batch));
+    expect_coupon(&batch->coupons[0], &seven);
+    cr_expect_eq(batch->heads.last_id[0], 20);
+    cr_expect_eq(batch->heads.epoch[0], 6);
+    cr_expect_eq(batch->segment, 1);
+    cr_expect_geq(batch->now_us, NOW);
+    cr_expect_leq(batch->now_us, NOW + 60 * US_PER_S);
+    cr_expect_not(batch->in_ledger[0]);
+    cr_expect_not(admission_recall(&arena, LANES, new_batch()), "two lanes, and coupon 9 is unknown");
+}
+
+Test(admission, a_coupon_that_opens_or_expires_now_is_not_recalled) {
+    struct coupon row = seven;
+    row.open_us = NOW;
+    learn(&row);
+    cr_expect_not(admission_recall(&arena, LANES, lone_batch()));
+    row.open_us = TIME_OPEN_START;
+    row.expire_us = NOW + US_PER_S / 2;
+    coupon_cache_forget(cache);
+    learn(&row);
+    cr_expect_not(admission_recall(&arena, LANES, lone_batch()));
+}
+
+Test(admission, a_recalled_batch_is_written_in_one_statement_and_the_next_one_begins_where_it_ended) {
+    struct err err = {0};
+    learn(&seven);
+    answer_recalled(1);
+    struct admission_batch *batch = lone_batch(), *next = lone_batch();
+    cr_assert(admission_recall(&arena, LANES, batch));
+    int before = wire_count(wire, "");
+    cr_assert_eq(write_recalled(batch, &err), ADMISSION_WRITTEN, "%s", err.text);
+    cr_expect_eq(wire_count(wire, ""), before + 1);
+    cr_expect_not(wire_in_transaction(wire));
+    cr_assert(admission_recall(&arena, LANES, next));
+    cr_expect_eq(next->coupons[0].accepted, 42);
+    cr_expect_eq(next->heads.last_id[0], 22);
+    cr_expect_geq(next->now_us, batch->now_us);
+}
+
+Test(admission, a_stale_memory_writes_nothing_and_a_failed_write_empties_it) {
+    struct err err = {0};
+    learn(&seven);
+    answer_recalled(0);
+    struct admission_batch *batch = lone_batch();
+    cr_assert(admission_recall(&arena, LANES, batch));
+    cr_assert_eq(write_recalled(batch, &err), ADMISSION_STALE);
+    cr_assert(admission_recall(&arena, LANES, batch), "it keeps what it knew; a read replaces it");
+    cr_expect_eq(batch->coupons[0].accepted, 40);
+    wire_fail(wire, RECALLED, "23505");
+    cr_assert_eq(write_recalled(batch, &err), ADMISSION_FAILED);
+    cr_expect(admission_found_in_ledger(&err));
+    cr_expect_not(admission_recall(&arena, LANES, lone_batch()));
 }
 
 /* --- abandon --- */

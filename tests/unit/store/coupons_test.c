@@ -45,12 +45,12 @@ static struct coupon coupon_of(int64_t id, enum coupon_status status) {
 
 /* Returns the row of a coupon. Its 14 columns take two structs. */
 static struct pg_args *detail_row(const struct coupon *coupon) {
-    struct pg_args *row = new_rows(2);
-    pg_arg_int8(&row[0], &arena, coupon->id);
-    add_coupon_columns(&row[0], coupon);
-    pg_arg_text(&row[0], "쿠폰");
-    pg_arg_float8(&row[1], &arena, 12.5);
-    pg_arg_time(&row[1], &arena, CREATED_US);
+    struct pg_args *row = new_rows(1);
+    pg_arg_int8(row, &arena, coupon->id);
+    add_coupon_columns(row, coupon);
+    pg_arg_text(row, "쿠폰");
+    pg_arg_float8(row, &arena, 12.5);
+    pg_arg_time(row, &arena, CREATED_US);
     return row;
 }
 
@@ -155,12 +155,10 @@ Test(coupons, a_page_lists_coupons_in_the_order_of_the_rows) {
     struct coupon first = coupon_of(3, COUPON_PAUSED), second = coupon_of(9, COUPON_CLOSED);
     struct coupon_detail details[3] = {{.create_us = 0}, {.create_us = 0}, {.create_us = 99}};
     struct coupon_page page = {.after = 2, .room = 3, .coupons = details};
-    struct pg_args *rows = new_rows(4);
+    struct pg_args *rows = new_rows(2);
     struct err err = {0};
-    for (int i = 0; i < 2; i++) {
-        rows[i] = detail_row(&first)[i];
-        rows[2 + i] = detail_row(&second)[i];
-    }
+    rows[0] = *detail_row(&first);
+    rows[1] = *detail_row(&second);
     wire_answer(wire, LIST, rows, 2);
     cr_assert(coupon_list(pg, &arena, &page, &err), "%s", err.text);
     expect_two_args(LIST, 2, 3);

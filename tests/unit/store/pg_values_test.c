@@ -148,11 +148,11 @@ Test(pg_values, an_array_without_elements_has_a_header_only_whatever_its_type) {
     EXPECT_ARG(&args, 2, 1001, HEADER("\0\x11", "\0"));
 }
 
-Test(pg_values, a_statement_takes_twelve_parameters) {
+Test(pg_values, a_statement_takes_eighteen_parameters) {
     struct pg_args args = {0};
     for (int i = 0; i < PG_MAX_ARGS; i++)
         pg_arg_text(&args, "x");
-    cr_assert_eq(args.n, 12);
+    cr_assert_eq(args.n, 18);
 }
 
 Test(pg_values, one_parameter_more_is_a_defect, .signal = SIGABRT) {
