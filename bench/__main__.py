@@ -11,14 +11,14 @@ import argparse
 import dataclasses
 import statistics
 
-from bench import calls, lone, pipeline, report, runner, stages
+from bench import calls, lone, pipeline, pollers, report, runner, stages
 from bench.programs import say
 
 CALLS = ("echo", "null", "sold_out")
 WARM_N = 20000
 # The calls in flight for a single stage, and for all stages together, which hold a batch each.
 IN_FLIGHT, IN_FLIGHT_WHOLE = 1024, 4096
-NAMES = (*CALLS, *stages.NEEDS, "lone", "end_to_end", "batches", "latency", "memory")
+NAMES = (*CALLS, "pollers", *stages.NEEDS, "lone", "end_to_end", "batches", "latency", "memory")
 
 
 def read_arguments():
@@ -61,6 +61,8 @@ def measure(options, results):
         pipeline.warm_broker(options, options.warm_runs)
     if wanted & set(CALLS):
         results["calls"] = calls.measure(options, wanted)
+    if "pollers" in wanted:
+        results["pollers"] = pollers.measure(options)
     if chosen:
         results["stages"] = stages.measure(options, chosen)
     if wanted & {"relay", "latency"}:

@@ -1,79 +1,112 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bench_load beside h2load, an independent HTTP/2 load generator: the same calls, connections and calls in flight, in
-turns, on one server. The server gives each call the coupon's next ticket, so a ticket tells how many calls it has
-served."""
+"""The load generators of ./dev bench (bench_load) and ./dev bench rpc (rpc_load) are compared with h2load, of nghttp2: on
+the same server, with as many connections and calls in flight, in turns.
 
+The server counts the calls, so the number of calls is compared exactly. Rates and the server's CPU a call differ for a
+reason: a generator that gathers answers before it makes new calls lets the server take more calls at once, and one that
+spends more CPU takes it from the server. The bounds are the least and the greatest median of five measurements (the core
+with 1 to 16 connections and 16 to 1,024 calls in flight, and the bridge; five rounds each, 2 cores), with a quarter more
+on either side:
+
+    beside h2load                 rate            CPU of the server, a call
+    bench_load                    1.13 to 1.33    0.77 to 0.88
+    bench_load --gather-us 0      0.86 to 1.12    0.90 to 1.16
+    rpc_load (the core, threads)  0.53 to 0.88    0.89 to 1.27
+
+"""
+
+import json
 import re
-import shutil
 import statistics
+import struct
 import subprocess
 import tempfile
 import unittest
 
-from bench.programs import run_json, serving
 from tests.harness import BUILD
-from tests.harness.processes import cpu_seconds
+from tests.harness.processes import cpu_seconds, end
 
-ROUNDS, N, CONNECTIONS, IN_FLIGHT = 5, 20000, 2, 256
-PATH = "/coupon.v1.CouponService/RequestPublish"
-COUPON = 2100000007
-# bench_load beside h2load. In 7 runs on a machine with other work, the ratio of the best rates was 1.34 to 1.79, and that
-# of the server's median CPU a call 0.73 to 0.88, since bench_load sends larger batches and leaves more CPU to the server.
-RATES, CPUS = (0.8, 2.3), (0.6, 1.1)
-
-
-def varint(value):
-    out = b""
-    while value >= 0x80:
-        out += bytes([value & 0x7f | 0x80])
-        value >>= 7
-    return out + bytes([value])
+CONNECTIONS, EACH = 2, 64
+CALLS = 60000
+RPC_SECONDS = 0.6
+ROUNDS = 5
+NOTE = b"\x0a\x20" + b"0123456789abcdef0123456789abcdef" + b"\x10\x87\xad\x4b"
+MARGIN = 1.25
+# generator → bounds of its rate and of the server's CPU a call, beside h2load
+BOUNDS = {
+    "bench_load": ((1.13, 1.33), (0.77, 0.88)),
+    "bench_load --gather-us 0": ((0.86, 1.12), (0.90, 1.16)),
+    "rpc_load": ((0.53, 0.88), (0.89, 1.27)),
+}
 
 
-def body():
-    request_id = f"b-{COUPON}-1234".encode()
-    message = b"\x08" + varint(COUPON) + b"\x10" + varint(1234) + b"\x1a" + varint(len(request_id)) + request_id
-    return b"\0" + len(message).to_bytes(4, "big") + message
+def run(*command):
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def bench_load(address, n, in_flight=IN_FLIGHT, connections=CONNECTIONS):
-    result = run_json("bench_load", address, "--coupons", f"{COUPON}:1", "--run", "b", "--requests", n, "--in-flight",
-                      in_flight, "--connections", connections)
-    assert result["outcomes"] == {"OK": n}, result
-    return result
+def bench_load(address, *arguments):
+    result = json.loads(run(f"{BUILD}/bench_load", "--echo", "--requests", CALLS, "--connections", CONNECTIONS,
+                            "--in-flight", CONNECTIONS * EACH, *arguments, address))
+    assert result["outcomes"] == {"OK": CALLS}, result
+    return result["answers"], result["per_s"]
 
 
-def h2load(address, n, path):
-    done = subprocess.run(
-        ["h2load", "-t1", f"-n{n}", f"-c{CONNECTIONS}", f"-m{IN_FLIGHT // CONNECTIONS}", "-w30", "-W30", "-d", path,
-         "-H", "content-type: application/grpc", "-H", "te: trailers", f"http://{address}{PATH}"],
-        capture_output=True, text=True, timeout=120)
-    counts = re.search(r"requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, 0 failed", done.stdout)
-    assert counts and counts.group(1) == counts.group(2) == str(n), done.stdout + done.stderr
-    return float(re.search(r", ([\d.]+) req/s", done.stdout).group(1))
+def rpc_load(address):
+    result = json.loads(run(f"{BUILD}/rpc_load", address, RPC_SECONDS, CONNECTIONS, EACH))
+    assert result["failed"] == 0, result
+    return result["all_calls"], result["calls"] / result["seconds"]
 
 
-@unittest.skipUnless(shutil.which("h2load"), "h2load, of Debian's nghttp2-client, is not installed")
-class Beside(unittest.TestCase):
-    def test_both_see_the_same_server(self):
-        rates, cpus = {"bench_load": [], "h2load": []}, {"bench_load": [], "h2load": []}
-        with serving(f"{BUILD}/bench_null") as (server, address), tempfile.NamedTemporaryFile() as file:
-            file.write(body())
-            file.flush()
-            bench_load(address, N)
-            for _ in range(ROUNDS):
-                for name in rates:
-                    before, cpu = bench_load(address, 1, 1, 1)["max_ticket"], cpu_seconds(server.pid)
-                    rates[name].append(bench_load(address, N)["per_s"] if name == "bench_load" else
-                                       h2load(address, N, file.name))
-                    cpus[name].append((cpu_seconds(server.pid) - cpu) * 1e6 / N)
-                    self.assertEqual(bench_load(address, 1, 1, 1)["max_ticket"] - before - 1, N, name)
-        print({name: ([round(rate) for rate in rates[name]], [round(cpu, 1) for cpu in cpus[name]]) for name in rates})
-        # The best rates: other work on the machine only makes a run slower.
-        ratio = max(rates["bench_load"]) / max(rates["h2load"])
-        self.assertTrue(RATES[0] < ratio < RATES[1], f"rates: {ratio:.2f}")
-        ratio = statistics.median(cpus["bench_load"]) / statistics.median(cpus["h2load"])
-        self.assertTrue(CPUS[0] < ratio < CPUS[1], f"CPU of the server: {ratio:.2f}")
+def h2load(address, body):
+    text = run("h2load", "-n", CALLS, "-c", CONNECTIONS, "-m", EACH, "-d", body, "-H", "content-type: application/grpc",
+               "-H", "te: trailers", f"http://{address}/toy.v1.Toy/Echo")
+    calls, good = re.search(r"(\d+) done, (\d+) succeeded", text).groups()
+    assert calls == good == str(CALLS), text
+    return int(calls), float(re.search(r", ([\d.]+) req/s", text).group(1))
+
+
+class BesideH2load(unittest.TestCase):
+    def compare(self, *command):
+        """Runs the generators in turns. Returns name → (rate, CPU) of each round, and checks the number of calls."""
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(server.stdout.close)
+        self.addCleanup(end, server, patience_s=20)
+        address = server.stdout.readline().split()[1]
+        total, rounds = 0, {}
+        with tempfile.NamedTemporaryFile() as body:
+            body.write(struct.pack(">BI", 0, len(NOTE)) + NOTE)
+            body.flush()
+            generators = {"h2load": lambda: h2load(address, body.name),
+                          "bench_load": lambda: bench_load(address),
+                          "bench_load --gather-us 0": lambda: bench_load(address, "--gather-us", 0),
+                          "rpc_load": lambda: rpc_load(address)}
+            for number in range(ROUNDS + 1):
+                for name, generate in generators.items():
+                    before = cpu_seconds(server.pid)
+                    calls, per_s = generate()
+                    total += calls
+                    if number:  # the first round warms up
+                        cpu_us = (cpu_seconds(server.pid) - before) * 1e6 / calls
+                        rounds.setdefault(name, []).append((per_s, cpu_us))
+        server.terminate()
+        self.assertEqual(json.loads(server.stdout.readline())["calls"], total)
+        return rounds
+
+    def check(self, *command):
+        rounds = self.compare(*command)
+        for name, bounds in BOUNDS.items():
+            for which, (low, high) in enumerate(bounds):
+                ratio = statistics.median(one[which] / h2[which] for one, h2 in zip(rounds[name], rounds["h2load"]))
+                what = f"{name}, {('rate', 'CPU of the server a call')[which]} beside h2load: {ratio:.2f}; {rounds}"
+                print(what.split(";")[0])
+                self.assertGreater(ratio, low / MARGIN, what)
+                self.assertLess(ratio, high * MARGIN, what)
+
+    def test_on_the_core(self):
+        self.check(f"{BUILD}/rpc_echo_raw", "--watch")
+
+    def test_on_the_bridge(self):
+        self.check(f"{BUILD}/rpc_echo_bridge", f"{BUILD}/tests/unit/rpc/toy.pb")
 
 
 if __name__ == "__main__":

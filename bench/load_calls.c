@@ -15,9 +15,6 @@
 _Static_assert(REQUEST_ID_MAX < 0x80, "its length takes a byte");
 _Static_assert(REQUEST_ID_MAX + 4 + 2 * PB_VARINT_MAX <= H2_REQUEST_MAX, "fits");
 
-/* PublishStatus.State */
-enum { STATE_ACCEPTED = 1, STATE_ISSUED = 2, STATE_REJECTED = 3 };
-
 /* toy.v1.Note { string text = 1; int64 number = 2; } with a text and 1234567. It is as large as rpc_load's note. */
 static const uint8_t NOTE[] = "\x0a\x20"
                               "0123456789abcdef0123456789abcdef"
@@ -74,13 +71,8 @@ size_t calls_write(const struct calls *calls, int64_t number, uint8_t *out) {
 
 /* --- messages --- */
 
-struct status {
-    int64_t coupon_id, user_id, ticket, state;
-    struct pb request_id;
-};
-
-static bool read_status(struct pb in, struct status *status) {
-    struct pb_field field;
+static bool read_status(struct pb in, struct calls_status *status) {
+    struct pb_field field = {0};
     while (in.at < in.end) {
         if (!pb_next(&in, &field))
             return false;
@@ -99,9 +91,8 @@ static bool read_status(struct pb in, struct status *status) {
     return true;
 }
 
-/* RequestPublishResponse { PublishStatus status = 1; } */
-static bool read_response(struct pb in, struct status *ret_status) {
-    struct status status = {0};
+bool calls_read_response(struct pb in, struct calls_status *ret_status) {
+    struct calls_status status = {0};
     struct pb_field field;
     while (in.at < in.end)
         if (!pb_next(&in, &field) ||
@@ -111,7 +102,7 @@ static bool read_response(struct pb in, struct status *ret_status) {
     return true;
 }
 
-static const char *contradiction_of(const struct calls *calls, int64_t number, const struct status *status) {
+static const char *contradiction_of(const struct calls *calls, int64_t number, const struct calls_status *status) {
     if (status->coupon_id != coupon_of(calls, number))
         return "it is for another coupon";
     if (status->user_id != user_of(calls, number))
@@ -121,9 +112,9 @@ static const char *contradiction_of(const struct calls *calls, int64_t number, c
     if ((size_t)(status->request_id.end - status->request_id.at) != n ||
         (n && memcmp(status->request_id.at, id, n) != 0))
         return "it is for another request";
-    if (status->state == STATE_REJECTED)
+    if (status->state == CALLS_REJECTED)
         return NULL;
-    if (status->state != STATE_ACCEPTED && status->state != STATE_ISSUED)
+    if (status->state != CALLS_ACCEPTED && status->state != CALLS_ISSUED)
         return "its state is not allowed in an answer";
     if (status->ticket < 1 || status->ticket > TICKETS_MAX)
         return "its ticket is invalid";
@@ -136,8 +127,8 @@ void calls_on_message(const struct calls *calls, struct h2_call *call, const uin
             call->contradiction = "it is not the message that was sent";
         return;
     }
-    struct status status;
-    if (!read_response((struct pb){message, message + n}, &status)) {
+    struct calls_status status;
+    if (!calls_read_response((struct pb){message, message + n}, &status)) {
         call->contradiction = "it is malformed";
         return;
     }
@@ -169,7 +160,7 @@ static bool take_ticket(struct calls_tickets *tickets, int64_t ticket) {
 static const char *outcome_of_message(struct calls *calls, const struct h2_call *call, const char **contradiction) {
     if (*contradiction || calls->is_echo)
         return "OK";
-    if (call->state == STATE_REJECTED)
+    if (call->state == CALLS_REJECTED)
         return "REJECTED";
     if (!take_ticket(&calls->tickets[call->number % calls->n_coupons], call->ticket))
         *contradiction = "another answer has the same ticket";

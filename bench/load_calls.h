@@ -12,6 +12,7 @@
 
 #include "histogram.h"
 #include "load_h2.h"
+#include "load_pb.h"
 
 #define CALLS_RUN_MAX      64 /* bytes in the name of a run */
 #define CALLS_OUTCOMES_MAX 64
@@ -45,6 +46,17 @@ struct calls {
     struct histogram *lately;       /* all answers since the owner last emptied it; NULL: not wanted */
     struct calls_tickets *tickets;
 };
+
+/* PublishStatus.State */
+enum { CALLS_ACCEPTED = 1, CALLS_ISSUED = 2, CALLS_REJECTED = 3 };
+
+struct calls_status {
+    int64_t coupon_id, user_id, ticket, state;
+    struct pb request_id;
+};
+
+/* Reads RequestPublishResponse { PublishStatus status = 1; }. Returns false if it is malformed. */
+bool calls_read_response(struct pb in, struct calls_status *ret_status);
 
 /* Prepares the counters. The caller has set the fields that describe the requests. */
 void calls_init(struct calls *calls);

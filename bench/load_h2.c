@@ -17,15 +17,21 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-#define FRAME_HEADER   9
-#define FRAME_MAX      16384 /* bytes of a payload: the protocol's default, because we announce no other limit */
-#define GRPC_PREFIX    5     /* compression flag, length */
-#define IN_SIZE        (256 * 1024)
-#define OUT_SIZE       (256 * 1024)
-#define BLOCK_SIZE     (64 * 1024)
-#define CONTROL_ROOM   4096 /* bytes kept free in `out` for replies to the server's frames */
-#define CALL_ROOM      (2 * FRAME_HEADER + HPACK_REQUEST_MAX + GRPC_PREFIX + H2_REQUEST_MAX)
-#define CALLS_FIRST    1024 /* initial number of places in the ring */
+#define FRAME_HEADER 9
+#define FRAME_MAX    16384 /* bytes of a payload: the protocol's default, because we announce no other limit */
+#define GRPC_PREFIX  5     /* compression flag, length */
+#define IN_SIZE      (256 * 1024)
+#define OUT_SIZE     (256 * 1024)
+#define BLOCK_SIZE   (64 * 1024)
+#define IN_SMALL     (FRAME_HEADER + FRAME_MAX)
+#define OUT_SMALL    (2 * CALL_ROOM + CONTROL_ROOM)
+#define CONTROL_ROOM 4096 /* bytes kept free in `out` for replies to the server's frames */
+#define CALL_ROOM    (2 * FRAME_HEADER + HPACK_REQUEST_MAX + GRPC_PREFIX + H2_REQUEST_MAX)
+#define CALLS_FIRST  1024 /* initial number of places in the ring */
+#define CALLS_SMALL  16
+/* Each sold-out coupon has its own block, so this bounds the coupons whose blocks are remembered. */
+#define MEMOS          1024
+#define MEMOS_SMALL    4
 #define WINDOW_MAX     INT32_MAX
 #define WINDOW_DEFAULT 65535
 #define STREAM_ID_MAX  ((UINT32_C(1) << 31) - 1)
@@ -77,7 +83,7 @@ static uint8_t *put_frame_header(uint8_t *at, size_t n, uint8_t type, uint8_t fl
 }
 
 static bool put_control(struct h2 *h2, uint8_t type, uint8_t flags, uint32_t id, const uint8_t *payload, size_t n) {
-    if (OUT_SIZE - h2->out_end < FRAME_HEADER + n)
+    if (h2->out_size - h2->out_end < FRAME_HEADER + n)
         return fail(h2, "the server sends but does not read");
     uint8_t *at = put_frame_header(h2->out + h2->out_end, n, type, flags, id);
     if (n > 0)
@@ -94,8 +100,9 @@ static bool put_control_u32(struct h2 *h2, uint8_t type, uint32_t id, uint32_t v
 
 /* --- connect --- */
 
+/* The port is chosen by connect(), so that many addresses do not share the ports of one. */
 static bool bind_source(int fd, const char *source) {
-    int on = 1; /* the port is chosen at connect(), so that addresses can share it */
+    int on = 1;
     struct sockaddr_in address = {.sin_family = AF_INET};
     return !source || (inet_pton(AF_INET, source, &address.sin_addr) == 1 &&
                        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) == 0 &&
@@ -107,13 +114,14 @@ static bool open_socket(struct h2 *h2, const char *host, const char *port) {
     int code = getaddrinfo(host, port, &hints, &found);
     if (code != 0)
         return fail(h2, "cannot connect: %s", gai_strerror(code));
-    int error = 0, type = h2->settings.connects_later ? SOCK_NONBLOCK : 0;
+    int error = 0;
     for (struct addrinfo *one = found; one && h2->fd < 0; one = one->ai_next) {
-        int fd = socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC | type, one->ai_protocol);
+        int kind = one->ai_socktype | SOCK_CLOEXEC | (h2->settings.is_small ? SOCK_NONBLOCK : 0);
+        int fd = socket(one->ai_family, kind, one->ai_protocol);
         struct timeval timeout = {.tv_sec = CONNECT_TIMEOUT_S};
-        if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) == 0 &&
-            bind_source(fd, h2->settings.source) &&
-            (connect(fd, one->ai_addr, one->ai_addrlen) == 0 || (type != 0 && errno == EINPROGRESS))) {
+        if (fd >= 0 && bind_source(fd, h2->settings.source) &&
+            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) == 0 &&
+            (connect(fd, one->ai_addr, one->ai_addrlen) == 0 || (errno == EINPROGRESS && h2->settings.is_small))) {
             h2->fd = fd;
         } else {
             error = errno;
@@ -150,16 +158,17 @@ bool h2_connect(struct h2 *h2, const char *address, const struct h2_settings *se
     *h2 = (struct h2){.fd = -1,
                       .settings = *settings,
                       .next_id = 1,
-                      .n_calls = CALLS_FIRST,
+                      .n_calls = settings->is_small ? CALLS_SMALL : CALLS_FIRST,
+                      .in_size = settings->is_small ? IN_SMALL : IN_SIZE,
+                      .out_size = settings->is_small ? OUT_SMALL : OUT_SIZE,
                       .send_window = WINDOW_DEFAULT,
                       .stream_window = WINDOW_DEFAULT,
                       .streams_max = INT64_MAX,
                       .table_size = HPACK_TABLE_DEFAULT};
     h2->calls = memory_new(h2->n_calls, sizeof *h2->calls);
-    h2->in = memory_new(IN_SIZE, 1);
-    h2->out = memory_new(OUT_SIZE, 1);
-    h2->block = memory_new(BLOCK_SIZE, 1);
-    h2->reader = hpack_reader_new();
+    h2->in = memory_new(h2->in_size, 1);
+    h2->out = memory_new(h2->out_size, 1);
+    h2->reader = hpack_reader_new(settings->is_small ? MEMOS_SMALL : MEMOS);
 
     char host[256];
     const char *colon = strrchr(address, ':');
@@ -218,7 +227,7 @@ static void end_call(struct h2 *h2, struct h2_call *call) {
 
 bool h2_can_begin(const struct h2 *h2) {
     return h2->is_ready && h2->n_open < h2->streams_max && h2->send_window >= GRPC_PREFIX + H2_REQUEST_MAX &&
-           OUT_SIZE - h2->out_end >= CALL_ROOM + CONTROL_ROOM;
+           h2->out_size - h2->out_end >= CALL_ROOM + CONTROL_ROOM;
 }
 
 uint8_t *h2_begin(struct h2 *h2, struct h2_call **ret_call) {
@@ -269,7 +278,7 @@ static void send_stalled(struct h2 *h2, struct h2_call *call) {
     int64_t n = call->n_buffered - call->n_sent;
     n = n < call->window ? n : call->window;
     n = n < h2->send_window ? n : h2->send_window;
-    int64_t room = OUT_SIZE - CONTROL_ROOM - FRAME_HEADER - (int64_t)h2->out_end;
+    int64_t room = (int64_t)h2->out_size - CONTROL_ROOM - FRAME_HEADER - (int64_t)h2->out_end;
     if (n <= 0 || n > room) /* a request that does not fit goes after the next h2_flush */
         return;
     bool is_last = call->n_sent + n == call->n_buffered;
@@ -398,6 +407,8 @@ static bool on_headers(struct h2 *h2, struct frame *frame) {
     h2->block_id = frame->id;
     h2->block_flags = frame->flags;
     h2->n_block = frame->n - skip;
+    if (!h2->block)
+        h2->block = memory_new(BLOCK_SIZE, 1);
     memcpy(h2->block, frame->payload + skip, h2->n_block);
     return true;
 }
@@ -532,7 +543,7 @@ static bool on_frame(struct h2 *h2, struct frame *frame) {
 }
 
 bool h2_read(struct h2 *h2) {
-    ssize_t n = recv(h2->fd, h2->in + h2->in_end, IN_SIZE - h2->in_end, MSG_DONTWAIT);
+    ssize_t n = recv(h2->fd, h2->in + h2->in_end, h2->in_size - h2->in_end, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return true;
     if (n < 0)

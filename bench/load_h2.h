@@ -54,8 +54,8 @@ struct h2_settings {
     const char *path;      /* the method's path, at most HPACK_NAME_MAX bytes */
     const char *authority; /* at most HPACK_NAME_MAX bytes */
     int64_t timeout_ms;    /* 0: none */
-    bool connects_later;   /* h2_connect does not wait; a failure shows when reading or writing */
-    const char *source;    /* IPv4 address to connect from; NULL: the kernel chooses */
+    const char *source;    /* the IPv4 address to connect from; NULL: any */
+    bool is_small;         /* one of thousands: small buffers, and h2_connect does not wait for the connection */
     struct h2_owner owner;
 };
 
@@ -86,12 +86,12 @@ struct h2 {
     uint8_t block_flags;
     size_t n_block;
 
-    size_t in_end, out_at, out_end;
+    size_t in_size, out_size, in_end, out_at, out_end;
     uint8_t *in, *out, *block;
 };
 
-/* Connects a socket, waits for the connection, and queues the preface. `address`: HOST:PORT. Call h2_free even after a
- * failure. */
+/* Connects a socket, waits for the connection unless is_small, and queues the preface. `address`: HOST:PORT. Call
+ * h2_free even after a failure. */
 bool h2_connect(struct h2 *h2, const char *address, const struct h2_settings *settings);
 void h2_free(struct h2 *h2); /* in place */
 

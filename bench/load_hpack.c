@@ -91,8 +91,6 @@ void hpack_request_init(struct hpack_request *request, const char *path, const c
 
 /* --- answers --- */
 
-/* Powers of two. Each sold-out coupon has its own block, so this bounds the coupons whose blocks are remembered. */
-#define MEMOS 1024
 /* Longer blocks are not remembered. */
 #define MEMO_BYTES 480
 
@@ -107,11 +105,13 @@ struct hpack_reader {
     nghttp2_hd_inflater *inflater;
     uint64_t generation; /* of the table; a memo of an older generation is invalid */
     struct hpack_head head;
-    struct memo memos[MEMOS];
+    size_t n_memos;
+    struct memo memos[];
 };
 
-struct hpack_reader *hpack_reader_new(void) {
-    struct hpack_reader *reader = memory_new(1, sizeof *reader);
+struct hpack_reader *hpack_reader_new(size_t n_memos) {
+    struct hpack_reader *reader = memory_new(1, sizeof *reader + n_memos * sizeof *reader->memos);
+    reader->n_memos = n_memos;
     if (nghttp2_hd_inflate_new(&reader->inflater) != 0)
         abort(); /* it fails only without memory */
     reader->generation = 1;
@@ -125,7 +125,7 @@ void hpack_reader_free(struct hpack_reader *reader) {
     free(reader);
 }
 
-static size_t memo_index(const uint8_t *block, size_t n) {
+static size_t memo_hash(const uint8_t *block, size_t n) {
     uint64_t hash = n, word;
     for (; n >= sizeof word; block += sizeof word, n -= sizeof word) {
         memcpy(&word, block, sizeof word);
@@ -135,7 +135,7 @@ static size_t memo_index(const uint8_t *block, size_t n) {
     word = 0;
     memcpy(&word, block, n);
     hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
-    return (size_t)(hash >> 32) & (MEMOS - 1);
+    return (size_t)(hash >> 32);
 }
 
 static bool skip_number(struct pb *in, int bits) {
@@ -227,34 +227,36 @@ static bool is_type(struct pb type, const char *name) {
     return (size_t)(type.end - type.at) >= n && memcmp(type.end - n, name, n) == 0;
 }
 
-/* google.protobuf.Duration { seconds = 1, nanos = 2 } */
-static int64_t read_duration_us(struct pb in) {
+/* RetryInfo { retry_delay = 1: Duration { seconds = 1, nanos = 2 } } */
+static int64_t read_retry_ms(struct pb info) {
+    struct pb delay = {0};
     struct pb_field field;
-    int64_t us = 0;
-    while (in.at < in.end && pb_next(&in, &field)) {
+    uint64_t seconds = 0, nanos = 0;
+    if (!find_bytes(info, 1, &delay))
+        return 0;
+    while (delay.at < delay.end && pb_next(&delay, &field)) {
         if (field.number == 1 && field.type == PB_VARINT)
-            us += (int64_t)field.varint * 1000000;
+            seconds = field.varint;
         else if (field.number == 2 && field.type == PB_VARINT)
-            us += (int64_t)field.varint / 1000;
+            nanos = field.varint;
     }
-    return us;
+    return (int64_t)(seconds * 1000 + nanos / 1000000);
 }
 
-/* google.rpc.Status { details = 3: Any { type_url = 1, value = 2 } }, with ErrorInfo { reason = 1 } and
- * RetryInfo { retry_delay = 1 } */
+/* google.rpc.Status { details = 3: Any { type_url = 1, value = 2: ErrorInfo { reason = 1 } or RetryInfo } } */
 static void read_details(const uint8_t *text, size_t n, struct hpack_head *head) {
     uint8_t bytes[DETAILS_MAX];
     struct pb in = {bytes, bytes + base64_read(text, n, bytes)};
     struct pb_field field;
     while (in.at < in.end && pb_next(&in, &field)) {
-        struct pb type, value, first;
+        struct pb type, value, reason;
         if (field.number != 3 || field.type != PB_BYTES || !find_bytes(field.bytes, 1, &type) ||
-            !find_bytes(field.bytes, 2, &value) || !find_bytes(value, 1, &first))
+            !find_bytes(field.bytes, 2, &value))
             continue;
-        if (is_type(type, "/google.rpc.ErrorInfo"))
-            read_reason(first, head->reason);
-        else if (is_type(type, "/google.rpc.RetryInfo"))
-            head->retry_us = read_duration_us(first);
+        if (is_type(type, "/google.rpc.RetryInfo"))
+            head->retry_ms = read_retry_ms(value);
+        else if (is_type(type, "/google.rpc.ErrorInfo") && find_bytes(value, 1, &reason))
+            read_reason(reason, head->reason);
     }
 }
 
@@ -274,7 +276,7 @@ static bool read_code(const nghttp2_nv *header, int *ret_code) {
 }
 
 static bool inflate(struct hpack_reader *reader, const uint8_t *block, size_t n, struct hpack_head *ret_head) {
-    struct hpack_head head = {.grpc_status = HPACK_NO_GRPC_STATUS};
+    struct hpack_head head = {.grpc_status = HPACK_NO_GRPC_STATUS, .retry_ms = HPACK_NO_RETRY};
     for (;;) {
         nghttp2_nv header;
         int flags = 0;
@@ -303,7 +305,7 @@ static bool inflate(struct hpack_reader *reader, const uint8_t *block, size_t n,
 
 const struct hpack_head *hpack_read(struct hpack_reader *reader, const uint8_t *block, size_t n) {
     bool fits = n <= MEMO_BYTES;
-    struct memo *memo = &reader->memos[fits ? memo_index(block, n) : 0];
+    struct memo *memo = &reader->memos[fits ? memo_hash(block, n) & (reader->n_memos - 1) : 0];
     if (fits && memo->generation == reader->generation && memo->n == n && memcmp(memo->block, block, n) == 0)
         return &memo->head;
     if (!inflate(reader, block, n, &reader->head))

@@ -15,6 +15,7 @@
 #define HPACK_NAME_MAX       255  /* of :path and :authority each */
 #define HPACK_REASON_SIZE    48
 #define HPACK_NO_GRPC_STATUS (-1)
+#define HPACK_NO_RETRY       (-1)
 
 struct hpack_request {
     uint8_t first[HPACK_REQUEST_MAX], next[HPACK_REQUEST_MAX];
@@ -33,12 +34,13 @@ struct hpack_head {
     /* ErrorInfo.reason from grpc-status-details-bin; empty: none. Characters other than letters, digits and '_' become
      * '?'. */
     char reason[HPACK_REASON_SIZE];
-    int64_t retry_us; /* RetryInfo.retry_delay from there; 0: none */
+    int64_t retry_ms; /* RetryInfo.retry_delay from the same header; HPACK_NO_RETRY: none */
 };
 
 struct hpack_reader; /* one per connection */
 
-struct hpack_reader *hpack_reader_new(void); /* aborts without memory */
+/* `n_memos`: how many blocks it remembers, a power of two. Aborts without memory. */
+struct hpack_reader *hpack_reader_new(size_t n_memos);
 void hpack_reader_free(struct hpack_reader *reader);
 /* Reads a block. The result is valid until the next block. Returns NULL if the block is malformed, which makes the
  * connection unusable. */

@@ -8,8 +8,10 @@ import unittest
 
 from tests.harness import ROOT
 
-ONLY = ("accept", "relay", "issue", "lone", "end_to_end", "batches", "sold_out")
+ONLY = ("pollers", "accept", "relay", "issue", "lone", "end_to_end", "batches", "sold_out")
 ENDS = {
+    "pollers": [f"{what}{end}" for what in ("sold_out", "accept") for end in (
+        "_1.per_s", "_1.cpu_us", "_2.per_s", "_2.cpu_us", ".rates", ".scaling")],
     "accept": ("one_coupon", "100_coupons", "a_transaction_each"),
     "relay": ("one_coupon", "100_coupons", "idle_ms"),
     "issue": ("one_coupon", "100_coupons"),

@@ -21,6 +21,7 @@ STAGE_NOTES = {"issue": "not judged", "issue_by_row": "the target was made for a
 CALL_SHARES = {"null": 0.8}
 CALLS = {"echo": "echo of the bare gRPC core", "null": "the bridge, nothing behind it", "sold_out": "sold out",
          "peer": "the same refusal by grpc-go"}
+POLLERS_WHAT = {"sold_out": "sold out", "accept": "accept"}
 REFUSALS_PER_S, REFUSAL_CPU_US = 250000, 6  # with the load on the same two cores
 REFUSAL_COSTS = {"redis_commands": "all commands of Redis", "gate_redis_reads": "the gate's looks at flags",
                  "gate_postgres_reads": "the gate's queries", "admit_batches": "admit's transactions",
@@ -31,7 +32,7 @@ BATCHES_SERVERS_US = {"100 coupons": 38}
 CPU_US = {"all": 33, "couponsd": 15, "postgres": 12}
 TARGETS_ECHO_US = 11  # CPU of an echo on the machine that the targets refer to
 LONE_ANSWER_MS, LONE_OF_FLUSH, LONE_CPU_US = 0.9, 1.5, 1000
-PERCENTILES = {"p50": "p50", "p99": "p99", "p999": "p99.9"}
+PERCENTILES = {"p50": "p50", "p99": "p99", "p999": "p99.9", "max": "max"}
 SERVERS = ("couponsd", "postgres", "kafka", "redis")
 PROCESSES = (*SERVERS, "load")
 ABOVE_BUFFERS_MIB = 64
@@ -104,6 +105,20 @@ def of_calls(results):
     for one in results.get("statistics", []):
         yield Row("sold_out.ledger_scans", "the same: looks into the ledger, by Postgres, of 100,000 refusals",
                   one["ledger_scans"] * 1e5 / one["answers"])
+
+
+def of_pollers(results):
+    for what, by in results.items():
+        for pollers, rounds in by.items():
+            key = f"pollers.{what}_{pollers}"
+            yield spread(f"{key}.per_s", f"{POLLERS_WHAT[what]}, grpc.pollers = {pollers}",
+                         [one["per_s"] for one in rounds], "/s")
+            yield spread(f"{key}.cpu_us", "the same: server's CPU a call", [one["cpu_us"] for one in rounds], "us")
+        pairs = list(zip(by[1], by[2]))
+        yield spread(f"pollers.{what}.rates", "the same: rate with two beside one",
+                     [two["per_s"] / one["per_s"] for one, two in pairs], "", note="the load shares the cores")
+        yield spread(f"pollers.{what}.scaling", "the same: 2 x CPU a call with one / with two",
+                     [2 * one["cpu_us"] / two["cpu_us"] for one, two in pairs], "", note="with cores to spare")
 
 
 def of_stages(results):
@@ -232,6 +247,8 @@ def rows_of(results, options):
     rows = []
     if "calls" in results:
         rows += of_calls(results["calls"])
+    if "pollers" in results:
+        rows += of_pollers(results["pollers"])
     if "stages" in results:
         rows += of_stages(results["stages"])
     if "idle" in results and "relay" in options.only:

@@ -16,6 +16,7 @@ static const struct rpc_method METHODS[] = {
 static void echo(Toy__V1__Toy_Service *service, const Toy__V1__Note *input, Toy__V1__Note_Closure closure,
                  void *closure_data) {
     (void)service;
+    echo_count();
     closure(input, closure_data);
 }
 

@@ -49,6 +49,7 @@ static void on_step(struct call *call) {
 }
 
 static void on_accepted(struct call *call) {
+    echo_count();
     grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     close.data.recv_close_on_server.cancelled = &call->was_cancelled;
     grpc_op answer[4] = {

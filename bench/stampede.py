@@ -1,244 +1,252 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A crowd presses at noon: 300,000 people want 10,000 coupons over 20,000 connections that open within 10 s. The load
-is open loop, from one thread (bench/stampede.c says how people behave). Each answer is checked, then what the database
-has, and that couponsd has cut off nobody.
+"""stampede.py: a crowd asks for the coupons of one campaign. Connections open within ten seconds; at noon the people
+begin to press, most of them within the first seconds, by a timetable that waits for nobody. Clients repeat a call that
+was refused for the moment, after the time that the refusal names. Some people press twice, some repeat their call.
+
+Each answer is checked: the winners and their tickets, the order, that nobody else has a ticket and all of them are told
+SOLD_OUT, and not before the last ticket is given; that no connection was cut off; and that Postgres, couponctl verify
+and the answers agree. The exit code is 1 if anything is wrong.
+
+It uses the servers that POSTGRES_URL, REDIS_URL, KAFKA_BROKERS and SERVERS_DIR name. It prints a Markdown table, or
+JSON, and draws charts (--svg).
 """
 
 import argparse
-import bisect
-import collections
 import dataclasses
+import json
 import os
 import resource
 import subprocess
 import tempfile
-import threading
-import time
 
 from bench import report, runner, svg
-from bench.programs import STOP_S, Wrong, say
-from bench.stand import Stand, memory_kib
-from tests.harness import BUILD, wait_until
+from bench.programs import STOP_S, Wrong, echo_us, say
+from bench.stand import Stand, cpu_now, memory_kib
+from bench.watch import Watch
+from tests.harness import BUILD
 from tests.harness.processes import cpu_seconds, end
 
-BIN_S, SAMPLE_S = 0.5, 0.25
-SPARE_FILES = 1000  # of couponsd and the load, besides connections
-SMALL = {"people": 3000, "quantity": 100, "connections": 300, "seconds": 2, "sources": 2}
-MIB_WANTED = 128
-Answer = collections.namedtuple("Answer", "person kind due sent at retries outcome ticket greatest")
-PRESS, TWICE, REPEAT = range(3)
+# couponsd keeps a sixteenth of its file descriptors from clients, and needs some for its servers and log.
+OWN_FILES = 300
+RESERVED = 16
+MEMORY_MIB = 128
+VERIFY_MS = 60000
+NO_LIMIT = 0
 
 
 def read_arguments():
     parser = argparse.ArgumentParser(prog="./dev bench stampede", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--people", type=int, default=300000)
-    parser.add_argument("--quantity", type=int, default=10000)
-    parser.add_argument("--connections", type=int, default=20000)
-    parser.add_argument("--seconds", type=float, default=10, help="time in which connections open; noon is its middle")
-    parser.add_argument("--sources", type=int, default=32, help="addresses that the crowd comes from (up to 250)")
+    parser.add_argument("--people", type=int, default=300000, metavar="N")
+    parser.add_argument("--coupons", type=int, default=10000, metavar="N")
+    parser.add_argument("--connections", type=int, default=20000, metavar="N", help="20000, or what the files allow")
+    parser.add_argument("--addresses", type=int, default=64, metavar="N", help="addresses of the clients (64)")
+    parser.add_argument("--connect-s", type=float, default=10, metavar="S", help="all connections open within (10)")
+    parser.add_argument("--noon-s", type=float, default=8, metavar="S", help="the first people press then (8)")
+    parser.add_argument("--peak-s", type=float, default=1.5, metavar="S", help="the peak comes this long after noon")
+    parser.add_argument("--every", type=float, default=0.5, metavar="S", help="a sample (0.5)")
+    parser.add_argument("--deadline", type=float, default=120, metavar="S")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of couponsd")
-    parser.add_argument("--small", action="store_true", help="a small crowd, to test the bench")
     parser.add_argument("--svg", metavar="FILE", help="draw charts here")
-    parser.add_argument("--json", metavar="FILE", help="write figures and samples here; -: to stdout, instead of the table")
+    parser.add_argument("--json", metavar="FILE", help="write all samples here; -: to stdout, instead of the table")
     options = parser.parse_args()
-    if options.small:
-        vars(options).update(SMALL)
+    if not 0 < options.coupons < options.people or options.connections < 1:
+        parser.error("there must be more people than coupons, and a connection")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fitting = most - most // RESERVED - OWN_FILES
+    if options.connections > fitting:
+        say(f"of {options.connections:,} connections, {fitting:,} fit: a process here may have {most:,} files open")
+        options.connections = fitting
     return options
 
 
-def raise_file_limit(n):
-    """For this process and those that it starts."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < n:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (n, max(n, hard)))
-        except (ValueError, OSError) as error:
-            raise Wrong(f"{n} open files are needed; the hard limit is {hard}") from error
+def settings(options):
+    """grpc.max_connections would refuse connections above 16,384."""
+    return {"grpc__max_connections": NO_LIMIT} | dict(
+        item.replace(".", "__").split("=", 1) for item in options.set)
 
 
-class Samples(threading.Thread):
-    """Samples couponsd until it is stopped."""
+# --- the run ---
 
-    def __init__(self, pid):
-        super().__init__()
-        self.pid, self.rows, self.stopping = pid, [], threading.Event()
-
-    def run(self):
-        while True:
-            with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
-                rss = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
-            self.rows.append((time.time(), rss / 1024, cpu_seconds(self.pid)))
-            if self.stopping.wait(SAMPLE_S):
-                return
-
-
-def crowd(server, coupon, options, results):
-    """Runs the load. Returns its answers."""
-    with tempfile.TemporaryDirectory() as folder:
-        log = os.path.join(folder, "log")
-        samples = Samples(server.process.pid)
-        samples.start()
-        process = subprocess.Popen(
-            [f"{BUILD}/bench_stampede", server.grpc, *map(str, (
-                coupon, options.people, options.connections, options.seconds, options.sources, log))],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        try:
-            out, err = process.communicate()
-        finally:
-            end(process, patience_s=STOP_S)
-            samples.stopping.set()
-            samples.join()
-        if process.returncode:
-            raise Wrong(f"{err.strip()}; cut: {server.metric('couponsd_rpc_connections_cut_total'):.0f}, refused: "
-                        f"{server.metric('couponsd_rpc_connections_refused_total'):.0f}")
-        results["load"] = runner.json.loads(out)
-        results["samples"] = [((at - results["load"]["begin_us"] / 1e6), rss, cpu) for at, rss, cpu in samples.rows]
-        answers, results["retried"], results["opened"] = [], [], []
-        with open(log, encoding="ascii") as lines:
-            for line in lines:
-                words = line.split()
-                if words[0] in "RC":
-                    results["retried" if words[0] == "R" else "opened"].append(int(words[1]) / 1e6)
-                else:
-                    answers.append(Answer(*map(int, words[:6]), words[6], *map(int, words[7:])))
-        return answers
+def crowd(stand, server, options, coupon, log):
+    """Runs the load. Returns its result and the samples."""
+    command = [f"{BUILD}/bench_stampede", server.grpc, "--coupon", coupon, "--log", log, "--run", stand.schema[:8]]
+    for name in ("people", "connections", "addresses", "connect_s", "noon_s", "peak_s", "every", "deadline"):
+        command += [f"--{name.replace('_', '-')}", getattr(options, name)]
+    samples, result = [], None
+    before, last_s = cpu_seconds(server.process.pid), 0
+    load = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in load.stdout:
+            one = json.loads(line)
+            if "at_s" not in one:
+                result = one
+                continue
+            now = cpu_seconds(server.process.pid)
+            one["cpu"] = (now - before) / max(one["at_s"] - last_s, 0.001)
+            one["seconds"] = one["at_s"] - last_s
+            one["rss_mib"] = memory_kib(server.process, "VmRSS") / 1024
+            before, last_s = now, one["at_s"]
+            samples.append(one)
+        _, why = load.communicate()
+    finally:
+        end(load, patience_s=STOP_S)
+    return result, samples, why.strip()
 
 
-def must(holds, what):
-    if not holds:
-        raise Wrong(what)
+def cut_off(server):
+    return {name: server.metric(f"couponsd_rpc_connections_{name}_total") for name in ("cut", "refused")}
 
 
-def check_answers(answers, people, quantity):
-    """Checks what each person was told. Returns the winners' tickets by person."""
-    n = min(quantity, people)
-    first = {answer.person: answer for answer in answers if answer.kind == PRESS}
-    must(len(first) == people, f"{len(first)} of {people} people have an answer")
-    tickets = {person: answer.ticket for person, answer in first.items() if answer.outcome == "OK"}
-    must(sorted(tickets.values()) == list(range(1, n + 1)), f"{len(tickets)} winners instead of {n}, or wrong tickets")
-    for answer in answers:
-        won = answer.person in tickets
-        should = {PRESS: "OK", TWICE: "ALREADY_REQUESTED", REPEAT: "OK"}[answer.kind] if won else "SOLD_OUT"
-        must(answer.outcome == should, f"{answer} instead of {should}")
-        if answer.kind == REPEAT and won:
-            must(answer.ticket == tickets[answer.person], f"{answer}: the first answer had {tickets[answer.person]}")
-        if answer.kind == PRESS and won:
-            must(answer.ticket > answer.greatest, f"{answer}: a ticket that was known before is greater")
-    return tickets
+def check_answers(stand, options, coupon, log):
+    """Compares the answers with the ledger: the same users, request ids and tickets."""
+    with open(log, encoding="ascii") as lines:
+        presses = [line.split() for line in lines]
+    told = {(user, request_id, ticket) for user, request_id, kind, answer, ticket in presses
+            if answer == "OK" and kind != "repeat"}
+    stored = {tuple(row) for row in stand.sql(
+        f"select user_id, request_id, ticket from publish_request where coupon_id = {coupon}")}
+    if told != stored:
+        raise Wrong(f"the answers and the ledger differ in {len(told ^ stored)} tickets, such as {min(told ^ stored)}")
+    if len({user for user, *_ in told}) != options.coupons:
+        raise Wrong(f"{len({user for user, *_ in told})} winners instead of {options.coupons}")
+    refused = {user for user, _, _, answer, _ in presses if answer == "SOLD_OUT"}
+    if len(refused) != options.people - options.coupons or refused & {user for user, *_ in told}:
+        raise Wrong(f"{len(refused)} people were told SOLD_OUT, of {options.people - options.coupons}")
 
 
-def check_database(stand, coupon, tickets, answers, begin_us):
-    """Checks the ledger against the answers, and that nobody was told SOLD_OUT before the last ticket."""
-    rows = stand.sql(f"select user_id, ticket from publish_request where coupon_id = {coupon}")
-    must({int(user) - 1: int(ticket) for user, ticket in rows} == tickets, "the ledger has other winners")
+def check_first_no(stand, coupon, load):
+    """Nobody may be refused before the transaction of the last ticket has begun."""
     last_us = stand.number(f"""
         select (extract(epoch from max(accept_time)) * 1000000)::bigint from publish_request
-        where coupon_id = {coupon}""") - begin_us
-    early = min((answer.at for answer in answers if answer.outcome == "SOLD_OUT"), default=last_us)
-    must(early >= last_us, f"SOLD_OUT {last_us - early} us before the last ticket")
+        where coupon_id = {coupon}""")
+    if load["first_no_us"] <= last_us:
+        raise Wrong(f"SOLD_OUT was told {last_us - load['first_no_us']} us before the last ticket was given")
+
+
+def check(stand, server, options, coupon, log, results):
+    load, why = results["load"], results.pop("why")
+    if why or load is None:
+        raise Wrong(f"{why}; couponsd cut off {results['cut']}")
+    if load["winners"] != options.coupons or load["max_ticket"] != options.coupons:
+        raise Wrong(f"{load['winners']} winners and tickets up to {load['max_ticket']}, not {options.coupons}")
+    if any(results["cut"].values()):
+        raise Wrong(f"couponsd cut off connections: {results['cut']}")
+    if load["ready"] != options.connections:
+        raise Wrong(f"{load['ready']} of {options.connections} connections are open at the end")
+    check_answers(stand, options, coupon, log)
+    check_first_no(stand, coupon, load)
+    where = f"coupon_id = {coupon}"
+    stand.check_accepted(options.coupons, where)
+    stand.check_issued(options.coupons, where)
+    stand.ctl(server, "verify", coupon, "--topics-timeout", VERIFY_MS)
+    results["checked"] = options.people
 
 
 def measure(options, results):
-    raise_file_limit(options.connections + SPARE_FILES)
-    settings = dict(word.split("=", 1) for word in options.set)
-    if options.connections > 16384:
-        settings.setdefault("grpc.max_connections", "0")
-    with Stand() as stand:
-        server = stand.start(**settings)
-        coupon = stand.create(server, options.quantity)
-        before = cpu_seconds(server.process.pid)
-        answers = crowd(server, coupon, options, results)
-        results["cpu_s"] = cpu_seconds(server.process.pid) - before
+    results["echo_us"] = [echo_us()]
+    with Stand() as stand, tempfile.TemporaryDirectory() as folder:
+        log = os.path.join(folder, "answers")
+        server = stand.start(**settings(options))
+        results["idle_mib"] = memory_kib(server.process, "VmRSS") / 1024
+        coupon = stand.create_some(server, 1, options.coupons).split(":")[0]
+        issued = f"select coalesce(sum(issued), 0)::bigint from issuance where coupon_id = {coupon}"
+        with Watch(stand, issued) as watch:
+            before = cpu_now([server], watch)
+            results["load"], results["samples"], results["why"] = crowd(stand, server, options, coupon, log)
+            results["cut"] = cut_off(server)
+            if not results["why"]:
+                watch.wait_for(options.coupons, options.deadline)
+            after = cpu_now([server], watch)
+        results["cpu_s"] = {name: after[name] - before[name] for name in after}
+        results["refused"] = {name: server.metric(f"couponsd_{name}_total") for name in ("refused", "refused_early")}
         results["peak_mib"] = memory_kib(server.process, "VmHWM") / 1024
-        results["answers"] = answers
-        for name in ("cut", "refused"):
-            n = server.metric(f"couponsd_rpc_connections_{name}_total")
-            must(n == 0, f"{n:.0f} connections were {name}")
-        tickets = check_answers(answers, options.people, options.quantity)
-        check_database(stand, coupon, tickets, answers, results["load"]["begin_us"])
-        wait_until(lambda: stand.number(f"select count(*) from user_coupon where coupon_id = {coupon}") == len(tickets),
-                   what="all winners have coupons")
-        stand.ctl(server, "verify", coupon)
-        stand.check_issued(len(tickets))
+        check(stand, server, options, coupon, log, results)
         stand.stop(server)
-        say("all answers are right")
-    results["checked"] = len(answers)
+    results["echo_us"].append(echo_us())
 
 
 # --- output ---
 
-def percentile(ordered, share):
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
+def title(options):
+    return (f"{options.people:,} people, {options.coupons:,} coupons, {options.connections:,} connections from "
+            f"{options.addresses} addresses")
 
 
-def by_bin(values, seconds=BIN_S):
-    """values: (time in s, value). Returns the lists of values by bin, from 0 on."""
-    bins = collections.defaultdict(list)
-    for at, value in values:
-        bins[int(at / seconds)].append(value)
-    return [bins[i] for i in range(max(bins, default=-1) + 1)]
+def latency(key, what, load):
+    ms = {name: load[name] / 1000 for name in ("p50", "p99", "max")}
+    return report.Row(key, what, ms["p99"], "ms", percentiles=ms)
+
+
+def worst(samples, name):
+    return max(sample[name] / sample["seconds"] for sample in samples)
 
 
 def rows_of(results, options):
-    row, presses = report.Row, [answer for answer in results["answers"] if answer.kind == PRESS]
-    for outcome, name in (("OK", "a yes"), ("SOLD_OUT", "a no")):
-        ms = sorted((answer.at - answer.due) / 1000 for answer in presses if answer.outcome == outcome)
-        for figure, value in (("p50", percentile(ms, 0.5)), ("p99", percentile(ms, 0.99)), ("max", percentile(ms, 1))):
-            if value is not None:
-                yield row(f"stampede.{outcome.lower()}_{figure}_ms", f"{name}, from the press, {figure}", value, "ms")
-    seconds = by_bin(((answer.at / 1e6, (answer.at - answer.due) / 1000) for answer in presses), 1)
-    yield row("stampede.worst_second_ms", "the greatest p99 of a second",
-              max(percentile(sorted(one), 0.99) for one in seconds if one), "ms")
-    yield row("stampede.most_answers", "answers in the busiest second", max(map(len, seconds)), "/s")
-    late = sorted((answer.sent - answer.due) / 1000 for answer in presses)
-    yield row("stampede.late_p99_ms", "sent after the timetable, p99", percentile(late, 0.99), "ms")
-    yield row("stampede.retries", "retries", len(results["retried"]))
-    yield row("stampede.cpu_us", "CPU of couponsd an answer",
-              results["cpu_s"] * 1e6 / (len(results["answers"]) + len(results["retried"])), "us")
-    yield row("stampede.load_cpu_s", "CPU of the load", results["load"]["cpu_s"], "s")
-    yield row("stampede.peak_mib", "couponsd's memory, peak RSS", results["peak_mib"], "MiB")
-    correct = row("stampede.checked", "answers, all of them right", results.get("checked", 0))
+    load, samples = results["load"], results["samples"]
+    row = report.Row
+    calls = load["calls"]
+    yield latency("stampede.yes_ms", "a yes: from the press to the final answer", load["yes_us"])
+    yield latency("stampede.no_ms", "a no: the same", load["no_us"])
+    yield latency("stampede.repeat_ms", "a repeat with the same request id", load["repeat_us"])
+    second = load["worst_second"]
+    yield row("stampede.worst_second_ms", "the worst second: p99", second["p99"] / 1000, "ms",
+              note=f"{second['n']:,} answers, max {second['max'] / 1000:,.0f} ms, ended at {second['at_s']:.0f} s")
+    yield row("stampede.presses_per_s", "presses: the most in a sample", worst(samples, "presses"), "/s")
+    yield row("stampede.answers_per_s", "answers: the most in a sample",
+              max((one["yes"] + one["no"] + one["repeats"]) / one["seconds"] for one in samples), "/s")
+    yield row("stampede.yes_per_s", "yes: the most in a sample", worst(samples, "yes"), "/s")
+    yield row("stampede.retries", "calls that were refused for the moment and repeated", load["retries"])
+    yield row("stampede.peak_mib", "couponsd's memory, the greatest RSS", results["peak_mib"], "MiB",
+              note=f"{results['idle_mib']:.0f} MiB before").need(at_most=MEMORY_MIB)
+    yield row("stampede.connection_kib", "the same: growth a connection",
+              (results["peak_mib"] - results["idle_mib"]) * 1024 / options.connections, "KiB")
+    yield row("stampede.cpu_us", "couponsd's CPU a call", results["cpu_s"]["couponsd"] * 1e6 / calls, "us",
+              note=f"{results['refused'].get('refused_early', 0):,.0f} of {calls:,} refused on the doorstep")
+    yield row("stampede.load_cpu_us", "the load's CPU a call", load["cpu_s"] * 1e6 / calls, "us")
+    yield latency("stampede.late_ms", "the load's own lateness", load["late_us"])
+    yield row("stampede.cut", "connections that couponsd cut off or refused", sum(results["cut"].values())).need(
+        at_most=0)
+    correct = row("stampede.checked", "people whose answers are right", results.get("checked", 0))
     correct.ok, correct.target = "checked" in results, "all"
     yield correct
 
 
 def drawing(results, options):
-    answers, panel = results["answers"], svg.Panel
+    samples = results["samples"]
+    panel = svg.Panel
 
-    def rate(times):
-        return [((i + 0.5) * BIN_S, len(one) / BIN_S) for i, one in enumerate(by_bin((at, 1) for at in times))]
+    def rate(name):
+        return [(one["at_s"], one[name] / one["seconds"]) for one in samples]
 
-    bins = [sorted(one) for one in by_bin((a.at / 1e6, (a.at - a.due) / 1000) for a in answers if a.kind == PRESS)]
-    samples = [sample for sample in results["samples"] if sample[0] >= 0]
+    def answers(name):
+        return [(one["at_s"], one["answers_us"][name] / 1000 if one["answers_us"]["n"] else None) for one in samples]
+
+    def line(name):
+        return [(one["at_s"], one[name]) for one in samples]
+
     return svg.draw(
-        f"{options.people:,} people, {options.quantity:,} coupons, {options.connections:,} connections",
-        f"one couponsd; noon is at {options.seconds / 2:g} s; latencies from the press to the final answer",
-        "seconds since the first connection", [
-            panel("Presses and retries", "per second", {
-                "presses": rate(a.due / 1e6 for a in answers if a.kind == PRESS), "retries": rate(results["retried"])}),
-            panel("Answers", "per second", {"no": rate(a.at / 1e6 for a in answers if a.outcome == "SOLD_OUT"),
-                                            "yes": rate(a.at / 1e6 for a in answers if a.outcome == "OK")}),
-            panel(f"Final answers, of each {BIN_S:g} s", "ms", {
-                name: [((i + 0.5) * BIN_S, percentile(one, share)) for i, one in enumerate(bins)]
-                for name, share in (("p50", 0.5), ("p99", 0.99))}),
-            panel("Connections", "open", {"open": [
-                (at, bisect.bisect(results["opened"], at)) for at, _, _ in samples]}),
-            panel("Memory of couponsd, RSS", "MiB", {"RSS": [(at, rss) for at, rss, _ in samples]},
-                  (MIB_WANTED, f"wanted: {MIB_WANTED} MiB")),
-            panel("CPU of couponsd", "cores", {"CPU": [
-                (at, (cpu - cpu0) / (at - at0)) for (at0, _, cpu0), (at, _, cpu) in zip(samples, samples[1:])]})])
+        title(options), f"one couponsd, 2 cores shared with the load and all servers; a sample every {options.every:g} s; "
+        f"noon is at {options.noon_s:g} s", "seconds", [
+            panel("Presses, and answers that refuse", "per second", {"presses": rate("presses"), "no": rate("no")}),
+            panel("Answers that accept, and calls to be repeated", "per second",
+                  {"yes": rate("yes"), "retries": rate("retries")}),
+            panel("Answer, from the press on", "ms", {"p50": answers("p50"), "p99": answers("p99")}),
+            panel("Connections", "open", {"open": line("connections")}),
+            panel("Memory of couponsd, RSS", "MiB", {"RSS": line("rss_mib")}),
+            panel("CPU of couponsd", "cores", {"CPU": line("cpu")})])
 
 
 def show(options, results, wrong):
-    if "answers" not in results:
+    if not results.get("samples") or not results.get("load"):
         return
     rows = list(rows_of(results, options))
-    whole = runner.whole_of(options, wrong, figures=[dataclasses.asdict(row) for row in rows],
-                            samples=results["samples"])
+    whole = runner.whole_of(options, wrong, figures=[dataclasses.asdict(row) for row in rows], rounds=results)
     if options.json != "-":
-        print(f"{runner.machine_text(whole)}\n")
+        print(f"{runner.machine_text(whole)}\n{title(options)}\n")
         print(report.table(rows))
+        print(f"\nCPU in s: {', '.join(f'{name} {seconds:.1f}' for name, seconds in results['cpu_s'].items())}, load "
+              f"{results['load']['cpu_s']:.1f}; an echo took {', '.join(f'{one:.1f}' for one in results['echo_us'])} us")
     runner.write_json(options.json, whole)
     if options.svg:
         with open(options.svg, "w", encoding="utf-8") as file:

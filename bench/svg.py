@@ -9,7 +9,7 @@ WIDTH, LEFT, RIGHT = 1000, 90, 24
 HEAD, FOOT = 76, 44
 PANEL, GAP, TITLE = 120, 30, 26  # heights: of the plot, below it, above it
 TICKS_Y, TICKS_X = 4, 10
-COLORS = ("#1f5fbf", "#c2500c", "#2f7d32")
+COLORS = ("one", "two", "three")  # classes of the style, which has other colors for a dark background
 STYLE = """
 text { font: 13px system-ui, "DejaVu Sans", Helvetica, Arial, sans-serif; fill: #444 }
 .title { font-size: 18px; font-weight: 600; fill: #111 }
@@ -17,7 +17,14 @@ text { font: 13px system-ui, "DejaVu Sans", Helvetica, Arial, sans-serif; fill: 
 .line { fill: none; stroke-width: 1.5; stroke-linejoin: round }
 .grid { stroke: #e4e4e4 } .axis { stroke: #888 }
 .bound { stroke: #b00020; stroke-dasharray: 6 4 } .mark { stroke: #bbb }
-.bound-text { fill: #b00020 }"""
+.bound-text { fill: #b00020 }
+.back { fill: #fff } .one { stroke: #1f5fbf } .two { stroke: #c2500c } .three { stroke: #2f7d32 }
+@media (prefers-color-scheme: dark) {
+text { fill: #b8c0c8 } .title, .panel { fill: #e6edf3 } .back { fill: #0d1117 }
+.grid { stroke: #2a3038 } .axis { stroke: #767e87 } .mark { stroke: #4a525b }
+.bound { stroke: #ff7b72 } .bound-text { fill: #ff7b72 }
+.one { stroke: #6cb0ff } .two { stroke: #f0883e } .three { stroke: #56d364 }
+}"""
 
 
 @dataclasses.dataclass
@@ -58,13 +65,13 @@ def path(points, color):
         if y is not None:
             words.append(f"{'L' if down else 'M'}{x:.1f} {y:.1f}")
         down = y is not None
-    return f'<path class="line" stroke="{color}" d="{" ".join(words)}"/>'
+    return f'<path class="line {color}" d="{" ".join(words)}"/>'
 
 
 def legend(panel, y):
     """Draws the legend above the plot, from right to left."""
     x = WIDTH - RIGHT
-    entries = [(label, f'stroke="{color}" stroke-width="3"') for label, color in zip(panel.lines, COLORS)]
+    entries = [(label, f'class="{color}" stroke-width="3"') for label, color in zip(panel.lines, COLORS)]
     if panel.marks:
         entries.append((panel.marks[1], 'class="mark"'))
     for label, look in reversed(entries if len(entries) > 1 else []):
@@ -105,8 +112,8 @@ def draw(title, subtitle, x_title, panels):
     def x_of(x):
         return LEFT + (WIDTH - LEFT - RIGHT) * x / last
 
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-             f'height="{height}"><style>{STYLE}</style><rect width="100%" height="100%" fill="#fff"/>',
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+             f'height="{height}"><style>{STYLE}</style><rect width="100%" height="100%" class="back"/>',
              text(LEFT, 30, title, kind="title"), text(LEFT, 52, subtitle)]
     top = HEAD
     for panel in panels:
