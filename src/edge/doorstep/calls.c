@@ -57,7 +57,7 @@ static bool read_block(struct pass *pass, const struct frame *frame, const uint8
         return false;
     doorstep->reading = (struct reading){
         .is_done = true,
-        .is_call = !(frame->flags & FLAG_END_STREAM) && frame->stream > doorstep->core_stream &&
+        .is_call = pass->is_inside && !(frame->flags & FLAG_END_STREAM) && frame->stream > doorstep->core_stream &&
                    frame->stream > doorstep->answered_stream && is_of_call(doorstep->door, block, ret_authorization),
         .has_insertions = block->has_insertions,
         .first_new = block->first_new,
@@ -69,7 +69,7 @@ static bool read_block(struct pass *pass, const struct frame *frame, const uint8
 static bool write_block(struct pass *pass) {
     struct doorstep *doorstep = pass->doorstep;
     struct reading *reading = &doorstep->reading;
-    if (hpack_is_same(doorstep->table))
+    if (hpack_is_same(doorstep->table) || pass->scratch->block.n + pass->scratch->block.n_size_updates == 0)
         return true;
     reading->mark = hpack_mark(doorstep->table);
     reading->block_len = hpack_write(doorstep->table, &pass->scratch->block, pass->scratch->written, INPUT_MAX);
@@ -138,10 +138,12 @@ static bool is_urgent(const struct frame *frame) {
            frame->type != TYPE_WINDOW_UPDATE;
 }
 
-/* Looks for the whole request of a stream behind its header block. STEP_WRONG: it is not one to be answered here. */
+/* Looks for the whole request of a stream behind its header block. STEP_WRONG: it is not one to be answered here, or
+ * others would wait for it: where frames of other streams have come and the next frame has not begun, it may be long in
+ * coming. */
 static enum step find_request(const struct pass *pass, size_t at, uint32_t stream, struct edge_call *call) {
     struct frame frame;
-    bool has_urgent = false;
+    bool has_urgent = false, has_others = false;
     for (;; at += frame.size) {
         bool is_there = frame_at(pass, at, &frame);
         bool is_data = is_there && frame.type == TYPE_DATA && frame.stream == stream;
@@ -151,7 +153,9 @@ static enum step find_request(const struct pass *pass, size_t at, uint32_t strea
             return STEP_WRONG;
         has_urgent |= is_there && is_urgent(&frame);
         if (!is_there || !frame.is_whole)
-            return has_urgent || pass->len - pass->at > CALL_TAIL_MAX ? STEP_WRONG : STEP_WAIT;
+            return has_urgent || (has_others && at == pass->len) || pass->len - pass->at > CALL_TAIL_MAX ? STEP_WRONG
+                                                                                                         : STEP_WAIT;
+        has_others |= frame.stream != stream;
         if (is_data && frame.len > 0) {
             call->message = frame.payload;
             call->len = frame.len;
@@ -167,14 +171,15 @@ static enum step find_request(const struct pass *pass, size_t at, uint32_t strea
 }
 
 /* Whether answers can be put between the core's frames. From the first call on, the cork stays open for all of the
- * pass. */
+ * pass. A client with a smaller table has to be told its size by the first header block, which the core writes. */
 static bool is_open(struct pass *pass) {
     struct cork *cork = pass->cork;
     if (!pass->is_inside || pass->doorstep->n_awaited == AWAITED_MAX)
         return false;
     if (!pass->has_cork) {
         pass->has_cork = true;
-        pass->may_put = cork_open(cork, pass->fd) && cork->outgoing.has_begun && !cork->outgoing.is_ending;
+        pass->may_put = cork_open(cork, pass->fd) && cork->outgoing.has_begun && !cork->outgoing.is_ending &&
+                        (!pass->doorstep->has_less_table || cork->outgoing.leaves_table);
     }
     return pass->may_put && cork->len < UNREAD_MAX;
 }

@@ -525,3 +525,132 @@ Test(doorstep, closed_door_answers_nothing) {
     doorstep_forget(PORT);
     cr_assert_null(doorstep_new(PORT));
 }
+
+/* --- one client, step by step --- */
+
+struct script {
+    struct client *client;
+    struct doorstep *doorstep;
+    struct cork cork;
+    int fds[2];
+    size_t given;
+};
+
+static void script_begin(struct script *script, uint32_t table_size) {
+    uint8_t settings[6] = {0, 1};
+    open_door();
+    *script = (struct script){
+        .client = memory_new(1, sizeof *script->client), .doorstep = doorstep_new(PORT), .cork = {.follows = true}};
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, script->fds), 0);
+    nghttp2_hd_deflate_new(&script->client->deflater, 4096);
+    nghttp2_hd_inflate_new(&script->client->inflater);
+    core_begins(&script->cork, script->fds[0]);
+    put_u32(settings + 2, table_size);
+    put(script->client, PREFACE, PREFACE_LEN);
+    put_frame(script->client, TYPE_SETTINGS, 0, 0, settings, sizeof settings);
+}
+
+/* A call's HEADERS. `timeout`: changes the client's table. */
+static void script_headers(struct script *script, uint32_t id, const char *path, const char *timeout) {
+    nghttp2_nv fields[] = {
+        field(":method", "POST", 0),         field(":path", path, 0),
+        field(":authority", "localhost", 0), field("content-type", "application/grpc", 0),
+        field("grpc-timeout", timeout, 0),
+    };
+    uint8_t block[4096];
+    ssize_t len = nghttp2_hd_deflate_hd(script->client->deflater, block, sizeof block, fields, 5);
+    cr_assert_gt(len, 0);
+    script->client->n_streams = (int)(id + 1) / 2;
+    script->client->streams[id / 2].number = 0;
+    put_frame(script->client, TYPE_HEADERS, FLAG_END_HEADERS, id, block, (size_t)len);
+}
+
+static void script_data(struct script *script, uint32_t id) {
+    static const uint8_t message[PREFIX_LEN + 4] = {0, 0, 0, 0, 4};
+    put_frame(script->client, TYPE_DATA, FLAG_END_STREAM, id, message, sizeof message);
+}
+
+/* Sends what was put. Returns how many bytes the core got. */
+static size_t script_send(struct script *script, uint8_t *room, size_t room_len) {
+    struct client *client = script->client;
+    struct iovec in = {client->bytes + script->given, client->len - script->given}, out = {room, room_len};
+    struct msghdr got = {.msg_iov = &in, .msg_iovlen = 1};
+    struct doorstep_room for_core = {.pieces = &out, .n = 1};
+    bool is_fine = doorstep_take(script->doorstep, &script->cork, script->fds[0], &got, in.iov_len, &for_core);
+    cr_assert(is_fine);
+    script->given = client->len;
+    return for_core.total;
+}
+
+/* Returns how many calls were answered here. */
+static int script_answers(struct script *script) {
+    uint8_t answered[8192];
+    ssize_t n = read(script->fds[1], answered, sizeof answered);
+    int n_answers = 0;
+    client_reads(script->client, answered, n > 0 ? (size_t)n : 0);
+    for (int i = 0; i < script->client->n_streams; i++)
+        n_answers += script->client->streams[i].n_answers;
+    return n_answers;
+}
+
+static void script_end(struct script *script) {
+    doorstep_free(script->doorstep);
+    cork_close(&script->cork, -1);
+    close(script->fds[0]);
+    close(script->fds[1]);
+    nghttp2_hd_deflate_del(script->client->deflater);
+    nghttp2_hd_inflate_del(script->client->inflater);
+    free(script->client);
+}
+
+/* As behind a proxy, where the two calls are of different people. */
+Test(doorstep, call_without_its_request_holds_up_no_other_call) {
+    struct script script;
+    uint8_t core[4096];
+    script_begin(&script, 4096);
+    script_send(&script, core, sizeof core);
+    script_headers(&script, 1, PATH, "1S");
+    cr_assert_eq(script_send(&script, core, sizeof core), 0, "the call may still be answered here");
+    size_t before = script.client->len;
+    script_headers(&script, 3, "/coupon.v1.CouponService/GetStatus", "1S");
+    script_data(&script, 3);
+    size_t n = script_send(&script, core, sizeof core);
+    cr_assert_gt(n, script.client->len - before, "the core got %zu bytes", n);
+    script_data(&script, 1);
+    cr_assert_gt(script_send(&script, core, sizeof core), 0);
+    cr_assert_eq(script_answers(&script), 0);
+    script_end(&script);
+}
+
+/* HTTP/2 wants the first block that such a client gets to tell it that the table has shrunk. The core's does. */
+Test(doorstep, client_with_a_small_table_can_read_the_first_answer) {
+    struct script script;
+    uint8_t core[4096];
+    bool core_has_written = false;
+    script_begin(&script, 256);
+    script_send(&script, core, sizeof core);
+    nghttp2_hd_inflate_change_table_size(script.client->inflater, 256); /* the server has acknowledged */
+    script_headers(&script, 1, PATH, "1S");
+    script_data(&script, 1);
+    script_send(&script, core, sizeof core);
+    cr_assert_eq(script_answers(&script), 0);
+    core_writes(&script.cork, script.fds[0], &core_has_written, true);
+    script_headers(&script, 3, PATH, "1S");
+    script_data(&script, 3);
+    script_send(&script, core, sizeof core);
+    cr_assert_eq(script_answers(&script), 1);
+    script_end(&script);
+}
+
+Test(doorstep, empty_block_passes_although_the_tables_differ) {
+    struct script script;
+    uint8_t core[4096];
+    script_begin(&script, 4096);
+    script_headers(&script, 1, PATH, "1S");
+    script_data(&script, 1);
+    script_send(&script, core, sizeof core);
+    cr_assert_eq(script_answers(&script), 1);
+    put_frame(script.client, TYPE_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, 3, "", 0);
+    cr_assert_eq(script_send(&script, core, sizeof core), HEADER_LEN);
+    script_end(&script);
+}
