@@ -25,7 +25,7 @@ static bool begins_with_grpc(struct hpack_text value) {
 
 /* Whether the block is one of a call that may be answered here. */
 static bool is_of_call(const struct door *door, const struct hpack_block *block, struct hpack_text *ret_authorization) {
-    bool has_method = false, has_path = false, has_type = false, has_authority = false;
+    bool has_method = false, has_path = false, has_type = false, has_authority = false, has_scheme = false;
     size_t bytes = 0;
     *ret_authorization = (struct hpack_text){0};
     for (size_t i = 0; i < block->n; i++) {
@@ -39,10 +39,12 @@ static bool is_of_call(const struct door *door, const struct hpack_block *block,
             has_type = begins_with_grpc(value);
         else if (IS(name, ":authority"))
             has_authority = value.len > 0;
+        else if (IS(name, ":scheme"))
+            has_scheme = true;
         else if (IS(name, "authorization") && !ret_authorization->at)
             *ret_authorization = value;
     }
-    return has_method && has_path && has_type && has_authority && block->n_size_updates == 0 &&
+    return has_method && has_path && has_type && has_authority && has_scheme && block->n_size_updates == 0 &&
            bytes <= door->max_metadata_bytes;
 }
 
@@ -57,7 +59,7 @@ static bool read_block(struct pass *pass, const struct frame *frame, const uint8
         return false;
     doorstep->reading = (struct reading){
         .is_done = true,
-        .is_call = !(frame->flags & FLAG_END_STREAM) && frame->stream > doorstep->core_stream &&
+        .is_call = pass->is_inside && !(frame->flags & FLAG_END_STREAM) && frame->stream > doorstep->core_stream &&
                    frame->stream > doorstep->answered_stream && is_of_call(doorstep->door, block, ret_authorization),
         .has_insertions = block->has_insertions,
         .first_new = block->first_new,
@@ -69,7 +71,7 @@ static bool read_block(struct pass *pass, const struct frame *frame, const uint8
 static bool write_block(struct pass *pass) {
     struct doorstep *doorstep = pass->doorstep;
     struct reading *reading = &doorstep->reading;
-    if (hpack_is_same(doorstep->table))
+    if (hpack_is_same(doorstep->table) || pass->scratch->block.n + pass->scratch->block.n_size_updates == 0)
         return true;
     reading->mark = hpack_mark(doorstep->table);
     reading->block_len = hpack_write(doorstep->table, &pass->scratch->block, pass->scratch->written, INPUT_MAX);
@@ -132,34 +134,18 @@ void forget_reading(struct reading *reading) {
 
 /* --- calls --- */
 
-/* Whether DATA of the stream, which was answered, are still to come. */
-static bool is_awaited(const struct doorstep *doorstep, uint32_t stream) {
-    for (size_t i = 0; i < doorstep->n_awaited; i++)
-        if (doorstep->awaited[i] == stream)
-            return true;
-    return false;
+/* Whether the core has to get the frame soon: a ping is answered in time, whatever becomes of the calls before it. */
+static bool is_urgent(const struct frame *frame) {
+    return frame->type != TYPE_DATA && frame->type != TYPE_HEADERS && frame->type != TYPE_CONTINUATION &&
+           frame->type != TYPE_WINDOW_UPDATE;
 }
 
-/* Whether the core has to get the frame soon, which stands behind the HEADERS of a call whose request has not come yet:
- * a ping is answered in time, and other calls do not wait for a slow request. HEADERS alone are no call yet. */
-static bool is_urgent(const struct doorstep *doorstep, const struct frame *frame) {
-    switch (frame->type) {
-    case TYPE_DATA:
-        return !is_awaited(doorstep, frame->stream);
-    case TYPE_HEADERS:
-        return frame->flags & FLAG_END_STREAM;
-    case TYPE_CONTINUATION:
-    case TYPE_WINDOW_UPDATE:
-        return false;
-    default:
-        return true;
-    }
-}
-
-/* Looks for the whole request of a stream behind its header block. STEP_WRONG: it is not one to be answered here. */
+/* Looks for the whole request of a stream behind its header block. STEP_WRONG: it is not one to be answered here, or
+ * others would wait for it: where frames of other streams have come and the next frame has not begun, it may be long in
+ * coming. */
 static enum step find_request(const struct pass *pass, size_t at, uint32_t stream, struct edge_call *call) {
     struct frame frame;
-    bool has_urgent = false;
+    bool has_urgent = false, has_others = false;
     for (;; at += frame.size) {
         bool is_there = frame_at(pass, at, &frame);
         bool is_data = is_there && frame.type == TYPE_DATA && frame.stream == stream;
@@ -167,9 +153,11 @@ static enum step find_request(const struct pass *pass, size_t at, uint32_t strea
             return STEP_WRONG;
         if (is_data && ((frame.flags & FLAG_PADDED) || (frame.len > 0 && call->len > 0)))
             return STEP_WRONG;
-        has_urgent |= is_there && frame.stream != stream && is_urgent(pass->doorstep, &frame);
+        has_urgent |= is_there && is_urgent(&frame);
         if (!is_there || !frame.is_whole)
-            return has_urgent || pass->len - pass->at > CALL_TAIL_MAX ? STEP_WRONG : STEP_WAIT;
+            return has_urgent || (has_others && at == pass->len) || pass->len - pass->at > CALL_TAIL_MAX ? STEP_WRONG
+                                                                                                         : STEP_WAIT;
+        has_others |= frame.stream != stream;
         if (is_data && frame.len > 0) {
             call->message = frame.payload;
             call->len = frame.len;
@@ -185,14 +173,15 @@ static enum step find_request(const struct pass *pass, size_t at, uint32_t strea
 }
 
 /* Whether answers can be put between the core's frames. From the first call on, the cork stays open for all of the
- * pass. */
+ * pass. A client with a smaller table has to be told its size by the first header block, which the core writes. */
 static bool is_open(struct pass *pass) {
     struct cork *cork = pass->cork;
     if (!pass->is_inside || pass->doorstep->n_awaited == AWAITED_MAX)
         return false;
     if (!pass->has_cork) {
         pass->has_cork = true;
-        pass->may_put = cork_open(cork, pass->fd) && cork->outgoing.has_begun && !cork->outgoing.is_ending;
+        pass->may_put = cork_open(cork, pass->fd) && cork->outgoing.has_begun && !cork->outgoing.is_ending &&
+                        (!pass->doorstep->has_less_table || cork->outgoing.leaves_table);
     }
     return pass->may_put && cork->len < UNREAD_MAX;
 }
@@ -213,11 +202,9 @@ static bool answer(struct pass *pass, const struct edge_call *call, uint32_t str
     if (!answer)
         return false;
     uint8_t frame[REPLY_MAX];
-    uint32_t n_blocks = outgoing->n_blocks;
-    bool is_ours = outgoing->leaves_table, has_less = doorstep->has_less_table;
+    bool may_remember = !doorstep->has_less_table && outgoing->leaves_table;
     cork_put(pass->cork, frame,
-             reply_write(&doorstep->replies, answer, is_ours && !has_less ? n_blocks : 0,
-                         has_less && (is_ours || n_blocks == 0), stream, frame));
+             reply_write(&doorstep->replies, answer, may_remember ? outgoing->n_blocks : 0, stream, frame));
     doorstep->answered_stream = stream;
     doorstep->awaited[doorstep->n_awaited++] = stream;
     if (answer->tag != pass->answered_tag)

@@ -7,7 +7,6 @@
 #include "edge/http2.h"
 
 #define STATUS_200 0x88 /* the static table's entry */
-#define SIZE_OF_0  0x20 /* the table has 0 bytes from now on */
 
 /* NULL: the client's table does not have the answer any more. */
 static const struct remembered *find(const struct reply_table *table, uint64_t id) {
@@ -39,14 +38,12 @@ static uint8_t *put_literals(const struct edge_answer *answer, bool remember, ui
     return at + answer->len;
 }
 
-size_t reply_write(struct reply_table *table, const struct edge_answer *answer, uint32_t n_blocks, bool is_small,
-                   uint32_t stream, uint8_t *room) {
+size_t reply_write(struct reply_table *table, const struct edge_answer *answer, uint32_t n_blocks, uint32_t stream,
+                   uint8_t *room) {
     uint8_t *at = room + HEADER_LEN;
     bool remember = n_blocks > 0;
     if (remember && table->n_blocks != n_blocks)
         at = clear_table(table, n_blocks, at);
-    else if (!remember && is_small)
-        *at++ = SIZE_OF_0;
     const struct remembered *known = remember ? find(table, answer->id) : NULL;
     *at++ = STATUS_200;
     if (known) {

@@ -23,11 +23,10 @@ struct reply_table {
 };
 
 /* Writes a HEADERS frame that ends the stream. `n_blocks`: of the core's, which put entries into the client's table,
- * but do not refer to it; 0: the table is not ours to use. `is_small`: the client has asked for a smaller table than
- * the default, so its first block begins with a size, even if it is not the core's. `room` has REPLY_MAX bytes. Returns
- * the length. The table changes: the frame has to be sent. */
-size_t reply_write(struct reply_table *table, const struct edge_answer *answer, uint32_t n_blocks, bool is_small,
-                   uint32_t stream, uint8_t *room);
+ * but do not refer to it; 0: the table is not ours to use. `room` has REPLY_MAX bytes. Returns the length. The table
+ * changes: the frame has to be sent. */
+size_t reply_write(struct reply_table *table, const struct edge_answer *answer, uint32_t n_blocks, uint32_t stream,
+                   uint8_t *room);
 /* Writes a WINDOW_UPDATE frame for the connection. Returns the length, REPLY_CREDIT_BYTES. */
 #define REPLY_CREDIT_BYTES 13
 size_t reply_write_credit(uint32_t bytes, uint8_t *room);

@@ -670,3 +670,16 @@ Test(doorstep, reset_of_an_answered_stream_that_is_too_large_goes_to_the_core) {
     cr_assert(core_has(bed, TYPE_RST_STREAM, 1));
     bed_free(bed);
 }
+
+Test(doorstep, empty_block_passes_although_the_tables_differ) {
+    struct bed *bed = bed_new();
+    uint8_t block[512];
+    size_t len = (size_t)(put_call(block, block + sizeof block, true, PATH) - block);
+    put_frame(bed->client, TYPE_HEADERS, FLAG_END_HEADERS, 1, block, len);
+    put_request(bed->client, 1, 2);
+    put_frame(bed->client, TYPE_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, 3, "", 0);
+    cr_assert(bed_sends(bed));
+    cr_assert_not(core_has(bed, TYPE_HEADERS, 1), "the tables are the same");
+    cr_assert(core_has(bed, TYPE_HEADERS, 3));
+    bed_free(bed);
+}
