@@ -6,9 +6,10 @@
  *   connections shuts the server's door until it is restarted. With the limit the listener goes on, and there is always
  *   room for connections to backends and for files. The kernel gives the lowest free number, so the number shows how
  *   many are open without counting.
- * - The core accepts everything that has connected before it does anything else on that thread. After ACCEPTED_AT_ONCE
- *   connections it gets EAGAIN. It learns of the others after its next event, since listeners are watched by level and
- *   not by edge.
+ * - The core accepts everything that has connected before it does anything else on that thread. After some connections
+ *   it gets EAGAIN. It learns of the others after its next event, since listeners are watched by level and not by edge.
+ *   When thousands of connections have something to read, a turn comes seldom, so the number grows with the time since
+ *   the turn before.
  * - While a server stops, its door is closed: new connections are closed at once.
  * - Connections that connections.c refuses are closed at once.
  *
@@ -36,8 +37,11 @@
 /* What the process has open besides clients when it serves: epoll, pipes, files, connections to backends. */
 #define OWN_FILES 128
 /* How many times, 1 ms each, door_accept waits for a descriptor while another thread has the spare one. */
-#define SPARE_TRIES      20
-#define ACCEPTED_AT_ONCE 16
+#define SPARE_TRIES 20
+/* Connections that are accepted in a turn, and for each ms since the turn before. */
+#define ACCEPTED_MIN    16
+#define ACCEPTED_MAX    512
+#define ACCEPTED_PER_MS 4
 /* Further servers in the process are not guarded. */
 #define DOORS_MAX 64
 
@@ -146,10 +150,22 @@ static bool refuse_by_spare(int listener) {
     return true;
 }
 
+/* A turn begins. Returns how many connections it may accept. */
+static int most_at_once(void) {
+    static _Atomic int64_t last_us;
+    int64_t now_us = clock_mono_us(), ms = (now_us - atomic_exchange(&last_us, now_us)) / US_PER_MS;
+    return ms < ACCEPTED_MIN / ACCEPTED_PER_MS   ? ACCEPTED_MIN
+           : ms > ACCEPTED_MAX / ACCEPTED_PER_MS ? ACCEPTED_MAX
+                                                 : (int)ms * ACCEPTED_PER_MS;
+}
+
 int door_accept(int listener, struct sockaddr *address, socklen_t *len, int flags) {
     static _Thread_local int n_at_once; /* connections since this thread last returned EAGAIN */
+    static _Thread_local int most;      /* in this turn */
     socklen_t room = len ? *len : 0;
-    for (int tries = 0; tries < SPARE_TRIES && n_at_once < ACCEPTED_AT_ONCE; n_at_once++) {
+    if (n_at_once == 0)
+        most = most_at_once();
+    for (int tries = 0; tries < SPARE_TRIES && n_at_once < most; n_at_once++) {
         keep_spare();
         if (len)
             *len = room;
