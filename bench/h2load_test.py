@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The load generators of ./dev bench (bench_load) and ./dev bench rpc (rpc_load) are compared with h2load, of nghttp2: on
-the same server, with as many connections and calls in flight, in turns.
+"""The load generators of ./dev bench (bench_load) and ./dev bench rpc (rpc_load) are compared with h2load, of nghttp2:
+on the same server, with as many connections and calls in flight, in turns.
 
 The server counts the calls, so the number of calls is compared exactly. Rates and the server's CPU a call differ for a
 reason: a generator that gathers answers before it makes new calls lets the server take more calls at once, and one that
