@@ -9,7 +9,7 @@
 
 #define READERS (2 * SHARED_LOCK_PARTS)
 #define WRITERS 2
-#define CHANGES 20000
+#define CHANGES 1000
 
 static struct shared_lock lock;
 static int first, second; /* equal, except while a writer works */
