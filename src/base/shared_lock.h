@@ -4,13 +4,14 @@
 #pragma once
 
 #include <pthread.h>
-#include <stdalign.h>
 
 #define SHARED_LOCK_PARTS 8
 
 struct shared_lock {
     struct shared_lock_part {
-        alignas(64) pthread_mutex_t mutex; /* in a cache line of its own */
+        pthread_mutex_t mutex;
+        /* Two cache lines for each part: the mutexes share none, wherever the lock begins. */
+        char apart[2 * 64 - sizeof(pthread_mutex_t)];
     } parts[SHARED_LOCK_PARTS];
 };
 
