@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls that are answered before the core sees them (edge/doorstep.h), and their answers. */
+/* Calls that are answered before the core sees them (edge/doorstep/doorstep.h), and their answers. */
 #pragma once
 
 #include <stdbool.h>

@@ -158,7 +158,7 @@ static grpc_server *create_core(const struct rpc_server_options *options, bool h
      * decompresses within the limits. */
     add_arg(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, COMPRESSIONS);
     add_arg(&args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
-    /* The table of headers at the client is for early answers, which are all alike (edge/reply.h). */
+    /* The table of headers at the client is for early answers, which are all alike (edge/doorstep/reply.h). */
     if (options->early.path && !has_tls && edge_is_present())
         add_arg(&args, GRPC_ARG_HTTP2_HPACK_TABLE_SIZE_ENCODER, 0);
     /* Statistics of each call, which nobody reads. */

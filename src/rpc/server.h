@@ -130,10 +130,11 @@ struct rpc_server_options {
      * UNAVAILABLE. */
     void (*on_stopping)(void *arg, struct rpc_call *call);
     void *on_stopping_arg;
-    /* Refuses calls of one unary method before the core reads them, which costs a tenth (edge/doorstep.h). Only without
-     * TLS, and only where the edge is; other calls of the method, and those for which `refuse` returns NULL, come as
-     * usual. A call that is refused early was allowed by `refuse` alone: `allow` is not asked. Where addresses have
-     * limits (caller_limits), a call without a caller is not refused early. */
+    /* Refuses calls of one unary method before the core reads them, which costs a tenth
+     * (edge/doorstep/doorstep.h). Only without TLS, and only where the edge is. Other calls of the method, and those
+     * for which `refuse` returns NULL, come as usual. A call that is refused early was allowed by `refuse` alone:
+     * `allow` is not asked. Where addresses have limits (caller_limits), a call without a caller is not refused
+     * early. */
     struct rpc_early {
         const char *path; /* "/package.Service/Method"; NULL: none. Must outlive the server. */
         /* Returns a refusal that stays valid until the thread calls it again, or NULL. Must not block. Any thread. */

@@ -106,6 +106,7 @@ void doorstep_free(struct doorstep *doorstep) {
     free(doorstep->more);
     free(doorstep);
 }
+
 /* --- other frames --- */
 
 /* A frame of DATA that was answered. False: the frame is the core's. */

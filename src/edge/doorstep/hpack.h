@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Header blocks of HTTP/2 (HPACK, RFC 7541) as the doorstep needs them (edge/doorstep.h): reads those of a client, and
- * writes them anew for the core, which may not have seen all of them. Bytes only; no sockets. One thread at a time for
- * each table. */
+/* Header blocks of HTTP/2 (HPACK, RFC 7541) as the doorstep needs them: reads those of a client, and writes them anew
+ * for the core, which may not have seen all of them. Bytes only; no sockets. One thread at a time for each table. */
 #pragma once
 
 #include <stdbool.h>
