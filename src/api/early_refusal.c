@@ -8,6 +8,8 @@
 
 #define SERVICE "coupon.v1.CouponService"
 #define METHOD  "RequestPublish"
+/* A response repeats its request and adds at most a state, a ticket, a reason, and two times. */
+#define ANSWER_BYTES 96
 
 /* Tags of RequestPublishRequest's fields: their number times 8, plus the wire type. */
 enum { TAG_COUPON_ID = 8, TAG_USER_ID = 16, TAG_REQUEST_ID = 26 };
@@ -85,5 +87,6 @@ struct rpc_early early_refusal_options(struct early_refusal *refusal) {
         .refuse = refuse,
         .on_refused = on_refused,
         .arg = refusal,
+        .answer_bytes = ANSWER_BYTES,
     };
 }

@@ -25,6 +25,11 @@ void edge_answer_early(int port, const struct edge_early *early, size_t max_meta
     (void)port, (void)early, (void)max_metadata_bytes;
 }
 
+bool edge_taken_answer(struct edge_taken *taken, const struct edge_reply *reply) {
+    (void)taken, (void)reply;
+    return false;
+}
+
 void edge_stop_early(int port) {
     (void)port;
 }

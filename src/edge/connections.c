@@ -208,7 +208,7 @@ bool connection_accept(int fd, int port, const struct sockaddr *address, socklen
     atomic_store(&connection->has_called, false);
     atomic_store(&connection->is_of_test, false);
     frames_init(&connection->frames, offences);
-    connection->doorstep = doorstep_new(port);
+    connection->doorstep = doorstep_new(port, &connection->frames);
     connection->cork.follows = connection->doorstep != NULL;
     atomic_fetch_add(&n_clients, 1);
     atomic_store(&connection->is_client, true);
@@ -385,6 +385,7 @@ void connection_push(struct connection *connection, int fd) {
 void connection_close(struct connection *connection, int fd) {
     if (!atomic_load(&connection->has_called))
         address_leaves(connection->address, clock_mono_us() / US_PER_MS);
+    doorstep_part(connection->doorstep, &connection->cork, fd);
     cork_close(&connection->cork, fd);
     forget_frames(&connection->frames);
     doorstep_free(connection->doorstep);

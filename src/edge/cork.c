@@ -166,6 +166,15 @@ static void hold(struct cork *cork, int fd, const struct msghdr *message, size_t
         put_aside(cork, fd);
 }
 
+static void put_late(struct cork *cork, int fd) {
+    const struct iovec piece = {.iov_base = cork->late, .iov_len = cork->late_len};
+    const struct msghdr message = {.msg_iov = (struct iovec *)&piece, .msg_iovlen = 1};
+    cork->late_len = 0;
+    hold(cork, fd, &message, piece.iov_len);
+    free(cork->late);
+    cork->late = NULL;
+}
+
 /* The core has handed over the first n bytes of the message. */
 static void follow(struct cork *cork, const struct msghdr *message, size_t n) {
     for (size_t i = 0; i < message->msg_iovlen && n > 0; i++) {
@@ -194,6 +203,8 @@ ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int f
     }
     if (cork->follows && result > 0)
         follow(cork, message, (size_t)result);
+    if (cork->late && outgoing_is_between(&cork->outgoing))
+        put_late(cork, fd);
     pthread_mutex_unlock(lock_of(fd));
     errno = error;
     return result;
@@ -209,6 +220,16 @@ void cork_put(struct cork *cork, const uint8_t *bytes, size_t len) {
     make_room(cork, len);
     memcpy(cork->bytes + cork->len, bytes, len);
     cork->len += len;
+}
+
+void cork_put_soon(struct cork *cork, const uint8_t *bytes, size_t len) {
+    if (outgoing_is_between(&cork->outgoing)) {
+        cork_put(cork, bytes, len);
+        return;
+    }
+    cork->late = memory_resize(cork->late, cork->late_len + len, 1);
+    memcpy(cork->late + cork->late_len, bytes, len);
+    cork->late_len += len;
 }
 
 void cork_shut(struct cork *cork, int fd) {
@@ -233,8 +254,9 @@ void cork_close(struct cork *cork, int fd) {
         push(cork, fd);
     drop(cork);
     free(cork->bytes);
-    cork->bytes = NULL;
-    cork->capacity = 0;
+    free(cork->late);
+    cork->bytes = cork->late = NULL;
+    cork->capacity = cork->late_len = 0;
     cork->follows = false;
     cork->outgoing = (struct outgoing){0};
     pthread_mutex_unlock(lock_of(fd));

@@ -19,6 +19,8 @@ struct cork {
     struct cork *next;
     bool follows; /* frames of the edge's own may come between those of the core */
     struct outgoing outgoing;
+    uint8_t *late; /* frames of the edge's own that wait for the core to end one of its own */
+    size_t late_len;
 };
 
 /* Begin and end a batch. While any thread has a batch open, what is sent is held back; the end of a batch sends it. */
@@ -32,6 +34,8 @@ ssize_t cork_send(struct cork *cork, int fd, const struct msghdr *message, int f
  * of the batch if one is open. */
 bool cork_open(struct cork *cork, int fd);
 void cork_put(struct cork *cork, const uint8_t *bytes, size_t len);
+/* Between cork_open and cork_shut, whatever cork_open has returned: puts whole frames, now or once they may be put. */
+void cork_put_soon(struct cork *cork, const uint8_t *bytes, size_t len);
 void cork_shut(struct cork *cork, int fd);
 /* Sends what is held back, as far as the client takes it. */
 void cork_push(struct cork *cork, int fd);

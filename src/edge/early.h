@@ -1,17 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls that are answered before the core sees them (edge/doorstep/doorstep.h), and their answers. */
+/* Calls that the core does not see (edge/doorstep/doorstep.h), and their answers. A call is answered early, by a
+ * refusal that is ready, or it is taken: its service answers it later. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* A unary call whose whole request has come. */
+/* A header. The texts are not terminated. */
+struct edge_field {
+    const char *name, *value;
+    size_t name_len, value_len;
+};
+
+/* A unary call whose whole request has come. All pointers are valid until the function that gets them returns. */
 struct edge_call {
     const uint8_t *message; /* the request, without gRPC's prefix */
     size_t len;
     const char *authorization; /* the value of that header, not terminated; NULL if absent */
     size_t authorization_len;
+    const struct edge_field *fields; /* of a call that may be taken: all of its headers; else NULL */
+    size_t n_fields;
+    int fd; /* of the connection */
 };
 
 #define EDGE_ANSWER_BYTES  600
@@ -34,6 +44,27 @@ struct edge_header {
 };
 bool edge_answer_make(struct edge_answer *ret_answer, const struct edge_header *headers, size_t n);
 
+/* The edge's part of a taken call. It lies in the service's own object, which has to stay until edge_taken_answer. */
+struct edge_taken {
+    int fd;
+    struct cork *cork; /* of the connection */
+    uint32_t stream;
+    size_t promised; /* bytes of the client's window that are kept for the answer */
+    /* Guarded by the connection's lock: */
+    struct doorstep *doorstep; /* NULL: the client has given up the call, or the connection is gone */
+    struct edge_taken *next, **self;
+};
+
+/* The answer of a taken call: a message, or the headers of an error. */
+struct edge_reply {
+    const uint8_t *message; /* with gRPC's prefix; NULL: an error */
+    size_t len;
+    const struct edge_header *head, *tail; /* headers besides content-type, and trailers besides grpc-status: 0 */
+    size_t n_head, n_tail;                 /* of an error: all of them; `tail` is not used */
+};
+/* Answers the call, once. False: the client no longer waits. Any thread. */
+bool edge_taken_answer(struct edge_taken *taken, const struct edge_reply *reply);
+
 /* What answers calls of one method. */
 struct edge_early {
     const char *path; /* "/package.Service/Method" */
@@ -43,4 +74,16 @@ struct edge_early {
     /* Answers with the tag, n of them, are on their way. On the same thread. */
     void (*on_answered)(void *arg, uint64_t tag, int64_t n);
     void *arg;
+    /* An answer has at most this many bytes more than its request. 0: calls are not taken. */
+    size_t answer_bytes;
+    int taken_max; /* calls of one connection that may be taken at a time */
+    /* Takes a call that `answer` has left. NULL: the call goes to the core. A lock is held: it must neither block nor
+     * answer. */
+    struct edge_taken *(*take)(void *arg, const struct edge_call *call);
+    /* Works on the call just taken, on the same thread. */
+    void (*begin)(void *arg, struct edge_taken *taken, const struct edge_call *call);
+    /* The client has given up the call, which still has to be answered. `keep` runs with a lock held, and keeps the
+     * call until on_gone has run. Any thread. */
+    void (*keep)(struct edge_taken *taken);
+    void (*on_gone)(struct edge_taken *taken);
 };

@@ -11,7 +11,7 @@
  *   connections.c  the clients' connections: which one is read next, and when a client is cut off
  *   frames.c       judges the HTTP/2 frames of one connection; knows no socket
  *   addresses.c    remembers clients' addresses; knows no socket
- *   doorstep/      answers some calls before the core reads them
+ *   doorstep/      answers some calls, or hands them to their service, before the core reads them
  *   cork.c         holds answers back for a moment, so that many go out with one system call; knows nothing of abuse
  *
  * A build without the edge (CMake option COUPONSD_EDGE=OFF) has absent.c instead of all that. Every function here

@@ -13,6 +13,8 @@ static void begin_frame(struct outgoing *outgoing) {
     int type = header[TYPE_AT];
     outgoing->is_new = true;
     outgoing->payload_left = (uint32_t)header[0] << 16 | (uint32_t)header[1] << 8 | header[2];
+    if (type == TYPE_DATA)
+        atomic_fetch_add_explicit(&outgoing->data_bytes, outgoing->payload_left, memory_order_relaxed);
     if (type == TYPE_HEADERS)
         outgoing->n_blocks++;
     if (type == TYPE_HEADERS || type == TYPE_CONTINUATION)

@@ -3,6 +3,7 @@
  * thread at a time. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,7 @@ struct outgoing {
     bool is_new;           /* nothing of the current frame's payload was sent */
     bool in_block;         /* a header block is to be continued */
     uint32_t n_blocks;     /* header blocks that have begun */
+    _Atomic uint64_t data_bytes; /* of DATA frames */
     bool has_begun;        /* the first frame, SETTINGS, is out */
     bool is_ending;        /* GOAWAY is out */
     /* The core has begun its first header block with the words that it will not refer to the client's table. It still

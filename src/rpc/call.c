@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "rpc/taken.h"
 
 /* Room for a decoded request of some hundred bytes and a stage's state. With the block's own 32 bytes, malloc is asked
  * for 1 KiB. */
@@ -72,7 +73,7 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     grpc_metadata_array_init(&call->metadata);
     call->incoming = NULL;
     call->was_cancelled = 0;
-    call->is_late = call->is_own = call->is_own_stream = call->is_large = call->is_compressed = false;
+    call->is_taken = call->is_late = call->is_own = call->is_own_stream = call->is_large = call->is_compressed = false;
     call->received_bytes = 0;
     atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
     atomic_store_explicit(&call->pending_writes, 0, memory_order_relaxed);
@@ -100,6 +101,8 @@ static void call_recycle(struct rpc_call *call) {
     if (call->core)
         grpc_call_unref(call->core);
     grpc_call_details_destroy(&call->details);
+    if (call->is_taken)
+        taken_deinit(call);
     grpc_metadata_array_destroy(&call->metadata);
     if (call->incoming)
         grpc_byte_buffer_destroy(call->incoming);
@@ -149,6 +152,8 @@ void rpc_call_unref(struct rpc_call *call) {
         atomic_fetch_sub(&server->refused, 1);
     if (call->is_own)
         atomic_fetch_sub(&server->own_in_flight, 1);
+    if (call->is_taken)
+        taken_tell_end(call);
     call_recycle(call);
     count_gone(server);
 }
@@ -212,6 +217,10 @@ static grpc_op close_op(struct rpc_call *call) {
 }
 
 void call_pump(struct rpc_call *call) {
+    if (call->is_taken) {
+        taken_pump(call);
+        return;
+    }
     if (call->sent == SENT_BROKEN || atomic_load_explicit(&call->cancelled, memory_order_relaxed)) {
         drop_writes(call);
         call_watch_now(call); /* no status goes out that could bring the close with it */
@@ -304,8 +313,7 @@ static void leave_own_streams(struct rpc_call *call) {
     pthread_mutex_unlock(&server->lock);
 }
 
-/* Runs the service's cancel function if one is set and the call has not ended. Returns whether it ran. */
-static bool run_on_cancel(struct rpc_call *call) {
+bool call_run_on_cancel(struct rpc_call *call) {
     pthread_mutex_lock(&call->lock);
     void (*fn)(void *arg) = call->life == CALL_ENDED ? NULL : call->on_cancel;
     void *arg = call->on_cancel_arg;
@@ -314,6 +322,10 @@ static bool run_on_cancel(struct rpc_call *call) {
     if (fn)
         fn(arg);
     return fn != NULL;
+}
+
+int call_code_of_cancelled(const struct rpc_call *call, int64_t now_us) {
+    return call->deadline_us - now_us <= DEADLINE_SLACK_US ? RPC_DEADLINE_EXCEEDED : RPC_CANCELLED;
 }
 
 /* The core is done with the call: its status is out, or it was cancelled, whatever the service answers now. */
@@ -325,13 +337,13 @@ static void closed(struct rpc_call *call) {
     int code = call->code;
     int64_t end_us = call->life == CALL_ENDED ? call->end_us : now_us;
     if (call->was_cancelled) {
-        code = call->deadline_us - now_us <= DEADLINE_SLACK_US ? RPC_DEADLINE_EXCEEDED : RPC_CANCELLED;
+        code = call_code_of_cancelled(call, now_us);
         atomic_store(&call->cancelled, true);
         drop_writes(call);
     }
     pthread_mutex_unlock(&call->lock);
     if (call->was_cancelled)
-        run_on_cancel(call);
+        call_run_on_cancel(call);
     if (options->on_call_end)
         options->on_call_end(options->on_call_end_arg, call_service_name(call), call_method_name(call), code,
                              end_us - call->start_us);
@@ -361,7 +373,7 @@ void call_close_own_streams(struct rpc_server *server) {
             call->own_next->own_previous = NULL;
         call->is_own_stream = false;
         pthread_mutex_unlock(&server->lock);
-        if (!run_on_cancel(call))
+        if (!call_run_on_cancel(call))
             call_refuse(call, RPC_UNAVAILABLE, STOPPING_TEXT);
         rpc_call_unref(call);
         pthread_mutex_lock(&server->lock);
@@ -423,6 +435,10 @@ void call_respond(const ProtobufCMessage *message, void *closure_data) {
     const ProtobufCMethodDescriptor *descriptor = call->method->descriptor;
     if (!message || message->descriptor != descriptor->output) {
         call_refuse(call, RPC_INTERNAL, "the service gave no %s", descriptor->output->name);
+        return;
+    }
+    if (call->is_taken) {
+        taken_respond(call, message);
         return;
     }
     grpc_byte_buffer *packed = atomic_load(&call->cancelled) ? NULL : message_pack(message);

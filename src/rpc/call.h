@@ -5,6 +5,7 @@
  *   call.c           a call's life, its answers, sending
  *   poller_calls.c   a poller's lists of calls: to be pumped, to be watched
  *   call_service.c   what a service reads and sets
+ *   taken.c          calls that the edge takes, and the core does not know
  *   peer.c           the client's address and names
  *
  * These files are one state machine and use each other: a message that was sent lets receiving go on (flow control),
@@ -43,6 +44,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "edge/early.h"
 #include "rpc/callers.h"
 #include "rpc/message.h"
 #include "rpc/metadata.h"
@@ -107,6 +109,7 @@ struct rpc_call {
     struct caller *caller;         /* whose limits it counts for; NULL: there are no limits */
     uint64_t caller_key;           /* 0: the client's address is the caller */
     int64_t subject;
+    bool is_taken; /* by the edge; the core does not know it (taken.h) */
     bool is_own;  /* its service comes with the bridge */
     bool is_late; /* it came while the server drains, and counts in the server's `refused` */
 
@@ -143,6 +146,11 @@ struct rpc_call {
     void *on_cancel_arg;
     void (*on_half_close)(void *arg);
     void *on_half_close_arg;
+    uint8_t *answer; /* of a taken call: its message, with gRPC's prefix */
+    size_t answer_len, answer_size;
+
+    /* --- the edge's --- */
+    struct edge_taken taken;
 
     /* --- the service's own --- */
     void *state;
@@ -183,6 +191,14 @@ void call_refuse(struct rpc_call *call, int code, const char *format, ...) __att
 /* The closure of service functions; closure_data is the call. */
 void call_respond(const ProtobufCMessage *message, void *closure_data);
 bool call_has_ended(struct rpc_call *call);
+/* Runs the service's cancel function if one is set and the call has not ended. Returns whether it ran. */
+bool call_run_on_cancel(struct rpc_call *call);
+/* The code to report for a call that was cancelled at this time. */
+int call_code_of_cancelled(const struct rpc_call *call, int64_t now_us);
+/* Hands a call that the edge took to its service. `bytes` is the request. Poller's thread. */
+void call_receive_taken(struct rpc_call *call, const uint8_t *bytes, size_t len);
+/* The length of gRPC's prefix of a message. */
+#define PREFIX_BYTES 5
 /* The full name of the call's service and the short name of its method; "" if the method does not exist. */
 const char *call_service_name(const struct rpc_call *call);
 const char *call_method_name(const struct rpc_call *call);

@@ -1,43 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rpc/early.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "edge/edge.h"
+#include "rpc/encode.h"
 #include "rpc/server_internal.h"
+#include "rpc/taken.h"
 
 #define TEXT_MAX    256 /* bytes of a message, percent-encoded, with a NUL */
 #define DETAILS_MAX 360 /* bytes of serialized details */
 
-/* gRPC's percent-encoding: printable ASCII stays as it is. False: the text is too long. */
-static bool encode_text(const char *text, char room[static TEXT_MAX]) {
-    size_t used = 0;
-    for (; *text; text++) {
-        if (used + sizeof "%00" > TEXT_MAX)
-            return false;
-        bool is_plain = *text >= ' ' && *text <= '~' && *text != '%';
-        used += (size_t)snprintf(room + used, TEXT_MAX - used, is_plain ? "%c" : "%%%02X", (unsigned char)*text);
-    }
-    room[used] = '\0';
-    return true;
-}
-
-/* Binary metadata are sent as base64 without padding. */
-static void encode_details(const uint8_t *bytes, size_t len, char *room) {
-    int n = EVP_EncodeBlock((unsigned char *)room, bytes, (int)len);
-    while (n > 0 && room[n - 1] == '=')
-        room[--n] = '\0';
-}
-
 bool rpc_refusal_make(struct rpc_refusal *ret_refusal, const struct rpc_status *status, uint32_t tag) {
-    char code[12], text[TEXT_MAX], details[4 * DETAILS_MAX / 3 + 4];
-    if (status->details_len > DETAILS_MAX || !encode_text(status->message ? status->message : "", text))
+    char code[12], text[TEXT_MAX], details[BASE64_SIZE(DETAILS_MAX)];
+    if (status->details_len > DETAILS_MAX || !percent_encode(status->message ? status->message : "", text, sizeof text))
         return false;
     snprintf(code, sizeof code, "%d", status->code);
-    encode_details(status->details, status->details_len, details);
+    base64_encode(status->details, status->details_len, details);
     const struct edge_header headers[] = {
         {"content-type", "application/grpc"},
         {"grpc-status", code},
@@ -81,10 +62,12 @@ static void on_answered(void *arg, uint64_t tag, int64_t n) {
 }
 
 void early_start(struct rpc_server *server, int port) {
-    const struct edge_early early = {
+    struct edge_early early = {
         .path = server->options.early.path, .answer = answer, .on_answered = on_answered, .arg = server};
-    if (early.path && !server->tls)
-        edge_answer_early(port, &early, server->options.max_metadata_bytes);
+    if (!early.path || server->tls)
+        return;
+    taken_offer(server, &early);
+    edge_answer_early(port, &early, server->options.max_metadata_bytes);
 }
 
 void early_stop(int port) {

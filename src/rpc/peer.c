@@ -5,8 +5,11 @@
 #include <string.h>
 
 #include "rpc/call.h"
+#include "rpc/taken.h"
 
 const char *rpc_call_peer(struct rpc_call *call) {
+    if (call->is_taken)
+        return taken_peer(call);
     char *peer = grpc_call_get_peer(call->core);
     size_t size = strlen(peer) + 1;
     char *copy = memcpy(arena_zalloc(&call->arena, size), peer, size);
@@ -15,7 +18,7 @@ const char *rpc_call_peer(struct rpc_call *call) {
 }
 
 const char *rpc_call_peer_name(struct rpc_call *call, size_t index) {
-    grpc_auth_context *context = grpc_call_auth_context(call->core);
+    grpc_auth_context *context = call->is_taken ? NULL : grpc_call_auth_context(call->core);
     if (!context)
         return NULL;
     grpc_auth_property_iterator each = grpc_auth_context_find_properties_by_name(context, GRPC_X509_SAN_PROPERTY_NAME);
@@ -40,9 +43,7 @@ static uint64_t hash_of(const char *text, size_t len) {
 }
 
 uint64_t call_address_key(struct rpc_call *call) {
-    char *peer = grpc_call_get_peer(call->core);
-    const char *port = strrchr(peer, ':');
+    const char *peer = rpc_call_peer(call), *port = strrchr(peer, ':');
     uint64_t key = hash_of(peer, port ? (size_t)(port - peer) : strlen(peer));
-    gpr_free(peer);
     return key ? key : 1;
 }

@@ -53,41 +53,56 @@ static size_t message_bytes_max(const struct rpc_call *call) {
     return max;
 }
 
+/* Checks and decodes a message. NULL: the call was refused. */
+static ProtobufCMessage *decode(struct rpc_call *call, struct arena *arena, const uint8_t *bytes, size_t len) {
+    const ProtobufCMessageDescriptor *descriptor = call->method->descriptor->input;
+    struct rpc_bad_fields bad;
+    ProtobufCMessage *message = NULL;
+    call->received_bytes += len;
+    bool is_well_formed = message_check(descriptor, bytes, len, arena, &bad);
+    if (is_well_formed && bad.n > 0)
+        refuse_bad_fields(call, &bad);
+    else if (!is_well_formed || !(message = message_unpack(descriptor, arena, bytes, len)))
+        call_refuse(call, RPC_INVALID_ARGUMENT, "cannot decode the request as %s", descriptor->name);
+    return message;
+}
+
+static void refuse_too_large(struct rpc_call *call, size_t max) {
+    call_refuse(call, RPC_RESOURCE_EXHAUSTED,
+                "the request is larger than the %zu bytes that its call may still send", max);
+}
+
 /* Decompresses, checks and decodes the message that has come. NULL: the call was refused. */
 static ProtobufCMessage *take_message(struct rpc_call *call, struct arena *arena) {
-    const ProtobufCMessageDescriptor *descriptor = call->method->descriptor->input;
     grpc_byte_buffer *incoming = call->incoming;
     call->incoming = NULL;
     call->is_compressed = message_is_compressed(incoming);
     call->is_large |= call->is_compressed || grpc_byte_buffer_length(incoming) > LARGE_MESSAGE_BYTES;
     const uint8_t *bytes;
     size_t len, max = message_bytes_max(call);
-    struct rpc_bad_fields bad;
     ProtobufCMessage *message = NULL;
     enum message_bytes_result result = message_bytes(incoming, max, arena, &bytes, &len);
     if (result == MESSAGE_TOO_LARGE) {
-        call_refuse(call, RPC_RESOURCE_EXHAUSTED,
-                    "the request is larger than the %zu bytes that its call may still send", max);
+        refuse_too_large(call, max);
     } else if (result == MESSAGE_BROKEN) {
         call_refuse(call, RPC_INVALID_ARGUMENT,
                     "cannot decompress the request: it is not what grpc-encoding says, or it is damaged");
     } else {
-        call->received_bytes += len;
-        bool is_well_formed = message_check(descriptor, bytes, len, arena, &bad);
-        if (is_well_formed && bad.n > 0)
-            refuse_bad_fields(call, &bad);
-        else if (!is_well_formed || !(message = message_unpack(descriptor, arena, bytes, len)))
-            call_refuse(call, RPC_INVALID_ARGUMENT, "cannot decode the request as %s", descriptor->name);
+        message = decode(call, arena, bytes, len);
     }
     grpc_byte_buffer_destroy(incoming);
     return message;
 }
 
+static void invoke(struct rpc_call *call, const ProtobufCMessage *message) {
+    ProtobufCService *impl = call->method->service->impl;
+    impl->invoke(impl, call->method->index, message, call_respond, call);
+}
+
 static void dispatch(struct rpc_call *call, struct arena *arena) {
     ProtobufCMessage *message = take_message(call, arena);
-    ProtobufCService *impl = call->method->service->impl;
     if (message)
-        impl->invoke(impl, call->method->index, message, call_respond, call);
+        invoke(call, message);
 }
 
 static op_fn on_received;
@@ -175,8 +190,7 @@ static void refuse_unknown(struct rpc_call *call) {
 
 /* Calls the service of a client or bidi stream with NULL, before there is a message. */
 static void begin_stream(struct rpc_call *call) {
-    ProtobufCService *impl = call->method->service->impl;
-    impl->invoke(impl, call->method->index, NULL, call_respond, call);
+    invoke(call, NULL);
     receive_next(call);
 }
 
@@ -240,13 +254,17 @@ static void refuse_late(struct rpc_call *call) {
     call_refuse(call, RPC_UNAVAILABLE, STOPPING_TEXT);
 }
 
-static void receive(struct rpc_call *call) {
+/* Refuses a call that may not be made now. False: it was refused. */
+static bool admit(struct rpc_call *call) {
     /* Own services answer at once, and report the stop themselves. */
-    if (atomic_load(&call->server->draining) && !call->is_own) {
+    bool is_late = atomic_load(&call->server->draining) && !call->is_own;
+    if (is_late)
         refuse_late(call);
-        return;
-    }
-    if (!let_in(call))
+    return !is_late && let_in(call);
+}
+
+static void receive(struct rpc_call *call) {
+    if (!admit(call))
         return;
     if (!call->method)
         refuse_unknown(call);
@@ -258,6 +276,20 @@ static void receive(struct rpc_call *call) {
         dispatch(call, &call->arena);
     else /* the client half-closed without a request, or the core has refused it as too large */
         call_refuse(call, RPC_INVALID_ARGUMENT, "no request came, or only a part of one");
+}
+
+void call_receive_taken(struct rpc_call *call, const uint8_t *bytes, size_t len) {
+    size_t max = message_bytes_max(call);
+    atomic_fetch_add(&call->server->in_flight, 1);
+    call->life = CALL_ACCEPTED;
+    rpc_call_ref(call); /* keeps the call here even if the service answers at once */
+    bool is_in = admit(call);
+    if (is_in && len > max)
+        refuse_too_large(call, max);
+    const ProtobufCMessage *message = is_in && len <= max ? decode(call, &call->arena, bytes, len) : NULL;
+    if (message)
+        invoke(call, message);
+    rpc_call_unref(call);
 }
 
 static void on_accepted(struct op *op, bool ok) {

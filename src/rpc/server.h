@@ -142,6 +142,11 @@ struct rpc_server_options {
         /* Refusals with that code and tag, n of them, are on their way. on_call_end does not run for them. */
         void (*on_refused)(void *arg, int code, uint32_t tag, int64_t n);
         void *arg;
+        /* If not 0, calls of the method that are not refused are taken, too: they come as usual, but the core does not
+         * know them, which saves most of what a call costs. A response may have at most this many bytes more than its
+         * request, gRPC's prefix included. Calls with unusual headers, or of a client that grants no room for answers,
+         * still go through the core. Not with max_connection_age_ms. */
+        size_t answer_bytes;
     } early;
 };
 

@@ -43,6 +43,7 @@ struct rpc_server {
     struct descriptors descriptors;
     struct service *services;
     struct server_poller *pollers;
+    const struct method *early_method; /* of options.early; NULL: its calls are not taken */
     struct tls_server *tls;
     struct callers *callers;
     struct op shutdown_op;

@@ -204,7 +204,8 @@ static bool answer(struct pass *pass, const struct edge_call *call, uint32_t str
     uint8_t frame[REPLY_MAX];
     bool may_remember = !doorstep->has_less_table && outgoing->leaves_table;
     cork_put(pass->cork, frame,
-             reply_write(&doorstep->replies, answer, may_remember ? outgoing->n_blocks : 0, stream, frame));
+             reply_write(&doorstep->replies, answer, may_remember ? outgoing->n_blocks : 0, stream, REPLY_WHOLE,
+                         frame));
     doorstep->answered_stream = stream;
     doorstep->awaited[doorstep->n_awaited++] = stream;
     if (answer->tag != pass->answered_tag)
@@ -212,6 +213,50 @@ static bool answer(struct pass *pass, const struct edge_call *call, uint32_t str
     pass->answered_tag = answer->tag;
     pass->n_answered++;
     return true;
+}
+
+/* The headers of the block that was just read. */
+static void list_fields(struct scratch *scratch, struct edge_call *call) {
+    const struct hpack_block *block = &scratch->block;
+    if (block->n > FIELDS_MAX)
+        return;
+    for (size_t i = 0; i < block->n; i++) {
+        struct hpack_text name = block->fields[i].name, value = block->fields[i].value;
+        scratch->fields[i] = (struct edge_field){name.at, value.at, name.len, value.len};
+    }
+    call->fields = scratch->fields;
+    call->n_fields = block->n;
+}
+
+/* Offers the call to its service. NULL: the call goes to the core. */
+static struct edge_taken *take(struct pass *pass, struct edge_call *call, uint32_t stream) {
+    struct doorstep *doorstep = pass->doorstep;
+    const struct edge_early *early = &doorstep->door->early;
+    if (!window_has_room(doorstep, call->len))
+        return NULL;
+    list_fields(pass->scratch, call);
+    struct edge_taken *taken = call->fields ? early->take(early->arg, call) : NULL;
+    if (!taken)
+        return NULL;
+    *taken = (struct edge_taken){
+        .fd = pass->fd,
+        .cork = pass->cork,
+        .stream = stream,
+        .promised = early->answer_bytes + call->len,
+        .doorstep = doorstep,
+    };
+    taken_link(doorstep, taken);
+    doorstep->answered_stream = stream;
+    doorstep->awaited[doorstep->n_awaited++] = stream;
+    return taken;
+}
+
+/* The service may answer at once, and needs the cork for it. */
+static void begin(struct pass *pass, struct edge_taken *taken, const struct edge_call *call) {
+    const struct edge_early *early = &pass->doorstep->door->early;
+    cork_shut(pass->cork, pass->fd);
+    pass->has_cork = false;
+    early->begin(early->arg, taken, call);
 }
 
 /* The block does not go to the core. */
@@ -269,11 +314,17 @@ enum step take_headers(struct pass *pass, const struct frame *frame) {
         struct edge_call call = {
             .authorization = authorization.at,
             .authorization_len = authorization.len,
+            .fd = pass->fd,
         };
         step = find_request(pass, end, frame->stream, &call);
-        if (step == STEP_ON && answer(pass, &call, frame->stream)) {
+        bool is_answered = step == STEP_ON && answer(pass, &call, frame->stream);
+        struct edge_taken *taken =
+            step == STEP_ON && !is_answered && is_new ? take(pass, &call, frame->stream) : NULL;
+        if (is_answered || taken) {
             withhold(doorstep);
             pass->at = end;
+            if (taken)
+                begin(pass, taken, &call);
             return STEP_ON;
         }
         if (step == STEP_WAIT)

@@ -6,6 +6,7 @@
  *   tail      bytes that are kept until the frame or call that they begin is complete
  *   awaited   streams that were answered although frames of others stand between their HEADERS and DATA
  *   credit    bytes of DATA that the core has not seen, which the client gets back by WINDOW_UPDATE
+ *   taken     a call that its service answers later
  *
  * The core sees a connection on which these calls were not made:
  *
@@ -17,7 +18,8 @@
  * Unusual calls go to the core: with padding, several messages, compression, or headers that are not as expected, on a
  * connection that is about to end, or of a client that does not read. Connections with TLS have no doorstep.
  *
- *   calls.c   header blocks, and the calls that are answered
+ *   calls.c   header blocks, and the calls that are answered or taken
+ *   taken.c   taken calls, and the window for their answers
  *   pass.c    the way to the core
  *   hpack.c   reads and writes header blocks
  *   reply.c   writes the answers */
@@ -32,6 +34,9 @@
 
 #define SETTING_LEN        6
 #define SETTING_TABLE_SIZE 1
+#define SETTING_WINDOW     4
+#define STREAM_WINDOW_MIN  16384 /* much more than an answer has */
+#define WINDOW_UPDATE_LEN  4
 #define DOORS_MAX          64 /* servers of the process that answer early */
 #define CREDIT_MIN         8192
 /* Bytes that wait for the core after one read. Written anew, an honest client's blocks grow little; but one byte may
@@ -86,13 +91,14 @@ void doorstep_forget(int port) {
     atomic_store(&door->port, 0);
 }
 
-struct doorstep *doorstep_new(int port) {
+struct doorstep *doorstep_new(int port, struct frames *frames) {
     struct door *door = port > 0 ? door_of(port) : NULL;
     if (!door)
         return NULL;
     struct doorstep *doorstep = memory_new(1, sizeof *doorstep);
     doorstep->door = door;
     doorstep->port = port;
+    doorstep->frames = frames;
     doorstep->preface_left = PREFACE_LEN;
     return doorstep;
 }
@@ -102,6 +108,7 @@ void doorstep_free(struct doorstep *doorstep) {
         return;
     hpack_table_free(doorstep->table);
     forget_reading(&doorstep->reading);
+    free(doorstep->taken);
     free(doorstep->tail);
     free(doorstep->more);
     free(doorstep);
@@ -131,10 +138,35 @@ static bool is_unknown(const struct doorstep *doorstep, const struct frame *fram
 }
 
 static void note_settings(struct doorstep *doorstep, const struct frame *frame) {
-    for (size_t at = 0; at + SETTING_LEN <= frame->len && !(frame->flags & FLAG_ACK); at += SETTING_LEN)
-        if (frame->payload[at] == 0 && frame->payload[at + 1] == SETTING_TABLE_SIZE &&
-            get_u32(frame->payload + at + 2) < HPACK_TABLE_BYTES)
-            doorstep->has_less_table = true;
+    for (size_t at = 0; at + SETTING_LEN <= frame->len && !(frame->flags & FLAG_ACK); at += SETTING_LEN) {
+        int setting = frame->payload[at] << 8 | frame->payload[at + 1];
+        uint32_t value = get_u32(frame->payload + at + 2);
+        if (setting == SETTING_TABLE_SIZE && value < HPACK_TABLE_BYTES)
+            atomic_store(&doorstep->has_less_table, true);
+        if (setting == SETTING_WINDOW)
+            doorstep->has_small_window = value < STREAM_WINDOW_MIN;
+    }
+}
+
+/* The core hears of less of the connection's window. */
+static void pass_grant(struct pass *pass, const struct frame *frame) {
+    uint32_t n = get_u32(frame->payload) & 0x7fffffff;
+    uint64_t core_bytes = atomic_load_explicit(&pass->cork->outgoing.data_bytes, memory_order_relaxed);
+    uint32_t for_core = n > 0 ? window_grant(pass->doorstep, n, core_bytes) : 0;
+    uint8_t changed[HEADER_LEN + WINDOW_UPDATE_LEN];
+    memcpy(changed, pass->in + pass->at, sizeof changed);
+    put_u32(changed + HEADER_LEN, for_core);
+    if (n == 0 || for_core > 0)
+        pass_give(pass, changed, sizeof changed);
+    pass->at += frame->size;
+}
+
+/* The stream's call may have been taken. */
+static void note_reset(struct pass *pass, const struct frame *frame) {
+    if (pass->has_cork)
+        cork_shut(pass->cork, pass->fd);
+    pass->has_cork = false;
+    taken_reset(pass->doorstep, pass->cork, pass->fd, frame->stream);
 }
 
 static enum step take_other(struct pass *pass, const struct frame *frame) {
@@ -147,6 +179,12 @@ static enum step take_other(struct pass *pass, const struct frame *frame) {
         return STEP_WAIT;
     if (frame->type == TYPE_SETTINGS && frame->is_whole)
         note_settings(doorstep, frame);
+    if (frame->type == TYPE_RST_STREAM && frame->is_whole)
+        note_reset(pass, frame);
+    if (frame->type == TYPE_WINDOW_UPDATE && frame->stream == 0 && frame->len == WINDOW_UPDATE_LEN) {
+        pass_grant(pass, frame);
+        return STEP_ON;
+    }
     if (is_unknown(doorstep, frame)) {
         pass->at += frame->size;
         return STEP_ON;

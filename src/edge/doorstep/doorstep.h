@@ -10,6 +10,7 @@
 
 #include "edge/cork.h"
 #include "edge/early.h"
+#include "edge/frames.h"
 
 /* Answers calls of one method to a server's port. From when the port is bound until doorstep_forget, which waits for
  * calls of `early->answer` to end. */
@@ -18,9 +19,12 @@ void doorstep_forget(int port);
 
 /* One connection's. */
 struct doorstep;
-/* A connection to the port was accepted. NULL: nothing is answered early there. */
-struct doorstep *doorstep_new(int port);
-/* NULL is fine. */
+/* A connection to the port was accepted. NULL: nothing is answered early there. `frames` judges what its client sends;
+ * may be NULL. */
+struct doorstep *doorstep_new(int port, struct frames *frames);
+/* The connection is about to be closed: the clients of its taken calls are gone. Before cork_close. */
+void doorstep_part(struct doorstep *doorstep, struct cork *cork, int fd);
+/* After doorstep_part. NULL is fine for both. */
 void doorstep_free(struct doorstep *doorstep);
 
 /* Where the core wants the bytes that it reads. */

@@ -18,6 +18,7 @@
 #define CALL_TAIL_MAX 2048 /* bytes that are kept for a call that may be answered */
 #define TAIL_MAX      (64 << 10)
 #define INPUT_MAX     (TAIL_MAX + (32 << 10))
+#define FIELDS_MAX    64 /* of a call that may be taken */
 
 /* A server's port. */
 struct door {
@@ -42,9 +43,24 @@ struct reading {
     size_t authorization_len;
 };
 
+/* The client's window for the bytes of DATA on the connection. The core counts on less than there is: the rest is for
+ * the answers of taken calls. See taken.c. */
+struct window {
+    _Atomic int64_t kept;     /* what the core does not count on */
+    _Atomic int64_t promised; /* of it, to calls that are taken */
+    _Atomic int64_t used;     /* by answers */
+    atomic_int n_taken;       /* calls that wait for their answers */
+    int64_t granted, widest;  /* by the client's updates; what it was at most */
+};
+
+#define TAKEN_BUCKETS 64 /* a power of two */
+
 struct doorstep {
     struct door *door;
     int port;
+    struct frames *frames; /* NULL: nobody judges them */
+    struct window window;
+    struct edge_taken **taken; /* buckets, by stream; NULL until a call is taken. Guarded by the cork's lock */
     struct hpack_table *table; /* NULL until a block comes */
     struct reply_table replies;
     uint8_t *tail, *more; /* more: what did not fit into the core's room */
@@ -56,8 +72,9 @@ struct doorstep {
     uint32_t awaited[AWAITED_MAX];
     uint8_t n_awaited;
     uint8_t preface_left;
-    bool is_off;         /* the core gets everything from now on */
-    bool has_less_table; /* the client keeps less of a table than the default */
+    bool is_off;                /* the core gets everything from now on */
+    bool has_small_window;      /* the client lets a stream send less than an answer may have */
+    atomic_bool has_less_table; /* the client keeps less of a table than the default */
 };
 
 /* Memory of a thread for what it works on. */
@@ -65,6 +82,7 @@ struct scratch {
     uint8_t input[INPUT_MAX], gathered[INPUT_MAX], written[INPUT_MAX]; /* gathered: a block in several frames */
     char texts[INPUT_MAX];                                             /* of a block, unpacked */
     struct hpack_block block;
+    struct edge_field fields[FIELDS_MAX];
 };
 
 /* A client's bytes on their way through. */
@@ -108,3 +126,14 @@ enum step take_headers(struct pass *pass, const struct frame *frame);
 void forget_reading(struct reading *reading);
 /* Tells the service of the last answers. */
 void tell_answered(struct pass *pass);
+
+/* --- taken calls; see taken.c --- */
+
+/* Whether the call may be taken, if its service wants it. */
+bool window_has_room(const struct doorstep *doorstep, size_t request_len);
+/* The client grants n bytes more. Returns how many of them the core hears of. Only the thread that reads. */
+uint32_t window_grant(struct doorstep *doorstep, uint32_t n, uint64_t core_bytes);
+/* Links a call that was just taken. Cork's lock held. */
+void taken_link(struct doorstep *doorstep, struct edge_taken *taken);
+/* The client has reset the stream. */
+void taken_reset(struct doorstep *doorstep, struct cork *cork, int fd, uint32_t stream);

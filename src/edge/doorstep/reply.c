@@ -38,14 +38,21 @@ static uint8_t *put_literals(const struct edge_answer *answer, bool remember, ui
     return at + answer->len;
 }
 
+static size_t end_block(uint8_t *room, const uint8_t *end, uint32_t stream, enum reply_part part) {
+    put_frame_header(room, (uint32_t)(end - room) - HEADER_LEN, TYPE_HEADERS,
+                     FLAG_END_HEADERS | (part == REPLY_HEAD ? 0 : FLAG_END_STREAM), stream);
+    return (size_t)(end - room);
+}
+
 size_t reply_write(struct reply_table *table, const struct edge_answer *answer, uint32_t n_blocks, uint32_t stream,
-                   uint8_t *room) {
+                   enum reply_part part, uint8_t *room) {
     uint8_t *at = room + HEADER_LEN;
     bool remember = n_blocks > 0;
     if (remember && table->n_blocks != n_blocks)
         at = clear_table(table, n_blocks, at);
     const struct remembered *known = remember ? find(table, answer->id) : NULL;
-    *at++ = STATUS_200;
+    if (part != REPLY_TRAILERS)
+        *at++ = STATUS_200;
     if (known) {
         for (uint64_t i = 0; i < answer->n_fields; i++)
             at = hpack_put_index(at, HPACK_DYNAMIC_FIRST + table->n_inserted - (known->first + i));
@@ -54,9 +61,28 @@ size_t reply_write(struct reply_table *table, const struct edge_answer *answer, 
         if (remember)
             remember_it(table, answer);
     }
-    put_frame_header(room, (uint32_t)(at - room) - HEADER_LEN, TYPE_HEADERS, FLAG_END_STREAM | FLAG_END_HEADERS,
-                     stream);
-    return (size_t)(at - room);
+    return end_block(room, at, stream, part);
+}
+
+size_t reply_write_once(const struct edge_header *headers, size_t n, uint32_t stream, enum reply_part part,
+                        uint8_t room[static REPLY_ONCE_MAX]) {
+    const uint8_t *end = room + REPLY_ONCE_MAX;
+    uint8_t *at = room + HEADER_LEN;
+    if (part != REPLY_TRAILERS)
+        *at++ = STATUS_200;
+    for (size_t i = 0; i < n; i++) {
+        const struct hpack_text name = {headers[i].name, strlen(headers[i].name)};
+        const struct hpack_text value = {headers[i].value, strlen(headers[i].value)};
+        uint8_t *next = hpack_put_literal(at, end, false, name, value);
+        at = next ? next : at;
+    }
+    return end_block(room, at, stream, part);
+}
+
+size_t reply_write_message(const uint8_t *message, size_t len, uint32_t stream, uint8_t *room) {
+    put_frame_header(room, (uint32_t)len, TYPE_DATA, 0, stream);
+    memcpy(room + HEADER_LEN, message, len);
+    return HEADER_LEN + len;
 }
 
 size_t reply_write_credit(uint32_t bytes, uint8_t *room) {

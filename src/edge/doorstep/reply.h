@@ -11,6 +11,7 @@
 
 #define REPLY_REMEMBERED 8
 #define REPLY_MAX        (EDGE_ANSWER_BYTES + 32)
+#define REPLY_ONCE_MAX   8192
 
 /* What the client's table has. Zeroed at first. */
 struct reply_table {
@@ -22,11 +23,21 @@ struct reply_table {
     size_t next;
 };
 
-/* Writes a HEADERS frame that ends the stream. `n_blocks`: of the core's, which put entries into the client's table,
- * but do not refer to it; 0: the table is not ours to use. `room` has REPLY_MAX bytes. Returns the length. The table
- * changes: the frame has to be sent. */
+enum reply_part {
+    REPLY_WHOLE,   /* headers and trailers in one: the answer has no message */
+    REPLY_HEAD,    /* the headers before a message */
+    REPLY_TRAILERS /* after it */
+};
+/* Writes a HEADERS frame. `n_blocks`: of the core's, which put entries into the client's table, but do not refer to it;
+ * 0: the table is not ours to use. `room` has REPLY_MAX bytes. Returns the length. The table changes: the frame has to
+ * be sent. */
 size_t reply_write(struct reply_table *table, const struct edge_answer *answer, uint32_t n_blocks, uint32_t stream,
-                   uint8_t *room);
+                   enum reply_part part, uint8_t *room);
+/* Does so with headers that are not worth remembering. It leaves out what does not fit. */
+size_t reply_write_once(const struct edge_header *headers, size_t n, uint32_t stream, enum reply_part part,
+                        uint8_t room[static REPLY_ONCE_MAX]);
+/* Writes a message, with gRPC's prefix, as a frame of DATA. Returns the length, HEADER_LEN + len. */
+size_t reply_write_message(const uint8_t *message, size_t len, uint32_t stream, uint8_t *room);
 /* Writes a WINDOW_UPDATE frame for the connection. Returns the length, REPLY_CREDIT_BYTES. */
 #define REPLY_CREDIT_BYTES 13
 size_t reply_write_credit(uint32_t bytes, uint8_t *room);

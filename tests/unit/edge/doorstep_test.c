@@ -432,7 +432,7 @@ static int run(uint64_t seed) {
     struct client *client = memory_new(1, sizeof *client);
     struct core *core = memory_new(1, sizeof *core);
     struct cork cork = {.follows = true};
-    struct doorstep *doorstep = doorstep_new(PORT);
+    struct doorstep *doorstep = doorstep_new(PORT, NULL);
     int fds[2];
     bool core_has_written = false, leaves_table = seed % 4 > 0;
     state = seed * 7919 + 1;
@@ -529,7 +529,7 @@ Test(doorstep, core_reads_a_connection_without_the_answered_calls) {
 Test(doorstep, closed_door_answers_nothing) {
     open_door();
     doorstep_forget(PORT);
-    cr_assert_null(doorstep_new(PORT));
+    cr_assert_null(doorstep_new(PORT, NULL));
 }
 
 /* --- clients of one's own --- */
@@ -549,7 +549,7 @@ static struct bed *bed_new(void) {
     bed->client = memory_new(1, sizeof *bed->client);
     bed->core = memory_new(BYTES_MAX, 1);
     bed->cork.follows = true;
-    bed->doorstep = doorstep_new(PORT);
+    bed->doorstep = doorstep_new(PORT, NULL);
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, bed->fds), 0);
     core_begins(&bed->cork, bed->fds[0]);
     put(bed->client, PREFACE, PREFACE_LEN);
