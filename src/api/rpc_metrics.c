@@ -55,7 +55,13 @@ static double in_flight(void *server) {
     return (double)rpc_server_in_flight(server);
 }
 
+static double taken(void *server) {
+    return (double)rpc_server_taken(server);
+}
+
 void rpc_metrics_watch(const struct rpc_server *server) {
+    metrics_counter_fn("couponsd_rpc_taken_total", "Calls that reached their service without the gRPC core.", "",
+                       server ? taken : NULL, (void *)server);
     metrics_gauge_fn("couponsd_rpc_in_flight", "Calls in flight, including watches.", "", server ? in_flight : NULL,
                      (void *)server);
 }

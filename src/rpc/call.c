@@ -73,7 +73,8 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     grpc_metadata_array_init(&call->metadata);
     call->incoming = NULL;
     call->was_cancelled = 0;
-    call->is_taken = call->is_late = call->is_own = call->is_own_stream = call->is_large = call->is_compressed = false;
+    call->is_taken = call->is_end_told = call->is_late = call->is_own = call->is_own_stream = call->is_large =
+        call->is_compressed = false;
     call->received_bytes = 0;
     atomic_store_explicit(&call->cancelled, false, memory_order_relaxed);
     atomic_store_explicit(&call->pending_writes, 0, memory_order_relaxed);

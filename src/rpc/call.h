@@ -110,8 +110,8 @@ struct rpc_call {
     uint64_t caller_key;           /* 0: the client's address is the caller */
     int64_t subject;
     bool is_taken; /* by the edge; the core does not know it (taken.h) */
-    bool is_own;  /* its service comes with the bridge */
-    bool is_late; /* it came while the server drains, and counts in the server's `refused` */
+    bool is_own;   /* its service comes with the bridge */
+    bool is_late;  /* it came while the server drains, and counts in the server's `refused` */
 
     /* --- of the poller's thread: receiving; rpc_call_resume_reading starts a receive on any thread --- */
     struct op accept_op, close_op, receive_op, send_op;
@@ -148,6 +148,7 @@ struct rpc_call {
     void *on_half_close_arg;
     uint8_t *answer; /* of a taken call: its message, with gRPC's prefix */
     size_t answer_len, answer_size;
+    bool is_end_told; /* to on_call_end, of a taken call */
 
     /* --- the edge's --- */
     struct edge_taken taken;

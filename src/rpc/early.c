@@ -51,7 +51,7 @@ static const struct edge_answer *answer(void *arg, const struct edge_call *edge_
     };
     if (edge_call->len > server->options.max_message_bytes)
         return NULL;
-    const struct rpc_refusal *refusal = early->refuse(early->arg, &call);
+    const struct rpc_refusal *refusal = early->refuse ? early->refuse(early->arg, &call) : NULL;
     return refusal && count_caller(server, call.caller) ? &refusal->answer : NULL;
 }
 

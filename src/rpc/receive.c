@@ -68,8 +68,8 @@ static ProtobufCMessage *decode(struct rpc_call *call, struct arena *arena, cons
 }
 
 static void refuse_too_large(struct rpc_call *call, size_t max) {
-    call_refuse(call, RPC_RESOURCE_EXHAUSTED,
-                "the request is larger than the %zu bytes that its call may still send", max);
+    call_refuse(call, RPC_RESOURCE_EXHAUSTED, "the request is larger than the %zu bytes that its call may still send",
+                max);
 }
 
 /* Decompresses, checks and decodes the message that has come. NULL: the call was refused. */
@@ -281,6 +281,7 @@ static void receive(struct rpc_call *call) {
 void call_receive_taken(struct rpc_call *call, const uint8_t *bytes, size_t len) {
     size_t max = message_bytes_max(call);
     atomic_fetch_add(&call->server->in_flight, 1);
+    atomic_fetch_add_explicit(&call->server->n_taken, 1, memory_order_relaxed);
     call->life = CALL_ACCEPTED;
     rpc_call_ref(call); /* keeps the call here even if the service answers at once */
     bool is_in = admit(call);

@@ -280,6 +280,10 @@ int64_t rpc_server_in_flight(const struct rpc_server *server) {
     return atomic_load(&server->in_flight);
 }
 
+int64_t rpc_server_taken(const struct rpc_server *server) {
+    return atomic_load(&server->n_taken);
+}
+
 int64_t rpc_connections_refused(void) {
     return edge_refused();
 }

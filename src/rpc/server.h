@@ -137,7 +137,8 @@ struct rpc_server_options {
      * early. */
     struct rpc_early {
         const char *path; /* "/package.Service/Method"; NULL: none. Must outlive the server. */
-        /* Returns a refusal that stays valid until the thread calls it again, or NULL. Must not block. Any thread. */
+        /* Returns a refusal that stays valid until the thread calls it again, or NULL. Must not block. Any thread. May
+         * itself be NULL. */
         const struct rpc_refusal *(*refuse)(void *arg, struct rpc_early_call *call);
         /* Refusals with that code and tag, n of them, are on their way. on_call_end does not run for them. */
         void (*on_refused)(void *arg, int code, uint32_t tag, int64_t n);
@@ -145,7 +146,8 @@ struct rpc_server_options {
         /* If not 0, calls of the method that are not refused are taken, too: they come as usual, but the core does not
          * know them, which saves most of what a call costs. A response may have at most this many bytes more than its
          * request, gRPC's prefix included. Calls with unusual headers, or of a client that grants no room for answers,
-         * still go through the core. Not with max_connection_age_ms. */
+         * still go through the core. Not with max_connection_age_ms. The deadline of a taken call does not run the
+         * function set by rpc_call_on_cancel; the client's reset does. */
         size_t answer_bytes;
     } early;
 };
@@ -176,6 +178,8 @@ const char *rpc_untested_edge(void);
 const char *rpc_core_version(void);
 /* Calls in flight now. */
 int64_t rpc_server_in_flight(const struct rpc_server *server);
+/* Calls taken before the core since the start; see struct rpc_early. */
+int64_t rpc_server_taken(const struct rpc_server *server);
 /* Connections closed at once because there were too many, since the process began. */
 int64_t rpc_connections_refused(void);
 /* Connections cut off since the process began. */

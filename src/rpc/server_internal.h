@@ -51,6 +51,7 @@ struct rpc_server {
     atomic_bool stopping; /* no more calls are armed */
     _Atomic int64_t in_flight;
     _Atomic int64_t own_in_flight;
+    _Atomic int64_t n_taken;
     _Atomic int64_t refused; /* of in_flight: calls that came while draining */
 
     pthread_mutex_t lock; /* guards what follows */

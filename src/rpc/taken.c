@@ -51,7 +51,10 @@ static bool is_plain(const struct edge_field *field) {
 
 /* "100m" and the like. False: it is not valid. */
 static bool read_timeout(const struct edge_field *field, int64_t *ret_us) {
-    static const struct { char unit; int64_t us; } units[] = {
+    static const struct {
+        char unit;
+        int64_t us;
+    } units[] = {
         {'H', 3600 * (int64_t)US_PER_S}, {'M', 60 * US_PER_S}, {'S', US_PER_S}, {'m', US_PER_MS}, {'u', 1},
     };
     size_t digits = field->value_len - 1;
@@ -142,10 +145,24 @@ static void keep(struct edge_taken *taken) {
     rpc_call_ref(call_of(taken));
 }
 
+void taken_tell_end(struct rpc_call *call) {
+    const struct rpc_server_options *options = &call->server->options;
+    pthread_mutex_lock(&call->lock);
+    bool is_told = call->is_end_told, is_cancelled = atomic_load(&call->cancelled);
+    int64_t end_us = call->life == CALL_ENDED ? call->end_us : clock_mono_us();
+    int code = is_cancelled ? call_code_of_cancelled(call, end_us) : call->code;
+    call->is_end_told = true;
+    pthread_mutex_unlock(&call->lock);
+    if (options->on_call_end && !is_told)
+        options->on_call_end(options->on_call_end_arg, call_service_name(call), call_method_name(call), code,
+                             end_us - call->start_us);
+}
+
 static void on_gone(struct edge_taken *taken) {
     struct rpc_call *call = call_of(taken);
     atomic_store(&call->cancelled, true);
     call_run_on_cancel(call);
+    taken_tell_end(call);
     rpc_call_unref(call);
 }
 
@@ -267,16 +284,6 @@ void taken_pump(struct rpc_call *call) {
         answer_ok(call, &fields);
     else
         answer_error(call, &fields);
-}
-
-void taken_tell_end(const struct rpc_call *call) {
-    const struct rpc_server_options *options = &call->server->options;
-    int code = call->code;
-    if (atomic_load(&call->cancelled))
-        code = call_code_of_cancelled(call, call->end_us);
-    if (options->on_call_end)
-        options->on_call_end(options->on_call_end_arg, call_service_name(call), call_method_name(call), code,
-                             call->end_us - call->start_us);
 }
 
 void taken_deinit(struct rpc_call *call) {

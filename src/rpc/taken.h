@@ -12,8 +12,8 @@ void taken_offer(struct rpc_server *server, struct edge_early *early);
 void taken_respond(struct rpc_call *call, const ProtobufCMessage *message);
 /* Gives the answer to the edge if there is one. Lock held, poller's thread. */
 void taken_pump(struct rpc_call *call);
-/* Tells on_call_end of an answered call, whose last reference is gone. */
-void taken_tell_end(const struct rpc_call *call);
+/* Tells on_call_end, once, that the call was answered or that its client is gone. */
+void taken_tell_end(struct rpc_call *call);
 /* Frees what only taken calls have. */
 void taken_deinit(struct rpc_call *call);
 /* The client's address as the core would write it, in the call's memory. From the service function, or `allow`. */

@@ -142,7 +142,7 @@ static bool is_urgent(const struct frame *frame) {
 
 /* Looks for the whole request of a stream behind its header block. STEP_WRONG: it is not one to be answered here, or
  * others would wait for it: where frames of other streams have come and the next frame has not begun, it may be long in
- * coming. */
+ * coming. So may the end of a stream whose message is there. */
 static enum step find_request(const struct pass *pass, size_t at, uint32_t stream, struct edge_call *call) {
     struct frame frame;
     bool has_urgent = false, has_others = false;
@@ -155,8 +155,10 @@ static enum step find_request(const struct pass *pass, size_t at, uint32_t strea
             return STEP_WRONG;
         has_urgent |= is_there && is_urgent(&frame);
         if (!is_there || !frame.is_whole)
-            return has_urgent || (has_others && at == pass->len) || pass->len - pass->at > CALL_TAIL_MAX ? STEP_WRONG
-                                                                                                         : STEP_WAIT;
+            return has_urgent || ((has_others || call->len > 0) && at == pass->len) ||
+                           pass->len - pass->at > CALL_TAIL_MAX
+                       ? STEP_WRONG
+                       : STEP_WAIT;
         has_others |= frame.stream != stream;
         if (is_data && frame.len > 0) {
             call->message = frame.payload;
@@ -203,9 +205,9 @@ static bool answer(struct pass *pass, const struct edge_call *call, uint32_t str
         return false;
     uint8_t frame[REPLY_MAX];
     bool may_remember = !doorstep->has_less_table && outgoing->leaves_table;
-    cork_put(pass->cork, frame,
-             reply_write(&doorstep->replies, answer, may_remember ? outgoing->n_blocks : 0, stream, REPLY_WHOLE,
-                         frame));
+    cork_put(
+        pass->cork, frame,
+        reply_write(&doorstep->replies, answer, may_remember ? outgoing->n_blocks : 0, stream, REPLY_WHOLE, frame));
     doorstep->answered_stream = stream;
     doorstep->awaited[doorstep->n_awaited++] = stream;
     if (answer->tag != pass->answered_tag)
@@ -318,8 +320,7 @@ enum step take_headers(struct pass *pass, const struct frame *frame) {
         };
         step = find_request(pass, end, frame->stream, &call);
         bool is_answered = step == STEP_ON && answer(pass, &call, frame->stream);
-        struct edge_taken *taken =
-            step == STEP_ON && !is_answered && is_new ? take(pass, &call, frame->stream) : NULL;
+        struct edge_taken *taken = step == STEP_ON && !is_answered && is_new ? take(pass, &call, frame->stream) : NULL;
         if (is_answered || taken) {
             withhold(doorstep);
             pass->at = end;

@@ -249,6 +249,8 @@ struct toy *toy_new(const struct rpc_server_options *options) {
     struct rpc_server_options with_end = options ? *options : toy_options(toy);
     with_end.on_call_end = on_call_end;
     with_end.on_call_end_arg = toy;
+    if (getenv("TOY_TAKEN") && !with_end.early.path)
+        with_end.early = (struct rpc_early){.path = "/toy.v1.Toy/Echo", .answer_bytes = TOY_ANSWER_BYTES};
     struct err err = {0};
     toy__v1__toy__init(&toy->service, NULL);
     toy->service.echo = echo;

@@ -27,6 +27,8 @@
 #define TOY_DETAILS     "\x08\x0a\0binary"
 #define TOY_DETAILS_LEN (sizeof TOY_DETAILS - 1)
 #define TOY_WAIT_MS     20000 /* how long a test waits for an event */
+/* With TOY_TAKEN in the environment, calls of Echo are taken before the core. */
+#define TOY_ANSWER_BYTES 2000
 
 enum { TOY_ECHO, TOY_LIST, TOY_COLLECT, TOY_CHAT };
 extern const struct rpc_method TOY_METHODS[4];
