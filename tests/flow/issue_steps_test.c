@@ -97,7 +97,9 @@ Test(steps, the_keeper_asks_the_members_to_join_again_until_each_partition_is_as
     struct err err;
     struct topics_keeper *keeper;
     struct kafka_group *group = &fixture.context.groups[STREAM_REQUESTED];
-    cr_assert_eq(unassigned(&fixture), fixture.config.kafka_partitions);
+    /* The broker may need a moment to know its new topic. */
+    for (int64_t until_us = 0; unassigned(&fixture) != fixture.config.kafka_partitions;)
+        cr_assert(waits(&until_us), "%d partitions are unassigned", unassigned(&fixture));
     fixture.config.issue_run = true;
     fixture.config.complete_run = false;
     cr_assert(topics_keeper_start(&fixture.context, &keeper, &err), "%s", err.text);
