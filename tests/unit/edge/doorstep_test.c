@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random clients write calls of all kinds, and the doorstep answers some of them. The core has to
- * read a connection on which those calls were not made, and the client an answer for each of them. nghttp2 reads and
- * writes the header blocks on both sides. */
+/* Random clients write calls of all kinds. The doorstep answers some of them, and others are taken and answered later.
+ * The core has to read a connection on which those calls were not made, and the client an answer for each of them.
+ * nghttp2 reads and writes the header blocks on both sides. */
 #include <criterion/criterion.h>
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "edge/doorstep/doorstep.h"
 #include "edge/doorstep/hpack.h"
+#include "edge/doorstep/pass.h"
 #include "edge/http2.h"
 
 #define PORT        7
@@ -21,13 +22,28 @@
 #define STREAMS_MAX 60
 #define SEEDS       400
 #define BYTES_MAX   (1 << 20)
+#define ANSWER_MAX  300
+#define WINDOW      65535                 /* of a connection, by default */
+#define CORE_STREAM (STREAMS_MAX * 4 + 1) /* of the model core's own calls */
 
 /* --- the service --- */
 
 static struct edge_answer answers[3]; /* of different coupons */
 static int n_answered;
 
-/* The request is a number. Odd ones go to the core. */
+/* A call that was taken. */
+static struct pending {
+    struct edge_taken taken; /* first */
+    uint32_t number;
+    int n_kept, n_gone;
+    bool is_answered, is_error, was_given; /* was_given: the doorstep took the answer */
+    size_t len;                            /* of its message */
+} pendings[STREAMS_MAX];
+static int n_pendings;
+
+static unsigned random_below(unsigned n);
+
+/* The request is a number. Even ones are refused, a half of the odd ones is taken, and the others go to the core. */
 static const struct edge_answer *answer_even(void *arg, const struct edge_call *call) {
     (void)arg;
     cr_assert_eq(call->len, 4);
@@ -43,7 +59,63 @@ static void on_answered(void *arg, uint64_t tag, int64_t n) {
     n_answered += (int)n;
 }
 
-static const struct edge_early early = {.path = PATH, .answer = answer_even, .on_answered = on_answered};
+static struct edge_taken *take_some(void *arg, const struct edge_call *call) {
+    (void)arg;
+    uint32_t number = get_u32(call->message);
+    bool has_path = false;
+    for (size_t i = 0; i < call->n_fields; i++)
+        has_path |= call->fields[i].value_len == strlen(PATH) && memcmp(call->fields[i].value, PATH, strlen(PATH)) == 0;
+    cr_assert(has_path);
+    if (number % 4 != 1)
+        return NULL;
+    cr_assert_lt(n_pendings, STREAMS_MAX);
+    struct pending *pending = &pendings[n_pendings++];
+    *pending = (struct pending){.number = number};
+    return &pending->taken;
+}
+
+static void answer_pending(struct pending *pending) {
+    static const struct edge_header error[] = {
+        {"content-type", "application/grpc"}, {"grpc-status", "9"}, {"grpc-message", "taken"}, {"x-odd", "odd"}};
+    static const struct edge_header own[] = {{"grpc-status", "0"}, {"x-own", "own"}};
+    uint8_t message[ANSWER_MAX] = {0};
+    struct edge_reply reply = {.head = error, .n_head = 4};
+    pending->is_error = random_below(3) == 0;
+    pending->len = pending->is_error ? 0 : PREFIX_LEN + random_below(ANSWER_MAX - PREFIX_LEN);
+    if (!pending->is_error) {
+        put_u32(message + 1, (uint32_t)(pending->len - PREFIX_LEN));
+        reply =
+            (struct edge_reply){.message = message, .len = pending->len, .tail = own, .n_tail = 2 * random_below(2)};
+    }
+    pending->is_answered = true;
+    pending->was_given = edge_taken_answer(&pending->taken, &reply);
+}
+
+static void begin_some(void *arg, struct edge_taken *taken, const struct edge_call *call) {
+    (void)arg, (void)call;
+    if (random_below(4) == 0)
+        answer_pending((struct pending *)taken);
+}
+
+static void keep(struct edge_taken *taken) {
+    ((struct pending *)taken)->n_kept++;
+}
+
+static void on_gone(struct edge_taken *taken) {
+    ((struct pending *)taken)->n_gone++;
+}
+
+static const struct edge_early early = {
+    .path = PATH,
+    .answer = answer_even,
+    .on_answered = on_answered,
+    .answer_bytes = ANSWER_MAX,
+    .taken_max = STREAMS_MAX,
+    .take = take_some,
+    .begin = begin_some,
+    .keep = keep,
+    .on_gone = on_gone,
+};
 
 /* --- a random client --- */
 
@@ -67,7 +139,8 @@ struct stream {
     size_t body_len;
     int core_fields;
     /* as the client saw it */
-    int n_answers;
+    int n_answers, n_heads;
+    size_t data_len;
 };
 
 struct client {
@@ -79,6 +152,7 @@ struct client {
     int n_streams;
     unsigned n_pings;
     bool has_less_table;
+    uint64_t granted; /* bytes of DATA, besides WINDOW */
 };
 
 static void put(struct client *client, const void *bytes, size_t len) {
@@ -93,6 +167,8 @@ static void put_frame(struct client *client, enum http2_type type, int flags, ui
     put_frame_header(header, (uint32_t)len, type, flags, stream);
     put(client, header, sizeof header);
     put(client, payload, len);
+    if (type == TYPE_WINDOW_UPDATE && stream == 0)
+        client->granted += get_u32(payload);
 }
 
 static nghttp2_nv field(const char *name, const char *value, uint8_t flags) {
@@ -176,6 +252,12 @@ static void maybe_open_window(struct client *client) {
         put_frame(client, TYPE_WINDOW_UPDATE, 0, client->streams[client->n_streams - 1].id, payload, 4);
 }
 
+static void grant(struct client *client, uint32_t n) {
+    uint8_t payload[4];
+    put_u32(payload, n);
+    put_frame(client, TYPE_WINDOW_UPDATE, 0, 0, payload, 4);
+}
+
 static void put_other(struct client *client) {
     uint8_t payload[8] = {0, 0, 0, 9};
     uint32_t id = client->n_streams > 0 ? client->streams[random_below((unsigned)client->n_streams)].id : 0;
@@ -186,6 +268,9 @@ static void put_other(struct client *client) {
         break;
     case 1:
         put_frame(client, TYPE_WINDOW_UPDATE, 0, random_below(2) ? id : 0, payload, 4);
+        break;
+    case 3:
+        grant(client, 1 + random_below(5000));
         break;
     case 2:
         put_frame(client, TYPE_SETTINGS, FLAG_ACK, 0, payload, 0);
@@ -211,6 +296,8 @@ static void write_client(struct client *client) {
     if (client->has_less_table)
         settings[4] = 1; /* a table of 256 bytes */
     put_frame(client, TYPE_SETTINGS, 0, 0, settings, sizeof settings);
+    if (random_below(3))
+        grant(client, 1 + random_below(random_below(2) ? 1 << 20 : 1000));
     unsigned n = 1 + random_below(STREAMS_MAX);
     for (int left = 1; left > 0;) {
         left = 0;
@@ -280,6 +367,7 @@ struct core {
     size_t len, at;
     uint32_t last_stream;
     unsigned n_pings;
+    uint64_t granted, sent; /* bytes of DATA */
     bool has_preface;
     uint8_t block[8192];
     size_t block_len;
@@ -329,6 +417,8 @@ static void core_takes(struct core *core, struct client *client, int type, int f
         break;
     case TYPE_RST_STREAM:
     case TYPE_WINDOW_UPDATE:
+        cr_assert(type != TYPE_WINDOW_UPDATE || get_u32(payload) > 0);
+        core->granted += !stream ? get_u32(payload) : 0;
         /* A stream that was answered is closed, if the core has seen a later one. */
         cr_assert(!stream || stream->core_has_headers || id < core->last_stream, "stream %u is idle", id);
         break;
@@ -377,6 +467,40 @@ static void see_core_answer(void *arg, const nghttp2_nv *field) {
     (void)arg, (void)field;
 }
 
+static const struct pending *pending_of(const struct stream *stream) {
+    for (int i = 0; i < n_pendings; i++)
+        if (pendings[i].taken.stream == stream->id)
+            return &pendings[i];
+    return NULL;
+}
+
+struct seen_taken {
+    bool has_status, has_type;
+    int code, n_own;
+};
+
+static void see_taken(void *arg, const nghttp2_nv *field) {
+    struct seen_taken *seen = arg;
+    seen->has_status |= is(field, ":status", "200");
+    seen->has_type |= is(field, "content-type", "application/grpc");
+    seen->code = is(field, "grpc-status", "0") ? 0 : is(field, "grpc-status", "9") ? 9 : seen->code;
+    seen->n_own += is(field, "x-own", "own") || is(field, "x-odd", "odd");
+}
+
+/* A header block of a call that was taken: the head, the trailers, or an error. */
+static void read_taken(struct client *client, struct stream *stream, int flags, const uint8_t *block, size_t len) {
+    const struct pending *pending = pending_of(stream);
+    struct seen_taken seen = {.code = -1};
+    inflate(client->inflater, block, len, see_taken, &seen);
+    cr_assert(pending && pending->was_given && stream->n_answers == 0, "stream %u", stream->id);
+    bool is_last = flags & FLAG_END_STREAM, is_head = !is_last || pending->is_error;
+    cr_assert(seen.has_status == is_head && seen.has_type == is_head);
+    cr_assert_eq(seen.code, !is_last ? -1 : pending->is_error ? 9 : 0);
+    cr_assert_eq(stream->n_heads, is_last && !pending->is_error);
+    stream->n_heads += !is_last;
+    stream->n_answers += is_last;
+}
+
 /* Returns the credit that the client got. */
 static uint32_t client_reads(struct client *client, const uint8_t *bytes, size_t size) {
     uint32_t credit = 0;
@@ -388,8 +512,14 @@ static uint32_t client_reads(struct client *client, const uint8_t *bytes, size_t
         if (header[TYPE_AT] == TYPE_WINDOW_UPDATE) {
             cr_assert_eq(id, 0);
             credit += get_u32(payload);
-        } else if (header[TYPE_AT] == TYPE_HEADERS && id == STREAMS_MAX * 4 + 1) {
+        } else if (header[TYPE_AT] == TYPE_HEADERS && id == CORE_STREAM) {
             inflate(client->inflater, payload, len, see_core_answer, NULL);
+        } else if (header[TYPE_AT] == TYPE_DATA && id != CORE_STREAM) {
+            struct stream *stream = stream_of(client, id);
+            cr_assert(stream->n_heads == 1 && stream->n_answers == 0 && !(header[FLAGS_AT] & FLAG_END_STREAM));
+            stream->data_len += len;
+        } else if (header[TYPE_AT] == TYPE_HEADERS && stream_of(client, id)->number % 4 == 1) {
+            read_taken(client, stream_of(client, id), header[FLAGS_AT], payload, len);
         } else if (header[TYPE_AT] == TYPE_HEADERS) {
             struct stream *stream = stream_of(client, id);
             struct seen seen = {.stream = stream};
@@ -414,10 +544,46 @@ static void core_writes(struct cork *cork, int fd, bool *begun, bool leaves_tabl
     frame[HEADER_LEN + len++] = 0x88;
     memcpy(frame + HEADER_LEN + len, field, sizeof field - 1);
     len += sizeof field - 1;
-    put_frame_header(frame, (uint32_t)len, TYPE_HEADERS, FLAG_END_HEADERS, STREAMS_MAX * 4 + 1);
+    put_frame_header(frame, (uint32_t)len, TYPE_HEADERS, FLAG_END_HEADERS, CORE_STREAM);
     struct iovec pieces[2] = {{frame, 5}, {frame + 5, HEADER_LEN + len - 5}};
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
     cr_assert_eq(cork_send(cork, fd, &message, 0), (ssize_t)(HEADER_LEN + len));
+}
+
+/* The core sends all that it may, in two pieces now and then, between which the doorstep has answers to put. */
+static void core_sends(struct core *core, struct cork *cork, int fd) {
+    static uint8_t frame[HEADER_LEN + 16384];
+    uint64_t most = WINDOW + core->granted - core->sent;
+    size_t len = most < 16384 ? (size_t)most : 16384, first = HEADER_LEN + random_below((unsigned)len + 1);
+    put_frame_header(frame, (uint32_t)len, TYPE_DATA, 0, CORE_STREAM);
+    struct iovec pieces[2] = {{frame, first}, {frame + first, HEADER_LEN + len - first}};
+    for (int i = 0; i < 2; i++) {
+        struct msghdr message = {.msg_iov = &pieces[i], .msg_iovlen = 1};
+        cork_send(cork, fd, &message, 0);
+        for (int j = 0; j < n_pendings && i == 0; j++)
+            if (!pendings[j].is_answered && random_below(4) == 0)
+                answer_pending(&pendings[j]);
+    }
+    core->sent += len;
+}
+
+static void check_window(const struct doorstep *doorstep) {
+    const struct window *window = &doorstep->window;
+    cr_assert_geq(window->promised, 0);
+    cr_assert_geq(window->kept, window->promised);
+    cr_assert_leq(window->kept, window->widest / 4);
+}
+
+/* Every call that was taken has one answer, unless its client has gone. */
+static void check_pendings(struct client *client) {
+    for (int i = 0; i < n_pendings; i++) {
+        const struct pending *pending = &pendings[i];
+        const struct stream *stream = stream_of(client, pending->taken.stream);
+        cr_assert_eq(pending->n_kept, pending->n_gone);
+        cr_assert_eq(pending->was_given + pending->n_gone, 1, "given %d, gone %d", pending->was_given, pending->n_gone);
+        cr_assert_eq(stream->n_answers, pending->was_given);
+        cr_assert_eq(stream->data_len, pending->was_given ? pending->len : 0);
+    }
 }
 
 static void core_begins(struct cork *cork, int fd) {
@@ -428,6 +594,8 @@ static void core_begins(struct cork *cork, int fd) {
     cork_send(cork, fd, &message, 0);
 }
 
+static int n_taken; /* of all runs */
+
 static int run(uint64_t seed) {
     struct client *client = memory_new(1, sizeof *client);
     struct core *core = memory_new(1, sizeof *core);
@@ -436,7 +604,7 @@ static int run(uint64_t seed) {
     int fds[2];
     bool core_has_written = false, leaves_table = seed % 4 > 0;
     state = seed * 7919 + 1;
-    n_answered = 0;
+    n_answered = n_pendings = 0;
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     int size = BYTES_MAX;
     setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
@@ -471,7 +639,21 @@ static int run(uint64_t seed) {
         core_reads(core, client);
         if (random_below(10) == 0)
             core_writes(&cork, fds[0], &core_has_written, leaves_table);
+        if (random_below(10) == 0)
+            core_sends(core, &cork, fds[0]);
+        for (int i = 0; i < n_pendings; i++)
+            if (!pendings[i].is_answered && random_below(20) == 0)
+                answer_pending(&pendings[i]);
+        check_window(doorstep);
     }
+    doorstep_part(doorstep, &cork, fds[0]);
+    for (int i = 0; i < n_pendings; i++)
+        if (!pendings[i].is_answered)
+            answer_pending(&pendings[i]);
+    check_window(doorstep);
+    cr_assert_eq(doorstep->window.promised, 0);
+    size_t n_own = (size_t)doorstep->window.used;
+    cr_assert_leq(core->granted + n_own, client->granted, "the core and the answers may send too much");
     close(fds[0]);
     uint8_t *answered = memory_new(BYTES_MAX, 1);
     size_t n_bytes = 0;
@@ -482,10 +664,10 @@ static int run(uint64_t seed) {
     int n_answers = 0;
     for (int i = 0; i < client->n_streams; i++) {
         const struct stream *stream = &client->streams[i];
-        n_answers += stream->n_answers;
-        bool may = stream->is_publish && stream->number % 2 == 0;
+        bool may = stream->is_publish && (stream->number % 2 == 0 || pending_of(stream));
+        n_answers += stream->number % 2 == 0 ? stream->n_answers : 0;
         cr_assert_leq(stream->n_answers, may, "seed %llu, stream %u", (unsigned long long)seed, stream->id);
-        cr_assert_neq(stream->core_has_headers, stream->n_answers == 1, "seed %llu, stream %u",
+        cr_assert_neq(stream->core_has_headers, stream->n_answers == 1 || pending_of(stream), "seed %llu, stream %u",
                       (unsigned long long)seed, stream->id);
         if (!stream->core_has_headers || stream->is_reset)
             continue;
@@ -493,6 +675,8 @@ static int run(uint64_t seed) {
                       get_u32(stream->body + PREFIX_LEN) == stream->number,
                   "seed %llu, stream %u", (unsigned long long)seed, stream->id);
     }
+    check_pendings(client);
+    n_taken += n_pendings;
     cr_assert_eq(n_answers, n_answered);
     cr_assert_eq(core->n_pings, client->n_pings);
     cr_assert_eq(core->at, core->len);
@@ -524,6 +708,7 @@ Test(doorstep, core_reads_a_connection_without_the_answered_calls) {
     for (uint64_t seed = 1; seed <= SEEDS; seed++)
         n += run(seed);
     cr_assert_gt(n, 2 * SEEDS, "only %d calls were answered", n);
+    cr_assert_gt(n_taken, SEEDS, "only %d calls were taken", n_taken);
 }
 
 Test(doorstep, closed_door_answers_nothing) {
