@@ -6,6 +6,14 @@
 
 #include "edge/doorstep/hpack.h"
 
+const struct edge_field *edge_call_field(const struct edge_call *call, const char *name) {
+    size_t len = strlen(name);
+    for (size_t i = 0; i < call->n_fields; i++)
+        if (call->fields[i].name_len == len && memcmp(call->fields[i].name, name, len) == 0)
+            return &call->fields[i];
+    return NULL;
+}
+
 bool edge_answer_make(struct edge_answer *ret_answer, const struct edge_header *headers, size_t n) {
     static _Atomic uint64_t last_id;
     uint8_t *at = ret_answer->block;

@@ -17,12 +17,13 @@ struct edge_field {
 struct edge_call {
     const uint8_t *message; /* the request, without gRPC's prefix */
     size_t len;
-    const char *authorization; /* the value of that header, not terminated; NULL if absent */
-    size_t authorization_len;
-    const struct edge_field *fields; /* of a call that may be taken: all of its headers; else NULL */
+    const struct edge_field *fields; /* all headers, in the client's order */
     size_t n_fields;
     int fd; /* of the connection */
 };
+
+/* The first header of that name; NULL if there is none. */
+const struct edge_field *edge_call_field(const struct edge_call *call, const char *name);
 
 #define EDGE_ANSWER_BYTES  600
 #define EDGE_ANSWER_FIELDS 5

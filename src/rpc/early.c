@@ -43,11 +43,12 @@ static bool count_caller(struct rpc_server *server, uint64_t key) {
 static const struct edge_answer *answer(void *arg, const struct edge_call *edge_call) {
     struct rpc_server *server = arg;
     const struct rpc_early *early = &server->options.early;
+    const struct edge_field *authorization = edge_call_field(edge_call, "authorization");
     struct rpc_early_call call = {
         .message = edge_call->message,
         .len = edge_call->len,
-        .authorization = edge_call->authorization,
-        .authorization_len = edge_call->authorization_len,
+        .authorization = authorization ? authorization->value : NULL,
+        .authorization_len = authorization ? authorization->value_len : 0,
     };
     if (edge_call->len > server->options.max_message_bytes)
         return NULL;

@@ -24,10 +24,9 @@ static bool begins_with_grpc(struct hpack_text value) {
 }
 
 /* Whether the block is one of a call that may be answered here. */
-static bool is_of_call(const struct door *door, const struct hpack_block *block, struct hpack_text *ret_authorization) {
+static bool is_of_call(const struct door *door, const struct hpack_block *block) {
     bool has_method = false, has_path = false, has_type = false, has_authority = false, has_scheme = false;
     size_t bytes = 0;
-    *ret_authorization = (struct hpack_text){0};
     for (size_t i = 0; i < block->n; i++) {
         struct hpack_text name = block->fields[i].name, value = block->fields[i].value;
         bytes += name.len + value.len + HPACK_OVERHEAD;
@@ -41,16 +40,13 @@ static bool is_of_call(const struct door *door, const struct hpack_block *block,
             has_authority = value.len > 0;
         else if (IS(name, ":scheme"))
             has_scheme = true;
-        else if (IS(name, "authorization") && !ret_authorization->at)
-            *ret_authorization = value;
     }
     return has_method && has_path && has_type && has_authority && has_scheme && block->n_size_updates == 0 &&
-           bytes <= door->max_metadata_bytes;
+           block->n <= FIELDS_MAX && bytes <= door->max_metadata_bytes;
 }
 
 /* Reads a block. False: it is wrong. */
-static bool read_block(struct pass *pass, const struct frame *frame, const uint8_t *bytes, size_t len,
-                       struct hpack_text *ret_authorization) {
+static bool read_block(struct pass *pass, const struct frame *frame, const uint8_t *bytes, size_t len) {
     struct doorstep *doorstep = pass->doorstep;
     struct hpack_block *block = &pass->scratch->block;
     if (!doorstep->table)
@@ -60,7 +56,7 @@ static bool read_block(struct pass *pass, const struct frame *frame, const uint8
     doorstep->reading = (struct reading){
         .is_done = true,
         .is_call = pass->is_inside && !(frame->flags & FLAG_END_STREAM) && frame->stream > doorstep->core_stream &&
-                   frame->stream > doorstep->answered_stream && is_of_call(doorstep->door, block, ret_authorization),
+                   frame->stream > doorstep->answered_stream && is_of_call(doorstep->door, block),
         .has_insertions = block->has_insertions,
         .first_new = block->first_new,
     };
@@ -82,15 +78,34 @@ static bool write_block(struct pass *pass) {
     return true;
 }
 
-/* The block that was just read will be the first of the tail. */
-static bool keep_reading(struct pass *pass, struct hpack_text authorization) {
-    struct reading *reading = &pass->doorstep->reading;
-    if (authorization.at) {
-        reading->authorization = memory_new(authorization.len + 1, 1);
-        memcpy(reading->authorization, authorization.at, authorization.len);
-        reading->authorization_len = authorization.len;
+/* The headers of the block that was just read. */
+static void list_fields(struct scratch *scratch, struct edge_call *call) {
+    const struct hpack_block *block = &scratch->block;
+    for (size_t i = 0; i < block->n; i++) {
+        struct hpack_text name = block->fields[i].name, value = block->fields[i].value;
+        scratch->fields[i] = (struct edge_field){name.at, value.at, name.len, value.len};
     }
-    return write_block(pass);
+    call->fields = scratch->fields;
+    call->n_fields = block->n;
+}
+
+/* Copies the call's headers into one piece of memory. */
+static void keep_fields(struct reading *reading, const struct edge_call *call) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < call->n_fields; i++)
+        bytes += call->fields[i].name_len + call->fields[i].value_len;
+    reading->fields = memory_new(call->n_fields * sizeof *reading->fields + bytes, 1);
+    reading->n_fields = call->n_fields;
+    char *text = (char *)(reading->fields + call->n_fields);
+    for (size_t i = 0; i < call->n_fields; i++) {
+        struct edge_field field = call->fields[i];
+        memcpy(text, field.name, field.name_len);
+        memcpy(text + field.name_len, field.value, field.value_len);
+        field.name = text;
+        field.value = text + field.name_len;
+        reading->fields[i] = field;
+        text += field.name_len + field.value_len;
+    }
 }
 
 /* Finds the block that begins with the frame, and where the next frame begins. */
@@ -128,7 +143,7 @@ static enum step find_block(struct pass *pass, const struct frame *first, const 
 
 void forget_reading(struct reading *reading) {
     free(reading->block);
-    free(reading->authorization);
+    free(reading->fields);
     *reading = (struct reading){0};
 }
 
@@ -217,27 +232,13 @@ static bool answer(struct pass *pass, const struct edge_call *call, uint32_t str
     return true;
 }
 
-/* The headers of the block that was just read. */
-static void list_fields(struct scratch *scratch, struct edge_call *call) {
-    const struct hpack_block *block = &scratch->block;
-    if (block->n > FIELDS_MAX)
-        return;
-    for (size_t i = 0; i < block->n; i++) {
-        struct hpack_text name = block->fields[i].name, value = block->fields[i].value;
-        scratch->fields[i] = (struct edge_field){name.at, value.at, name.len, value.len};
-    }
-    call->fields = scratch->fields;
-    call->n_fields = block->n;
-}
-
 /* Offers the call to its service. NULL: the call goes to the core. */
-static struct edge_taken *take(struct pass *pass, struct edge_call *call, uint32_t stream) {
+static struct edge_taken *take(struct pass *pass, const struct edge_call *call, uint32_t stream) {
     struct doorstep *doorstep = pass->doorstep;
     const struct edge_early *early = &doorstep->door->early;
     if (!window_has_room(doorstep, call->len))
         return NULL;
-    list_fields(pass->scratch, call);
-    struct edge_taken *taken = call->fields ? early->take(early->arg, call) : NULL;
+    struct edge_taken *taken = early->take(early->arg, call);
     if (!taken)
         return NULL;
     *taken = (struct edge_taken){
@@ -303,33 +304,34 @@ static void pass_block(struct pass *pass, const struct frame *frame, size_t end)
 enum step take_headers(struct pass *pass, const struct frame *frame) {
     struct doorstep *doorstep = pass->doorstep;
     struct reading *reading = &doorstep->reading;
-    struct hpack_text authorization = {reading->authorization, reading->authorization_len};
     const uint8_t *bytes;
     size_t len, end;
     enum step step = find_block(pass, frame, &bytes, &len, &end);
     bool is_new = !reading->is_done;
     if (step != STEP_ON)
         return step;
-    if (is_new && !read_block(pass, frame, bytes, len, &authorization))
+    if (is_new && !read_block(pass, frame, bytes, len))
         return STEP_WRONG;
     if (reading->is_call && is_open(pass)) {
-        struct edge_call call = {
-            .authorization = authorization.at,
-            .authorization_len = authorization.len,
-            .fd = pass->fd,
-        };
+        struct edge_call call = {.fields = reading->fields, .n_fields = reading->n_fields, .fd = pass->fd};
+        if (is_new)
+            list_fields(pass->scratch, &call);
         step = find_request(pass, end, frame->stream, &call);
         bool is_answered = step == STEP_ON && answer(pass, &call, frame->stream);
-        struct edge_taken *taken = step == STEP_ON && !is_answered && is_new ? take(pass, &call, frame->stream) : NULL;
+        struct edge_taken *taken = step == STEP_ON && !is_answered ? take(pass, &call, frame->stream) : NULL;
+        if (taken)
+            begin(pass, taken, &call);
         if (is_answered || taken) {
             withhold(doorstep);
             pass->at = end;
-            if (taken)
-                begin(pass, taken, &call);
             return STEP_ON;
         }
+        if (step == STEP_WAIT && is_new) {
+            keep_fields(reading, &call);
+            return write_block(pass) ? STEP_WAIT : STEP_WRONG;
+        }
         if (step == STEP_WAIT)
-            return !is_new || keep_reading(pass, authorization) ? STEP_WAIT : STEP_WRONG;
+            return STEP_WAIT;
     }
     if (is_new && !write_block(pass))
         return STEP_WRONG;

@@ -39,8 +39,8 @@ struct reading {
     struct hpack_mark mark;
     uint8_t *block; /* as the core gets it; NULL: as it came */
     size_t block_len;
-    char *authorization; /* NULL: there is none */
-    size_t authorization_len;
+    struct edge_field *fields; /* with their texts behind them */
+    size_t n_fields;
 };
 
 /* The client's window for the bytes of DATA on the connection. The core counts on less than there is: the rest is for

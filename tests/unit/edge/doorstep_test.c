@@ -48,8 +48,9 @@ static const struct edge_answer *answer_even(void *arg, const struct edge_call *
     (void)arg;
     cr_assert_eq(call->len, 4);
     uint32_t number = get_u32(call->message);
-    if (call->authorization)
-        cr_assert(call->authorization_len == 6 && memcmp(call->authorization, "secret", 6) == 0);
+    const struct edge_field *secret = edge_call_field(call, "authorization");
+    if (secret)
+        cr_assert(secret->value_len == 6 && memcmp(secret->value, "secret", 6) == 0);
     return number % 2 == 0 ? &answers[number / 2 % 3] : NULL;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls that are refused before the core reads them, as clients see them. */
+/* Calls that are refused or taken before the core reads them, as clients see them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,4 +126,121 @@ Test(early, too_large_a_status_is_not_packed) {
     cr_assert(rpc_refusal_make(&refusal, &(struct rpc_status){.code = 9, .message = text}, 0));
     cr_assert_not(rpc_refusal_make(
         &refusal, &(struct rpc_status){.code = 9, .details = (const uint8_t *)text, .details_len = sizeof text}, 0));
+}
+
+/* --- calls that are taken --- */
+
+/* In this process, the client's pollers, too, read what comes to the server, and only the server's own take calls: about
+ * every third is taken. */
+
+static struct toy *toy_that_takes(int64_t max_connection_age_ms) {
+    struct rpc_server_options options = toy_options(NULL);
+    options.early = (struct rpc_early){.path = "/toy.v1.Toy/Echo", .answer_bytes = 100};
+    options.max_connection_age_ms = max_connection_age_ms;
+    return toy_new(&options);
+}
+
+static void echo(struct toy *toy, const char *text) {
+    struct toy_call *call = toy_call_run(toy, TOY_ECHO, text, 0);
+    cr_assert_eq(call->code, RPC_OK, "%d %s", call->code, call->message);
+    cr_assert_str_eq(call->text, text);
+    toy_call_free(call);
+}
+
+Test(early, calls_are_taken_and_others_pass_the_core) {
+    struct toy *toy = toy_that_takes(0);
+    for (int i = 0; i < CALLS; i++)
+        echo(toy, "taken");
+    int64_t n = rpc_server_taken(toy->server);
+    cr_assert_gt(n, CALLS / 20, "%ld", (long)n);
+    struct toy_call *list = toy_call_run(toy, TOY_LIST, "no", 0);
+    cr_assert_eq(list->code, RPC_OK);
+    toy_call_free(list);
+    cr_assert_eq(rpc_server_taken(toy->server), n);
+    toy_wait_for_ends(toy, RPC_OK, CALLS + 1);
+    toy_free(toy);
+}
+
+Test(early, taken_call_fails_with_details) {
+    struct toy *toy = toy_that_takes(0);
+    for (int i = 0; i < CALLS; i++) {
+        struct toy_call *call = toy_call_run(toy, TOY_ECHO, "fail", 0);
+        cr_assert_eq(call->code, RPC_ABORTED);
+        cr_assert_str_eq(call->message, "no");
+        cr_assert_eq(call->details_len, TOY_DETAILS_LEN);
+        cr_assert_arr_eq(call->details, TOY_DETAILS, TOY_DETAILS_LEN);
+        toy_call_free(call);
+    }
+    cr_assert_gt(rpc_server_taken(toy->server), CALLS / 20);
+    toy_free(toy);
+}
+
+/* Begins calls that are held until one of them is taken, and answers the others. */
+static struct toy_call *hold_a_taken_call(struct toy *toy, struct toy_held **ret_held) {
+    for (int i = 0; i < CALLS; i++) {
+        int64_t before = rpc_server_taken(toy->server);
+        struct toy_call *call = toy_call_start(toy, TOY_ECHO, "hold", 0, 0);
+        *ret_held = toy_take_held(toy);
+        if (rpc_server_taken(toy->server) > before)
+            return call;
+        toy_answer(*ret_held, "passed the core");
+        toy_call_wait(call);
+        toy_call_free(call);
+    }
+    cr_assert_fail("no call was taken");
+}
+
+Test(early, client_that_cancels_a_taken_call_is_noticed) {
+    struct toy *toy = toy_that_takes(0);
+    struct toy_held *held;
+    struct toy_call *call = hold_a_taken_call(toy, &held);
+    rpc_client_call_cancel(&call->call);
+    toy_wait_for_cancels(toy, 1);
+    toy_wait_for_ends(toy, RPC_CANCELLED, 1);
+    toy_answer(held, "too late");
+    toy_call_wait(call);
+    toy_call_free(call);
+    toy_wait_for_in_flight(toy, 0);
+    toy_free(toy);
+}
+
+Test(early, client_that_leaves_cancels_its_taken_calls) {
+    struct toy *toy = toy_that_takes(0);
+    echo(toy, "connect");
+    struct toy_call *calls[20];
+    struct toy_held *held[20];
+    for (int i = 0; i < 20; i++) {
+        calls[i] = toy_call_start(toy, TOY_ECHO, "hold", 0, 0);
+        held[i] = toy_take_held(toy);
+    }
+    rpc_channel_free(toy->channel);
+    toy->channel = NULL;
+    toy_wait_for_cancels(toy, 20);
+    for (int i = 0; i < 20; i++) {
+        toy_answer(held[i], "nobody reads it");
+        toy_call_wait(calls[i]);
+        toy_call_free(calls[i]);
+    }
+    toy_wait_for_in_flight(toy, 0);
+    toy_free(toy);
+}
+
+Test(early, calls_of_connections_with_an_age_are_not_taken) {
+    struct toy *toy = toy_that_takes(3600000);
+    for (int i = 0; i < 10; i++)
+        echo(toy, "through the core");
+    cr_assert_eq(rpc_server_taken(toy->server), 0);
+    toy_free(toy);
+}
+
+Test(early, response_may_be_as_long_as_its_request_and_more) {
+    struct toy *toy = toy_that_takes(0);
+    char text[160];
+    memset(text, 'g', sizeof text);
+    memcpy(text, "grow", 4);
+    text[sizeof text - 1] = '\0';
+    for (int i = 0; i < CALLS; i++)
+        echo(toy, text); /* as long as its request */
+    cr_assert_gt(rpc_server_taken(toy->server), CALLS / 20);
+    toy_free(toy);
 }
