@@ -37,7 +37,7 @@
 /* Connections whose descriptor is this or more are not guarded. Address space is set aside for the others. */
 #define GUARDED_MAX (1 << 20)
 /* READ_AT_ONCE is in bytes: about 60 calls. PIECES_MAX is in buffers of one read, of which the core has at most 4. */
-#define READ_AT_ONCE DOORSTEP_BUFFER_BYTES
+#define READ_AT_ONCE (8 << 10)
 #define PIECES_MAX   8
 /* A header block may have this many times max_metadata_bytes: the size depends on the encoding, and the core itself
  * refuses metadata that is too large. */
@@ -264,25 +264,21 @@ static bool ends_turn(struct connection *connection, int fd) {
     return epoll_ctl(connection->epoll, EPOLL_CTL_MOD, fd, &connection->event) == 0;
 }
 
-/* Reads up to READ_AT_ONCE bytes. Control data goes where the message wants it. With a doorstep, the bytes go to a buffer
- * of the thread's, since the core offers little room at a time; else where the message wants them. *ret_got says where
- * they are, in `pieces`. */
-static ssize_t read_some(struct connection *connection, int fd, struct msghdr *message, struct msghdr *ret_got,
-                         struct iovec pieces[static PIECES_MAX]) {
+/* Reads up to READ_AT_ONCE bytes. Control data goes where the message wants it. */
+static ssize_t read_some(int fd, struct msghdr *message) {
+    struct msghdr some = *message;
+    struct iovec pieces[PIECES_MAX];
     size_t n = 0, left = READ_AT_ONCE;
-    *ret_got = *message;
-    if (connection->doorstep)
-        pieces[n++] = (struct iovec){doorstep_buffer(), READ_AT_ONCE};
-    while (!connection->doorstep && n < message->msg_iovlen && n < PIECES_MAX && left > 0) {
+    while (n < message->msg_iovlen && n < PIECES_MAX && left > 0) {
         pieces[n] = message->msg_iov[n];
         pieces[n].iov_len = pieces[n].iov_len < left ? pieces[n].iov_len : left;
         left -= pieces[n++].iov_len;
     }
-    ret_got->msg_iov = pieces;
-    ret_got->msg_iovlen = n;
-    ssize_t got = syscall(SYS_recvmsg, fd, ret_got, 0);
-    message->msg_controllen = ret_got->msg_controllen;
-    message->msg_flags = ret_got->msg_flags;
+    some.msg_iov = pieces;
+    some.msg_iovlen = n;
+    ssize_t got = syscall(SYS_recvmsg, fd, &some, 0);
+    message->msg_controllen = some.msg_controllen;
+    message->msg_flags = some.msg_flags;
     return got;
 }
 
@@ -313,10 +309,10 @@ static bool is_drained(struct msghdr *message) {
 
 /* Takes what the doorstep answers out of the n bytes that were read. Returns how many there are for the core; -1: the
  * client is cut off. */
-static ssize_t pass_doorstep(struct connection *connection, int fd, struct msghdr *message, size_t control_room,
-                             const struct msghdr *got, size_t n) {
+static ssize_t pass_doorstep(struct connection *connection, int fd, struct msghdr *message, size_t n,
+                             size_t control_room) {
     struct doorstep_room room = {.pieces = message->msg_iov, .n = message->msg_iovlen};
-    if (!doorstep_take(connection->doorstep, &connection->cork, fd, got, n, &room)) {
+    if (!doorstep_take(connection->doorstep, &connection->cork, fd, message, n, &room)) {
         cut_off(&connection->frames, connection->address, EDGE_ABUSE_HEADERS, clock_mono_us() / US_PER_MS);
         return -1;
     }
@@ -333,15 +329,14 @@ static ssize_t read_rest(struct connection *connection, struct msghdr *message) 
     return (ssize_t)room.total;
 }
 
-/* Reads as read_some does, and judges. Returns 0 when the client is cut off. */
-static ssize_t read_judged(struct connection *connection, int fd, struct msghdr *message, struct msghdr *ret_got,
-                           struct iovec pieces[static PIECES_MAX]) {
-    ssize_t n = read_some(connection, fd, message, ret_got, pieces);
+/* Reads and judges. Returns 0 when the client is cut off. */
+static ssize_t read_judged(struct connection *connection, int fd, struct msghdr *message) {
+    ssize_t n = read_some(fd, message);
     connection->read_at_once = n > 0 ? connection->read_at_once + (size_t)n : 0;
     if (n <= 0)
         return n;
     last_read = connection;
-    bool is_fine = judge_pieces(connection, ret_got, (size_t)n);
+    bool is_fine = judge_pieces(connection, message, (size_t)n);
     if (connection->frames.stream != 0)
         note_call(connection);
     atomic_store_explicit(&connection->is_client, true, memory_order_release);
@@ -358,11 +353,9 @@ ssize_t connection_read(struct connection *connection, int fd, struct msghdr *me
         return -1;
     }
     size_t control_room = message->msg_controllen;
-    struct msghdr got;
-    struct iovec pieces[PIECES_MAX];
-    ssize_t n = read_judged(connection, fd, message, &got, pieces);
+    ssize_t n = read_judged(connection, fd, message);
     while (n > 0 && connection->doorstep) {
-        ssize_t rest = pass_doorstep(connection, fd, message, control_room, &got, (size_t)n);
+        ssize_t rest = pass_doorstep(connection, fd, message, (size_t)n, control_room);
         if (rest != 0)
             return rest > 0 ? rest : 0;
         /* The core has not seen anything of this turn, so one EAGAIN is enough for it to wait. */
@@ -375,7 +368,7 @@ ssize_t connection_read(struct connection *connection, int fd, struct msghdr *me
         }
         connection->times_told = 0;
         message->msg_controllen = control_room;
-        n = read_judged(connection, fd, message, &got, pieces);
+        n = read_judged(connection, fd, message);
     }
     return n;
 }

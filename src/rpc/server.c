@@ -26,8 +26,6 @@
 /* How often clients may ping where the edge does not judge them. The core's default is five minutes, and many clients
  * ping every 10 s to 30 s. */
 #define CLIENT_PING_MIN_MS 5000
-/* The core's default is 8 KiB. */
-#define READ_CHUNK_BYTES 1024
 /* How often stop reads `hurry`, since nothing signals its change. */
 #define STOP_TICK_MS 10
 /* After the last call, how long its answer may travel before the connections are cut. */
@@ -163,8 +161,6 @@ static grpc_server *create_core(const struct rpc_server_options *options, bool h
     /* The table of headers at the client is for early answers, which are all alike (edge/doorstep/reply.h). */
     if (options->early.path && !has_tls && edge_is_present())
         add_arg(&args, GRPC_ARG_HTTP2_HPACK_TABLE_SIZE_ENCODER, 0);
-    /* The core keeps the buffer of a connection that waits. It begins with so much, and grows with what comes. */
-    add_arg(&args, GRPC_ARG_TCP_READ_CHUNK_SIZE, READ_CHUNK_BYTES);
     /* Statistics of each call, which nobody reads. */
     add_arg(&args, GRPC_ARG_ENABLE_CHANNELZ, 0);
     return grpc_server_create(&args, NULL);

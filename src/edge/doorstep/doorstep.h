@@ -35,9 +35,6 @@ struct doorstep_room {
     size_t total; /* bytes put */
 };
 
-/* A buffer of the calling thread, for the client's next bytes. */
-#define DOORSTEP_BUFFER_BYTES (8 << 10)
-uint8_t *doorstep_buffer(void);
 /* Takes the client's next bytes, which may lie in the room. Puts those that are the core's into the room, and answers
  * into the cork. What does not fit into the room waits (doorstep_has_more). False: the client breaks HTTP/2 in a way
  * that leaves nothing to give to the core; it has to be cut off. One thread at a time, the one that reads. */

@@ -24,10 +24,6 @@ struct scratch *scratch_of_thread(void) {
     return scratch;
 }
 
-uint8_t *doorstep_buffer(void) {
-    return scratch_of_thread()->buffer;
-}
-
 static size_t fill(struct doorstep_room *room, const uint8_t *bytes, size_t len) {
     size_t done = 0;
     while (done < len && room->at < room->n) {

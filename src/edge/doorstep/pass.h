@@ -79,7 +79,6 @@ struct doorstep {
 
 /* Memory of a thread for what it works on. */
 struct scratch {
-    uint8_t buffer[DOORSTEP_BUFFER_BYTES];
     uint8_t input[INPUT_MAX], gathered[INPUT_MAX], written[INPUT_MAX]; /* gathered: a block in several frames */
     char texts[INPUT_MAX];                                             /* of a block, unpacked */
     struct hpack_block block;
