@@ -236,6 +236,7 @@ static int serve(const struct config *config) {
     sigaddset(&blocked, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &blocked, NULL);
     log_set_level(config->log_level);
+    log_set_format(config->log_format);
     drain_ms = config->server_drain_ms;
     if (!log_writer_start(&err) || !raise_file_limit(&err) || !server_start(config, stop_is_asked, &server, &err)) {
         if (err.retriable && stop_is_asked()) {

@@ -27,6 +27,7 @@ struct verb {
     const struct option_spec *options; /* ends with a zeroed entry; may be NULL */
     int (*run)(struct ctl *ctl);       /* returns the exit code */
     const char *text;
+    const char *words; /* what the first operand may be, separated by spaces; NULL: any text */
 };
 
 #define OPERANDS_MAX 2

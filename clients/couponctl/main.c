@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "completion.h"
 #include "ctl.h"
 
 const struct option_spec global_options[] = {
@@ -23,33 +24,37 @@ const struct option_spec global_options[] = {
     {0},
 };
 
+static int verb_completion(struct ctl *ctl);
 static int verb_help(struct ctl *ctl);
 
 static const struct verb verbs[] = {
-    {"create", "", 0, 0, create_options, verb_create, "create a coupon"},
-    {"get", "ID", 1, 0, NULL, verb_get, "show a coupon"},
-    {"list", "", 0, 0, list_options, verb_list, "list all coupons by id"},
-    {"pause", "ID", 1, 0, NULL, verb_pause, "stop giving out tickets; accepted requests are still issued"},
-    {"resume", "ID", 1, 0, NULL, verb_resume, "give out tickets again"},
-    {"close", "ID", 1, 0, NULL, verb_close, "stop giving out tickets for good; accepted requests are still issued"},
-    {"add", "ID N", 2, 0, add_options, verb_add, "raise the quantity by N"},
-    {"request", "COUPON USER", 2, 0, request_options, verb_request, "request a coupon for a user"},
-    {"status", "COUPON USER", 2, 0, NULL, verb_status, "show the state of a request"},
-    {"watch", "COUPON USER", 2, 0, NULL, verb_watch, "print each change of a request until it is final"},
-    {"coupons", "USER", 1, 0, list_options, verb_coupons, "list the coupons that a user holds"},
-    {"health", "", 0, 0, NULL, verb_health, "check whether couponsd serves: exit code 0 if it does, 1 if not"},
+    {"create", "", 0, 0, create_options, verb_create, "create a coupon", NULL},
+    {"get", "ID", 1, 0, NULL, verb_get, "show a coupon", NULL},
+    {"list", "", 0, 0, list_options, verb_list, "list all coupons by id", NULL},
+    {"pause", "ID", 1, 0, NULL, verb_pause, "stop giving out tickets; accepted requests are still issued", NULL},
+    {"resume", "ID", 1, 0, NULL, verb_resume, "give out tickets again", NULL},
+    {"close", "ID", 1, 0, NULL, verb_close, "stop giving out tickets for good; accepted requests are still issued",
+     NULL},
+    {"add", "ID N", 2, 0, add_options, verb_add, "raise the quantity by N", NULL},
+    {"request", "COUPON USER", 2, 0, request_options, verb_request, "request a coupon for a user", NULL},
+    {"status", "COUPON USER", 2, 0, NULL, verb_status, "show the state of a request", NULL},
+    {"watch", "COUPON USER", 2, 0, NULL, verb_watch, "print each change of a request until it is final", NULL},
+    {"coupons", "USER", 1, 0, list_options, verb_coupons, "list the coupons that a user holds", NULL},
+    {"health", "", 0, 0, NULL, verb_health, "check whether couponsd serves: exit code 0 if it does, 1 if not", NULL},
     {"bench", "", 0, 0, bench_options, verb_bench,
      "measure: many users request coupons at once, until all accepted requests are issued\n\n"
      "With several servers (--server repeated, or separated by commas), calls go to each in turn. Without --rate,\n"
      "a new call starts when another one ends. SIGINT and SIGTERM end the load early: bench then prints the results\n"
-     "so far, and the exit code is 4."},
+     "so far, and the exit code is 4.",
+     NULL},
     {"topics", "[ACTION] [WHICH]", 0, 2, topics_options, verb_topics,
      "manage the topics in Kafka\n\n"
      "  topics list                               show all topics: state, partitions, lanes, unread messages\n"
      "  topics migrate --to v2 --partitions 16    publish to another version, lane by lane; --to v1 goes back\n"
      "  topics pause                              pause a migration; topics migrate continues it\n"
      "  topics delete v1                          delete the topics of a version that is drained\n"
-     "  topics retire COUPON                      delete the per-coupon topics of a coupon that is closed and drained"},
+     "  topics retire COUPON                      delete the per-coupon topics of a coupon that is closed and drained",
+     "list migrate pause delete retire"},
     {"dead-letters", "[ACTION] [WHICH]", 0, 2, dead_letters_options, verb_dead_letters,
      "handle events that were put aside\n\n"
      "  dead-letters list                         show all dead letters: their positions in Kafka, and the reasons\n"
@@ -57,13 +62,33 @@ static const struct verb verbs[] = {
      "  dead-letters replay ID                    decide again, and send the event again if it can be issued\n"
      "  dead-letters drop ID                      delete a dead letter\n\n"
      "replay and drop also take a range of ids, such as 7-12. You can replay a letter more than once. If replay\n"
-     "keeps a letter, the exit code is 1."},
+     "keeps a letter, the exit code is 1.",
+     "list show replay drop"},
     {"verify", "COUPON", 1, 0, verify_options, verb_verify,
      "check a coupon from the ledger to the topics, and print each check\n\n"
-     "The exit code is 0 if all checks hold, 4 if one does not hold, and 1 if one was skipped."},
-    {"help", "[VERB]", 0, 1, NULL, verb_help, "list the verbs, or the options of a verb"},
+     "The exit code is 0 if all checks hold, 4 if one does not hold, and 1 if one was skipped.",
+     NULL},
+    {"completion", "SHELL", 1, 0, NULL, verb_completion,
+     "print a completion script for bash, zsh or fish\n\n"
+     "  source <(couponctl completion bash)       in ~/.bashrc; the same with zsh in ~/.zshrc, after compinit\n"
+     "  couponctl completion fish | source        in ~/.config/fish/config.fish",
+     "bash zsh fish"},
+    {"help", "[VERB]", 0, 1, NULL, verb_help, "list the verbs, or the options of a verb", NULL},
 };
 #define VERBS (sizeof verbs / sizeof verbs[0])
+
+static int verb_completion(struct ctl *ctl) {
+    const char *shell = ctl->args->operands[0];
+    if (strcmp(shell, "bash") == 0)
+        completion_print_bash(verbs, VERBS);
+    else if (strcmp(shell, "zsh") == 0)
+        completion_print_zsh(verbs, VERBS);
+    else if (strcmp(shell, "fish") == 0)
+        completion_print_fish(verbs, VERBS);
+    else
+        return args_refuse(ctl->args, "no completion for \"%s\": bash, zsh and fish have one", shell);
+    return EXIT_OK;
+}
 
 static int verb_help(struct ctl *ctl) {
     const struct args *args = ctl->args;

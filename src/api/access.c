@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "api/answer.h"
+#include "api/audit_log.h"
 #include "api/services.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -23,6 +24,7 @@
 
 #define LOOK_AGAIN_US   US_PER_S
 #define HASH_BYTES      32
+#define NAME_HASH_BYTES 6 /* of a hash, in the name of a caller */
 #define TOKEN_MAX_BYTES 4096
 #define BEARER          "bearer "
 
@@ -226,15 +228,22 @@ void access_free(struct access *access) {
 struct identity {
     unsigned roles;
     int64_t subject;
-    bool is_proven; /* by a token or a certificate, even if it has no roles */
-    bool is_wrong;  /* the credentials are invalid */
-    uint64_t key;   /* identifies the caller for the limits per caller; 0: no key */
+    bool is_proven;               /* by a token or a certificate, even if it has no roles */
+    bool is_wrong;                /* the credentials are invalid */
+    uint64_t key;                 /* identifies the caller for the limits per caller; 0: no key */
+    char name[AUDIT_CALLER_SIZE]; /* for the audit log; "": unknown */
 };
 
 static void take_key(struct identity *identity, const void *bytes, size_t len) {
     uint64_t key = 0;
     memcpy(&key, bytes, len < sizeof key ? len : sizeof key);
     identity->key = key ? key : 1;
+}
+
+static void take_name(struct identity *identity, const unsigned char *hash) {
+    size_t len = (size_t)snprintf(identity->name, sizeof identity->name, "token:");
+    for (int i = 0; i < NAME_HASH_BYTES; i++)
+        len += (size_t)snprintf(identity->name + len, sizeof identity->name - len, "%02x", hash[i]);
 }
 
 static void look_up_token(struct access *access, const char *text, size_t len, struct identity *identity) {
@@ -253,6 +262,7 @@ static void look_up_token(struct access *access, const char *text, size_t len, s
         identity->roles |= found->roles;
         identity->subject = found->subject;
         take_key(identity, found->hash, sizeof found->hash);
+        take_name(identity, found->hash);
     } else {
         identity->is_wrong = true;
     }
@@ -294,6 +304,8 @@ static void read_names(const struct access *access, struct rpc_call *call, struc
                          (is_listed(config->access_observers, name) ? ROLE_OBSERVER : 0u);
         identity->is_proven = true;
         identity->roles |= roles;
+        if (roles || !identity->name[0])
+            snprintf(identity->name, sizeof identity->name, "%s", name);
         if (roles && !identity->key) {
             uint64_t hash = 0;
             for (const char *c = name; *c; c++)
@@ -315,6 +327,8 @@ static unsigned roles_for(const char *service, const char *method) {
 bool access_allow(void *arg, struct rpc_call *call, const char *service, const char *method) {
     struct access *access = arg;
     struct identity identity = {0};
+    if (access->is_open)
+        audit_log_begin(call, service, method, "anyone");
     if (access->is_open || strcmp(service, PUBLIC_SERVICE) == 0)
         return true;
     if (has_tokens_file(access)) {
@@ -324,6 +338,7 @@ bool access_allow(void *arg, struct rpc_call *call, const char *service, const c
         read_token(access, value, len, &identity);
     }
     read_names(access, call, &identity);
+    audit_log_begin(call, service, method, identity.name[0] ? identity.name : "unknown");
     if (identity.is_wrong || !identity.is_proven) {
         answer_unauthenticated(call, identity.is_wrong
                                          ? "the credentials are unknown"

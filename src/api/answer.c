@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/audit_log.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "flow/counters.h"
@@ -154,6 +155,7 @@ static uint8_t *pack_status(const struct answer *answer, size_t *ret_len) {
 
 static void fail(struct rpc_call *call, const struct answer *answer, const uint8_t *bytes, size_t len) {
     counters_refused(answer->reason);
+    audit_log_failed(call, answer->reason);
     rpc_call_fail(call, &(struct rpc_status){
                             .code = answer->code, .message = answer->message, .details = bytes, .details_len = len});
 }
@@ -308,6 +310,7 @@ void answer_dropped(struct rpc_call *call) {
     const struct reason_info *info = reason_info(REASON_DROPPED);
     bool is_late = clock_mono_us() >= rpc_call_deadline_us(call);
     counters_refused(REASON_DROPPED);
+    audit_log_failed(call, REASON_DROPPED);
     rpc_call_fail(call, &(struct rpc_status){.code = is_late ? info->other_code : info->code, .message = info->text});
 }
 

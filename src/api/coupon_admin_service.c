@@ -78,6 +78,7 @@ static void answer_coupon(struct coupon_admin_service *admin, struct admin_call 
     Coupon__V1__GetCouponResponse response = COUPON__V1__GET_COUPON_RESPONSE__INIT;
     response.base.descriptor = call->response;
     response.coupon = &message.coupon;
+    call->queued.coupon_id = detail->row.id;
     queued_call_answer(&call->queued, &response.base);
 }
 

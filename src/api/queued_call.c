@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "api/audit_log.h"
 #include "base/heart.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -25,6 +26,7 @@ void *queued_call_new(void *closure_data, size_t size, ProtobufCClosure closure,
 }
 
 void queued_call_enqueue(struct queued_call *call, struct call_queue *queue, const struct rpc_bad_fields *bad) {
+    audit_log_set_coupon(call->rpc, call->coupon_id);
     if (!bad_fields_answer(bad, call->rpc) && !stage_push(queue->stage, call))
         answer_overloaded(call->rpc);
 }
@@ -32,6 +34,8 @@ void queued_call_enqueue(struct queued_call *call, struct call_queue *queue, con
 /* --- on the queue's thread --- */
 
 void queued_call_answer(const struct queued_call *call, const ProtobufCMessage *response) {
+    audit_log_set_coupon(call->rpc, call->coupon_id); /* CreateCoupon has chosen one */
+    audit_log_ok(call->rpc);
     call->closure(response, call->rpc);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* logfmt lines on stderr; see log.h.
+/* Lines on stderr; see log.h.
  *
  * Each line is built in memory and written by one write(2). Writes to a pipe are atomic up to PIPE_BUF (4096 bytes), so
  * long values are cut to keep lines of different threads and processes apart.
@@ -11,8 +11,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -26,12 +28,15 @@
 #define VALUE_MAX 1000
 /* The queue's bytes: more than 1000 lines. */
 #define QUEUE_MAX (256 << 10)
+/* The bytes of a reason before an abort. */
+#define LAST_WORDS_MAX 900
 /* How long log_writer_stop waits for the lines in the queue. */
 #define STOP_US US_PER_S
 /* How often the writer tries to say how many lines were lost. */
 #define TELL_US US_PER_S
 
 static atomic_int minimum_level = LOG_LEVEL_INFO;
+static atomic_int current_format = LOG_FORMAT_LOGFMT;
 
 static const char *const level_names[] = {
     [LOG_LEVEL_DEBUG] = "debug", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_ERROR] = "error"};
@@ -40,14 +45,12 @@ void log_set_level(enum log_level level) {
     atomic_store_explicit(&minimum_level, (int)level, memory_order_relaxed);
 }
 
-bool log_level_parse(const char *text, enum log_level *ret) {
-    for (size_t i = 0; i < sizeof level_names / sizeof level_names[0]; i++) {
-        if (strcmp(text, level_names[i]) == 0) {
-            *ret = (enum log_level)i;
-            return true;
-        }
-    }
-    return false;
+void log_set_format(enum log_format format) {
+    atomic_store_explicit(&current_format, (int)format, memory_order_relaxed);
+}
+
+static bool is_json(void) {
+    return atomic_load_explicit(&current_format, memory_order_relaxed) == LOG_FORMAT_JSON;
 }
 
 /* Returns true if this place may log now. When a window begins, a race of two threads may admit a line too many or too
@@ -74,38 +77,53 @@ static bool needs_quotes(const char *text) {
     return text[0] == '\0';
 }
 
-static void add_text(struct strbuf *line, const char *text) {
+static void add_text(struct strbuf *line, bool json, const char *text) {
     char cut[VALUE_MAX + sizeof "…"];
     if (strnlen(text, VALUE_MAX + 1) > VALUE_MAX) {
         memcpy(cut, text, VALUE_MAX);
         memcpy(cut + VALUE_MAX, "…", sizeof "…");
         text = cut;
     }
-    if (needs_quotes(text))
+    if (json || needs_quotes(text))
         strbuf_json(line, text);
     else
         strbuf_puts(line, text);
 }
 
-static void add_field(struct strbuf *line, const struct log_field *field) {
-    strbuf_printf(line, " %s=", field->key);
+static void add_field(struct strbuf *line, bool json, const struct log_field *field) {
+    bool quotes = json && field->type == LOG_FIELD_NUM && !isfinite(field->as.number);
+    strbuf_printf(line, json ? "%s\"%s\":%s" : "%s%s=%s",
+                  line->len == 0 ? json ? "{" : ""
+                  : json         ? ","
+                                 : " ",
+                  field->key, quotes ? "\"" : "");
     switch (field->type) {
     case LOG_FIELD_STR:
-        add_text(line, field->as.str ? field->as.str : "null");
+        add_text(line, json, field->as.str ? field->as.str : "null");
         break;
     case LOG_FIELD_INT:
         strbuf_printf(line, "%" PRId64, field->as.integer);
         break;
     case LOG_FIELD_NUM:
-        strbuf_printf(line, "%.9g", field->as.number);
+        strbuf_printf(line, quotes ? "%g\"" : "%.9g", field->as.number);
         break;
     }
 }
 
-/* Begins a line: its time, its level and its event. */
-static void begin_line(struct strbuf *line, enum log_level level, const char *event) {
+/* Makes a line of a time, a level, an event and these fields. `suppressed`: lines that were dropped before it. */
+static void make_line(struct strbuf *line, enum log_level level, const char *event, const struct log_field *fields,
+                      size_t n_fields, int suppressed) {
     char time[28];
-    strbuf_printf(line, "ts=%s level=%s event=%s", clock_format(clock_wall_us(), time), level_names[level], event);
+    bool json = is_json();
+    const struct log_field first[] = {LOG_STR("ts", clock_format(clock_wall_us(), time)),
+                                      LOG_STR("level", level_names[level]), LOG_STR("event", event)};
+    for (size_t i = 0; i < sizeof first / sizeof first[0]; i++)
+        add_field(line, json, &first[i]);
+    for (size_t i = 0; i < n_fields; i++)
+        add_field(line, json, &fields[i]);
+    if (suppressed > 0)
+        add_field(line, json, &LOG_INT("suppressed", suppressed));
+    strbuf_puts(line, json ? "}\n" : "\n");
 }
 
 /* --- writing --- */
@@ -156,8 +174,7 @@ static struct {
 
 static bool tell_lost(int64_t lost) {
     struct strbuf line = {0};
-    begin_line(&line, LOG_LEVEL_WARN, "log.lost");
-    strbuf_printf(&line, " lines=%" PRId64 "\n", lost);
+    make_line(&line, LOG_LEVEL_WARN, "log.lost", &LOG_INT("lines", lost), 1, 0);
     bool ok = write_line(line.data, line.len);
     strbuf_deinit(&line);
     return ok;
@@ -265,9 +282,19 @@ static void put_line(const struct strbuf *line) {
         atomic_fetch_add(&n_lost, 1);
 }
 
-void log_last_words(const char *text) {
+void log_last_words(const char *event, const char *reason) {
     struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
-    if (poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) && write(STDERR_FILENO, text, strlen(text)) < 0)
+    char text[LAST_WORDS_MAX], line[LAST_WORDS_MAX + 100];
+    size_t len = 0;
+    for (; reason && reason[len] && len < sizeof text - 1; len++)
+        text[len] =
+            reason[len] < ' ' || reason[len] > '~' || reason[len] == '"' || reason[len] == '\\' ? '?' : reason[len];
+    text[len] = '\0';
+    if (is_json())
+        snprintf(line, sizeof line, "{\"level\":\"error\",\"event\":\"%s\",\"reason\":\"%s\"}\n", event, text);
+    else
+        snprintf(line, sizeof line, "level=error event=%s reason=\"%s\"\n", event, text);
+    if (poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) && write(STDERR_FILENO, line, strlen(line)) < 0)
         return; /* there is no other place to report it */
 }
 
@@ -278,13 +305,7 @@ void log_event(struct log_site *site, enum log_level level, const char *event, c
 
     int saved_errno = errno; /* the caller may still need errno */
     struct strbuf line = {0};
-    begin_line(&line, level, event);
-    for (size_t i = 0; i < n_fields; i++)
-        add_field(&line, &fields[i]);
-    int suppressed = atomic_exchange(&site->suppressed, 0);
-    if (suppressed > 0)
-        strbuf_printf(&line, " suppressed=%d", suppressed);
-    strbuf_add(&line, "\n", 1);
+    make_line(&line, level, event, fields, n_fields, atomic_exchange(&site->suppressed, 0));
     put_line(&line);
     strbuf_deinit(&line);
     errno = saved_errno;

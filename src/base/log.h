@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Structured logs on stderr: one logfmt line per event (ts=… level=… event=… key=value …).
+/* Structured logs on stderr: one line per event, as logfmt (ts=… level=… event=… key=value …) or as a JSON object
+ * ({"ts":"…","level":"…","event":"…","key":value,…}).
  *
  *   log_warn("relay.produce_failed", LOG_STR("stream", name), LOG_INT("lane", lane));
  *
@@ -15,6 +16,7 @@
 
 #include "base/err.h"
 
+enum log_format { LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON };
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
 
 struct log_field {
@@ -42,8 +44,8 @@ struct log_site {
 
 /* Sets the lowest level that is logged. The default is LOG_LEVEL_INFO. */
 void log_set_level(enum log_level level);
-/* Parses "debug", "info", "warn" or "error". Returns false for any other text. */
-bool log_level_parse(const char *text, enum log_level *ret);
+/* Sets the format. The default is LOG_FORMAT_LOGFMT. */
+void log_set_format(enum log_format format);
 
 /* Starts the thread that writes the log. From then on, no caller of the log waits for stderr. While stderr takes
  * nothing, up to 256 KiB of lines wait; further ones are lost, as are lines whose write fails. When stderr takes lines
@@ -54,8 +56,9 @@ bool log_writer_start(struct err *err);
 void log_writer_stop(void);
 /* Lines lost since the process began. */
 int64_t log_lost_lines(void);
-/* Writes the text, without a thread, a lock or memory, unless stderr would block. For the line before an abort. */
-void log_last_words(const char *text);
+/* Writes a line without a thread, a lock or memory, unless stderr would block. For the line before an abort. `reason`: a
+ * text, or NULL. */
+void log_last_words(const char *event, const char *reason);
 
 void log_event(struct log_site *site, enum log_level level, const char *event, const struct log_field *fields,
                size_t n_fields);

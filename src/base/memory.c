@@ -10,7 +10,7 @@
 void *memory_must(void *memory) {
     if (!memory) {
         /* Neither stdio nor the rest of the log, since both may allocate memory. */
-        log_last_words("level=error event=memory.exhausted\n");
+        log_last_words("memory.exhausted", NULL);
         abort();
     }
     return memory;

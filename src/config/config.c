@@ -20,8 +20,7 @@ static void *field_of(struct config *config, const struct setting *setting) {
 }
 
 static bool is_string(const struct setting *setting) {
-    return setting->type != TYPE_INT && setting->type != TYPE_BOOL && setting->type != TYPE_LOG_LEVEL &&
-           setting->type != TYPE_TOPIC_STRATEGY;
+    return setting->type != TYPE_INT && setting->type != TYPE_BOOL && setting->type != TYPE_CHOICE;
 }
 
 /* True if [at, end) is a number of at most 9 digits, and at most `max`. */
@@ -105,16 +104,19 @@ static bool assign_int(int64_t *ret, const struct setting *setting, const char *
     return true;
 }
 
+static bool assign_choice(int *ret, const struct setting *setting, const char *value, const char *where,
+                          struct err *err) {
+    for (int i = 0; setting->choices[i]; i++)
+        if (strcmp(value, setting->choices[i]) == 0) {
+            *ret = i;
+            return true;
+        }
+    return refuse_value(setting, value, where, "is not one of the choices", err);
+}
+
 static bool assign(struct config *config, const struct setting *setting, const char *value, const char *where,
                    struct err *err) {
     void *field = field_of(config, setting);
-    if (setting->type == TYPE_TOPIC_STRATEGY) {
-        bool per_coupon = strcmp(value, "per_coupon") == 0;
-        if (!per_coupon && strcmp(value, "key") != 0)
-            return refuse_value(setting, value, where, "is not a strategy", err);
-        *(enum topic_strategy *)field = per_coupon ? TOPIC_STRATEGY_PER_COUPON : TOPIC_STRATEGY_KEY;
-        return true;
-    }
     if (setting->type == TYPE_BOOL) {
         bool yes = strcmp(value, "true") == 0;
         if (!yes && strcmp(value, "false") != 0)
@@ -124,11 +126,8 @@ static bool assign(struct config *config, const struct setting *setting, const c
     }
     if (setting->type == TYPE_INT)
         return assign_int(field, setting, value, where, err);
-    if (setting->type == TYPE_LOG_LEVEL) {
-        if (!log_level_parse(value, field))
-            return refuse_value(setting, value, where, "is not a level", err);
-        return true;
-    }
+    if (setting->type == TYPE_CHOICE)
+        return assign_choice(field, setting, value, where, err);
     if (!is_valid_string(setting, value))
         return refuse_value(setting, value, where, "is not valid", err);
     free(*(char **)field);

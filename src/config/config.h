@@ -105,6 +105,7 @@ struct config {
     int64_t server_startup_wait_ms; /* how long the start waits for Postgres */
     int64_t server_drain_ms;
     enum log_level log_level;
+    enum log_format log_format;
 };
 
 /* Sets the defaults. `checks` must outlive the config. */

@@ -13,9 +13,10 @@ enum setting_type {
     TYPE_LISTEN,       /* HOST:PORT */
     TYPE_REDIS_URL,    /* as config/redis_url.h has it */
     TYPE_TOPIC_PREFIX, /* characters that Kafka allows in a name; min to max bytes long */
-    TYPE_TOPIC_STRATEGY,
-    TYPE_LOG_LEVEL,
+    TYPE_CHOICE,       /* one of `choices`; the field is an enum, which numbers them from 0 */
 };
+
+#define CHOICES_MAX 5
 
 /* When a change takes effect. Every row says it, so 0 has no meaning. */
 enum setting_change {
@@ -31,11 +32,12 @@ struct setting {
     const char *key;
     enum setting_type type;
     enum setting_change change;
-    const char *unit;   /* TYPE_INT: the unit, or NULL for a plain number */
-    int64_t min, max;   /* TYPE_INT: the range of values; texts: the range of lengths in bytes */
-    const char *preset; /* the default, as a user would write it */
-    const char *text;   /* the help text, one line */
-    size_t offset;      /* of the setting's field in struct config */
+    const char *unit;                 /* TYPE_INT: the unit, or NULL for a plain number */
+    int64_t min, max;                 /* TYPE_INT: the range of values; texts: the range of lengths in bytes */
+    const char *preset;               /* the default, as a user would write it */
+    const char *text;                 /* the help text, one line */
+    const char *choices[CHOICES_MAX]; /* TYPE_CHOICE; ends with NULL */
+    size_t offset;                    /* of the setting's field in struct config */
 };
 
 extern const struct setting settings[];

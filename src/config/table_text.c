@@ -5,6 +5,15 @@
 
 #include "config/table.h"
 
+/* "a, b or c" */
+static void list_choices(const struct setting *setting, char text[static SETTING_EXPECTATION_SIZE]) {
+    size_t len = 0;
+    for (size_t i = 0; setting->choices[i]; i++) {
+        const char *before = i == 0 ? "" : setting->choices[i + 1] ? ", " : " or ";
+        len += (size_t)snprintf(text + len, SETTING_EXPECTATION_SIZE - len, "%s%s", before, setting->choices[i]);
+    }
+}
+
 const char *setting_expectation(const struct setting *setting, char text[static SETTING_EXPECTATION_SIZE]) {
     switch (setting->type) {
     case TYPE_INT:
@@ -30,11 +39,8 @@ const char *setting_expectation(const struct setting *setting, char text[static 
     case TYPE_TOPIC_PREFIX:
         snprintf(text, SETTING_EXPECTATION_SIZE, "up to %" PRId64 " of a-z A-Z 0-9 . _ -", setting->max);
         break;
-    case TYPE_TOPIC_STRATEGY:
-        snprintf(text, SETTING_EXPECTATION_SIZE, "key or per_coupon");
-        break;
-    case TYPE_LOG_LEVEL:
-        snprintf(text, SETTING_EXPECTATION_SIZE, "debug, info, warn or error");
+    case TYPE_CHOICE:
+        list_choices(setting, text);
         break;
     }
     return text;

@@ -46,8 +46,8 @@ static void log_assertions(gpr_log_func_args *args) {
     char line[1000];
     if (!strstr(args->message, "assertion failed"))
         return;
-    snprintf(line, sizeof line, "gRPC core: %s:%d: %s\n", args->file, args->line, args->message);
-    log_last_words(line);
+    snprintf(line, sizeof line, "%s:%d: %s", args->file, args->line, args->message);
+    log_last_words("grpc.aborts", line);
 }
 
 static void quieten_log(void) {

@@ -229,7 +229,7 @@ void rpc_call_send_headers(struct rpc_call *call);
 void rpc_call_set_compression(struct rpc_call *call, enum rpc_compression compression);
 /* Whether the current message came compressed. From the service function. */
 bool rpc_call_is_compressed(const struct rpc_call *call);
-/* A pointer for the service, NULL at first. On the poller's thread only. */
+/* A pointer for the service, NULL at first. One thread at a time. */
 void *rpc_call_state(const struct rpc_call *call);
 void rpc_call_set_state(struct rpc_call *call, void *state);
 /* The first value of a lower-case key in the request's metadata, as bytes where the key ends in -bin; NULL if absent.

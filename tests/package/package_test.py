@@ -19,7 +19,9 @@ CONFIG = "etc/couponsd/couponsd.ini"
 PAGES = ["usr/share/man/man1/couponctl.1", "usr/share/man/man5/couponsd.ini.5", "usr/share/man/man8/couponsd.8"]
 
 SERVER_FILES = [CONFIG, UNIT, "usr/bin/couponctl", "usr/bin/couponsd", "usr/share/doc/couponsd/README.md",
-                "usr/share/doc/couponsd/docs/how-to/alerts.md", *PAGES]
+                "usr/share/doc/couponsd/docs/how-to/alerts.md", "usr/share/bash-completion/completions/couponctl",
+                "usr/share/zsh/vendor-completions/_couponctl", "usr/share/fish/vendor_completions.d/couponctl.fish",
+                *PAGES]
 CLIENT_FILES = ["usr/include/couponsd/coupons.h", "usr/include/couponsd/base/err.h",
                 "usr/include/couponsd/rpc/client.h", "usr/include/couponsd/coupon/v1/coupon_service.pb-c.h",
                 "usr/include/couponsd/google/protobuf/timestamp.pb-c.h",

@@ -2,6 +2,7 @@
 """Access control: TLS, certificates and tokens, roles, users, and the limits of one caller."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -99,6 +100,40 @@ class Access(Scenario):
             self.assert_denied(server, "UNAUTHENTICATED", *credentials, "status", coupon, 1)
         self.ctl(server, "health")
         self.assertNotIn("guess", server.text())
+
+    def test_each_administrative_call_leaves_a_line_in_the_audit_log(self):
+        name = "token:" + hashlib.sha256(b"boss").hexdigest()[:12]
+        tokens = self.write("tokens", token_line("admin", "boss") + token_line("caller", "web"))
+        server = self.start(access__tokens=tokens, log__format="json")
+        boss, web = self.as_token("boss"), self.as_token("web")
+        coupon = int(self.ctl(server, *boss, "create", "--quantity", 9)[0]["id"])
+        self.ctl(server, *boss, "pause", coupon)
+        self.refusal(server, *boss, "pause", coupon + 1)
+        self.refusal(server, *web, "close", coupon)
+        self.refusal(server, "close", coupon)
+        self.ctl(server, *boss, "list")
+        self.ctl(server, *boss, "get", coupon)
+        wanted = [(name, "CouponAdminService/CreateCoupon", "OK", coupon),
+                  (name, "CouponAdminService/PauseCoupon", "OK", coupon),
+                  (name, "CouponAdminService/PauseCoupon", "COUPON_NOT_FOUND", coupon + 1),
+                  ("token:" + hashlib.sha256(b"web").hexdigest()[:12], "CouponAdminService/CloseCoupon", "PERMISSION",
+                   None),
+                  ("unknown", "CouponAdminService/CloseCoupon", "PERMISSION", None)]
+
+        def audit():
+            lines = [json.loads(line) for line in server.text().splitlines() if '"event":"audit"' in line]
+            self.assertTrue(all(line["peer"].startswith("ipv4:127.0.0.1:") for line in lines))
+            return [(line["caller"], line["method"], line["result"], line.get("coupon_id")) for line in lines]
+        wait_until(lambda: len(audit()) >= len(wanted), what="the audit log has all lines")
+        self.assertEqual(audit(), wanted)
+
+    def test_administrators_who_work_fast_lose_no_line_of_the_audit_log(self):
+        server = self.start()
+        coupon = self.ctl(server, "create", "--quantity", 9)[0]["id"]
+        for _ in range(15):
+            self.ctl(server, "pause", coupon)
+            self.ctl(server, "resume", coupon)
+        wait_until(lambda: server.text().count("event=audit caller=anyone") == 31, what="31 lines")
 
     def test_a_token_helps_a_client_without_a_certificate_where_these_are_optional(self):
         server = self.start_with_tls(grpc__tls_client_ca=self.path("ca.pem"), grpc__tls_client_optional="true",

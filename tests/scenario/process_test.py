@@ -2,6 +2,7 @@
 """couponsd as a process: settings, start, refusals, HTTP, stop, and starts without some of its servers."""
 
 import glob
+import json
 import os
 import re
 import signal
@@ -184,6 +185,17 @@ class Start(Scenario):
 
 
 class Http(Scenario):
+    def test_each_log_line_is_a_json_object_if_log_format_says_so(self):
+        server = self.start(log__format="json", log__level="debug",
+                            redis__url=f"redis://127.0.0.1:{closed_port()}/0")
+        self.ctl(server, "request", self.create(server, 1), 42)
+        server.stop()
+        lines = [json.loads(line) for line in server.text().splitlines() if not line.startswith("ready ")]
+        self.assertTrue(all({"ts", "level", "event"} <= line.keys() for line in lines), lines)
+        events = [line["event"] for line in lines]
+        self.assertIn("start.without", events)
+        self.assertEqual(events[-1], "stop.done")
+
     def test_metrics_health_and_readiness(self):
         server = self.start()
         coupon = self.create(server, 2)

@@ -109,15 +109,50 @@ Test(log, lines_below_the_level_are_dropped) {
     cr_expect_str_eq(logged(), "level=debug event=e n=3\n");
 }
 
-Test(log, levels_are_read_by_name) {
-    enum log_level level = LOG_LEVEL_INFO;
-    cr_expect(log_level_parse("debug", &level) && level == LOG_LEVEL_DEBUG);
-    cr_expect(log_level_parse("info", &level) && level == LOG_LEVEL_INFO);
-    cr_expect(log_level_parse("warn", &level) && level == LOG_LEVEL_WARN);
-    cr_expect(log_level_parse("error", &level) && level == LOG_LEVEL_ERROR);
-    cr_expect_not(log_level_parse("INFO", &level));
-    cr_expect_not(log_level_parse("", &level));
-    cr_expect_eq(level, LOG_LEVEL_ERROR);
+/* The last line, with its time replaced by T. */
+static const char *logged_json(void) {
+    static char text[8000];
+    ssize_t n = pread(captured, text, sizeof text - 1, 0);
+    text[n] = '\0';
+    char *line = strrchr(text, '{');
+    cr_assert_eq(strncmp(line, "{\"ts\":\"", 7), 0, "%s", line);
+    cr_assert_eq(line[34], '"', "%s", line);
+    memmove(line + 8, line + 34, strlen(line + 34) + 1);
+    line[7] = 'T';
+    return line;
+}
+
+Test(log, json_has_an_object_in_each_line) {
+    log_set_format(LOG_FORMAT_JSON);
+    log_info("relay.started", LOG_STR("stream", "requested"), LOG_INT("lane", -3), LOG_NUM("lag_s", 0.25),
+             LOG_NUM("rate", (double)NAN), LOG_STR("none", NULL));
+    cr_expect_str_eq(logged_json(),
+                     "{\"ts\":\"T\",\"level\":\"info\",\"event\":\"relay.started\",\"stream\":\"requested\","
+                     "\"lane\":-3,\"lag_s\":0.25,\"rate\":\"nan\",\"none\":\"null\"}\n");
+}
+
+Test(log, json_is_valid_whatever_the_value) {
+    log_set_format(LOG_FORMAT_JSON);
+    log_info("e", LOG_STR("v", "a\"b\\c\n\x01 b\xc3\xbc \xff end"));
+    cr_expect_str_eq(strstr(logged_json(), "\"v\""), "\"v\":\"a\\\"b\\\\c\\n\\u0001 b\xc3\xbc \xEF\xBF\xBD end\"}\n");
+    char long_text[1200];
+    memset(long_text, 'a', sizeof long_text);
+    memcpy(long_text + 999, "\xc3\xbc", 2); /* cut in its middle */
+    long_text[sizeof long_text - 1] = '\0';
+    log_info("e", LOG_STR("v", long_text));
+    cr_expect(strstr(logged_json(), "aaa\xEF\xBF\xBD…\"}\n") != NULL);
+}
+
+Test(log, json_tells_how_many_lines_were_suppressed) {
+    log_set_format(LOG_FORMAT_JSON);
+    for (int i = 0; i < 40; i++) {
+        if (i == 15)
+            clock_sleep_us(1100 * US_PER_MS);
+        log_info("e", LOG_INT("i", i));
+        if (i == 15)
+            break;
+    }
+    cr_expect(strstr(logged_json(), "\"i\":15,\"suppressed\":5}\n") != NULL, "%s", logged_json());
 }
 
 static int count_lines(const char *text) {
@@ -295,13 +330,23 @@ Test(log, a_stop_does_not_wait_for_a_pipe_that_nobody_reads) {
 }
 
 Test(log, last_words_are_written_unless_that_would_block) {
-    log_last_words("the end\n");
-    char text[20] = "";
-    cr_expect_eq(pread(captured, text, sizeof text, 0), 8);
-    cr_expect_str_eq(text, "the end\n");
+    static const char wanted[] = "level=error event=the.end reason=\"a ?b??\"\n";
+    log_last_words("the.end", "a \"b\n\xff");
+    char text[100] = "";
+    cr_expect_eq(pread(captured, text, sizeof text, 0), (ssize_t)strlen(wanted));
+    cr_expect_str_eq(text, wanted);
     int end = unread_pipe();
     char room[4096] = "";
     cr_assert_eq(write(STDERR_FILENO, room, sizeof room), (ssize_t)sizeof room);
-    log_last_words("the end\n");
+    log_last_words("the.end", NULL);
     cr_expect_eq(read(end, room, sizeof room), (ssize_t)sizeof room);
+}
+
+Test(log, last_words_are_json_where_other_lines_are) {
+    static const char wanted[] = "{\"level\":\"error\",\"event\":\"the.end\",\"reason\":\"\"}\n";
+    log_set_format(LOG_FORMAT_JSON);
+    log_last_words("the.end", NULL);
+    char text[100] = "";
+    cr_expect_eq(pread(captured, text, sizeof text, 0), (ssize_t)strlen(wanted));
+    cr_expect_str_eq(text, wanted);
 }

@@ -235,7 +235,7 @@ Test(config, texts_that_can_not_work_are_refused) {
     expect_set_refused("kafka.topic_prefix=a b",
                        "--set: kafka.topic_prefix: \"a b\" is not valid; expected up to 100 of a-z A-Z 0-9 . _ -");
     expect_set_refused("log.level=loud",
-                       "--set: log.level: \"loud\" is not a level; expected debug, info, warn or error");
+                       "--set: log.level: \"loud\" is not one of the choices; expected debug, info, warn or error");
 }
 
 Test(config, an_assignment_without_equals_sign_or_key_is_refused) {
