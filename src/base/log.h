@@ -56,8 +56,8 @@ bool log_writer_start(struct err *err);
 void log_writer_stop(void);
 /* Lines lost since the process began. */
 int64_t log_lost_lines(void);
-/* Writes a line without a thread, a lock or memory, unless stderr would block. For the line before an abort. `reason`: a
- * text, or NULL. */
+/* Writes a line without a thread, a lock or memory, unless stderr would block. For the line before an abort. `reason`
+ * may be NULL. */
 void log_last_words(const char *event, const char *reason);
 
 void log_event(struct log_site *site, enum log_level level, const char *event, const struct log_field *fields,
