@@ -11,6 +11,7 @@
  * Threads: SIGTERM, SIGINT and SIGHUP are blocked in all threads. The main thread waits for the first signal; during
  * the stop, watch_the_stop waits for a second. SIGHUP changes nothing: files that settings name are read again whenever
  * they change. A signal during the start ends the wait for Postgres; otherwise the stop follows the start. */
+#include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -26,6 +27,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "config/config.h"
+#include "descriptor_set.h"
 #include "server.h"
 #include "store/kafka.h"
 #include "supervisor.h"
@@ -57,6 +59,7 @@ static void print_help(FILE *out) {
           "  --check-config     check the settings, and that the files they name can be read; exit\n"
           "  --settings FORMAT  print the settings as text, markdown, ini (an example file) or man, and exit\n"
           "  --reasons FORMAT   print the reasons of refusals as markdown, and exit\n"
+          "  --descriptor-set   print the services as a FileDescriptorSet, which proxies read, and exit\n"
           "  --version          print the version, and exit\n"
           "  --help             print this, and exit\n\n"
           "SIGTERM and SIGINT stop it gracefully; a second signal ends it at once. SIGHUP changes nothing.\n\n"
@@ -99,15 +102,23 @@ static int print_reasons(const char *format_name) {
     return 0;
 }
 
+static int print_descriptor_set(void) {
+    bool ok = fwrite(descriptor_set, 1, descriptor_set_size, stdout) == descriptor_set_size && fflush(stdout) == 0;
+    if (!ok)
+        fprintf(stderr, "couponsd: --descriptor-set: %s\n", strerror(errno));
+    return ok ? 0 : EXIT_USAGE;
+}
+
 /* Reads the command line. Returns the exit code, or -1 if the server should start. */
 static int read_command_line(int argc, char **argv, struct config *config) {
-    enum { OPT_CONFIG = 1, OPT_SET, OPT_CHECK, OPT_SETTINGS, OPT_REASONS, OPT_VERSION, OPT_HELP };
+    enum { OPT_CONFIG = 1, OPT_SET, OPT_CHECK, OPT_SETTINGS, OPT_REASONS, OPT_DESCRIPTOR_SET, OPT_VERSION, OPT_HELP };
     static const struct option options[] = {
         {"config", required_argument, NULL, OPT_CONFIG},
         {"set", required_argument, NULL, OPT_SET},
         {"check-config", no_argument, NULL, OPT_CHECK},
         {"settings", required_argument, NULL, OPT_SETTINGS},
         {"reasons", required_argument, NULL, OPT_REASONS},
+        {"descriptor-set", no_argument, NULL, OPT_DESCRIPTOR_SET},
         {"version", no_argument, NULL, OPT_VERSION},
         {"help", no_argument, NULL, OPT_HELP},
         {0},
@@ -134,6 +145,9 @@ static int read_command_line(int argc, char **argv, struct config *config) {
             break;
         case OPT_REASONS:
             result = print_reasons(optarg);
+            break;
+        case OPT_DESCRIPTOR_SET:
+            result = print_descriptor_set();
             break;
         case OPT_VERSION:
             puts("couponsd " COUPONSD_VERSION);

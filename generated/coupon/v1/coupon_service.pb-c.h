@@ -15,6 +15,7 @@ PROTOBUF_C__BEGIN_DECLS
 #endif
 
 #include "coupon/v1/publish.pb-c.h"
+#include "google/api/annotations.pb-c.h"
 #include "google/api/field_behavior.pb-c.h"
 
 typedef struct Coupon__V1__RequestPublishRequest Coupon__V1__RequestPublishRequest;
