@@ -14,3 +14,4 @@ protoc -I. -I/usr/include --plugin="protoc-gen-openapi=$plugin" --openapi_out="$
   --openapi_opt="title=couponsd,version=$version,enum_type=string,fq_schema_naming=false,default_response=true" \
   --openapi_opt="description=couponsd serves gRPC; a proxy serves this as JSON (docs/how-to/http-json.md)." \
   coupon/v1/*_service.proto
+sed -i '1i # SPDX-License-Identifier: Apache-2.0' "$out/openapi.yaml"
