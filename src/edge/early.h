@@ -75,7 +75,8 @@ struct edge_early {
     /* Answers with the tag, n of them, are on their way. On the same thread. */
     void (*on_answered)(void *arg, uint64_t tag, int64_t n);
     void *arg;
-    /* An answer has at most this many bytes more than its request. 0: calls are not taken. */
+    /* An answer has at most this many bytes more than its request. 0: calls are not taken. A call whose answer might be
+     * longer than 8 KiB is not taken. */
     size_t answer_bytes;
     int taken_max; /* calls of one connection that may be taken at a time */
     /* Takes a call that `answer` has left. NULL: the call goes to the core. A lock is held: it must neither block nor

@@ -6,7 +6,8 @@
 #include "base/memory.h"
 #include "edge/doorstep/pass.h"
 
-#define PRIORITY_LEN 5
+#define PRIORITY_LEN  5
+#define PSEUDO_FIELDS 4 /* :method, :scheme, :path, :authority */
 /* Beyond this, a client that does not read its answers gets no more of them from here. */
 #define UNREAD_MAX (64 << 10)
 
@@ -21,6 +22,17 @@ static bool text_is(struct hpack_text text, const char *wanted, size_t len) {
 static bool begins_with_grpc(struct hpack_text value) {
     static const char grpc[] = "application/grpc";
     return value.len >= sizeof grpc - 1 && memcmp(value.at, grpc, sizeof grpc - 1) == 0;
+}
+
+/* Whether the block has each of HTTP/2's own fields of a request once, and before the others. The core knows what to do
+ * with other blocks. */
+static bool has_usual_form(const struct hpack_block *block) {
+    for (size_t i = 0; i < block->n; i++) {
+        struct hpack_text name = block->fields[i].name;
+        if ((name.len > 0 && name.at[0] == ':') != (i < PSEUDO_FIELDS))
+            return false;
+    }
+    return block->n_size_updates == 0 && block->n <= FIELDS_MAX;
 }
 
 /* Whether the block is one of a call that may be answered here. */
@@ -41,8 +53,8 @@ static bool is_of_call(const struct door *door, const struct hpack_block *block)
         else if (IS(name, ":scheme"))
             has_scheme = true;
     }
-    return has_method && has_path && has_type && has_authority && has_scheme && block->n_size_updates == 0 &&
-           block->n <= FIELDS_MAX && bytes <= door->max_metadata_bytes;
+    return has_method && has_path && has_type && has_authority && has_scheme && has_usual_form(block) &&
+           bytes <= door->max_metadata_bytes;
 }
 
 /* Reads a block. False: it is wrong. */
@@ -210,6 +222,14 @@ void tell_answered(struct pass *pass) {
     pass->n_answered = 0;
 }
 
+struct reply_use reply_use_of(const struct doorstep *doorstep, const struct outgoing *outgoing) {
+    bool is_ours = outgoing->leaves_table, is_less = atomic_load(&doorstep->has_less_table);
+    return (struct reply_use){
+        .n_blocks = is_ours && !is_less ? outgoing->n_blocks : 0,
+        .clears = is_less && (is_ours || outgoing->n_blocks == 0),
+    };
+}
+
 /* False: the call goes to the core. */
 static bool answer(struct pass *pass, const struct edge_call *call, uint32_t stream) {
     struct doorstep *doorstep = pass->doorstep;
@@ -219,10 +239,8 @@ static bool answer(struct pass *pass, const struct edge_call *call, uint32_t str
     if (!answer)
         return false;
     uint8_t frame[REPLY_MAX];
-    bool may_remember = !doorstep->has_less_table && outgoing->leaves_table;
-    cork_put(
-        pass->cork, frame,
-        reply_write(&doorstep->replies, answer, may_remember ? outgoing->n_blocks : 0, stream, REPLY_WHOLE, frame));
+    const struct reply_use use = reply_use_of(doorstep, outgoing);
+    cork_put(pass->cork, frame, reply_write(&doorstep->replies, answer, use, stream, REPLY_WHOLE, frame));
     doorstep->answered_stream = stream;
     doorstep->awaited[doorstep->n_awaited++] = stream;
     if (answer->tag != pass->answered_tag)

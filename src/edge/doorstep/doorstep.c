@@ -35,7 +35,7 @@
 #define SETTING_LEN        6
 #define SETTING_TABLE_SIZE 1
 #define SETTING_WINDOW     4
-#define STREAM_WINDOW_MIN  16384 /* much more than an answer has */
+#define STREAM_WINDOW_MIN  16384 /* more than an answer has: REPLY_MESSAGE_MAX */
 #define WINDOW_UPDATE_LEN  4
 #define DOORS_MAX          64 /* servers of the process that answer early */
 #define CREDIT_MIN         8192
@@ -235,9 +235,12 @@ static enum step take_next(struct pass *pass) {
 /* Gives the client back the room that requests took, which the core has not seen. */
 static void give_credit(struct pass *pass) {
     uint8_t frame[REPLY_CREDIT_BYTES];
-    if (pass->doorstep->credit < CREDIT_MIN || !pass->may_put)
+    if (pass->doorstep->credit < CREDIT_MIN)
         return;
-    cork_put(pass->cork, frame, reply_write_credit(pass->doorstep->credit, frame));
+    if (!pass->has_cork)
+        (void)cork_open(pass->cork, pass->fd);
+    pass->has_cork = true;
+    cork_put_soon(pass->cork, frame, reply_write_credit(pass->doorstep->credit, frame));
     pass->doorstep->credit = 0;
 }
 

@@ -94,7 +94,7 @@ struct pass {
     const uint8_t *in;
     size_t len, at;
     struct scratch *scratch;
-    bool is_inside, has_cork, may_put; /* may_put: the cork is open */
+    bool is_inside, has_cork, may_put; /* has_cork: the cork is open; may_put: then, for answers */
     uint64_t answered_tag;             /* of the last answers, which are not told yet */
     int64_t n_answered;
 };
@@ -124,6 +124,8 @@ bool frame_at(const struct pass *pass, size_t at, struct frame *ret_frame);
  * more has to come. STEP_WRONG: the block is wrong. */
 enum step take_headers(struct pass *pass, const struct frame *frame);
 void forget_reading(struct reading *reading);
+/* What a block that is sent now may do with the client's table. */
+struct reply_use reply_use_of(const struct doorstep *doorstep, const struct outgoing *outgoing);
 /* Tells the service of the last answers. */
 void tell_answered(struct pass *pass);
 

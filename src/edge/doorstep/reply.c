@@ -7,6 +7,7 @@
 #include "edge/http2.h"
 
 #define STATUS_200 0x88 /* the static table's entry */
+#define SIZE_OF_0  0x20 /* the table has 0 bytes from now on */
 
 /* NULL: the client's table does not have the answer any more. */
 static const struct remembered *find(const struct reply_table *table, uint64_t id) {
@@ -25,7 +26,7 @@ static void remember_it(struct reply_table *table, const struct edge_answer *ans
 
 /* Clears the client's table, since the core has put entries into it. */
 static uint8_t *clear_table(struct reply_table *table, uint32_t n_blocks, uint8_t *at) {
-    static const uint8_t sizes_of_0_and_4096[] = {0x20, 0x3f, 0xe1, 0x1f};
+    static const uint8_t sizes_of_0_and_4096[] = {SIZE_OF_0, 0x3f, 0xe1, 0x1f};
     *table = (struct reply_table){.n_blocks = n_blocks};
     memcpy(at, sizes_of_0_and_4096, sizeof sizes_of_0_and_4096);
     return at + sizeof sizes_of_0_and_4096;
@@ -44,12 +45,14 @@ static size_t end_block(uint8_t *room, const uint8_t *end, uint32_t stream, enum
     return (size_t)(end - room);
 }
 
-size_t reply_write(struct reply_table *table, const struct edge_answer *answer, uint32_t n_blocks, uint32_t stream,
+size_t reply_write(struct reply_table *table, const struct edge_answer *answer, struct reply_use use, uint32_t stream,
                    enum reply_part part, uint8_t *room) {
     uint8_t *at = room + HEADER_LEN;
-    bool remember = n_blocks > 0;
-    if (remember && table->n_blocks != n_blocks)
-        at = clear_table(table, n_blocks, at);
+    bool remember = use.n_blocks > 0;
+    if (use.clears)
+        *at++ = SIZE_OF_0;
+    if (remember && table->n_blocks != use.n_blocks)
+        at = clear_table(table, use.n_blocks, at);
     const struct remembered *known = remember ? find(table, answer->id) : NULL;
     if (part != REPLY_TRAILERS)
         *at++ = STATUS_200;
@@ -64,10 +67,12 @@ size_t reply_write(struct reply_table *table, const struct edge_answer *answer, 
     return end_block(room, at, stream, part);
 }
 
-size_t reply_write_once(const struct edge_header *headers, size_t n, uint32_t stream, enum reply_part part,
-                        uint8_t room[static REPLY_ONCE_MAX]) {
+size_t reply_write_once(const struct edge_header *headers, size_t n, struct reply_use use, uint32_t stream,
+                        enum reply_part part, uint8_t room[static REPLY_ONCE_MAX]) {
     const uint8_t *end = room + REPLY_ONCE_MAX;
     uint8_t *at = room + HEADER_LEN;
+    if (use.clears)
+        *at++ = SIZE_OF_0;
     if (part != REPLY_TRAILERS)
         *at++ = STATUS_200;
     for (size_t i = 0; i < n; i++) {

@@ -25,8 +25,10 @@
 bool window_has_room(const struct doorstep *doorstep, size_t request_len) {
     const struct window *window = &doorstep->window;
     const struct edge_early *early = &doorstep->door->early;
-    return early->answer_bytes > 0 && !doorstep->has_small_window && atomic_load(&window->n_taken) < early->taken_max &&
-           atomic_load(&window->kept) - atomic_load(&window->promised) >= (int64_t)(early->answer_bytes + request_len);
+    size_t most = early->answer_bytes + request_len;
+    return early->answer_bytes > 0 && most <= REPLY_MESSAGE_MAX && !doorstep->has_small_window &&
+           atomic_load(&window->n_taken) < early->taken_max &&
+           atomic_load(&window->kept) - atomic_load(&window->promised) >= (int64_t)most;
 }
 
 uint32_t window_grant(struct doorstep *doorstep, uint32_t n, uint64_t core_bytes) {
@@ -121,7 +123,8 @@ static void make_plain(void) {
 struct writer {
     struct doorstep *doorstep;
     struct cork *cork;
-    uint32_t stream, n_blocks; /* n_blocks: for reply_write */
+    uint32_t stream;
+    struct reply_use use;
     uint8_t room[REPLY_ONCE_MAX];
 };
 
@@ -130,9 +133,9 @@ static void put_block(struct writer *writer, const struct edge_answer *plain, co
                       size_t n_own, enum reply_part part) {
     size_t len;
     if (plain && n_own == 0)
-        len = reply_write(&writer->doorstep->replies, plain, writer->n_blocks, writer->stream, part, writer->room);
+        len = reply_write(&writer->doorstep->replies, plain, writer->use, writer->stream, part, writer->room);
     else
-        len = reply_write_once(own, n_own, writer->stream, part, writer->room);
+        len = reply_write_once(own, n_own, writer->use, writer->stream, part, writer->room);
     cork_put_soon(writer->cork, writer->room, len);
 }
 
@@ -153,14 +156,14 @@ bool edge_taken_answer(struct edge_taken *taken, const struct edge_reply *reply)
     bool is_between = cork_open(taken->cork, taken->fd);
     struct doorstep *doorstep = taken->doorstep;
     if (doorstep) {
-        const struct outgoing *outgoing = &taken->cork->outgoing;
+        struct reply_use use = reply_use_of(doorstep, &taken->cork->outgoing);
         /* An answer that has to wait must not depend on what the client's table has now. */
-        bool may_remember = is_between && outgoing->leaves_table && !atomic_load(&doorstep->has_less_table);
+        use.n_blocks = is_between ? use.n_blocks : 0;
         struct writer writer = {
             .doorstep = doorstep,
             .cork = taken->cork,
             .stream = taken->stream,
-            .n_blocks = may_remember ? outgoing->n_blocks : 0,
+            .use = use,
         };
         put_reply(&writer, reply);
         unlink_it(taken, reply->message ? reply->len : 0);
