@@ -154,7 +154,7 @@ void bed_free(struct bed *bed) {
 }
 
 bool bed_sends(struct bed *bed) {
-    uint8_t buffer[DOORSTEP_BUFFER_BYTES];
+    uint8_t buffer[BED_BUFFER_BYTES];
     struct iovec piece = {buffer, sizeof buffer};
     struct msghdr got = {.msg_iov = &piece, .msg_iovlen = 1};
     struct doorstep_room room = {.pieces = &piece, .n = 1};

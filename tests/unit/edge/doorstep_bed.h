@@ -14,6 +14,7 @@
 #include "edge/early.h"
 #include "edge/http2.h"
 
+#define BED_BUFFER_BYTES 8192 /* a read of the edge */
 #define BED_PORT         7
 #define BED_PATH         "/coupon.v1.CouponService/RequestPublish"
 #define BED_ANSWER_BYTES 300 /* that an answer may have beyond its request */

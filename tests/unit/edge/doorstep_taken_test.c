@@ -114,7 +114,7 @@ Test(doorstep_taken, answers_come_behind_the_frame_that_the_core_has_begun) {
 /* The answer may be as much longer than the request as is promised, so that long requests get long answers. */
 Test(doorstep_taken, call_whose_answer_would_not_fit_goes_to_the_core) {
     struct bed *bed = bed_with_window();
-    static uint8_t message[DOORSTEP_BUFFER_BYTES - 220];
+    static uint8_t message[BED_BUFFER_BYTES - 220];
     size_t len = sizeof message;
     for (uint32_t stream = 1; len + BED_ANSWER_BYTES > REPLY_MESSAGE_MAX - 100; stream += 2, len -= 10) {
         int before = bed->n_calls;
