@@ -264,8 +264,8 @@ static bool ends_turn(struct connection *connection, int fd) {
     return epoll_ctl(connection->epoll, EPOLL_CTL_MOD, fd, &connection->event) == 0;
 }
 
-/* Reads up to READ_AT_ONCE bytes. Control data goes where the message wants it. With a doorstep, the bytes go to a buffer
- * of the thread's, since the core offers little room at a time; else where the message wants them. *ret_got says where
+/* Reads up to READ_AT_ONCE bytes. Control data goes where the message wants it. With a doorstep, the bytes go to a
+ * buffer of the thread's, since the core offers little room at a time; else where the message wants them. *ret_got says where
  * they are, in `pieces`. */
 static ssize_t read_some(struct connection *connection, int fd, struct msghdr *message, struct msghdr *ret_got,
                          struct iovec pieces[static PIECES_MAX]) {

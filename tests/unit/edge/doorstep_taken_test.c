@@ -288,6 +288,7 @@ Test(doorstep_taken, answer_to_a_client_that_has_left_does_not_reach_the_next_on
 struct crowd {
     struct bed *bed;
     atomic_int n_ready, n_done; /* calls that may be answered, that were */
+    atomic_int n_turns;         /* frames that the core may have sent */
     atomic_bool ends;
     pthread_mutex_t core_frame; /* held by the core amid a frame: calls that come then are the core's */
     bool is_given[BED_TAKEN_MAX];
@@ -310,13 +311,17 @@ static void *send_as_core(void *arg) {
     struct crowd *crowd = arg;
     uint8_t frame[HEADER_LEN + 50] = {0};
     put_frame_header(frame, 50, TYPE_DATA, 0, CORE_STREAM);
-    while (!atomic_load(&crowd->ends)) {
+    for (int n = 0; !atomic_load(&crowd->ends);) {
+        if (n == atomic_load(&crowd->n_turns)) { /* the client has yet to read the last one */
+            sched_yield();
+            continue;
+        }
+        n++;
         pthread_mutex_lock(&crowd->core_frame);
         core_sends(crowd->bed, frame, 20);
         sched_yield();
         core_sends(crowd->bed, frame + 20, sizeof frame - 20);
         pthread_mutex_unlock(&crowd->core_frame);
-        sched_yield();
     }
     return NULL;
 }
@@ -353,6 +358,7 @@ Test(doorstep_taken, each_call_is_answered_once_while_threads_answer_send_and_re
         cr_assert(bed_sends(bed));
         pthread_mutex_unlock(&crowd.core_frame);
         read_some(bed, &reader, n_ends);
+        atomic_fetch_add(&crowd.n_turns, 1);
         if (stream / 2 % AT_ONCE != AT_ONCE - 1)
             continue;
         atomic_store(&crowd.n_ready, bed->n_calls);

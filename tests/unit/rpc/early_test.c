@@ -130,8 +130,8 @@ Test(early, too_large_a_status_is_not_packed) {
 
 /* --- calls that are taken --- */
 
-/* In this process, the client's pollers, too, read what comes to the server, and only the server's own take calls: about
- * every third is taken. */
+/* In this process, the client's pollers, too, read what comes to the server, and only the server's own take calls:
+ * about every third is taken. */
 
 static struct toy *toy_that_takes(int64_t max_connection_age_ms) {
     struct rpc_server_options options = toy_options(NULL);
