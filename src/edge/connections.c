@@ -265,8 +265,8 @@ static bool ends_turn(struct connection *connection, int fd) {
 }
 
 /* Reads up to READ_AT_ONCE bytes. Control data goes where the message wants it. With a doorstep, the bytes go to a
- * buffer of the thread's, since the core offers little room at a time; else where the message wants them. *ret_got says where
- * they are, in `pieces`. */
+ * buffer of the thread's, since the core offers little room at a time; else where the message wants them. *ret_got says
+ * where they are, in `pieces`. */
 static ssize_t read_some(struct connection *connection, int fd, struct msghdr *message, struct msghdr *ret_got,
                          struct iovec pieces[static PIECES_MAX]) {
     size_t n = 0, left = READ_AT_ONCE;
