@@ -37,6 +37,7 @@ PATIENT_MS, IMPATIENT_MS = 20_000, 3_000  # an impatient call gives each try 1 s
 FIRST_MS = 9_000  # for the first call of a program; the resolver waits 10 s for a silent name server
 NO_JAVA_CACHE = {"JAVA_TOOL_OPTIONS": "-Dsun.net.inetaddr.ttl=1 -Dsun.net.inetaddr.negative.ttl=1"}
 FEW_S = 10  # a name that has moved is found within this time
+CALLS = 40
 LOST_S = 30 + 10 + 8  # keepalive's interval, its timeout, and slack for a slow machine
 
 
@@ -78,8 +79,8 @@ class Client(Scenario):
         self.first, self.second = (self.start(access__tokens=self.tokens) for _ in range(2))
         self.coupon = self.ctl(self.first, "--token-file", self.write("boss", "boss"), "create", "--quantity", 1000)[0]["id"]
         waiting = self.begin_on_a_lost_connection()
-        for case in (self.refused_early, self.several_addresses, self.unreachable_addresses, self.names_that_move, self.proxies,
-                     self.tokens_over_plain_text, self.tls, self.smoke):
+        for case in (self.refused_early, self.taken, self.several_addresses, self.unreachable_addresses,
+                     self.names_that_move, self.proxies, self.tokens_over_plain_text, self.tls, self.smoke):
             with self.subTest(case.__name__):
                 case()
         with self.subTest("a lost connection"):
@@ -113,6 +114,19 @@ class Client(Scenario):
             return not HAS_EDGE or self.first.metric("couponsd_refused_early_total") > 10
 
         wait_until(is_early, FEW_S, every=0.01, what="calls are refused early")
+
+    def taken(self):
+        """Most requests of each client have a form that couponsd can take before gRPC reads them."""
+        def n_taken():
+            return self.first.metric("couponsd_rpc_taken_total")
+
+        probe = self.probe(target=self.first.grpc, token="web")
+        self.assertEqual(self.request(probe)["code"], OK)
+        before = n_taken()
+        for _ in range(CALLS):
+            self.assertEqual(self.request(probe)["code"], OK)
+        if HAS_EDGE:
+            self.assertGreater(n_taken() - before, CALLS / 2)
 
     def several_addresses(self):
         lossy, sound = Network(self, self.first.grpc), Network(self, self.second.grpc)

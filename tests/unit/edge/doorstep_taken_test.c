@@ -2,6 +2,9 @@
 /* Calls that are taken on the doorstep: their window, their answers, and clients that do not wait. nghttp2 reads the
  * header blocks. */
 #include <nghttp2/nghttp2.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -12,6 +15,7 @@
 #define TAKEN       1 /* numbers of requests that are taken, or refused */
 #define REFUSED     2
 #define CORE_STREAM 1001
+#define AT_ONCE     8 /* calls that may be answered together */
 
 /* The client grants enough for calls to be taken. */
 static struct bed *bed_with_window(void) {
@@ -276,6 +280,106 @@ Test(doorstep_taken, answer_to_a_client_that_has_left_does_not_reach_the_next_on
     while (reader_next(&reader))
         cr_assert_eq(reader.type, TYPE_SETTINGS);
     cr_assert(bed_answers(&bed->calls[1], 100));
+    bed_free(bed);
+}
+
+/* --- threads --- */
+
+struct crowd {
+    struct bed *bed;
+    atomic_int n_ready, n_done; /* calls that may be answered, that were */
+    atomic_int n_turns;         /* frames that the core may have sent */
+    atomic_bool ends;
+    pthread_mutex_t core_frame; /* held by the core amid a frame: calls that come then are the core's */
+    bool is_given[BED_TAKEN_MAX];
+};
+
+static void *answer_all(void *arg) {
+    struct crowd *crowd = arg;
+    for (int i = 0; !atomic_load(&crowd->ends);) {
+        if (i == atomic_load(&crowd->n_ready)) {
+            sched_yield();
+            continue;
+        }
+        crowd->is_given[i] = bed_answers(&crowd->bed->calls[i], i % 3 == 0 ? 0 : 20 + (size_t)i % 50);
+        atomic_store(&crowd->n_done, ++i);
+    }
+    return NULL;
+}
+
+static void *send_as_core(void *arg) {
+    struct crowd *crowd = arg;
+    uint8_t frame[HEADER_LEN + 50] = {0};
+    put_frame_header(frame, 50, TYPE_DATA, 0, CORE_STREAM);
+    for (int n = 0; !atomic_load(&crowd->ends);) {
+        if (n == atomic_load(&crowd->n_turns)) { /* the client has yet to read the last one */
+            sched_yield();
+            continue;
+        }
+        n++;
+        pthread_mutex_lock(&crowd->core_frame);
+        core_sends(crowd->bed, frame, 20);
+        sched_yield();
+        core_sends(crowd->bed, frame + 20, sizeof frame - 20);
+        pthread_mutex_unlock(&crowd->core_frame);
+    }
+    return NULL;
+}
+
+/* Reads whole frames, and keeps the rest. Counts the ends of streams. */
+static void read_some(struct bed *bed, struct reader *reader, int *n_ends) {
+    size_t left = reader->len - reader->at;
+    memmove(reader->bytes, reader->bytes + reader->at, left);
+    reader->at = 0;
+    reader->len = left + bed_reads(bed, reader->bytes + left, sizeof reader->bytes - left);
+    while (reader->len - reader->at >= HEADER_LEN &&
+           reader->len - reader->at - HEADER_LEN >= get_u32(reader->bytes + reader->at) >> 8) {
+        cr_assert(reader_next(reader));
+        cr_assert(reader->type == TYPE_DATA || reader->type == TYPE_HEADERS || reader->type == TYPE_SETTINGS, "type %d",
+                  reader->type);
+        if (reader->stream != CORE_STREAM && reader->stream != 0 && (reader->flags & FLAG_END_STREAM))
+            n_ends[reader->stream / 2]++;
+    }
+}
+
+Test(doorstep_taken, each_call_is_answered_once_while_threads_answer_send_and_reset) {
+    static struct reader reader;
+    static int n_ends[BED_TAKEN_MAX];
+    static const uint8_t code[4] = {0, 0, 0, 8};
+    struct crowd crowd = {.bed = bed_with_window(), .core_frame = PTHREAD_MUTEX_INITIALIZER};
+    struct bed *bed = crowd.bed;
+    pthread_t answerer, core;
+    cr_assert(bed_sends(bed));
+    cr_assert_eq(pthread_create(&answerer, NULL, answer_all, &crowd), 0);
+    cr_assert_eq(pthread_create(&core, NULL, send_as_core, &crowd), 0);
+    for (uint32_t stream = 1; stream < 2 * BED_TAKEN_MAX; stream += 2) {
+        put_publish(&bed->out, stream, TAKEN);
+        pthread_mutex_lock(&crowd.core_frame);
+        cr_assert(bed_sends(bed));
+        pthread_mutex_unlock(&crowd.core_frame);
+        read_some(bed, &reader, n_ends);
+        atomic_fetch_add(&crowd.n_turns, 1);
+        if (stream / 2 % AT_ONCE != AT_ONCE - 1)
+            continue;
+        atomic_store(&crowd.n_ready, bed->n_calls);
+        put_frame(&bed->out, TYPE_RST_STREAM, 0, stream, code, sizeof code);
+        put_frame(&bed->out, TYPE_RST_STREAM, 0, stream - 2 * AT_ONCE / 2, code, sizeof code);
+        cr_assert(bed_sends(bed));
+    }
+    int n = bed->n_calls;
+    atomic_store(&crowd.n_ready, n);
+    while (atomic_load(&crowd.n_done) < n)
+        read_some(bed, &reader, n_ends);
+    atomic_store(&crowd.ends, true);
+    pthread_join(answerer, NULL);
+    pthread_join(core, NULL);
+    read_some(bed, &reader, n_ends);
+    cr_assert_eq(n, BED_TAKEN_MAX);
+    for (int i = 0; i < n; i++) {
+        const struct bed_call *call = &bed->calls[i];
+        cr_assert_eq(crowd.is_given[i] + call->n_gone, 1, "call %d", i);
+        cr_assert_eq(n_ends[call->taken.stream / 2], crowd.is_given[i], "call %d", i);
+    }
     bed_free(bed);
 }
 
