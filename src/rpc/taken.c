@@ -101,12 +101,21 @@ static grpc_slice copied(struct rpc_call *call, const char *text, size_t len) {
     return grpc_slice_from_static_buffer(copy, len);
 }
 
+/* Whether services see the header, as they see it of calls that pass the core. */
+static bool is_metadata(const struct edge_field *field) {
+    static const char *const of_the_protocol[] = {"te", "content-type", "grpc-timeout", "grpc-encoding"};
+    for (size_t i = 0; i < sizeof of_the_protocol / sizeof of_the_protocol[0]; i++)
+        if (is_name(field, of_the_protocol[i]))
+            return false;
+    return field->name[0] != ':';
+}
+
 /* The metadata lie in the arena, so nobody has to free them. */
 static void copy_metadata(struct rpc_call *call, const struct edge_call *edge_call) {
     call->metadata.metadata = ARENA_ARRAY(&call->arena, grpc_metadata, edge_call->n_fields);
     for (size_t i = 0; i < edge_call->n_fields; i++) {
         const struct edge_field *field = &edge_call->fields[i];
-        if (field->name[0] != ':')
+        if (is_metadata(field))
             call->metadata.metadata[call->metadata.count++] =
                 (grpc_metadata){.key = copied(call, field->name, field->name_len),
                                 .value = copied(call, field->value, field->value_len)};

@@ -152,7 +152,8 @@ static void note_settings(struct doorstep *doorstep, const struct frame *frame) 
 static void pass_grant(struct pass *pass, const struct frame *frame) {
     uint32_t n = get_u32(frame->payload) & 0x7fffffff;
     uint64_t core_bytes = atomic_load_explicit(&pass->cork->outgoing.data_bytes, memory_order_relaxed);
-    uint32_t for_core = n > 0 ? window_grant(pass->doorstep, n, core_bytes) : 0;
+    bool keeps = pass->is_inside && pass->doorstep->door->early.answer_bytes > 0;
+    uint32_t for_core = n > 0 ? window_grant(pass->doorstep, n, core_bytes, keeps) : 0;
     uint8_t changed[HEADER_LEN + WINDOW_UPDATE_LEN];
     memcpy(changed, pass->in + pass->at, sizeof changed);
     put_u32(changed + HEADER_LEN, for_core);

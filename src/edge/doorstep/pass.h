@@ -133,8 +133,9 @@ void tell_answered(struct pass *pass);
 
 /* Whether the call may be taken, if its service wants it. */
 bool window_has_room(const struct doorstep *doorstep, size_t request_len);
-/* The client grants n bytes more. Returns how many of them the core hears of. Only the thread that reads. */
-uint32_t window_grant(struct doorstep *doorstep, uint32_t n, uint64_t core_bytes);
+/* The client grants n bytes more. Returns how many of them the core hears of: all, unless `keeps`. `core_bytes`: what
+ * the core has sent. Only the thread that reads. */
+uint32_t window_grant(struct doorstep *doorstep, uint32_t n, uint64_t core_bytes, bool keeps);
 /* Links a call that was just taken. Cork's lock held. */
 void taken_link(struct doorstep *doorstep, struct edge_taken *taken);
 /* The client has reset the stream. */

@@ -31,13 +31,13 @@ bool window_has_room(const struct doorstep *doorstep, size_t request_len) {
            atomic_load(&window->kept) - atomic_load(&window->promised) >= (int64_t)most;
 }
 
-uint32_t window_grant(struct doorstep *doorstep, uint32_t n, uint64_t core_bytes) {
+uint32_t window_grant(struct doorstep *doorstep, uint32_t n, uint64_t core_bytes, bool keeps) {
     struct window *window = &doorstep->window;
     window->granted += n;
     int64_t now = WINDOW_FIRST + window->granted - (int64_t)core_bytes - atomic_load(&window->used);
     window->widest = now > window->widest ? now : window->widest;
     int64_t more = window->widest / KEPT_SHARE - atomic_load(&window->kept);
-    more = doorstep->door->early.answer_bytes == 0 || more < 0 ? 0 : more < n ? more : n;
+    more = !keeps || more < 0 ? 0 : more < n ? more : n;
     atomic_fetch_add(&window->kept, more);
     return n - (uint32_t)more;
 }
