@@ -5,10 +5,12 @@ The test unpacks the packages into a folder and does not install them; tests/pac
 """
 
 import glob
+import json
 import os
 import re
 import shlex
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -18,9 +20,19 @@ UNIT = "usr/lib/systemd/system/couponsd.service"
 CONFIG = "etc/couponsd/couponsd.ini"
 PAGES = ["usr/share/man/man1/couponctl.1", "usr/share/man/man5/couponsd.ini.5", "usr/share/man/man8/couponsd.8"]
 
+SBOM = "usr/share/doc/couponsd/sbom.cdx.json"
+VALIDATOR = "cyclonedx-python-lib[json-validation]==8.5.0"
+VALIDATE = """
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+error = JsonStrictValidator(SchemaVersion.V1_5).validate_str(sys.stdin.read())
+sys.exit(str(error) if error else 0)
+"""
+
 SERVER_FILES = [CONFIG, UNIT, "usr/bin/couponctl", "usr/bin/couponsd", "usr/share/doc/couponsd/README.md",
                 "usr/share/doc/couponsd/docs/how-to/alerts.md", "usr/share/bash-completion/completions/couponctl",
-                "usr/share/zsh/vendor-completions/_couponctl", "usr/share/fish/vendor_completions.d/couponctl.fish",
+                SBOM, "usr/share/zsh/vendor-completions/_couponctl", "usr/share/fish/vendor_completions.d/couponctl.fish",
                 *PAGES]
 CLIENT_FILES = ["usr/include/couponsd/coupons.h", "usr/include/couponsd/base/err.h",
                 "usr/include/couponsd/rpc/client.h", "usr/include/couponsd/coupon/v1/coupon_service.pb-c.h",
@@ -75,6 +87,23 @@ class Package(Scenario):
             self.assertIn(self.package_of(library), depends)
         for needed in (self.package_of("libgrpc"), "libprotobuf-c-dev", "pkg-config"):
             self.assertIn(needed, self.field("couponsd-client", "Depends"))
+
+    def test_the_bill_of_materials_is_valid_and_has_what_the_package_depends_on(self):
+        folder = os.path.join(ROOT, "build", "tools", re.sub(r"[^a-z0-9.]+", "-", VALIDATOR))
+        if not os.path.exists(folder):
+            part = f"{folder}.{os.getpid()}"
+            subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                            "--target", part, VALIDATOR], check=True)
+            os.rename(part, folder)
+        for text, complaint in ((self.text(SBOM), ""), (self.text(SBOM).replace('"library"', '"libary"'), "libary")):
+            done = subprocess.run([sys.executable, "-c", VALIDATE], input=text, text=True, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": folder})
+            self.assertIn(complaint, done.stderr)
+            self.assertEqual(done.returncode == 0, complaint == "", done.stderr)
+        listed = {each["name"]: each for each in json.loads(self.text(SBOM))["components"]}
+        self.assertEqual(listed["couponsd"]["version"], self.field("couponsd", "Version"))
+        depends = re.findall(r"[^ ,]+", re.sub(r"\([^)]*\)", "", self.field("couponsd", "Depends")))
+        self.assertEqual([name for name in depends if name.startswith("lib") and name not in listed], [])
 
     def test_the_example_configuration_is_right_and_holds_the_defaults(self):
         command = [f"{self.root}/usr/bin/couponsd", "--config", f"{self.root}/{CONFIG}", "--check-config"]
