@@ -40,8 +40,9 @@ int verb_watch(struct ctl *ctl);
 int verb_coupons(struct ctl *ctl);
 int verb_health(struct ctl *ctl);
 int verb_bench(struct ctl *ctl);
+int verb_top(struct ctl *ctl);
 int verb_topics(struct ctl *ctl);
 int verb_dead_letters(struct ctl *ctl);
 int verb_verify(struct ctl *ctl);
 extern const struct option_spec create_options[], list_options[], add_options[], request_options[], bench_options[],
-    topics_options[], dead_letters_options[], verify_options[];
+    top_options[], topics_options[], dead_letters_options[], verify_options[];

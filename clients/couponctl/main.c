@@ -47,6 +47,11 @@ static const struct verb verbs[] = {
      "a new call starts when another one ends. SIGINT and SIGTERM end the load early: bench then prints the results\n"
      "so far, and the exit code is 4.",
      NULL},
+    {"top", "", 0, 0, top_options, verb_top,
+     "show all coupons live: state, what is left, rates\n\n"
+     "q ends it, s sorts by another column, arrows and page keys scroll. Without a terminal, it prints one screen and\n"
+     "ends, as with --once. NO_COLOR is honored.",
+     NULL},
     {"topics", "[ACTION] [WHICH]", 0, 2, topics_options, verb_topics,
      "manage the topics in Kafka\n\n"
      "  topics list                               show all topics: state, partitions, lanes, unread messages\n"
