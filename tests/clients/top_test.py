@@ -52,7 +52,7 @@ class Terminal:
     def screen(self):
         self.read()
         frames = re.findall(r"\033\[H(.*?)\033\[J", self.text, re.S)
-        return re.sub(r"\033\[[0-9;]*[mK]", "", frames[-1]) if frames else ""
+        return re.sub(r"\033\[[0-9;]*[mK]|\r", "", frames[-1]) if frames else ""
 
     def ends(self):
         """Waits for the end. Returns the exit code, or minus the signal."""
@@ -101,15 +101,15 @@ class Top(Scenario):
         terminal = self.terminal(10, 40)
 
         def fits(screen):
-            lines = screen.split("\r\n")
+            lines = screen.split("\n")
             return "q quit" in screen and len(lines) == 10 and all(len(line) <= 40 for line in lines)
         wait_until(lambda: fits(terminal.screen), what="the screen fits")
-        first = terminal.screen.split("\r\n")[5]
+        first = terminal.screen.split("\n")[5]
         terminal.press("\033[6~")
-        wait_until(lambda: terminal.screen.split("\r\n")[5] != first, what="it has scrolled")
+        wait_until(lambda: terminal.screen.split("\n")[5] != first, what="it has scrolled")
         terminal.resize(40, 100)
         os.kill(terminal.child, signal.SIGWINCH)
-        wait_until(lambda: terminal.screen.count("\r\n") > 25, what="it uses the room")
+        wait_until(lambda: terminal.screen.count("\n") > 25, what="it uses the room")
         terminal.press("s")
         wait_until(lambda: "by what is left" in terminal.screen, what="it is sorted otherwise")
         os.kill(terminal.child, signal.SIGTERM)
