@@ -18,6 +18,7 @@ from tests.harness.certificates import Authority
 FOLDER = os.path.join(ROOT, "packaging", "kubernetes")
 VALIDATOR = "kubernetes-validate==1.37.0"  # has the schemas
 VERSIONS = ("1.29", "1.37")
+KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.6.0"
 NOT_OF_KUBERNETES = {"kustomization.yaml"}
 
 
@@ -44,6 +45,21 @@ def validate(path, version):
     return "" if done.returncode == 0 else done.stdout or "it failed without a word"
 
 
+def built(folder):
+    """Returns what `kubectl apply -k` would send."""
+    # Not by tools/go.sh tool: that takes the last word of a path, here v5, for the program's name.
+    program = os.path.join(ROOT, "build", "tools", "kustomize-" + KUSTOMIZE.split("@")[1], "kustomize")
+    if not os.path.exists(program):
+        go = subprocess.run([os.path.join(ROOT, "tools", "go.sh"), "go"], check=True, stdout=subprocess.PIPE, text=True)
+        part = f"{os.path.dirname(program)}.{os.getpid()}"
+        os.makedirs(part)
+        subprocess.run([go.stdout.strip(), "install", KUSTOMIZE], check=True, cwd=part,
+                       env={**os.environ, "GOBIN": part, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local",
+                            "CGO_ENABLED": "0"})
+        os.rename(part, os.path.dirname(program))
+    return subprocess.run([program, "build", folder], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 class Kubernetes(Scenario):
     def setUp(self):
         super().setUp()
@@ -60,6 +76,43 @@ class Kubernetes(Scenario):
             file.write(read("deployment.yaml").replace("livenessProbe", "livenessprobe"))
             file.flush()
             self.assertIn("livenessprobe", validate(file.name, VERSIONS[-1]))
+
+    def test_kustomize_builds_what_follows_the_schemas_and_fits_together(self):
+        text = built(FOLDER)
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml", dir=os.environ.get("TEST_DIR")) as file:
+            file.write(text)
+            file.flush()
+            for version in VERSIONS:
+                self.assertEqual(validate(file.name, version), "", version)
+        objects = {each["kind"]: each for each in yaml.safe_load_all(text)}
+        spaces = {each["metadata"].get("namespace") for kind, each in objects.items() if kind != "Namespace"}
+        self.assertEqual(spaces, {"couponsd"})
+        pod = objects["Deployment"]["spec"]["template"]
+        self.assertEqual(pod["spec"]["volumes"][0]["configMap"]["name"], objects["ConfigMap"]["metadata"]["name"])
+        self.assertEqual(objects["ConfigMap"]["data"]["couponsd.ini"], read("couponsd.ini"))
+        for kind in ("Service", "PodDisruptionBudget", "NetworkPolicy"):
+            spec = objects[kind]["spec"]
+            selector = spec["selector"] if kind == "Service" else spec.get("selector", spec.get("podSelector"))
+            wanted = selector.get("matchLabels", selector)
+            self.assertEqual({**pod["metadata"]["labels"], **wanted}, pod["metadata"]["labels"], kind)
+
+    def test_the_operator_of_prometheus_finds_the_service(self):
+        texts = built(FOLDER), built(os.path.join(FOLDER, "monitoring"))
+        objects = {each["kind"]: each for text in texts for each in yaml.safe_load_all(text)}
+        monitor, service = objects["ServiceMonitor"], objects["Service"]
+        self.assertEqual(monitor["metadata"]["namespace"], service["metadata"]["namespace"])
+        labels = service["metadata"]["labels"]
+        self.assertEqual({**labels, **monitor["spec"]["selector"]["matchLabels"]}, labels)
+        endpoint, = monitor["spec"]["endpoints"]
+        self.assertIn(endpoint["port"], [port["name"] for port in service["spec"]["ports"]])
+
+    def test_the_documented_command_makes_a_rule_of_all_alerts(self):
+        with open(os.path.join(ROOT, "docs", "how-to", "kubernetes.md"), encoding="utf-8") as file:
+            command = re.search(r"```\n(\{ printf.*?) \| kubectl[^\n]*\n```", file.read(), re.S)[1]
+        made = subprocess.run(["bash", "-c", command], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+        with open(os.path.join(ROOT, "docker", "prometheus", "alerts.yml"), encoding="utf-8") as file:
+            self.assertEqual(yaml.safe_load(made)["spec"], yaml.safe_load(file))
+        self.assertEqual(yaml.safe_load(made)["kind"], "PrometheusRule")
 
     def test_the_settings_are_fine_with_the_mounted_files(self):
         with tempfile.TemporaryDirectory(dir=os.environ.get("TEST_DIR")) as folder:
