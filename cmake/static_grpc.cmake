@@ -6,6 +6,7 @@
 #   suppressions go by the name of the shared library.
 # - TLS and zlib are always shared, so that their security updates reach the programs without a new build.
 add_library(couponsd_grpc_core INTERFACE)
+set(GRPC_LINKED_ARCHIVES) # none unless static
 find_library(GRPC_ARCHIVE libgrpc.a)
 
 set(why_shared)
@@ -68,6 +69,7 @@ if(why_shared)
   target_link_libraries(couponsd_grpc_core INTERFACE PkgConfig::GRPC)
 else()
   message(STATUS "gRPC core ${GRPC_VERSION}: static")
+  set(GRPC_LINKED_ARCHIVES ${archives}) # for the bill of materials
   target_include_directories(couponsd_grpc_core SYSTEM INTERFACE ${GRPC_INCLUDE_DIRS})
   set(is_shared $<OR:$<STREQUAL:$<TARGET_PROPERTY:TYPE>,SHARED_LIBRARY>,$<BOOL:$<TARGET_PROPERTY:GRPC_SHARED>>>)
   target_link_libraries(couponsd_grpc_core INTERFACE

@@ -2,16 +2,17 @@
 """Writes a software bill of materials (CycloneDX 1.5, JSON) of programs: themselves, and the Debian packages of the
 libraries that they load, with the versions on this machine.
 
-    python3 tools/sbom.py VERSION OUTPUT PROGRAM...
+    python3 tools/sbom.py [--static ARCHIVE]... VERSION OUTPUT PROGRAM...
 
-Libraries that are linked statically are not listed; the packages of couponsd have none.
+--static names the archives (libX.a) that the programs were linked with. The Debian package of each is listed too, and
+each program depends on it. The Debian packages of couponsd have no archives; a release build has those of gRPC.
 """
 
+import argparse
 import json
 import os
 import re
 import subprocess
-import sys
 import uuid
 
 LICENCE = [{"license": {"id": "Apache-2.0"}}]
@@ -50,8 +51,9 @@ def component_of(package):
             "properties": [{"name": "debian:source", "value": source}]}
 
 
-def bill(version, programs):
-    found = {program: sorted({package_of(each) for each in libraries(program)}) for program in programs}
+def bill(version, programs, archives):
+    linked = {package_of(os.path.realpath(each)) for each in archives}
+    found = {program: sorted({package_of(each) for each in libraries(program)} | linked) for program in programs}
     components = {package: component_of(package) for packages in found.values() for package in packages}
     whole = {"type": "application", "bom-ref": f"couponsd@{version}", "name": "couponsd", "version": version,
              "licenses": LICENCE}
@@ -69,11 +71,14 @@ def bill(version, programs):
 
 
 def main():
-    if len(sys.argv) < 4:
-        sys.exit(__doc__)
-    version, output, *programs = sys.argv[1:]
-    text = json.dumps(bill(version, programs), indent=1) + "\n"
-    with open(output, "w", encoding="utf-8") as file:
+    parser = argparse.ArgumentParser(usage="sbom.py [--static ARCHIVE]... VERSION OUTPUT PROGRAM...")
+    parser.add_argument("--static", action="append", default=[], metavar="ARCHIVE")
+    parser.add_argument("version")
+    parser.add_argument("output")
+    parser.add_argument("programs", nargs="+")
+    args = parser.parse_args()
+    text = json.dumps(bill(args.version, args.programs, args.static), indent=1) + "\n"
+    with open(args.output, "w", encoding="utf-8") as file:
         file.write(text)
 
 

@@ -28,7 +28,7 @@
 
 const struct option_spec top_options[] = {
     {"interval", "MS", "time between two looks (1000)"},
-    {"metrics", "HOST:PORT", "also show refusals, queues and lag, from couponsd's HTTP side"},
+    {"metrics", "HOST:PORT", "also show refusals, queues and lag, from couponsd's HTTP side; several with commas"},
     {"once", NULL, "print one screen as text, and end"},
     {0},
 };
@@ -47,7 +47,7 @@ static void on_signal(int number) {
 struct top {
     struct ctl *ctl;
     struct remote remote;
-    const char *metrics; /* HOST:PORT; NULL: none */
+    const char *metrics; /* HOST:PORT,... of the instances; NULL: none */
     struct top_look look, before;
     struct top_view view;
     char error[200];
@@ -80,12 +80,12 @@ static int http_connect(const char *address) {
     return fd;
 }
 
-/* Without the metrics, the screen says so. */
-static void read_metrics(struct top *top) {
+/* An instance that does not answer is not counted, and the screen says so. */
+static void read_instance(struct top *top, const char *address) {
     static const char request[] = "GET /metrics HTTP/1.0\r\n\r\n";
     struct strbuf answer = {0};
     char part[16384];
-    int fd = top->metrics ? http_connect(top->metrics) : -1;
+    int fd = http_connect(address);
     if (fd < 0)
         return;
     ssize_t n = send(fd, request, sizeof request - 1, MSG_NOSIGNAL);
@@ -93,9 +93,26 @@ static void read_metrics(struct top *top) {
         strbuf_add(&answer, part, (size_t)n);
     close(fd);
     const char *body = answer.len > 0 ? strstr(answer.data, "\r\n\r\n") : NULL;
-    if (body && strncmp(answer.data, "HTTP/1.", 7) == 0)
-        top_metrics_read(&top->look.metrics, body);
+    if (body && strncmp(answer.data, "HTTP/1.", 7) == 0) {
+        struct top_metrics one;
+        top_metrics_read(&one, body);
+        top_metrics_add(&top->look.metrics, &one);
+    }
     strbuf_deinit(&answer);
+}
+
+static void read_metrics(struct top *top) {
+    char address[300];
+    top->view.n_asked = 0;
+    for (const char *at = top->metrics ? top->metrics : ""; *at && !is_asked_to_end;) {
+        size_t len = strcspn(at, ",");
+        snprintf(address, sizeof address, "%.*s", (int)len, at);
+        if (len > 0) {
+            top->view.n_asked++;
+            read_instance(top, address);
+        }
+        at += at[len] ? len + 1 : len;
+    }
 }
 
 static bool read_coupons(struct top *top) {

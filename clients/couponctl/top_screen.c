@@ -88,12 +88,33 @@ static void read_line(struct top_metrics *metrics, const char *line) {
 
 void top_metrics_read(struct top_metrics *metrics, const char *text) {
     char line[400];
-    *metrics = (struct top_metrics){.is_known = true};
+    *metrics = (struct top_metrics){.n_instances = 1};
     for (const char *end; *text; text = *end ? end + 1 : end) {
         end = text + strcspn(text, "\n");
         snprintf(line, sizeof line, "%.*s", (int)(end - text), text);
         read_line(metrics, line);
     }
+}
+
+static void add_numbers(struct top_number *all, size_t *n, size_t max, const struct top_number *one, size_t n_one) {
+    for (size_t i = 0; i < n_one; i++) {
+        size_t at = 0;
+        while (at < *n && strcmp(all[at].label, one[i].label) != 0)
+            at++;
+        if (at < *n)
+            all[at].value += one[i].value;
+        else if (*n < max)
+            all[(*n)++] = one[i];
+    }
+}
+
+void top_metrics_add(struct top_metrics *all, const struct top_metrics *one) {
+    all->n_instances += one->n_instances;
+    add_numbers(all->refused, &all->n_refused, TOP_REASONS_MAX, one->refused, one->n_refused);
+    add_numbers(all->queues, &all->n_queues, TOP_STAGES_MAX, one->queues, one->n_queues);
+    all->relay_lag = one->relay_lag > all->relay_lag ? one->relay_lag : all->relay_lag;
+    all->issue_lag += one->issue_lag;
+    all->in_flight += one->in_flight;
 }
 
 static int by_id(const void *a, const void *b) {
@@ -128,6 +149,8 @@ void top_look_compare(struct top_look *look, const struct top_look *before) {
         row->accepted_per_s = old ? (double)(row->accepted - old->accepted) / seconds : 0;
         row->issued_per_s = old ? (double)(row->issued - old->issued) / seconds : 0;
     }
+    if (look->metrics.n_instances != before->metrics.n_instances)
+        return;
     for (size_t i = 0; i < look->metrics.n_refused; i++)
         for (size_t j = 0; j < before->metrics.n_refused; j++) {
             struct top_number *now = &look->metrics.refused[i];
@@ -174,8 +197,11 @@ static void put_line(struct strbuf *out, const struct top_view *view, const char
 static void put_metrics(struct strbuf *out, const struct top_look *look, const struct top_view *view) {
     const struct top_metrics *metrics = &look->metrics;
     size_t from = out->len;
-    if (!metrics->is_known) {
-        put_line(out, view, "refusals, queues and lag: --metrics HOST:PORT of couponsd's HTTP side shows them", false);
+    if (metrics->n_instances == 0) {
+        put_line(out, view,
+                 view->n_asked > 0 ? "refusals, queues and lag: the addresses of --metrics do not answer"
+                                   : "refusals, queues and lag: --metrics HOST:PORT of couponsd's HTTP side shows them",
+                 false);
         strbuf_puts(out, "\n");
         return;
     }
@@ -185,6 +211,8 @@ static void put_metrics(struct strbuf *out, const struct top_look *look, const s
             strbuf_printf(out, "  %s %.0f", metrics->refused[i].label, metrics->refused[i].per_s);
     end_line(out, from, view);
     from = out->len;
+    if (view->n_asked > 1)
+        strbuf_printf(out, "instances %zu of %zu  ", metrics->n_instances, view->n_asked);
     strbuf_printf(out, "in flight %.0f  lag: relay %.0f, issue %.0f  queues", metrics->in_flight, metrics->relay_lag,
                   metrics->issue_lag);
     for (size_t i = 0; i < metrics->n_queues; i++)

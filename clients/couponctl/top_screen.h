@@ -11,8 +11,8 @@
 #include "coupon/v1/coupon.pb-c.h"
 
 #define TOP_NAME_SIZE   40
-#define TOP_REASONS_MAX 16
-#define TOP_STAGES_MAX  8
+#define TOP_REASONS_MAX 48 /* more than reason.h has */
+#define TOP_STAGES_MAX  16
 #define TOP_LABEL_SIZE  32
 
 struct top_coupon {
@@ -27,8 +27,9 @@ struct top_number {
     double value, per_s;
 };
 
+/* The metrics of one instance, or of several together. */
 struct top_metrics {
-    bool is_known;
+    size_t n_instances; /* that answered; 0: nothing is known */
     struct top_number refused[TOP_REASONS_MAX], queues[TOP_STAGES_MAX];
     size_t n_refused, n_queues;
     double relay_lag, issue_lag, in_flight;
@@ -43,9 +44,12 @@ struct top_look {
 };
 void top_look_deinit(struct top_look *look);
 void top_look_add(struct top_look *look, const Coupon__V1__Coupon *coupon);
-/* Reads the metrics in Prometheus' text format. */
+/* Reads the metrics of one instance, in Prometheus' text format. */
 void top_metrics_read(struct top_metrics *metrics, const char *text);
-/* Computes the rates since an earlier look at the same server. */
+/* Adds an instance. Each instance reports the relay's whole lag, so that one is not summed: the largest counts. */
+void top_metrics_add(struct top_metrics *all, const struct top_metrics *one);
+/* Computes the rates since an earlier look at the same server. Those of refusals stay 0 while the number of instances
+ * changes: a sum over other instances is no rate. */
 void top_look_compare(struct top_look *look, const struct top_look *before);
 
 enum top_order { TOP_BY_RATE, TOP_BY_LEFT, TOP_BY_ID, TOP_ORDERS };
@@ -56,6 +60,7 @@ struct top_view {
     enum top_order order;
     size_t first;    /* the coupon at the top */
     int rows, width; /* of the terminal; rows 0: no limit, and no line about keys */
+    size_t n_asked;  /* instances that were asked for metrics */
     bool has_colors;
 };
 /* Appends the screen: lines of at most `width` characters. */

@@ -126,6 +126,15 @@ class Top(Scenario):
         terminal.press("q")
         self.assertEqual(terminal.ends(), 0)
 
+    def test_several_instances_are_counted_and_a_missing_one_is_told(self):
+        other = self.start()
+        terminal = self.terminal(24, 120, "--metrics", f"{self.server.http},{other.http}")
+        wait_until(lambda: "instances 2 of 2" in terminal.screen, what="both are counted")
+        other.stop()
+        wait_until(lambda: "instances 1 of 2" in terminal.screen, what="one is missing")
+        terminal.press("q")
+        self.assertEqual(terminal.ends(), 0)
+
     def test_without_a_terminal_it_prints_one_screen(self):
         done = subprocess.run([COUPONCTL, "--server", self.server.grpc, "top", "--interval", "100"], text=True,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import unittest
 
-from tests.harness import ROOT, Scenario
+from tests.harness import BUILD, ROOT, Scenario
 
 UNIT = "usr/lib/systemd/system/couponsd.service"
 CONFIG = "etc/couponsd/couponsd.ini"
@@ -104,6 +104,15 @@ class Package(Scenario):
         self.assertEqual(listed["couponsd"]["version"], self.field("couponsd", "Version"))
         depends = re.findall(r"[^ ,]+", re.sub(r"\([^)]*\)", "", self.field("couponsd", "Depends")))
         self.assertEqual([name for name in depends if name.startswith("lib") and name not in listed], [])
+
+    def test_the_bill_of_a_build_has_grpc_even_if_it_is_linked_statically(self):
+        with open(os.path.join(BUILD, "packaging", "sbom.cdx.json"), encoding="utf-8") as file:
+            content = json.load(file)
+        packages = {each["bom-ref"]: each["name"] for each in content["components"]}
+        for program in ("couponsd", "couponctl"):
+            of_program, = [each["dependsOn"] for each in content["dependencies"]
+                           if each["ref"].startswith(f"{program}@") and each["ref"].endswith(":program")]
+            self.assertTrue([ref for ref in of_program if packages[ref].startswith("libgrpc")], (program, of_program))
 
     def test_the_example_configuration_is_right_and_holds_the_defaults(self):
         command = [f"{self.root}/usr/bin/couponsd", "--config", f"{self.root}/{CONFIG}", "--check-config"]

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "model/reason.h"
 
 static void add(struct top_look *look, int64_t id, int64_t accepted, int64_t issued) {
     Coupon__V1__Coupon coupon = COUPON__V1__COUPON__INIT;
@@ -69,6 +70,62 @@ Test(top_screen, metrics_are_read_from_prometheus_text) {
     cr_expect(strstr(text, "lag: relay 7, issue 5  queues  admit 12\n") != NULL, "%s", text);
     cr_expect(strstr(text, "couponctl create") != NULL, "%s", text);
     free(text);
+}
+
+static void look_at(struct top_look *look, const char *one, const char *other) {
+    struct top_metrics metrics;
+    for (const char *const *each = (const char *const[]){one, other, NULL}; *each; each++) {
+        top_metrics_read(&metrics, *each);
+        top_metrics_add(&look->metrics, &metrics);
+    }
+}
+
+Test(top_screen, instances_are_counted_together_except_the_lag_that_all_of_them_report) {
+    static const char one[] = "couponsd_refused_total{reason=\"PAUSED\"} 10\n"
+                              "couponsd_stage_queue_depth{stage=\"admit\"} 2\n"
+                              "couponsd_relay_lag_rows{stream=\"requested\"} 7\n"
+                              "couponsd_rpc_in_flight 1\ncouponsd_issue_lag_messages 5\n";
+    static const char later[] = "couponsd_refused_total{reason=\"PAUSED\"} 30\n"
+                                "couponsd_stage_queue_depth{stage=\"admit\"} 4\n"
+                                "couponsd_relay_lag_rows{stream=\"requested\"} 9\n"
+                                "couponsd_rpc_in_flight 1\ncouponsd_issue_lag_messages 6\n";
+    const struct top_view view = {.server = "here", .width = 160, .n_asked = 2};
+    struct top_look before = {.at_us = 0}, now = {.at_us = US_PER_S};
+    look_at(&before, one, one);
+    look_at(&now, one, later);
+    top_look_compare(&now, &before);
+    char *text = rendered(&now, &view);
+    cr_expect(strstr(text, "refused/s  PAUSED 20\n") != NULL, "%s", text);
+    cr_expect(strstr(text, "instances 2 of 2  in flight 2  lag: relay 9, issue 11  queues  admit 6\n") != NULL, "%s",
+              text);
+    free(text);
+
+    struct top_look alone = {.at_us = 0}, again = {.at_us = US_PER_S};
+    look_at(&alone, one, NULL);
+    look_at(&again, one, one);
+    top_look_compare(&again, &alone);
+    text = rendered(&again, &view);
+    cr_expect(strstr(text, "PAUSED") == NULL, "an instance that has come back must not look like a flood: %s", text);
+    free(text);
+}
+
+Test(top_screen, every_reason_is_shown) {
+    struct top_look before = {.at_us = 0}, now = {.at_us = US_PER_S};
+    struct strbuf earlier = {0}, later = {0};
+    for (int reason = REASON_NONE + 1; reason < REASONS; reason++) {
+        const char *name = reason_info((enum reason)reason)->name;
+        strbuf_printf(&earlier, "couponsd_refused_total{reason=\"%s\"} 0\n", name);
+        strbuf_printf(&later, "couponsd_refused_total{reason=\"%s\"} 3\n", name);
+    }
+    look_at(&before, earlier.data, NULL);
+    look_at(&now, later.data, NULL);
+    top_look_compare(&now, &before);
+    char *text = rendered(&now, &(struct top_view){.server = "here", .width = 2000});
+    for (int reason = REASON_NONE + 1; reason < REASONS; reason++)
+        cr_expect(strstr(text, reason_info((enum reason)reason)->name) != NULL, "%s", text);
+    free(text);
+    strbuf_deinit(&earlier);
+    strbuf_deinit(&later);
 }
 
 Test(top_screen, screen_fits_the_terminal) {
