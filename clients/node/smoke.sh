@@ -5,6 +5,7 @@
 #   smoke.sh build            builds the package couponsd with its stubs and dependencies in $CLIENT_BUILD_DIR
 #   smoke.sh run HOST:PORT    runs smoke.mjs, which explains itself
 #   smoke.sh probe ARGUMENT…  runs probe.mjs, which explains itself
+#   smoke.sh package          packs the package for npm into $CLIENT_BUILD_DIR/pack
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -44,8 +45,17 @@ build() {
   (cd "$build" && npm run --silent build)
 }
 
+package() {
+  build
+  cp "$here/README.md" "$root/LICENSE" "$build/"
+  rm -rf "$build/pack"
+  mkdir "$build/pack"
+  (cd "$build" && npm pack --silent --ignore-scripts --pack-destination pack >/dev/null)
+}
+
 case ${1-} in
 build) build ;;
+package) package ;;
 run | probe)
   [[ -d $build/dist ]] || die "nothing is built in $build; build it with: clients/node/smoke.sh build"
   program=smoke

@@ -5,6 +5,7 @@
 #   smoke.sh build            makes a virtual environment and the stubs in $CLIENT_BUILD_DIR
 #   smoke.sh run HOST:PORT    runs smoke.py, which explains itself
 #   smoke.sh probe ARGUMENT…  runs probe.py, which explains itself
+#   smoke.sh package          builds wheel and source distribution for PyPI in $CLIENT_BUILD_DIR/dist
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -33,8 +34,24 @@ build() {
   PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$build/stubs "$build/venv/bin/python" -c 'import couponsd'
 }
 
+# Everything that belongs into the package, in one folder, since the stubs are not among the sources.
+package() {
+  build
+  local staging=$build/package
+  "$build/venv/bin/pip" install --quiet --disable-pip-version-check build==1.2.2.post1 twine==6.1.0
+  rm -rf "$staging" "$build/dist"
+  mkdir "$staging"
+  cp -R "$here/couponsd" "$here/pyproject.toml" "$here/README.md" "$root/LICENSE" "$build/stubs/coupon" "$staging/"
+  find "$staging" -name __pycache__ -prune -exec rm -rf {} +
+  touch "$staging/couponsd/py.typed" "$staging/coupon/__init__.py" "$staging/coupon/v1/__init__.py"
+  "$build/venv/bin/python" -m build --outdir "$build/dist" "$staging" >"$build/package.log" 2>&1 ||
+    { cat "$build/package.log" >&2; die "the package cannot be built"; }
+  "$build/venv/bin/python" -m twine check --strict "$build"/dist/*
+}
+
 case ${1-} in
 build) build ;;
+package) package ;;
 run | probe)
   [[ -d $build/stubs ]] || die "$build has no stubs; generate them with: clients/python/smoke.sh build"
   export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$build/stubs

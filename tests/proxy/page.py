@@ -16,8 +16,16 @@ PROTOS = ("coupon/v1/coupon_service.proto", "coupon/v1/publish.proto", "google/a
           "google/api/field_behavior.proto", "google/api/http.proto", "google/rpc/error_details.proto")
 
 
+def need_npm():
+    """A Node.js that is not Debian's has its own npm; Debian's npm does not work with it."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        install = os.path.join(ROOT, "tests", "harness", "with_packages.sh")
+        subprocess.run([install, "nodejs", "npm", "--", "true"], check=True)
+
+
 def bundle(folder):
     """Installs the packages, generates the stubs and bundles the script into the folder."""
+    need_npm()
     work = os.path.join(ROOT, "build", "tests", "proxy-web")
     os.makedirs(work, exist_ok=True)
     for name in os.listdir(SOURCE):
