@@ -7,9 +7,10 @@ out=${1:-$here/../generated}
 mkdir -p "$out"
 cd "$here"
 protos=$(find coupon google grpc -name '*.proto' | LC_ALL=C sort)
+traces=$(find opentelemetry -name '*.proto' | LC_ALL=C sort) # couponsd sends them, but serves no such RPC
 known='google/protobuf/any.proto google/protobuf/timestamp.proto google/protobuf/duration.proto google/protobuf/descriptor.proto'
 # shellcheck disable=SC2086 # lists of names without spaces
-protoc -I. -I/usr/include --c_out="$out" $protos $known
+protoc -I. -I/usr/include --c_out="$out" $protos $traces $known
 set_file=$(mktemp)
 trap 'rm -f "$set_file"' EXIT
 # shellcheck disable=SC2086

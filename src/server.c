@@ -9,6 +9,7 @@
 #include "api/answer.h"
 #include "api/early_refusal.h"
 #include "api/rpc_metrics.h"
+#include "api/rpc_trace.h"
 #include "api/services.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -28,6 +29,7 @@
 #include "flow/relay.h"
 #include "flow/topics/keeper.h"
 #include "flow/topics/prepare.h"
+#include "flow/tracing.h"
 #include "flow/upkeep/readiness.h"
 #include "flow/upkeep/reconcile.h"
 #include "http/http.h"
@@ -52,6 +54,7 @@ struct server {
     ProtobufCService *services[COUPON_SERVICES]; /* as in api_services */
     struct access *access;
     struct early_refusal early_refusal;
+    struct rpc_trace_options trace_options;
     struct rpc_server *rpc;
     struct rpc_health *health;
     struct http_server *http;
@@ -80,13 +83,13 @@ static struct kafka_options kafka_options_of(const struct config *config) {
     };
 }
 
-static bool check_kafka(const struct config *config, struct err *err) {
+static bool check_together(const struct config *config, struct err *err) {
     const struct kafka_options options = kafka_options_of(config);
-    return kafka_check_options(&options, err);
+    return kafka_check_options(&options, err) && tracing_check(config, err);
 }
 
 const struct config_checks server_config_checks = {
-    .postgres_url = pg_check_url, .kafka_property = kafka_check_property, .together = check_kafka};
+    .postgres_url = pg_check_url, .kafka_property = kafka_check_property, .together = check_together};
 
 static void init_context(struct context *context, const struct config *config) {
     context->config = config;
@@ -245,7 +248,9 @@ static bool start_rpc(struct server *server, struct err *err) {
     };
     if (!access_new(config, &server->access, err))
         return false;
-    server->early_refusal = (struct early_refusal){server->access, server->context.gate};
+    struct tracer *tracer = server->context.tracer;
+    server->early_refusal = (struct early_refusal){server->access, server->context.gate, tracer};
+    server->trace_options = (struct rpc_trace_options){tracer, access_allow, server->access};
     const struct rpc_server_options options = {
         .listen = config->grpc_listen,
         .pollers = (int)config->grpc_pollers,
@@ -264,8 +269,8 @@ static bool start_rpc(struct server *server, struct err *err) {
         .on_tls_reload_arg = server,
         .on_overload = on_overload,
         .on_stopping = on_stopping,
-        .allow = access_allow,
-        .allow_arg = server->access,
+        .allow = tracer ? rpc_trace_allow : access_allow,
+        .allow_arg = tracer ? (void *)&server->trace_options : server->access,
         .early = early_refusal_options(&server->early_refusal),
         .descriptor_set = descriptor_set,
         .descriptor_set_size = descriptor_set_size,
@@ -320,8 +325,8 @@ bool server_start(const struct config *config, bool (*stop_is_asked)(void), stru
     if (!http_server_new(config->http_listen, is_ready, server, &server->http, err) ||
         !wait_for_postgres(server, migrate, stop_is_asked, err) || !check_redis(server, err) ||
         !kafka_admin_new(&server->context.kafka, &server->context.kafka_admin, err) ||
-        !wait_for_postgres(server, prepare_topics, stop_is_asked, err) || !start_stages(server, err) ||
-        !start_services(server, err) || !start_rpc(server, err) ||
+        !wait_for_postgres(server, prepare_topics, stop_is_asked, err) || !tracing_start(&server->context, err) ||
+        !start_stages(server, err) || !start_services(server, err) || !start_rpc(server, err) ||
         !readiness_start(&server->context, &server->readiness, err)) {
         server_stop(server, NULL);
         return false;
@@ -372,7 +377,8 @@ void server_stop(struct server *server, const atomic_bool *hurry) {
     http_server_free(server->http);          /* until now it has answered /metrics and /healthz */
     rpc_metrics_watch(NULL);
     rpc_server_free(server->rpc);
-    access_free(server->access); /* the rpc server has asked it */
+    access_free(server->access);         /* the rpc server has asked it */
+    tracer_free(server->context.tracer); /* every step and the rpc server have given it spans */
     coupon_memory_free(context->coupon_memory);
     readiness_stop(server->readiness); /* the HTTP thread has asked it, as it has the next */
     topics_keeper_free(server->keeper);

@@ -20,11 +20,12 @@ INCLUDES = {
     "model": ("base",),
     "rpc": ("base", "edge"),
     "edge": ("base",),
+    "trace": ("base",),
     "http": ("base", "config"),
     "store": ("base", "config", "model"),
-    "flow": ("base", "config", "model", "store", "rpc"),
-    "api": ("base", "config", "model", "store", "flow", "rpc"),
-    ".": ("base", "config", "model", "store", "flow", "api", "rpc", "edge", "http"),
+    "flow": ("base", "config", "model", "store", "rpc", "trace"),
+    "api": ("base", "config", "model", "store", "flow", "rpc", "trace"),
+    ".": ("base", "config", "model", "store", "flow", "api", "rpc", "edge", "http", "trace"),
 }
 PARAMETERS_MAX = 6
 # Functions whose parameters a library defines.
@@ -37,7 +38,7 @@ LICENSED = re.compile(r"\.(c|h|py|sh|go|java|ts|mjs|proto|cmake|ya?ml|supp|map|(
                       r"|(^|/)(CMakeLists\.txt|Dockerfile)$|^(dev|\.ci/run|\.editorconfig)$"
                       r"|^(packaging/(postinst|prerm)|docs/man/.*)$")
 # Files written by other projects or by a program.
-FOREIGN = re.compile(r"^(generated|proto/g|tests/interop/proto)/|^proto/(google|grpc)/")
+FOREIGN = re.compile(r"^(generated|proto/g|tests/interop/proto)/|^proto/(google|grpc|opentelemetry)/")
 
 # Sentences and words that the language rules forbid.
 FORBIDDEN = {

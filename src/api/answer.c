@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api/audit_log.h"
+#include "api/rpc_trace.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "flow/counters.h"
@@ -156,6 +157,7 @@ static uint8_t *pack_status(const struct answer *answer, size_t *ret_len) {
 static void fail(struct rpc_call *call, const struct answer *answer, const uint8_t *bytes, size_t len) {
     counters_refused(answer->reason);
     audit_log_failed(call, answer->reason);
+    rpc_trace_failed(call, answer->reason);
     rpc_call_fail(call, &(struct rpc_status){
                             .code = answer->code, .message = answer->message, .details = bytes, .details_len = len});
 }

@@ -6,6 +6,7 @@
 
 #include "api/answer.h"
 #include "api/page.h"
+#include "api/rpc_trace.h"
 #include "base/memory.h"
 #include "coupon/v1/coupon_service.pb-c.h"
 #include "flow/gate.h"
@@ -140,14 +141,25 @@ static void check_ids(struct rpc_bad_fields *bad, const struct request *request)
     bad_fields_check(bad, request->user_id > 0, "user_id", "must be positive");
 }
 
-static const char *traceparent_of(struct rpc_call *call) {
+/* Copies the value of a header. Returns NULL if there is none, or it is not fine. */
+static const char *copy_of(struct rpc_call *call, const char *key, bool (*is_fine)(const char *value, size_t len)) {
     size_t len;
-    const char *value = rpc_call_metadata(call, "traceparent", &len);
-    if (!value || !traceparent_is_fine(value, len))
+    const char *value = rpc_call_metadata(call, key, &len);
+    if (!value || !is_fine(value, len))
         return NULL;
     char *copy = rpc_call_alloc(call, len + 1);
     memcpy(copy, value, len);
     return copy;
+}
+
+/* Sets the contexts that the event gets: those of the client, but with the traceparent of our own span if there is
+ * one. */
+static void set_trace(struct request *request) {
+    const char *traceparent = copy_of(request->call, "traceparent", traceparent_is_fine);
+    request->trace = rpc_trace_of(request->call);
+    request->traceparent = request->trace ? request->trace->event_parent : traceparent;
+    if (traceparent)
+        request->tracestate = copy_of(request->call, "tracestate", tracestate_is_fine);
 }
 
 static struct coupon_service *service_of(Coupon__V1__CouponService_Service *base) {
@@ -165,7 +177,7 @@ static void request_publish(Coupon__V1__CouponService_Service *base, const Coupo
     if (refuse_bad(&bad, request))
         return;
     request->request_id = input->request_id;
-    request->traceparent = traceparent_of(request->call);
+    set_trace(request);
     if (!gate_push(service_of(base)->gate, request))
         request_refuse_overloaded(request);
 }

@@ -61,6 +61,13 @@ bool early_request_read(const uint8_t *bytes, size_t len, struct early_request *
     return ret_request->coupon_id > 0 && ret_request->user_id > 0;
 }
 
+/* A call whose trace is to be recorded goes the long way, where the spans are made. */
+static bool is_traced(const struct tracer *tracer, const struct rpc_early_call *call) {
+    size_t len;
+    const char *traceparent = tracer ? rpc_early_call_metadata(call, "traceparent", &len) : NULL;
+    return traceparent && tracer_wants(tracer, traceparent, len);
+}
+
 static const struct rpc_refusal *refuse(void *arg, struct rpc_early_call *call) {
     const struct early_refusal *early = arg;
     struct early_request request;
@@ -70,7 +77,8 @@ static const struct rpc_refusal *refuse(void *arg, struct rpc_early_call *call) 
     if (!early_request_read(call->message, call->len, &request) ||
         !access_allows_early(early->access, call, SERVICE, METHOD, &subject) ||
         (subject && subject != request.user_id) ||
-        !gate_refuses(early->gate, request.coupon_id, request.user_id, &refusal, &coupon))
+        !gate_refuses(early->gate, request.coupon_id, request.user_id, &refusal, &coupon) ||
+        is_traced(early->tracer, call))
         return NULL;
     return answer_early(request.coupon_id, refusal, &coupon);
 }

@@ -10,6 +10,7 @@
 struct early_refusal {
     struct access *access;
     struct gate *gate;
+    struct tracer *tracer; /* NULL: off */
 };
 
 /* The `early` of rpc_server_options. `refusal` must outlive the server. */

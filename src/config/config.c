@@ -20,7 +20,8 @@ static void *field_of(struct config *config, const struct setting *setting) {
 }
 
 static bool is_string(const struct setting *setting) {
-    return setting->type != TYPE_INT && setting->type != TYPE_BOOL && setting->type != TYPE_CHOICE;
+    return setting->type != TYPE_INT && setting->type != TYPE_BOOL && setting->type != TYPE_CHOICE &&
+           setting->type != TYPE_RATIO;
 }
 
 /* True if [at, end) is a number of at most 9 digits, and at most `max`. */
@@ -104,6 +105,18 @@ static bool assign_int(int64_t *ret, const struct setting *setting, const char *
     return true;
 }
 
+static bool assign_ratio(double *ret, const struct setting *setting, const char *value, const char *where,
+                         struct err *err) {
+    /* strtod would accept more: hexadecimal digits, "nan", and leading space. */
+    bool is_plain = *value && strspn(value, "0123456789.") == strlen(value);
+    char *end = NULL;
+    double ratio = is_plain ? strtod(value, &end) : 2;
+    if (!is_plain || *end != '\0' || ratio > 1)
+        return refuse_value(setting, value, where, "is not a ratio", err);
+    *ret = ratio;
+    return true;
+}
+
 static bool assign_choice(int *ret, const struct setting *setting, const char *value, const char *where,
                           struct err *err) {
     for (int i = 0; setting->choices[i]; i++)
@@ -126,6 +139,8 @@ static bool assign(struct config *config, const struct setting *setting, const c
     }
     if (setting->type == TYPE_INT)
         return assign_int(field, setting, value, where, err);
+    if (setting->type == TYPE_RATIO)
+        return assign_ratio(field, setting, value, where, err);
     if (setting->type == TYPE_CHOICE)
         return assign_choice(field, setting, value, where, err);
     if (!is_valid_string(setting, value))

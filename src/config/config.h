@@ -104,6 +104,9 @@ struct config {
 
     int64_t server_startup_wait_ms; /* how long the start waits for Postgres */
     int64_t server_drain_ms;
+    char *trace_endpoint, *trace_headers; /* "": none */
+    double trace_ratio;
+    int64_t trace_max_per_s;
     enum log_level log_level;
     enum log_format log_format;
 };

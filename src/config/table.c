@@ -4,6 +4,7 @@
 #include "config/table.h"
 
 #include "config/config.h"
+#include "config/table_trace.h"
 
 #define AT(field) .offset = offsetof(struct config, field)
 
@@ -563,6 +564,7 @@ const struct setting settings[] = {
      .change = CHANGE_RESTART,
      .text = "how long a stop waits for calls in flight to finish",
      AT(server_drain_ms)},
+    TRACE_SETTINGS, /* in config/table_trace.h */
     {.key = "log.level",
      .type = TYPE_CHOICE,
      .choices = {"debug", "info", "warn", "error"},

@@ -7,6 +7,7 @@
 
 enum setting_type {
     TYPE_INT,          /* min to max, in `unit` */
+    TYPE_RATIO,        /* a double from 0 to 1 */
     TYPE_BOOL,         /* true or false */
     TYPE_TEXT,         /* min to max bytes long */
     TYPE_PATH,         /* the path of a file, which is read at the start and when it changes; max bytes long */

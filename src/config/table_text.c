@@ -20,6 +20,9 @@ const char *setting_expectation(const struct setting *setting, char text[static 
         snprintf(text, SETTING_EXPECTATION_SIZE, "%" PRId64 " to %" PRId64 "%s%s", setting->min, setting->max,
                  setting->unit ? " " : "", setting->unit ? setting->unit : "");
         break;
+    case TYPE_RATIO:
+        snprintf(text, SETTING_EXPECTATION_SIZE, "0 to 1, e.g. 0.01");
+        break;
     case TYPE_BOOL:
         snprintf(text, SETTING_EXPECTATION_SIZE, "true or false");
         break;

@@ -22,8 +22,10 @@
 #include "flow/read/status.h"
 #include "flow/relay.h"
 #include "flow/stage.h"
+#include "flow/tracing.h"
 #include "model/admit_decide.h"
 #include "model/event.h"
+#include "model/reason.h"
 #include "store/admission.h"
 
 /* The pause between two attempts at an interrupted batch. */
@@ -60,6 +62,7 @@ struct admit {
 
 /* A batch and its decisions. */
 struct batch {
+    int64_t start_us; /* monotonic */
     struct request **requests;
     size_t n;
     struct admit_ask *asks;
@@ -82,7 +85,7 @@ static size_t index_of(const struct coupon *coupons, size_t n, int64_t id) {
 /* Drops requests whose clients no longer wait, and collects the distinct coupons. */
 static void batch_init(struct batch *batch, struct worker *worker, void **items, size_t n) {
     struct arena *arena = &worker->arena;
-    *batch = (struct batch){.requests = ARENA_ARRAY(arena, struct request *, n)};
+    *batch = (struct batch){.start_us = clock_mono_us(), .requests = ARENA_ARRAY(arena, struct request *, n)};
     n = batch->n = request_drop_cancelled(items, n, batch->requests);
     int64_t *ids = ARENA_ARRAY(arena, int64_t, n), *sorted = ARENA_ARRAY(arena, int64_t, n);
     int64_t *user_ids = ARENA_ARRAY(arena, int64_t, n);
@@ -147,6 +150,8 @@ static void put_event(struct outbox_batch *outbox, int lanes, const struct reque
         .accept_us = accept_us,
         .traceparent = request->traceparent,
         .traceparent_len = request->traceparent ? strlen(request->traceparent) : 0,
+        .tracestate = request->tracestate,
+        .tracestate_len = request->tracestate ? strlen(request->tracestate) : 0,
     };
     uint8_t bytes[EVENT_MAX];
     const struct outbox_event out = {
@@ -272,6 +277,23 @@ static void end_accepted(struct request *request, int64_t ticket, int64_t accept
                             });
 }
 
+/* `err` is NULL if the batch was committed. */
+static void trace(const struct batch *batch, size_t i, const struct err *err) {
+    static const char *const outcomes[] = {
+        [ADMIT_ACCEPTED] = "accepted", [ADMIT_IN_LEDGER] = "in_ledger", [ADMIT_REFUSED] = "refused"};
+    const struct admit_answer *answer = &batch->answers[i];
+    bool is_refused = !err && answer->verdict == ADMIT_REFUSED;
+    tracing_admitted(batch->requests[i],
+                     &(struct tracing_admission){
+                         .start_us = batch->start_us,
+                         .batch_size = batch->n,
+                         .outcome = err ? "failed" : outcomes[answer->verdict],
+                         .reason = is_refused ? reason_info(reason_of_refusal(answer->refusal))->name : NULL,
+                         .ticket = !err && answer->verdict == ADMIT_ACCEPTED ? answer->ticket : 0,
+                         .err = err,
+                     });
+}
+
 static void answer_batch(struct worker *worker, struct batch *batch) {
     int64_t accepted = 0;
     rpc_batch_begin();
@@ -279,6 +301,8 @@ static void answer_batch(struct worker *worker, struct batch *batch) {
         struct request *request = batch->requests[i];
         const struct admit_answer *answer = &batch->answers[i];
         FAULT_POINT("admit", "amid_answers");
+        if (request->trace)
+            trace(batch, i, NULL);
         switch (answer->verdict) {
         case ADMIT_ACCEPTED:
             accepted++;
@@ -324,8 +348,11 @@ static void run(void *arg, void **items, size_t n) {
         FAULT_POINT("admit", "after_answers");
     } else if (!done) {
         stage_interrupted(&worker->outage, "admit", &err);
-        for (size_t i = 0; i < batch.n; i++)
+        for (size_t i = 0; i < batch.n; i++) {
+            if (batch.requests[i]->trace)
+                trace(&batch, i, &err);
             request_fail(batch.requests[i], &err);
+        }
     }
     arena_reset(&worker->arena);
 }

@@ -21,6 +21,7 @@
 #include "flow/kafka_errors.h"
 #include "flow/read/watch.h"
 #include "flow/stage.h"
+#include "flow/tracing.h"
 #include "model/event.h"
 #include "store/coupon_rows.h"
 #include "store/dead_letters.h"
@@ -37,6 +38,7 @@ struct complete {
     struct kafka_consumer *consumer;
     struct coupon_memory *coupon_memory;
     struct watch *watch;
+    struct tracer *tracer;
     struct arena arena;
     struct kafka_message *messages;
     size_t batch_max, held;
@@ -122,6 +124,23 @@ static void commit(struct complete *complete) {
     }
 }
 
+static void trace(const struct complete *complete, int64_t start_us) {
+    for (size_t i = 0; i < complete->held; i++) {
+        const struct kafka_message *message = &complete->messages[i];
+        struct event event;
+        struct trace_span span;
+        if (!event_read(STREAM_PUBLISHED, message->value, message->value_len, &event) ||
+            !tracing_consume(complete->tracer, message, &event, &span))
+            continue;
+        span.step = TRACE_COMPLETE;
+        span.end_us = span.start_us;
+        span.start_us = start_us;
+        span.batch_size = (int64_t)complete->held;
+        span.outcome = "completed";
+        tracer_push(complete->tracer, &span);
+    }
+}
+
 static void work_on(struct complete *complete) {
     struct err err;
     int64_t start_us = clock_mono_us();
@@ -131,6 +150,8 @@ static void work_on(struct complete *complete) {
         return;
     }
     stage_resumed(&complete->outage, "complete");
+    if (complete->tracer)
+        trace(complete, start_us);
     watch_wake(complete->watch);
     commit(complete);
     batch_metrics_observe(&complete->metrics, complete->held, clock_mono_us() - start_us);
@@ -175,6 +196,7 @@ bool complete_start(struct context *context, struct complete **ret_complete, str
     *complete = (struct complete){
         .coupon_memory = context->coupon_memory,
         .watch = context->watch,
+        .tracer = context->tracer,
         .batch_max = (size_t)config->complete_batch_max,
         .pg = pg_new(&context->hot),
         .messages = memory_new((size_t)config->complete_batch_max, sizeof *complete->messages),

@@ -9,15 +9,17 @@
  *   bool NAME_start(struct context *context, struct NAME **ret_NAME, struct err *err)
  *
  * A start function copies the fields that it needs. It may also keep the pointer: the context lives until every
- * stage has stopped. After the start only first_postgres_host and groups change, which are atomic; any thread may read
- * the context. */
+ * stage has stopped. After the start only first_postgres_host and groups change, which are atomic, and trace_outage,
+ * which is the tracer's; any thread may read the rest of the context. */
 #pragma once
 
+#include "base/outage.h"
 #include "config/config.h"
 #include "store/kafka.h"
 #include "store/outbox.h"
 #include "store/pg.h"
 #include "store/redis.h"
+#include "trace/tracer.h"
 
 struct context {
     const struct config *config;
@@ -28,6 +30,9 @@ struct context {
     struct kafka_options kafka;
     struct kafka_admin *kafka_admin;
     struct kafka_group groups[STREAMS]; /* the members issue and complete share them with flow/topics/keeper.h */
+
+    struct tracer *tracer; /* NULL: tracing is off (flow/tracing.h) */
+    struct outage trace_outage;
 
     struct coupon_memory *coupon_memory; /* flow/gate/coupon_memory.h */
     struct ticket_holders *ticket_holders;

@@ -20,6 +20,8 @@
 #include "flow/gate/ticket_holders.h"
 #include "flow/read/status.h"
 #include "flow/stage.h"
+#include "flow/tracing.h"
+#include "model/reason.h"
 #include "store/coupon_rows.h"
 #include "store/flags.h"
 
@@ -59,6 +61,7 @@ static void undecided_add(struct undecided *undecided, struct request *request) 
 }
 
 static void let_in(struct gate *gate, struct request *request) {
+    tracing_leave_gate(request, "let_in", NULL);
     if (!admit_push(gate->admit, request))
         request_refuse_overloaded(request);
 }
@@ -68,6 +71,8 @@ static bool holds_no_ticket(struct gate *gate, const struct coupon *coupon, enum
 }
 
 static void refuse(struct gate *gate, struct request *request) {
+    if (request->trace)
+        tracing_leave_gate(request, "refused", reason_info(reason_of_refusal(request->refusal))->name);
     if (holds_no_ticket(gate, &request->coupon, request->refusal, request->user_id))
         request_refuse(request, request->refusal, &request->coupon);
     else if (!status_push(gate->status, request))
@@ -146,10 +151,12 @@ static void settle_by_truth(struct gate *gate, struct undecided *undecided) {
     struct undecided none;
     undecided_init(&none, &gate->arena, undecided->n_requests);
     for (size_t i = 0; i < undecided->n_requests; i++)
-        if (answered)
+        if (answered) {
             judge(gate, undecided->requests[i], &none, &none);
-        else
+        } else {
+            tracing_leave_gate(undecided->requests[i], "failed", NULL);
             request_fail(undecided->requests[i], &err);
+        }
     /* With a cache of 0 ms, the truth just read may already be too old. Then admit decides. */
     for (size_t i = 0; i < none.n_requests; i++)
         let_in(gate, none.requests[i]);
@@ -208,8 +215,10 @@ bool gate_start(struct context *context, struct gate **ret_gate, struct err *err
 /* If admit is behind, refuse the request before Redis or Postgres is asked. Work on requests that can't be served
  * would slow down the others. */
 bool gate_push(struct gate *gate, struct request *request) {
+    tracing_enter_gate(request);
     switch (coupon_memory_judge(gate->coupon_memory, request->coupon_id, &request->refusal, &request->coupon)) {
     case JUDGE_OPEN:
+        tracing_leave_gate(request, "let_in", NULL);
         return admit_push(gate->admit, request);
     case JUDGE_REFUSED:
         refuse(gate, request);

@@ -57,6 +57,7 @@ struct issue {
     size_t batch_max;
     struct relay *relay;
     struct watch *watch;
+    struct tracer *tracer;
     struct worker *workers;
     struct batch_metrics metrics;
     struct metric *gaps, *duplicates;
@@ -318,7 +319,7 @@ static void work_on(struct worker *worker, size_t n) {
     struct accepted_gap accepted = worker->gap;
     if (worker->gap_seeks < GAP_SEEKS_MAX)
         accepted.place = (struct kafka_place){"", 0}; /* no gap */
-    const struct issue_means means = {worker->pg, &worker->arena, worker->cache, issue->lanes};
+    const struct issue_means means = {worker->pg, &worker->arena, worker->cache, issue->lanes, issue->tracer};
     if (pg_connect(worker->pg, &err) && issue_batch_run(&means, worker->messages, n, &accepted, &result, &err)) {
         stage_resumed(&worker->outage, "issue");
         after_commit(worker, &result);
@@ -403,6 +404,7 @@ bool issue_start(struct context *context, struct issue **ret_issue, struct err *
         .batch_max = (size_t)config->issue_batch_max,
         .relay = context->relays[STREAM_PUBLISHED],
         .watch = context->watch,
+        .tracer = context->tracer,
         .workers = memory_new((size_t)config->issue_workers, sizeof *issue->workers),
         .metrics = batch_metrics("issue"),
         .gaps = metrics_counter("couponsd_issue_gaps_total",

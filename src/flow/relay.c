@@ -27,6 +27,7 @@
 #include "flow/relay/failures.h"
 #include "flow/relay/lane.h"
 #include "flow/relay/lane_move.h"
+#include "flow/relay/relay_spans.h"
 #include "flow/stage.h"
 #include "store/topics.h"
 
@@ -79,6 +80,7 @@ struct relay {
     bool has_few;     /* the last read has found events, but few */
     struct topic_target target;
     struct lane_move move;
+    struct relay_spans *spans; /* NULL: tracing is off */
     int64_t lanes_tried_us, read_us, cursors_us, move_us;
     struct arena arena;
     struct batch_metrics metrics;
@@ -96,6 +98,7 @@ static void on_ack(void *arg, uintptr_t tag, const struct kafka_failure *failure
     struct lane *lane = &relay->lanes[lane_number_of_tag(tag)];
     FAULT_POINT(relay->stage, "before_ack");
     relay->in_flight--;
+    relay_spans_acked(relay->spans, tag, failure);
     if (failure)
         kafka_errors_note(&relay->failures.kafka_errors, failure);
     if (!lane_expects(lane, tag))
@@ -183,6 +186,7 @@ static bool ensure_producer(struct relay *relay, struct err *err) {
         kafka_producer_free(relay->producer);
         relay->producer = NULL;
         relay->in_flight = 0;
+        relay_spans_give_up(relay->spans);
         rewind_lanes(relay);
         relay->topics_exist = false; /* check the topics before the next attempt */
     }
@@ -317,7 +321,7 @@ static int version_for(const struct relay *relay, const struct lane *lane, const
 
 /* Returns how many entries were sent: fewer than n if the window or the producer's queue is full, or a topic is
  * awaited. */
-static size_t send_entries(struct relay *relay, const struct outbox_entry *entries, size_t n) {
+static size_t send_entries(struct relay *relay, struct outbox_entry *entries, size_t n) {
     size_t sent = 0;
     for (size_t i = 0; i < n; i++) {
         struct lane *lane = &relay->lanes[entries[i].lane];
@@ -326,10 +330,12 @@ static size_t send_entries(struct relay *relay, const struct outbox_entry *entri
         if (entries[i].id != lane->sent + 1 /* behind an entry that was not sent */ || !lane_has_room(lane))
             continue;
         int version = version_for(relay, lane, &entries[i]);
+        uintptr_t tag = lane_tag(entries[i].lane, lane, entries[i].id);
         lane->awaits_topic = version < 0;
-        if (version < 0 ||
-            !kafka_produce(relay->producer, &entries[i], version, lane_tag(entries[i].lane, lane, entries[i].id), &err))
+        relay_spans_begin(relay->spans, &entries[i], version);
+        if (version < 0 || !kafka_produce(relay->producer, &entries[i], version, tag, &err))
             continue;
+        relay_spans_sent(relay->spans, tag);
         lane_sent(lane, entries[i].append_us, relay->now_us);
         sent++;
         FAULT_POINT(relay->stage, "after_produce");
@@ -500,6 +506,7 @@ static void register_metrics(struct relay *relay) {
 
 static void relay_free(struct relay *relay) {
     coupon_topics_stop(relay->coupon_topics);
+    relay_spans_free(relay->spans);
     kafka_producer_free(relay->producer);
     pg_free(relay->pg);
     for (int i = 0; i < relay->n_lanes; i++)
@@ -527,6 +534,7 @@ bool relay_start(struct context *context, enum stream stream, struct relay **ret
         .batch_max = (int)config->relay_batch_max,
         .in_flight_max = (int)config->relay_in_flight_max,
         .poll_us = config->relay_poll_ms * US_PER_MS,
+        .spans = relay_spans_new(context, stream),
         .pg = pg_new(&owner),
         .lanes = memory_new((size_t)config->flow_lanes, sizeof *relay->lanes),
         .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),

@@ -7,18 +7,29 @@
 
 #include "base/clock.h"
 
-/* Field numbers. Only the last field differs between the two messages. */
-enum { COUPON_ID = 1, USER_ID, REQUEST_ID, TICKET, ACCEPT_TIME, ISSUE_TIME_OR_TRACEPARENT };
+/* Field numbers. Published has an issue_time, behind which the contexts follow. */
+enum { COUPON_ID = 1, USER_ID, REQUEST_ID, TICKET, ACCEPT_TIME };
+enum { ISSUE_TIME = 6 };
+static const int traceparent_field[STREAMS] = {[STREAM_REQUESTED] = 6, [STREAM_PUBLISHED] = 7};
+static const int tracestate_field[STREAMS] = {[STREAM_REQUESTED] = 7, [STREAM_PUBLISHED] = 8};
 enum { SECONDS = 1, NANOS };
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
 
-bool traceparent_is_fine(const char *value, size_t len) {
-    if (len == 0 || len > TRACEPARENT_MAX)
+static bool is_printable(const char *value, size_t len, size_t max) {
+    if (len == 0 || len > max)
         return false;
     for (size_t i = 0; i < len; i++)
         if (value[i] < ' ' || value[i] > '~')
             return false;
     return true;
+}
+
+bool traceparent_is_fine(const char *value, size_t len) {
+    return is_printable(value, len, TRACEPARENT_MAX);
+}
+
+bool tracestate_is_fine(const char *value, size_t len) {
+    return is_printable(value, len, TRACESTATE_MAX);
 }
 
 /* --- writing --- */
@@ -66,9 +77,9 @@ size_t event_write(enum stream stream, const struct event *event, uint8_t bytes[
     at = put_number(at, TICKET, event->ticket);
     at = put_time(at, ACCEPT_TIME, event->accept_us);
     if (stream == STREAM_PUBLISHED)
-        at = put_time(at, ISSUE_TIME_OR_TRACEPARENT, event->issue_us);
-    else
-        at = put_bytes(at, ISSUE_TIME_OR_TRACEPARENT, event->traceparent, event->traceparent_len);
+        at = put_time(at, ISSUE_TIME, event->issue_us);
+    at = put_bytes(at, traceparent_field[stream], event->traceparent, event->traceparent_len);
+    at = put_bytes(at, tracestate_field[stream], event->tracestate, event->tracestate_len);
     return (size_t)(at - bytes);
 }
 
@@ -163,23 +174,28 @@ static bool read_field(enum stream stream, const struct field *field, struct eve
         return field->type == BYTES;
     case ACCEPT_TIME:
         return field->type == BYTES && read_time(field->bytes, &event->accept_us);
-    case ISSUE_TIME_OR_TRACEPARENT:
-        if (field->type != BYTES)
-            return false;
-        if (stream == STREAM_PUBLISHED)
-            return read_time(field->bytes, &event->issue_us);
+    default:
+        break;
+    }
+    if (stream == STREAM_PUBLISHED && field->number == ISSUE_TIME)
+        return field->type == BYTES && read_time(field->bytes, &event->issue_us);
+    if (field->number == traceparent_field[stream]) {
         event->traceparent = text;
         event->traceparent_len = len;
-        return true;
-    default:
-        return true;
+        return field->type == BYTES;
     }
+    if (field->number == tracestate_field[stream]) {
+        event->tracestate = text;
+        event->tracestate_len = len;
+        return field->type == BYTES;
+    }
+    return true;
 }
 
 bool event_read(enum stream stream, const void *bytes, size_t len, struct event *ret_event) {
     const uint8_t *at = bytes; /* NULL for a tombstone */
     struct reader reader = {at, len ? at + len : at};
-    struct event event = {.request_id = "", .traceparent = ""};
+    struct event event = {.request_id = "", .traceparent = "", .tracestate = ""};
     while (reader.at < reader.end) {
         struct field field = {0};
         if (!take_field(&reader, &field) || !read_field(stream, &field, &event))

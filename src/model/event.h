@@ -14,12 +14,13 @@
 
 #include "model/coupon.h"
 
-/* The greatest lengths of request_id and traceparent, in bytes. */
+/* The greatest lengths of request_id, traceparent and tracestate, in bytes. */
 #define REQUEST_ID_MAX  128
 #define TRACEPARENT_MAX 128 /* a traceparent of version 00 has 55 */
+#define TRACESTATE_MAX  512 /* W3C wants at least as much to be passed on */
 
 /* The greatest length of an encoded event, in bytes. */
-#define EVENT_MAX (4 * 11 + 2 * 32 + REQUEST_ID_MAX + TRACEPARENT_MAX + 8)
+#define EVENT_MAX (4 * 11 + 2 * 32 + REQUEST_ID_MAX + TRACEPARENT_MAX + TRACESTATE_MAX + 16)
 
 /* In an event that event_read has filled, the strings point into the encoded bytes and have no terminating NUL. */
 struct event {
@@ -29,11 +30,15 @@ struct event {
     int64_t accept_us;     /* wall microseconds since 1970 */
     int64_t issue_us;      /* only in Published */
     const char *traceparent;
-    size_t traceparent_len; /* only in PublishRequested; 0: none; event_write takes at most TRACEPARENT_MAX */
+    size_t traceparent_len; /* 0: none; event_write takes at most TRACEPARENT_MAX */
+    const char *tracestate;
+    size_t tracestate_len; /* 0: none; event_write takes at most TRACESTATE_MAX */
 };
 
 /* True if the value can be passed on as a traceparent: 1 to TRACEPARENT_MAX bytes of printable ASCII. */
 bool traceparent_is_fine(const char *value, size_t len);
+/* The same for a tracestate, of 1 to TRACESTATE_MAX bytes. */
+bool tracestate_is_fine(const char *value, size_t len);
 
 /* Encodes the event. Returns its length in bytes. */
 size_t event_write(enum stream stream, const struct event *event, uint8_t bytes[static EVENT_MAX]);

@@ -68,6 +68,8 @@ struct rpc_call *call_acquire(struct server_poller *poller, const struct method 
     call->caller = NULL;
     call->caller_key = 0;
     call->subject = 0;
+    call->on_end = NULL;
+    call->on_end_arg = NULL;
     call->core = NULL;
     grpc_call_details_init(&call->details);
     grpc_metadata_array_init(&call->metadata);
@@ -329,9 +331,17 @@ int call_code_of_cancelled(const struct rpc_call *call, int64_t now_us) {
     return call->deadline_us - now_us <= DEADLINE_SLACK_US ? RPC_DEADLINE_EXCEEDED : RPC_CANCELLED;
 }
 
+void call_tell_end(const struct rpc_call *call, int code, int64_t end_us) {
+    const struct rpc_server_options *options = &call->server->options;
+    if (options->on_call_end)
+        options->on_call_end(options->on_call_end_arg, call_service_name(call), call_method_name(call), code,
+                             end_us - call->start_us);
+    if (call->on_end)
+        call->on_end(call->on_end_arg, code, call->start_us, end_us);
+}
+
 /* The core is done with the call: its status is out, or it was cancelled, whatever the service answers now. */
 static void closed(struct rpc_call *call) {
-    const struct rpc_server_options *options = &call->server->options;
     int64_t now_us = clock_mono_us();
     leave_own_streams(call);
     pthread_mutex_lock(&call->lock);
@@ -345,9 +355,7 @@ static void closed(struct rpc_call *call) {
     pthread_mutex_unlock(&call->lock);
     if (call->was_cancelled)
         call_run_on_cancel(call);
-    if (options->on_call_end)
-        options->on_call_end(options->on_call_end_arg, call_service_name(call), call_method_name(call), code,
-                             end_us - call->start_us);
+    call_tell_end(call, code, end_us);
 }
 
 static void on_closed(struct op *op, bool ok) {

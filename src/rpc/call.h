@@ -109,6 +109,8 @@ struct rpc_call {
     struct caller *caller;         /* whose limits it counts for; NULL: there are no limits */
     uint64_t caller_key;           /* 0: the client's address is the caller */
     int64_t subject;
+    rpc_call_end_fn *on_end; /* NULL: none */
+    void *on_end_arg;
     bool is_taken; /* by the edge; the core does not know it (taken.h) */
     bool is_own;   /* its service comes with the bridge */
     bool is_late;  /* it came while the server drains, and counts in the server's `refused` */
@@ -194,6 +196,8 @@ void call_respond(const ProtobufCMessage *message, void *closure_data);
 bool call_has_ended(struct rpc_call *call);
 /* Runs the service's cancel function if one is set and the call has not ended. Returns whether it ran. */
 bool call_run_on_cancel(struct rpc_call *call);
+/* Runs on_call_end and the function of rpc_call_on_end. Once. */
+void call_tell_end(const struct rpc_call *call, int code, int64_t end_us);
 /* The code to report for a call that was cancelled at this time. */
 int call_code_of_cancelled(const struct rpc_call *call, int64_t now_us);
 /* Hands a call that the edge took to its service. `bytes` is the request. Poller's thread. */

@@ -77,6 +77,15 @@ void rpc_call_resume_reading(struct rpc_call *call) {
     pthread_mutex_unlock(&call->lock);
 }
 
+void rpc_call_on_end(struct rpc_call *call, rpc_call_end_fn *fn, void *arg) {
+    call->on_end = fn;
+    call->on_end_arg = arg;
+}
+
+void *rpc_call_end_arg(const struct rpc_call *call) {
+    return call->on_end_arg;
+}
+
 const char *rpc_call_metadata(const struct rpc_call *call, const char *key, size_t *ret_len) {
     return metadata_find(&call->metadata, key, ret_len);
 }

@@ -30,6 +30,14 @@ bool rpc_refusal_make(struct rpc_refusal *ret_refusal, const struct rpc_status *
     return edge_answer_make(&ret_refusal->answer, headers, n);
 }
 
+const char *rpc_early_call_metadata(const struct rpc_early_call *call, const char *key, size_t *ret_len) {
+    const struct edge_field *field = edge_call_field(call->edge, key);
+    if (!field)
+        return NULL;
+    *ret_len = field->value_len;
+    return field->value;
+}
+
 /* Counts the call for its caller. False: the caller has reached a limit, or is known by its address only. */
 static bool count_caller(struct rpc_server *server, uint64_t key) {
     if (!server->callers)
@@ -49,6 +57,7 @@ static const struct edge_answer *answer(void *arg, const struct edge_call *edge_
         .len = edge_call->len,
         .authorization = authorization ? authorization->value : NULL,
         .authorization_len = authorization ? authorization->value_len : 0,
+        .edge = edge_call,
     };
     if (edge_call->len > server->options.max_message_bytes)
         return NULL;

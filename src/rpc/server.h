@@ -62,7 +62,10 @@ struct rpc_early_call {
     const char *authorization; /* the first value of that metadatum, not terminated; NULL: absent */
     size_t authorization_len;
     uint64_t caller; /* to be set, as by rpc_call_set_caller */
+    const struct edge_call *edge;
 };
+/* As rpc_call_metadata. From `refuse`. */
+const char *rpc_early_call_metadata(const struct rpc_early_call *call, const char *key, size_t *ret_len);
 
 /* An error for early calls, packed once for any number of them. */
 struct rpc_refusal {
@@ -229,6 +232,12 @@ void rpc_call_send_headers(struct rpc_call *call);
 void rpc_call_set_compression(struct rpc_call *call, enum rpc_compression compression);
 /* Whether the current message came compressed. From the service function. */
 bool rpc_call_is_compressed(const struct rpc_call *call);
+/* From `allow`: `fn(arg, code, start_us, end_us)` runs once the call has ended, as on_call_end does; the times are of
+ * clock_mono_us. One function per call. `arg` must live as long as the call. */
+typedef void rpc_call_end_fn(void *arg, int code, int64_t start_us, int64_t end_us);
+void rpc_call_on_end(struct rpc_call *call, rpc_call_end_fn *fn, void *arg);
+/* The `arg` of rpc_call_on_end, or NULL. */
+void *rpc_call_end_arg(const struct rpc_call *call);
 /* A pointer for the service, NULL at first. One thread at a time. */
 void *rpc_call_state(const struct rpc_call *call);
 void rpc_call_set_state(struct rpc_call *call, void *state);
@@ -248,7 +257,7 @@ void rpc_call_set_subject(struct rpc_call *call, int64_t subject);
 int64_t rpc_call_subject(const struct rpc_call *call);
 /* Before the call is failed: how many ms a client waits that retries by itself (grpc-retry-pushback-ms). */
 void rpc_call_retry_after(struct rpc_call *call, int64_t ms);
-/* Zeroed memory that lives as long as the call. From the service function only. */
+/* Zeroed memory that lives as long as the call. From the service function, or `allow`. */
 void *rpc_call_alloc(struct rpc_call *call, size_t size);
 /* Keeps the call alive until rpc_call_unref. */
 void rpc_call_ref(struct rpc_call *call);

@@ -155,16 +155,14 @@ static void keep(struct edge_taken *taken) {
 }
 
 void taken_tell_end(struct rpc_call *call) {
-    const struct rpc_server_options *options = &call->server->options;
     pthread_mutex_lock(&call->lock);
     bool is_told = call->is_end_told, is_cancelled = atomic_load(&call->cancelled);
     int64_t end_us = call->life == CALL_ENDED ? call->end_us : clock_mono_us();
     int code = is_cancelled ? call_code_of_cancelled(call, end_us) : call->code;
     call->is_end_told = true;
     pthread_mutex_unlock(&call->lock);
-    if (options->on_call_end && !is_told)
-        options->on_call_end(options->on_call_end_arg, call_service_name(call), call_method_name(call), code,
-                             end_us - call->start_us);
+    if (!is_told)
+        call_tell_end(call, code, end_us);
 }
 
 static void on_gone(struct edge_taken *taken) {

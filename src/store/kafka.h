@@ -216,6 +216,9 @@ void kafka_consumer_free(struct kafka_consumer *consumer);
  * as proven when a seek to the same offset leads to the same message again. */
 size_t kafka_consume(struct kafka_consumer *consumer, int wait_ms, struct kafka_message *messages, size_t max);
 void kafka_release(struct kafka_message *messages, size_t n);
+/* Returns the last value of a header, or NULL if there is none. Valid until the message is released. Decoding the
+ * headers costs more than the rest of a message does, so ask only if it matters. */
+const char *kafka_header(const struct kafka_message *message, const char *name, size_t *ret_len);
 /* Asks Kafka for each place's oldest offset, and for the offset that its next message will get; -1: unknown. May be
  * called within on_assign. Fails if no offset is known. `ret_high` may be NULL. */
 bool kafka_ends(struct kafka_consumer *consumer, const struct kafka_place *places, size_t n, int64_t *ret_low,

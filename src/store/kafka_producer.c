@@ -12,6 +12,7 @@
 #include "base/decimal.h"
 #include "base/ints.h"
 #include "base/memory.h"
+#include "model/event.h"
 #include "store/kafka_internal.h"
 
 #define TOPICS_MIN 16 /* a power of two */
@@ -149,14 +150,19 @@ static rd_kafka_headers_t *headers_of(enum stream stream, const struct outbox_en
     size_t id_len = decimal_write(entry->coupon_id, id);
     id[id_len++] = '-';
     id_len += decimal_write(entry->ticket, id + id_len);
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(6);
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(7);
     add_header(headers, "ce_specversion", "1.0", 3);
     add_header(headers, "ce_id", id, id_len);
     add_header(headers, "ce_type", types[stream], strlen(types[stream]));
     add_header(headers, "ce_source", "/couponsd", 9);
     add_header(headers, "content-type", "application/protobuf", 20);
-    if (entry->traceparent_len)
+    if (entry->traceparent_len) {
+        struct event event;
         add_header(headers, "traceparent", entry->traceparent, entry->traceparent_len);
+        /* The outbox keeps a tracestate in the event alone. */
+        if (event_read(stream, entry->payload, entry->payload_len, &event) && event.tracestate_len)
+            add_header(headers, "tracestate", event.tracestate, event.tracestate_len);
+    }
     return headers;
 }
 

@@ -142,7 +142,7 @@ class Example(unittest.TestCase):
                          '{"city":"Bergen","celsius":8.5}{"city":"Quito","celsius":16}')
 
 
-SERVER_PACKAGES = ("rdkafka", "hiredis", "libpq", "libmicrohttpd", "inih", "criterion")
+SERVER_PACKAGES = ("rdkafka", "hiredis", "libpq", "libmicrohttpd", "libcurl", "inih", "criterion")
 
 
 def hide_server_packages(folder):

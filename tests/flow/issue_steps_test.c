@@ -154,7 +154,7 @@ static struct issue_batch_result issue_messages(struct fixture *fixture, struct 
                                                 const struct kafka_message *messages, size_t n, int64_t accepted_gap) {
     struct issue_batch_result result;
     struct err err;
-    const struct issue_means means = {fixture->pg, &fixture->arena, cache, 8};
+    const struct issue_means means = {fixture->pg, &fixture->arena, cache, 8, NULL};
     cr_assert(issue_batch_run(&means, messages, n, &(struct accepted_gap){PLACE, accepted_gap}, &result, &err), "%s",
               err.text);
     return result;

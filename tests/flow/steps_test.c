@@ -320,7 +320,7 @@ static void use_hot_statements(struct fixture *fixture, int64_t first_user) {
     admit_batch(&admitter, fixture->coupon_id, first_user, true);
     admit_by_memory(&admitter, fixture->coupon_id, first_user + BATCH);
     coupon_cache_free(cache);
-    const struct issue_means means = {fixture->pg, &fixture->arena, NULL, 8};
+    const struct issue_means means = {fixture->pg, &fixture->arena, NULL, 8, NULL};
     struct issuance_batch none = {0};
     struct issuance_event *unsure[] = {&(struct issuance_event){.coupon_id = fixture->coupon_id, .ticket = 1}};
     cr_assert(issuance_look_up(fixture->pg, &fixture->arena, &none, unsure, 1, &err), "%s", err.text);

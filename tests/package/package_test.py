@@ -83,7 +83,7 @@ class Package(Scenario):
 
     def test_what_it_depends_on_is_what_it_is_linked_with(self):
         depends = re.findall(r"[^ ,]+", re.sub(r"\([^)]*\)", "", self.field("couponsd", "Depends")))
-        for library in ("libgrpc", "libhiredis", "libinih", "libmicrohttpd", "libpq", "librdkafka"):
+        for library in ("libcurl", "libgrpc", "libhiredis", "libinih", "libmicrohttpd", "libpq", "librdkafka"):
             self.assertIn(self.package_of(library), depends)
         for needed in (self.package_of("libgrpc"), "libprotobuf-c-dev", "pkg-config"):
             self.assertIn(needed, self.field("couponsd-client", "Depends"))

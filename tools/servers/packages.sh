@@ -8,7 +8,7 @@
 # Needs die() and note() from the script that sources it.
 
 build_packages=(build-essential cmake ninja-build pkg-config libgrpc-dev libprotobuf-c-dev protobuf-c-compiler
-  protobuf-compiler libprotobuf-dev librdkafka-dev libhiredis-dev libpq-dev libmicrohttpd-dev libinih-dev zlib1g-dev libssl-dev
+  protobuf-compiler libprotobuf-dev librdkafka-dev libhiredis-dev libpq-dev libmicrohttpd-dev libcurl4-openssl-dev libinih-dev zlib1g-dev libssl-dev
   libcriterion-dev libnghttp2-dev libjemalloc-dev)
 package_packages=(dpkg-dev file)
 server_packages=(postgresql redis-server default-jre-headless maven openssl python3)

@@ -97,7 +97,7 @@ void   coupon__v1__published__free_unpacked
   assert(message->base.descriptor == &coupon__v1__published__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor coupon__v1__publish_requested__field_descriptors[6] =
+static const ProtobufCFieldDescriptor coupon__v1__publish_requested__field_descriptors[7] =
 {
   {
     "coupon_id",
@@ -171,6 +171,18 @@ static const ProtobufCFieldDescriptor coupon__v1__publish_requested__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "tracestate",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Coupon__V1__PublishRequested, tracestate),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned coupon__v1__publish_requested__field_indices_by_name[] = {
   4,   /* field[4] = accept_time */
@@ -178,12 +190,13 @@ static const unsigned coupon__v1__publish_requested__field_indices_by_name[] = {
   2,   /* field[2] = request_id */
   3,   /* field[3] = ticket */
   5,   /* field[5] = traceparent */
+  6,   /* field[6] = tracestate */
   1,   /* field[1] = user_id */
 };
 static const ProtobufCIntRange coupon__v1__publish_requested__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor coupon__v1__publish_requested__descriptor =
 {
@@ -193,14 +206,14 @@ const ProtobufCMessageDescriptor coupon__v1__publish_requested__descriptor =
   "Coupon__V1__PublishRequested",
   "coupon.v1",
   sizeof(Coupon__V1__PublishRequested),
-  6,
+  7,
   coupon__v1__publish_requested__field_descriptors,
   coupon__v1__publish_requested__field_indices_by_name,
   1,  coupon__v1__publish_requested__number_ranges,
   (ProtobufCMessageInit) coupon__v1__publish_requested__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor coupon__v1__published__field_descriptors[6] =
+static const ProtobufCFieldDescriptor coupon__v1__published__field_descriptors[8] =
 {
   {
     "coupon_id",
@@ -274,6 +287,30 @@ static const ProtobufCFieldDescriptor coupon__v1__published__field_descriptors[6
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "traceparent",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Coupon__V1__Published, traceparent),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "tracestate",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Coupon__V1__Published, tracestate),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned coupon__v1__published__field_indices_by_name[] = {
   4,   /* field[4] = accept_time */
@@ -281,12 +318,14 @@ static const unsigned coupon__v1__published__field_indices_by_name[] = {
   5,   /* field[5] = issue_time */
   2,   /* field[2] = request_id */
   3,   /* field[3] = ticket */
+  6,   /* field[6] = traceparent */
+  7,   /* field[7] = tracestate */
   1,   /* field[1] = user_id */
 };
 static const ProtobufCIntRange coupon__v1__published__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor coupon__v1__published__descriptor =
 {
@@ -296,7 +335,7 @@ const ProtobufCMessageDescriptor coupon__v1__published__descriptor =
   "Coupon__V1__Published",
   "coupon.v1",
   sizeof(Coupon__V1__Published),
-  6,
+  8,
   coupon__v1__published__field_descriptors,
   coupon__v1__published__field_indices_by_name,
   1,  coupon__v1__published__number_ranges,

@@ -52,13 +52,18 @@ struct  Coupon__V1__PublishRequested
    */
   Google__Protobuf__Timestamp *accept_time;
   /*
-   * The request's W3C trace context, if it had one. The Kafka header traceparent has the same value.
+   * The W3C trace context of the step that gave the ticket, or as the request had it; empty if there is no trace. The
+   * Kafka header traceparent belongs to the same trace; if couponsd sends spans, it names the span that sent the message.
    */
   char *traceparent;
+  /*
+   * As the request had it, at most 512 bytes. The Kafka header tracestate has the same value.
+   */
+  char *tracestate;
 };
 #define COUPON__V1__PUBLISH_REQUESTED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&coupon__v1__publish_requested__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, 0, NULL, (char *)protobuf_c_empty_string }
+    , 0, 0, (char *)protobuf_c_empty_string, 0, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
 
 
 /*
@@ -91,10 +96,18 @@ struct  Coupon__V1__Published
    * When the coupon was issued, by the clock of Postgres, in microseconds.
    */
   Google__Protobuf__Timestamp *issue_time;
+  /*
+   * As in PublishRequested, but of the step that issued the coupon.
+   */
+  char *traceparent;
+  /*
+   * As in PublishRequested.
+   */
+  char *tracestate;
 };
 #define COUPON__V1__PUBLISHED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&coupon__v1__published__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, 0, NULL, NULL }
+    , 0, 0, (char *)protobuf_c_empty_string, 0, NULL, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
 
 
 /* Coupon__V1__PublishRequested methods */

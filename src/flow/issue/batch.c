@@ -11,6 +11,7 @@
 
 #include "base/ints.h"
 #include "base/murmur2.h"
+#include "flow/issue/issue_spans.h"
 #include "model/event.h"
 #include "model/issue_decide.h"
 #include "store/sqlstate.h"
@@ -85,6 +86,7 @@ static void prepare(struct arena *arena, const struct input *input, struct issua
             if (n_coupons == 0 || coupons[n_coupons - 1].id != text->coupon_id)
                 coupons[n_coupons++] = (struct coupon){.id = text->coupon_id};
         } else {
+            *text = (struct event){0};
             decoded->dead_reason[i] = "the value can't be decoded as coupon.v1.PublishRequested";
         }
     }
@@ -176,6 +178,7 @@ static bool find_decided(const struct issue_means *means, const struct issuance_
 struct writes {
     struct issuance_rows rows;
     struct outbox_batch outbox;
+    struct issue_spans spans;
 };
 
 static void writes_init(struct writes *writes, struct arena *arena, struct issuance_batch *batch, size_t n) {
@@ -190,13 +193,14 @@ static void writes_init(struct writes *writes, struct arena *arena, struct issua
     outbox_batch_init(&writes->outbox, arena, &batch->heads);
 }
 
+/* `traceparent` is of the event to come; len 0: none. */
 static void write_issued(struct writes *writes, const struct issuance_batch *batch, int lanes,
-                         const struct issuance_event *ledger, const struct event *text) {
+                         const struct issuance_event *ledger, const struct event *text, struct pg_bytes traceparent) {
     struct issuance_rows *rows = &writes->rows;
     size_t at = rows->n_issued++;
     rows->issued_coupon_id[at] = ledger->coupon_id;
     rows->issued_ticket[at] = ledger->ticket;
-    bool is_traced = traceparent_is_fine(text->traceparent, text->traceparent_len);
+    bool has_state = traceparent.len && tracestate_is_fine(text->tracestate, text->tracestate_len);
     const struct event event = {
         .coupon_id = ledger->coupon_id,
         .user_id = ledger->user_id,
@@ -205,13 +209,17 @@ static void write_issued(struct writes *writes, const struct issuance_batch *bat
         .request_id_len = ledger->request_id_len,
         .accept_us = ledger->accept_us,
         .issue_us = batch->now_us,
+        .traceparent = traceparent.data,
+        .traceparent_len = traceparent.len,
+        .tracestate = text->tracestate,
+        .tracestate_len = has_state ? text->tracestate_len : 0,
     };
     uint8_t bytes[EVENT_MAX];
     const struct outbox_event out = {
         .coupon_id = event.coupon_id,
         .ticket = event.ticket,
         .payload = {bytes, event_write(STREAM_PUBLISHED, &event, bytes)},
-        .traceparent = {text->traceparent, is_traced ? text->traceparent_len : 0},
+        .traceparent = traceparent,
     };
     outbox_put(&writes->outbox, murmur2_slot_of_id(out.coupon_id, lanes), &out);
 }
@@ -227,18 +235,23 @@ static void decide(const struct issue_means *means, struct issuance_batch *batch
         issue_decide(arena, batch->coupons, taken->events, taken->coupon_of, taken->n, answers);
     for (size_t i = 0; i < taken->n; i++) {
         const struct issue_answer *answer = &answers[i];
+        struct issue_span span = issue_spans_begin(&writes->spans, taken->messages[i], taken->texts[i]);
         if (taken->dead_reason[i] || answer->verdict == ISSUE_DEAD) {
-            dead_letters_put(&writes->rows.dead, taken->messages[i], taken->events[i].coupon_id,
-                             taken->dead_reason[i] ? taken->dead_reason[i] : answer->dead_reason);
+            const char *why = taken->dead_reason[i] ? taken->dead_reason[i] : answer->dead_reason;
+            dead_letters_put(&writes->rows.dead, taken->messages[i], taken->events[i].coupon_id, why);
+            issue_span_end(span, "dead_letter", why);
         } else if (answer->verdict == ISSUE_ISSUED) {
-            write_issued(writes, batch, means->lanes, &taken->events[i], taken->texts[i]);
+            write_issued(writes, batch, means->lanes, &taken->events[i], taken->texts[i], span.traceparent);
+            issue_span_end(span, "issued", NULL);
         } else if (answer->verdict == ISSUE_REJECTED) {
             size_t at = writes->rows.n_rejected++;
             writes->rows.rejected_coupon_id[at] = taken->events[i].coupon_id;
             writes->rows.rejected_ticket[at] = taken->events[i].ticket;
             writes->rows.rejected_reason[at] = (int32_t)answer->reject_reason;
+            issue_span_end(span, "rejected", NULL);
         } else {
             result->duplicates++;
+            issue_span_end(span, "duplicate", NULL);
         }
     }
 }
@@ -253,6 +266,7 @@ static bool transact(const struct issue_means *means, const struct input *input,
     struct taken taken;
     struct writes writes;
     struct issue_batch_result result = {0};
+    issue_spans_init(&writes.spans, means->tracer, arena, input->n);
     prepare(arena, input, &batch, &decoded);
     batch.cache = means->cache;
     if (!issuance_read(pg, arena, means->lanes, &batch, err))
@@ -266,6 +280,7 @@ static bool transact(const struct issue_means *means, const struct input *input,
         issuance_abandon(pg, &batch);
     else if (!issuance_write(pg, arena, &batch, &writes.rows, &writes.outbox, err))
         return false;
+    issue_spans_push(&writes.spans);
     result.issued = writes.rows.n_issued;
     result.rejected = writes.rows.n_rejected;
     result.dead = writes.rows.dead.n;

@@ -7,6 +7,7 @@
 #include "store/issuance.h"
 #include "store/kafka.h"
 #include "store/pg.h"
+#include "trace/tracer.h"
 
 struct issue_batch_result {
     size_t issued, rejected, dead, duplicates; /* the number of messages with each outcome */
@@ -33,6 +34,7 @@ struct issue_means {
     struct arena *arena;
     struct coupon_cache *cache; /* may be NULL */
     int lanes;
+    struct tracer *tracer; /* NULL: off */
 };
 
 /* Runs the batch in one transaction. If Postgres refuses the batch, runs its halves in the same way; a single message

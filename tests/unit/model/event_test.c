@@ -36,6 +36,7 @@ static size_t pack_requested(const struct event *event, uint8_t *bytes) {
     message.ticket = event->ticket;
     message.accept_time = &accept_time;
     message.traceparent = (char *)(uintptr_t)event->traceparent;
+    message.tracestate = (char *)(uintptr_t)event->tracestate;
     return coupon__v1__publish_requested__pack(&message, bytes);
 }
 
@@ -50,6 +51,8 @@ static size_t pack_published(const struct event *event, uint8_t *bytes) {
     message.ticket = event->ticket;
     message.accept_time = &accept_time;
     message.issue_time = &issue_time;
+    message.traceparent = (char *)(uintptr_t)event->traceparent;
+    message.tracestate = (char *)(uintptr_t)event->tracestate;
     return coupon__v1__published__pack(&message, bytes);
 }
 
@@ -63,13 +66,16 @@ static void check_read(enum stream stream, const struct event *event, const uint
     cr_assert_eq(got.request_id_len, event->request_id_len);
     cr_assert_eq(memcmp(got.request_id, event->request_id, got.request_id_len), 0);
     cr_assert_eq(got.issue_us, stream == STREAM_PUBLISHED ? event->issue_us : 0);
-    cr_assert_eq(got.traceparent_len, stream == STREAM_REQUESTED ? event->traceparent_len : 0);
+    cr_assert_eq(got.traceparent_len, event->traceparent_len);
+    cr_assert_eq(memcmp(got.traceparent, event->traceparent, got.traceparent_len), 0);
+    cr_assert_eq(got.tracestate_len, event->tracestate_len);
+    cr_assert_eq(memcmp(got.tracestate, event->tracestate, got.tracestate_len), 0);
 }
 
 Test(events, are_written_and_read_as_the_generated_code_does) {
     struct random random = {42};
     for (int i = 0; i < ROUNDS; i++) {
-        char id[REQUEST_ID_MAX + 1], trace[TRACEPARENT_MAX + 1];
+        char id[REQUEST_ID_MAX + 1], trace[TRACEPARENT_MAX + 1], state[TRACESTATE_MAX + 1];
         struct event event = {
             .coupon_id = number(&random),
             .user_id = -number(&random),
@@ -78,9 +84,11 @@ Test(events, are_written_and_read_as_the_generated_code_does) {
             .accept_us = number(&random) % (INT64_C(4000000000) * US_PER_S) * (i % 2 ? 1 : -1),
             .issue_us = number(&random) % (INT64_C(4000000000) * US_PER_S),
             .traceparent = text(&random, trace, i % 3 ? TRACEPARENT_MAX : 0),
+            .tracestate = text(&random, state, i % 4 ? TRACESTATE_MAX : 0),
         };
         event.request_id_len = strlen(event.request_id);
         event.traceparent_len = strlen(event.traceparent);
+        event.tracestate_len = strlen(event.tracestate);
         uint8_t mine[EVENT_MAX], theirs[2 * EVENT_MAX];
         for (int stream = 0; stream < STREAMS; stream++) {
             size_t len = event_write((enum stream)stream, &event, mine);
@@ -134,4 +142,16 @@ Test(events, with_fields_that_are_not_known_are_read) {
     cr_assert_eq(got.coupon_id, 5);
     cr_assert_eq(got.user_id, 7);
     cr_assert_eq(got.ticket, 0);
+}
+
+Test(events, have_contexts_that_are_printable_and_not_too_long) {
+    char text[TRACESTATE_MAX + 1];
+    memset(text, 'a', sizeof text);
+    cr_expect(traceparent_is_fine(text, TRACEPARENT_MAX));
+    cr_expect_not(traceparent_is_fine(text, TRACEPARENT_MAX + 1));
+    cr_expect(tracestate_is_fine(text, TRACESTATE_MAX));
+    cr_expect_not(tracestate_is_fine(text, TRACESTATE_MAX + 1));
+    cr_expect_not(tracestate_is_fine(text, 0));
+    text[5] = '\n';
+    cr_expect_not(tracestate_is_fine(text, 10));
 }
