@@ -21,6 +21,8 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.service_config": JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
   "grpc.enable_retries": 0, // the retries of gRPC ignore RetryInfo
   "grpc.enable_http_proxy": 0,
+  // HTTP/2's first window of 64 KiB would hold up long lists, and couponsd answers fastest where the window is wider.
+  "grpc-node.flow_control_window": 1 << 20,
 };
 
 export interface ConnectOptions {
