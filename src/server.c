@@ -14,8 +14,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "console/console.h"
 #include "descriptor_set.h"
 #include "flow/admit.h"
+#include "flow/backends.h"
 #include "flow/complete.h"
 #include "flow/context.h"
 #include "flow/counters.h"
@@ -58,6 +60,7 @@ struct server {
     struct rpc_server *rpc;
     struct rpc_health *health;
     struct http_server *http;
+    _Atomic(struct console *) console; /* NULL: it has not started, or http.console is off */
     atomic_bool serving;
 };
 
@@ -305,6 +308,45 @@ static bool is_ready(void *arg, char text[static HTTP_READY_SIZE]) {
     return is_ready;
 }
 
+/* The `handle` of http_options. */
+static bool handle_http(void *arg, struct http_request *request) {
+    struct server *server = arg;
+    return server->context.config->http_console && console_handle(atomic_load(&server->console), request);
+}
+
+static bool start_http(struct server *server, struct err *err) {
+    const struct config *config = server->context.config;
+    return http_server_new(
+        &(struct http_options){
+            .listen = config->http_listen,
+            .tls_certificate = config->http_tls_certificate[0] ? config->http_tls_certificate : NULL,
+            .tls_key = config->http_tls_key[0] ? config->http_tls_key : NULL,
+            .arg = server,
+            .is_ready = is_ready,
+            .handle = handle_http,
+        },
+        &server->http, err);
+}
+
+static bool start_console(struct server *server, struct err *err) {
+    struct console *console;
+    if (!server->context.config->http_console)
+        return true;
+    const struct console_options options = {
+        .context = &server->context,
+        .access = server->access,
+        .rpc = server->rpc,
+        .grpc_address = rpc_server_address(server->rpc),
+        .http_address = http_server_address(server->http),
+        .is_ready = is_ready,
+        .arg = server,
+    };
+    if (!console_start(&options, &console, err))
+        return false;
+    atomic_store(&server->console, console);
+    return true;
+}
+
 static void warn_of_build(void) {
     const char *missing = rpc_missing_edge(), *untested = rpc_untested_core(), *unchecked = rpc_untested_edge();
     if (missing)
@@ -320,14 +362,15 @@ bool server_start(const struct config *config, bool (*stop_is_asked)(void), stru
     struct server *server = memory_new(1, sizeof *server);
     init_context(&server->context, config);
     counters_register();
+    backends_register();
     rpc_metrics_register();
     /* HTTP comes first, so that /healthz answers while Postgres is waited for or migrated. */
-    if (!http_server_new(config->http_listen, is_ready, server, &server->http, err) ||
+    if (!start_http(server, err) ||
         !wait_for_postgres(server, migrate, stop_is_asked, err) || !check_redis(server, err) ||
         !kafka_admin_new(&server->context.kafka, &server->context.kafka_admin, err) ||
         !wait_for_postgres(server, prepare_topics, stop_is_asked, err) || !tracing_start(&server->context, err) ||
         !start_stages(server, err) || !start_services(server, err) || !start_rpc(server, err) ||
-        !readiness_start(&server->context, &server->readiness, err)) {
+        !readiness_start(&server->context, &server->readiness, err) || !start_console(server, err)) {
         server_stop(server, NULL);
         return false;
     }
@@ -357,6 +400,7 @@ void server_stop(struct server *server, const atomic_bool *hurry) {
     set_serving(server, false); /* load balancers look elsewhere from now on */
     if (context->watch)
         watch_end_all(context->watch); /* or its streams would hold up the next line for the whole grace period */
+    console_stop(server->console); /* its calls and streams end; the page says that couponsd stops */
     if (server->rpc)
         rpc_server_stop(server->rpc, context->config->server_drain_ms, hurry); /* every call is answered after this */
     gate_stop(context->gate);                     /* first the requests that it has already accepted from calls */
@@ -375,6 +419,7 @@ void server_stop(struct server *server, const atomic_bool *hurry) {
     kafka_admin_free(context->kafka_admin);  /* its last users were services, keeper and relays */
     watch_stop(context->watch);              /* issue and complete have woken it until now */
     http_server_free(server->http);          /* until now it has answered /metrics and /healthz */
+    console_free(server->console);           /* the HTTP thread has asked it */
     rpc_metrics_watch(NULL);
     rpc_server_free(server->rpc);
     access_free(server->access);         /* the rpc server has asked it */

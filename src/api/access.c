@@ -372,3 +372,21 @@ bool access_allows_early(struct access *access, struct rpc_early_call *call, con
     *ret_subject = identity.subject;
     return identity.is_proven && !identity.is_wrong && (identity.roles & roles_for(service, method));
 }
+
+enum access_verdict access_judge(struct access *access, const char *authorization, const char *service,
+                                 const char *method) {
+    struct identity identity = {0};
+    if (access->is_open)
+        return ACCESS_ALLOWED;
+    if (has_tokens_file(access)) {
+        look_again(access);
+        read_token(access, authorization, authorization ? strlen(authorization) : 0, &identity);
+    }
+    if (identity.is_wrong || !identity.is_proven)
+        return ACCESS_UNKNOWN_CALLER;
+    return identity.roles & roles_for(service, method) ? ACCESS_ALLOWED : ACCESS_DENIED;
+}
+
+bool access_is_open(const struct access *access) {
+    return access->is_open;
+}

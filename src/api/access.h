@@ -22,6 +22,12 @@ bool access_new(const struct config *config, struct access **ret_access, struct 
 void access_free(struct access *access);
 /* The `allow` of rpc_server_options; `arg` is the struct access. Sets the call's caller and subject. Any thread. */
 bool access_allow(void *arg, struct rpc_call *call, const char *service, const char *method);
+/* The same for a caller that has nothing but an authorization header; NULL: not even that. Any thread. */
+enum access_verdict { ACCESS_ALLOWED, ACCESS_UNKNOWN_CALLER, ACCESS_DENIED };
+enum access_verdict access_judge(struct access *access, const char *authorization, const char *service,
+                                 const char *method);
+/* Whether every caller may call every method, since no role is configured. */
+bool access_is_open(const struct access *access);
 /* Whether the call is surely allowed by its authorization header, since it has nothing else that could prove an
  * identity. Sets its caller. *ret_subject: as access_allow sets it. Any thread. */
 bool access_allows_early(struct access *access, struct rpc_early_call *call, const char *service, const char *method,

@@ -9,6 +9,7 @@
 #include "api/rpc_trace.h"
 #include "base/memory.h"
 #include "coupon/v1/coupon_service.pb-c.h"
+#include "flow/campaigns.h"
 #include "flow/gate.h"
 #include "flow/read/holdings.h"
 #include "flow/read/status.h"
@@ -73,7 +74,22 @@ static void answer_page(struct request *request, const struct outcome *outcome) 
     free(times);
 }
 
+/* What the outcome is for the counts of the coupon's campaign. */
+static enum reason reason_of(const struct outcome *outcome) {
+    static const enum reason reasons[] = {
+        [OUTCOME_STATUS] = REASON_NONE,
+        [OUTCOME_ALREADY_REQUESTED] = REASON_ALREADY_REQUESTED,
+        [OUTCOME_BACKEND_FAILED] = REASON_BACKEND_UNAVAILABLE,
+        [OUTCOME_OVERLOADED] = REASON_OVERLOADED,
+        [OUTCOME_STOPPING] = REASON_STOPPING,
+        [OUTCOME_DROPPED] = REASON_DROPPED,
+    };
+    return outcome->kind == OUTCOME_REFUSED ? reason_of_refusal(outcome->refusal) : reasons[outcome->kind];
+}
+
 static void answer(struct request *request, const struct outcome *outcome) {
+    if (request->kind == REQUEST_PUBLISH)
+        campaigns_count(request->coupon_id, reason_of(outcome));
     switch (outcome->kind) {
     case OUTCOME_STATUS:
         answer_status(request, outcome->statuses);

@@ -3,6 +3,7 @@
 
 #include "api/answer.h"
 #include "api/rpc_metrics.h"
+#include "flow/campaigns.h"
 #include "flow/counters.h"
 #include "model/event.h"
 
@@ -80,7 +81,10 @@ static const struct rpc_refusal *refuse(void *arg, struct rpc_early_call *call) 
         !gate_refuses(early->gate, request.coupon_id, request.user_id, &refusal, &coupon) ||
         is_traced(early->tracer, call))
         return NULL;
-    return answer_early(request.coupon_id, refusal, &coupon);
+    const struct rpc_refusal *answer = answer_early(request.coupon_id, refusal, &coupon);
+    if (answer)
+        campaigns_count(request.coupon_id, reason_of_refusal(refusal));
+    return answer;
 }
 
 static void on_refused(void *arg, int code, uint32_t tag, int64_t n) {

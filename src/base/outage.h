@@ -8,6 +8,7 @@
 
 struct outage {
     int64_t since_us, logged_us; /* monotonic; 0: none */
+    int cause;                   /* the owner's own; 0 at first */
 };
 
 /* True between a failure and the success that ends it. */

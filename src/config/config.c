@@ -549,6 +549,11 @@ static bool check_access(const struct config *config, struct err *err) {
         return err_set(err, ERR_INVALID, BACKEND_NONE, "%s is set without %s: TLS needs both",
                        has_tls ? "grpc.tls_certificate" : "grpc.tls_key",
                        has_tls ? "grpc.tls_key" : "grpc.tls_certificate");
+    bool has_http_tls = config->http_tls_certificate[0];
+    if (has_http_tls != (config->http_tls_key[0] != '\0'))
+        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s is set without %s: TLS needs both",
+                       has_http_tls ? "http.tls_certificate" : "http.tls_key",
+                       has_http_tls ? "http.tls_key" : "http.tls_certificate");
     if (config->grpc_tls_client_ca[0] && !has_tls)
         return err_set(
             err, ERR_INVALID, BACKEND_NONE,

@@ -55,6 +55,8 @@ struct config {
     bool grpc_tls_client_optional, grpc_plaintext_anywhere;
     char *access_callers, *access_admins, *access_observers, *access_tokens;
     char *http_listen;
+    char *http_tls_certificate, *http_tls_key; /* "": none */
+    bool http_console;
 
     char *postgres_url;
     int64_t postgres_connect_timeout_s;

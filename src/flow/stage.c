@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "flow/backends.h"
 
 #define DEPTH_METRIC "couponsd_stage_queue_depth"
 
@@ -139,6 +140,7 @@ void stage_stop(struct stage *stage) {
 }
 
 void stage_interrupted(struct outage *outage, const char *stage, const struct err *err) {
+    backends_failed(outage, stage, err);
     if (outage_failed(outage))
         log_warn("stage.interrupted", LOG_STR("stage", stage), LOG_STR("backend", backend_name(err->backend)),
                  LOG_ERR(err));
@@ -146,6 +148,8 @@ void stage_interrupted(struct outage *outage, const char *stage, const struct er
 
 void stage_resumed(struct outage *outage, const char *stage) {
     int64_t us;
+    if (outage_is_on(outage))
+        backends_recovered(outage);
     if (outage_over(outage, &us))
         log_info("stage.resumed", LOG_STR("stage", stage), LOG_NUM("after_s", (double)us / US_PER_S));
 }

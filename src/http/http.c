@@ -2,7 +2,8 @@
 /* The HTTP side; see http.h.
  *
  * libmicrohttpd runs one thread, which accepts, reads and responds. handle() and the functions that it calls run on
- * that thread, and must not block: one slow answer would delay all others. We create the listening socket ourselves,
+ * that thread, and must not block: one slow answer would delay all others. A path that needs another thread's answer
+ * suspends its connection. We create the listening socket ourselves,
  * because libmicrohttpd does not report why an address fails. */
 #include "http/http.h"
 
@@ -18,6 +19,7 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/strbuf.h"
+#include "http/request_internal.h"
 
 /* Scrapers and probes need few connections. The other file descriptors are for gRPC. One address gets only a part, so
  * that idle connections of one client do not keep the probes of others waiting. */
@@ -28,48 +30,71 @@
 #define TEXT_PLAIN           "text/plain; charset=utf-8"
 #define TEXT_METRICS         "text/plain; version=0.0.4"
 
+#define TLS_FILE_MAX         (1 << 20)
+
 struct http_server {
     struct MHD_Daemon *daemon;
     char address[80]; /* with the port that is bound */
+    bool has_tls;
     bool (*is_ready)(void *arg, char text[static HTTP_READY_SIZE]);
+    bool (*handle)(void *arg, struct http_request *request);
     void *arg;
 };
 
-static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *content_type,
-                               struct MHD_Response *response) {
-    if (!response)
-        return MHD_NO; /* out of memory: libmicrohttpd closes the connection */
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-    if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-    enum MHD_Result result = MHD_queue_response(connection, status, response);
-    MHD_destroy_response(response);
-    return result;
-}
+/* --- our own paths --- */
 
 /* Responds with one line of text, and adds the newline. */
-static enum MHD_Result respond_line(struct MHD_Connection *connection, unsigned status, const char *text) {
-    char line[256];
-    int len = snprintf(line, sizeof line, "%.250s\n", text);
-    return respond(connection, status, TEXT_PLAIN,
-                   MHD_create_response_from_buffer((size_t)len, line, MHD_RESPMEM_MUST_COPY));
+static void respond_line(struct http_request *request, unsigned status, const char *text) {
+    char line[HTTP_READY_SIZE + 2];
+    const struct http_header allow = {MHD_HTTP_HEADER_ALLOW, "GET, HEAD"};
+    int len = snprintf(line, sizeof line, "%.*s\n", HTTP_READY_SIZE, text);
+    http_respond(request, &(struct http_response){
+                              .status = status,
+                              .content_type = TEXT_PLAIN,
+                              .body = line,
+                              .len = (size_t)len,
+                              .headers = &allow,
+                              .n_headers = status == MHD_HTTP_METHOD_NOT_ALLOWED,
+                          });
 }
 
-static enum MHD_Result respond_metrics(struct MHD_Connection *connection) {
+static void respond_metrics(struct http_request *request) {
     struct strbuf text = {0};
     strbuf_puts(&text, "");
     metrics_render(&text);
-    struct MHD_Response *response = MHD_create_response_from_buffer(text.len, text.data, MHD_RESPMEM_MUST_FREE);
-    if (!response)
-        strbuf_deinit(&text);
-    return respond(connection, MHD_HTTP_OK, TEXT_METRICS, response);
+    http_respond(request, &(struct http_response){
+                              .status = MHD_HTTP_OK, .content_type = TEXT_METRICS, .body = text.data, .len = text.len});
+    strbuf_deinit(&text);
 }
 
-static enum MHD_Result respond_ready(struct MHD_Connection *connection, const struct http_server *server) {
+static void respond_ready(struct http_request *request, const struct http_server *server) {
     char text[HTTP_READY_SIZE] = "";
     bool is_ready = server->is_ready(server->arg, text);
-    return respond_line(connection, is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, text);
+    respond_line(request, is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, text);
 }
+
+static bool is_get(const char *method) {
+    return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+}
+
+static void route(const struct http_server *server, struct http_request *request) {
+    const char *path = http_request_path(request);
+    bool is_own = strcmp(path, "/metrics") == 0 || strcmp(path, "/healthz") == 0 || strcmp(path, "/readyz") == 0;
+    if (!is_own && server->handle && server->handle(server->arg, request))
+        return;
+    if (!is_get(http_request_method(request)))
+        respond_line(request, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
+    else if (strcmp(path, "/metrics") == 0)
+        respond_metrics(request);
+    else if (strcmp(path, "/healthz") == 0)
+        respond_line(request, MHD_HTTP_OK, "ok");
+    else if (strcmp(path, "/readyz") == 0)
+        respond_ready(request, server);
+    else
+        respond_line(request, MHD_HTTP_NOT_FOUND, "not found; there are /metrics, /healthz, /readyz and /console");
+}
+
+/* --- libmicrohttpd --- */
 
 /* MHD_AccessHandlerCallback. */
 static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
@@ -77,26 +102,34 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
                               void **connection_state) {
     (void)version, (void)upload_data;
     const struct http_server *server = arg;
-    if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
-        return respond_line(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
-
+    struct http_request *request = *connection_state;
     /* libmicrohttpd first calls with the headers alone. A response at this point would end the connection. */
-    if (!*connection_state) {
-        *connection_state = connection;
+    if (!request) {
+        *connection_state = request = http_request_new(connection, method, url);
+        request->has_tls = server->has_tls;
         return MHD_YES;
     }
-    if (*upload_data_size > 0) { /* skip the body of a GET */
+    if (*upload_data_size > 0) { /* skip the body */
         *upload_data_size = 0;
         return MHD_YES;
     }
-    if (strcmp(url, "/metrics") == 0)
-        return respond_metrics(connection);
-    if (strcmp(url, "/healthz") == 0)
-        return respond_line(connection, MHD_HTTP_OK, "ok");
-    if (strcmp(url, "/readyz") == 0)
-        return respond_ready(connection, server);
-    return respond_line(connection, MHD_HTTP_NOT_FOUND, "not found; there are /metrics, /healthz and /readyz");
+    if (!request->is_answered)
+        route(server, request);
+    if (!request->is_answered)
+        return MHD_YES; /* another thread will answer, and resume the connection */
+    return request->response ? MHD_queue_response(connection, request->status, request->response) : MHD_NO;
 }
+
+/* MHD_RequestCompletedCallback. */
+static void on_completed(void *arg, struct MHD_Connection *connection, void **connection_state,
+                         enum MHD_RequestTerminationCode code) {
+    (void)arg, (void)connection, (void)code;
+    if (*connection_state)
+        http_request_end(*connection_state);
+    *connection_state = NULL;
+}
+
+/* --- the server --- */
 
 /* Splits "HOST:PORT", and resolves HOST without a name server. */
 static bool resolve(const char *listen_at, struct sockaddr_storage *ret_address, socklen_t *ret_len, struct err *err) {
@@ -156,24 +189,73 @@ static void format_address(int fd, char text[static 80]) {
     snprintf(text, 80, address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
-bool http_server_new(const char *listen, bool (*is_ready)(void *arg, char text[static HTTP_READY_SIZE]), void *arg,
-                     struct http_server **ret_server, struct err *err) {
+/* Reads a file of PEM, terminated. NULL: it can't be read. */
+static char *read_pem(const char *key, const char *path, struct err *err) {
+    FILE *file = fopen(path, "re");
+    char *text = NULL;
+    size_t len = 0;
+    if (file) {
+        text = memory_new(TLS_FILE_MAX + 1, 1);
+        len = fread(text, 1, TLS_FILE_MAX, file);
+    }
+    if (!file || ferror(file) || len == 0) {
+        err_set(err, ERR_INVALID, BACKEND_NONE, "%s: %s can't be read: %s", key, path,
+                file && !ferror(file) ? "it is empty" : strerror(errno));
+        free(text);
+        text = NULL;
+    }
+    if (file)
+        fclose(file);
+    return text;
+}
+
+static struct MHD_Daemon *start(struct http_server *server, int fd, const char *certificate, const char *key) {
+    const struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)certificate},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)key},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    const struct MHD_OptionItem none = {MHD_OPTION_END, 0, NULL};
+    unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | (certificate ? MHD_USE_TLS : 0u);
+    return MHD_start_daemon(flags, 0, NULL, NULL, handle, server, MHD_OPTION_ARRAY, certificate ? tls : &none,
+                            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
+                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)ADDRESS_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT,
+                            (unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                            MHD_OPTION_END);
+}
+
+/* Opens the socket and starts the thread. The files' contents are the caller's. */
+static bool serve(struct http_server *server, const char *listen, const char *certificate, const char *key,
+                  struct err *err) {
     int fd = open_socket(listen, err);
     if (fd < 0)
         return false;
-    struct http_server *server = memory_new(1, sizeof *server);
-    server->is_ready = is_ready;
-    server->arg = arg;
     format_address(fd, server->address);
-    server->daemon = MHD_start_daemon(
-        MHD_USE_AUTO_INTERNAL_THREAD, 0, NULL, NULL, handle, server, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        (unsigned)ADDRESS_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_END);
-    if (!server->daemon) {
-        /* The library may have closed the socket already. Closing the descriptor twice could close another one, so
-         * we leak it; the process ends soon. */
+    server->daemon = start(server, fd, certificate, key);
+    if (server->daemon)
+        return true;
+    /* The library may have closed the socket already. Closing the descriptor twice could close another one, so we leak
+     * it; the process ends soon. */
+    return err_set(err, ERR_INVALID, BACKEND_NONE, "can't serve HTTP on %s: %s", listen,
+                   certificate ? "http.tls_certificate and http.tls_key are no PEM files that fit together"
+                               : "starting its thread failed");
+}
+
+bool http_server_new(const struct http_options *options, struct http_server **ret_server, struct err *err) {
+    struct http_server *server = memory_new(1, sizeof *server);
+    server->is_ready = options->is_ready;
+    server->handle = options->handle;
+    server->arg = options->arg;
+    server->has_tls = options->tls_certificate != NULL;
+    char *certificate = NULL, *key = NULL;
+    bool ok = !server->has_tls || ((certificate = read_pem("http.tls_certificate", options->tls_certificate, err)) &&
+                                   (key = read_pem("http.tls_key", options->tls_key, err)));
+    ok = ok && serve(server, options->listen, certificate, key, err);
+    free(certificate);
+    free(key);
+    if (!ok) {
         free(server);
-        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "can't serve HTTP on %s: starting its thread failed", listen);
+        return false;
     }
     *ret_server = server;
     return true;

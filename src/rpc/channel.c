@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Channels: connecting, pollers, and the services for stubs. client.c has the calls. */
 #include <grpc/compression.h>
+#include <grpc/grpc_posix.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,12 +37,21 @@ static void add_text(grpc_channel_args *args, const char *key, const char *value
     args->args[args->num_args++] = arg;
 }
 
+/* Arguments of every channel. */
+static void add_common_args(grpc_channel_args *args, size_t max_message_bytes) {
+    add_arg(args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, max_message_bytes < INT_MAX ? (int)max_message_bytes : INT_MAX);
+    add_arg(args, GRPC_ARG_ENABLE_RETRIES, 0); /* only the caller knows whether that is safe */
+    add_arg(args, GRPC_ARG_ENABLE_CHANNELZ, 0);
+    /* As on the server, message.c decompresses within the limits. */
+    add_arg(args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, COMPRESSIONS);
+    add_arg(args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+}
+
 static bool create_cores(struct rpc_channel *channel, const struct target *target,
                          const struct rpc_channel_options *options, struct err *err) {
-    size_t max_message_bytes = channel->max_message_bytes;
     grpc_arg room[24];
     grpc_channel_args args = {.args = room};
-    add_arg(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, max_message_bytes < INT_MAX ? (int)max_message_bytes : INT_MAX);
+    add_common_args(&args, channel->max_message_bytes);
     const char *name = options->server_name ? options->server_name : target->name;
     if (name)
         add_text(&args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, name);
@@ -53,11 +63,6 @@ static bool create_cores(struct rpc_channel *channel, const struct target *targe
     add_arg(&args, CORE_ARG_PING_TIMEOUT, KEEPALIVE_TIMEOUT_MS);
     add_arg(&args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0); /* no limit: a stream may be silent for hours */
     add_arg(&args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);    /* a connection per channel */
-    add_arg(&args, GRPC_ARG_ENABLE_RETRIES, 0);               /* only the caller knows whether that is safe */
-    add_arg(&args, GRPC_ARG_ENABLE_CHANNELZ, 0);
-    /* As on the server, message.c decompresses within the limits. */
-    add_arg(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, COMPRESSIONS);
-    add_arg(&args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
     /* A channel finds a restarted server within a second; the core's own backoff grows to two minutes. */
     add_arg(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
     add_arg(&args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
@@ -106,6 +111,32 @@ static bool check_token(const struct target *target, const char *text, const str
         text);
 }
 
+static struct rpc_channel *channel_new(size_t max_message_bytes) {
+    struct rpc_channel *channel = memory_new(1, sizeof *channel);
+    pthread_mutex_init(&channel->lock, NULL);
+    pthread_mutex_init(&channel->pick_lock, NULL);
+    core_init();
+    channel->max_message_bytes = max_message_bytes ? max_message_bytes : MESSAGE_BYTES_MAX;
+    return channel;
+}
+
+bool channel_of_socket(int fd, struct rpc_channel **ret_channel, struct err *err) {
+    struct rpc_channel *channel = channel_new(0);
+    grpc_arg room[8];
+    grpc_channel_args args = {.args = room};
+    add_common_args(&args, channel->max_message_bytes);
+    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+    channel->cores = memory_new(1, sizeof *channel->cores);
+    channel->cores[channel->n_cores++] = grpc_channel_create_from_fd("couponsd", fd, credentials, &args);
+    grpc_channel_credentials_release(credentials);
+    if (!start_pollers(channel, 1, err)) {
+        rpc_channel_free(channel);
+        return false;
+    }
+    *ret_channel = channel;
+    return true;
+}
+
 bool rpc_channel_new(const char *text, const struct rpc_channel_options *options, struct rpc_channel **ret_channel,
                      struct err *err) {
     static const struct rpc_channel_options none = {0};
@@ -117,11 +148,7 @@ bool rpc_channel_new(const char *text, const struct rpc_channel_options *options
         target_deinit(&target);
         return false;
     }
-    struct rpc_channel *channel = memory_new(1, sizeof *channel);
-    pthread_mutex_init(&channel->lock, NULL);
-    pthread_mutex_init(&channel->pick_lock, NULL);
-    core_init();
-    channel->max_message_bytes = options->max_message_bytes ? options->max_message_bytes : MESSAGE_BYTES_MAX;
+    struct rpc_channel *channel = channel_new(options->max_message_bytes);
     bool ok = create_cores(channel, &target, options, err);
     target_deinit(&target);
     if (options->token) {

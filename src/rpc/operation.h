@@ -113,3 +113,5 @@ void client_invoke(ProtobufCService *service, unsigned index, const ProtobufCMes
 void operation_free(struct operation *operation);
 /* Begins a call that has waited for an address, on core_index. In client.c. */
 void operation_resume(struct operation *operation);
+/* A channel over a connected socket, which becomes the core's. In channel.c. */
+bool channel_of_socket(int fd, struct rpc_channel **ret_channel, struct err *err);

@@ -5,14 +5,29 @@
 #include <string.h>
 
 #include "rpc/call.h"
+#include "rpc/local.h"
 #include "rpc/taken.h"
+
+/* The core's name for connections that did not come by a listener, of which rpc/local.h makes the only ones. */
+#define LOCAL "fd:"
+
+static char *copied(struct rpc_call *call, const char *text, size_t len) {
+    return memcpy(arena_zalloc(&call->arena, len + 1), text, len);
+}
 
 const char *rpc_call_peer(struct rpc_call *call) {
     if (call->is_taken)
         return taken_peer(call);
     char *peer = grpc_call_get_peer(call->core);
-    size_t size = strlen(peer) + 1;
-    char *copy = memcpy(arena_zalloc(&call->arena, size), peer, size);
+    if (strncmp(peer, LOCAL, sizeof LOCAL - 1) == 0) {
+        size_t len;
+        const char *said = rpc_call_metadata(call, RPC_LOCAL_PEER, &len);
+        if (said) {
+            gpr_free(peer);
+            return copied(call, said, len);
+        }
+    }
+    char *copy = copied(call, peer, strlen(peer));
     gpr_free(peer);
     return copy;
 }

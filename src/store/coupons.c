@@ -53,20 +53,31 @@ enum coupon_outcome coupon_get(struct pg *pg, struct arena *arena, int64_t id, s
     return found ? COUPON_OK : COUPON_MISSING;
 }
 
-bool coupon_list(struct pg *pg, struct arena *arena, struct coupon_page *page, struct err *err) {
-    static const struct pg_statement list = {"select " DETAIL_COLUMNS DETAIL_FROM
-                                             " where c.id > $1 order by c.id limit $2"};
+static bool list(struct pg *pg, struct arena *arena, const struct pg_statement *statement, struct coupon_page *page,
+                 struct err *err) {
     struct pg_args args = {0};
     pg_arg_int8(&args, arena, page->after);
     pg_arg_int8(&args, arena, (int64_t)page->room);
     PGresult *result;
-    if (!query(pg, &list, &args, &result, err))
+    if (!query(pg, statement, &args, &result, err))
         return false;
     page->n = (size_t)PQntuples(result);
     for (int row = 0; row < PQntuples(result); row++)
         read_detail(result, row, arena, &page->coupons[row]);
     pg_clear(&result, 1);
     return true;
+}
+
+bool coupon_list(struct pg *pg, struct arena *arena, struct coupon_page *page, struct err *err) {
+    static const struct pg_statement upwards = {"select " DETAIL_COLUMNS DETAIL_FROM
+                                                " where c.id > $1 order by c.id limit $2"};
+    return list(pg, arena, &upwards, page, err);
+}
+
+bool coupon_list_newest(struct pg *pg, struct arena *arena, struct coupon_page *page, struct err *err) {
+    static const struct pg_statement downwards = {"select " DETAIL_COLUMNS DETAIL_FROM
+                                                  " where $1 = 0 or c.id < $1 order by c.id desc limit $2"};
+    return list(pg, arena, &downwards, page, err);
 }
 
 bool coupon_now(struct pg *pg, int64_t *ret_now_us, struct err *err) {

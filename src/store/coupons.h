@@ -54,5 +54,7 @@ struct coupon_page {
     size_t n;                      /* out: the number of coupons filled */
 };
 bool coupon_list(struct pg *pg, struct arena *arena, struct coupon_page *page, struct err *err);
+/* Lists the other way round: coupons with an id below `after` (0: all), the highest id first. */
+bool coupon_list_newest(struct pg *pg, struct arena *arena, struct coupon_page *page, struct err *err);
 /* Reads the database's clock: microseconds since 1970. */
 bool coupon_now(struct pg *pg, int64_t *ret_now_us, struct err *err);

@@ -88,6 +88,34 @@ bool lookup_ledger_users(struct pg *pg, struct arena *arena, struct ledger_page 
     return true;
 }
 
+#define TICKETS                                                                                                        \
+    "select p.ticket, p.user_id, p.request_id, p.accept_time, u.issue_time, r.reason from publish_request p"           \
+    " left join lateral (select case when last_ticket >= p.ticket then issue_time end as issue_time from issued"       \
+    "  where coupon_id = p.coupon_id and first_ticket <= p.ticket order by first_ticket desc limit 1) u on true"       \
+    " left join rejection r on r.coupon_id = p.coupon_id and r.ticket = p.ticket where p.coupon_id = $1"
+
+bool lookup_tickets(struct pg *pg, struct arena *arena, struct ticket_page *page, struct err *err) {
+    static const struct pg_statement upwards = {TICKETS " and p.ticket > $2 order by p.ticket limit $3"};
+    static const struct pg_statement downwards = {TICKETS " and p.ticket < $2 order by p.ticket desc limit $3"};
+    struct pg_args args = {0};
+    pg_arg_int8(&args, arena, page->coupon_id);
+    pg_arg_int8(&args, arena, page->newest && page->after == 0 ? INT64_MAX : page->after);
+    pg_arg_int8(&args, arena, (int64_t)page->room);
+    PGresult *result;
+    pg_send(pg, page->newest ? &downwards : &upwards, &args);
+    if (!pg_collect(pg, &result, 1, err))
+        return false;
+    page->n = (size_t)PQntuples(result);
+    for (int i = 0; i < PQntuples(result); i++) {
+        struct request_status *status = &page->statuses[i];
+        *status = (struct request_status){
+            .coupon_id = page->coupon_id, .ticket = pg_int8(result, i, 0), .user_id = pg_int8(result, i, 1)};
+        read_status(result, i, 2, arena, status);
+    }
+    pg_clear(&result, 1);
+    return true;
+}
+
 static void read_page(const PGresult *result, struct user_coupon_page *page) {
     page->n = (size_t)PQntuples(result);
     for (int i = 0; i < PQntuples(result); i++)

@@ -22,6 +22,17 @@ struct ledger_page {
 /* Reads users in a coupon's ledger. */
 bool lookup_ledger_users(struct pg *pg, struct arena *arena, struct ledger_page *page, struct err *err);
 
+struct ticket_page {
+    int64_t coupon_id; /* in */
+    int64_t after;     /* in: higher tickets are read; or, with `newest`, lower ones (0: all) */
+    bool newest;       /* in: the highest ticket comes first */
+    size_t room;       /* in: the number of elements of `statuses` */
+    struct request_status *statuses; /* filled, in the order of tickets; strings live in the arena */
+    size_t n;                        /* out: the number of statuses filled */
+};
+/* Reads tickets of a coupon, with their users and what became of them. */
+bool lookup_tickets(struct pg *pg, struct arena *arena, struct ticket_page *page, struct err *err);
+
 struct user_coupon_page {
     int64_t user_id, after; /* in: the user's coupons with an id above `after` are read */
     size_t room;            /* in: the number of elements of `statuses` */

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The calls; see calls.h. `lock` guards the channel. A call runs on the channel's poller from invoke to done, and is
+ * freed there. */
+#include "console/calls.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/methods.h"
+#include "api/services.h"
+#include "base/arena.h"
+#include "base/memory.h"
+#include "base/strbuf.h"
+#include "console/json.h"
+#include "console/params.h"
+#include "google/rpc/error_details.pb-c.h"
+#include "google/rpc/status.pb-c.h"
+#include "rpc/local.h"
+
+#define TIMEOUT_MS    60000
+#define JSON_MAX      (4 << 20)
+#define TYPE_JSON     "application/json"
+#define METADATA_MAX  2
+#define AUTHORIZATION "authorization"
+
+struct calls {
+    struct rpc_server *server;
+    const struct http_header *headers;
+    size_t n_headers;
+    atomic_bool is_lost; /* the connection */
+    pthread_mutex_t lock;
+    struct rpc_channel *channel; /* NULL: calls have ended */
+};
+
+struct call {
+    struct rpc_client_call base; /* first: the closure gets a pointer to it */
+    struct calls *calls;
+    struct http_request *request;
+    struct strbuf json;
+};
+
+bool calls_new(struct rpc_server *server, const struct http_header *headers, size_t n_headers, struct calls **ret_calls,
+               struct err *err) {
+    struct calls *calls = memory_new(1, sizeof *calls);
+    *calls = (struct calls){.server = server, .headers = headers, .n_headers = n_headers};
+    pthread_mutex_init(&calls->lock, NULL);
+    if (!rpc_channel_new_local(server, &calls->channel, err)) {
+        calls_free(calls);
+        return false;
+    }
+    *ret_calls = calls;
+    return true;
+}
+
+static void replace_channel(struct calls *calls, struct rpc_channel *channel) {
+    pthread_mutex_lock(&calls->lock);
+    struct rpc_channel *before = calls->channel;
+    calls->channel = channel;
+    pthread_mutex_unlock(&calls->lock);
+    rpc_channel_free(before); /* runs the `done` of its calls, without our lock */
+}
+
+void calls_end(struct calls *calls) {
+    replace_channel(calls, NULL);
+}
+
+void calls_free(struct calls *calls) {
+    if (!calls)
+        return;
+    rpc_channel_free(calls->channel);
+    pthread_mutex_destroy(&calls->lock);
+    free(calls);
+}
+
+void calls_mend(struct calls *calls) {
+    struct rpc_channel *channel;
+    if (atomic_exchange(&calls->is_lost, false)) {
+        if (rpc_channel_new_local(calls->server, &channel, NULL))
+            replace_channel(calls, channel);
+        else
+            atomic_store(&calls->is_lost, true);
+    }
+}
+
+/* --- which --- */
+
+struct target {
+    const struct coupon_service_methods *service;
+    unsigned index; /* of the method */
+};
+
+static bool find(const char *name, struct target *ret) {
+    const char *slash = strchr(name, '/');
+    size_t len = slash ? (size_t)(slash - name) : 0;
+    for (size_t i = 0; i < COUPON_SERVICES && slash; i++) {
+        const ProtobufCServiceDescriptor *descriptor = coupon_services[i].descriptor;
+        if (strlen(descriptor->short_name) != len || memcmp(descriptor->short_name, name, len) != 0)
+            continue;
+        for (unsigned method = 0; method < descriptor->n_methods; method++)
+            if (strcmp(descriptor->methods[method].name, slash + 1) == 0 &&
+                coupon_services[i].methods[method].shape == RPC_UNARY) {
+                *ret = (struct target){&coupon_services[i], method};
+                return true;
+            }
+    }
+    return false;
+}
+
+enum calls_kind calls_kind_of(const char *name) {
+    struct target target;
+    if (!find(name, &target))
+        return CALLS_UNKNOWN;
+    const ProtobufCServiceDescriptor *descriptor = target.service->descriptor;
+    unsigned roles = api_roles_of(descriptor->name, descriptor->methods[target.index].name);
+    return roles & ROLE_OBSERVER ? CALLS_READ : roles & ROLE_ADMIN ? CALLS_CHANGE : CALLS_UNKNOWN;
+}
+
+/* --- errors --- */
+
+static unsigned http_status_of(int code) {
+    static const unsigned statuses[RPC_CODES] = {
+        [RPC_OK] = 200,
+        [RPC_INVALID_ARGUMENT] = 400,
+        [RPC_FAILED_PRECONDITION] = 400,
+        [RPC_OUT_OF_RANGE] = 400,
+        [RPC_UNAUTHENTICATED] = 401,
+        [RPC_PERMISSION_DENIED] = 403,
+        [RPC_NOT_FOUND] = 404,
+        [RPC_ALREADY_EXISTS] = 409,
+        [RPC_ABORTED] = 409,
+        [RPC_RESOURCE_EXHAUSTED] = 429,
+        [RPC_UNAVAILABLE] = 503,
+        [RPC_DEADLINE_EXCEEDED] = 504,
+    };
+    unsigned status = code >= 0 && code < RPC_CODES ? statuses[code] : 0;
+    return status ? status : 500;
+}
+
+static void respond(struct http_request *request, const struct http_header *headers, size_t n_headers, int code,
+                    const struct strbuf *json) {
+    http_respond(request, &(struct http_response){
+                              .status = http_status_of(code),
+                              .content_type = TYPE_JSON,
+                              .body = json->data,
+                              .len = json->len,
+                              .headers = headers,
+                              .n_headers = n_headers,
+                          });
+}
+
+void calls_refuse(struct http_request *request, const struct http_header *headers, size_t n_headers, int code,
+                  const char *reason, const char *message) {
+    struct strbuf json = {0};
+    json_open(&json, NULL, '{');
+    json_text(&json, "code", rpc_code_name(code));
+    json_text(&json, "reason", reason);
+    json_text(&json, "message", message);
+    json_close(&json, '}');
+    json.len--; /* the comma */
+    respond(request, headers, n_headers, code, &json);
+    strbuf_deinit(&json);
+}
+
+/* Copies the reason of the status' details into `ret`, or "". */
+static void read_reason(const struct rpc_status *status, char *ret, size_t size) {
+    *ret = '\0';
+    Google__Rpc__Status *details =
+        status->details ? google__rpc__status__unpack(NULL, status->details_len, status->details) : NULL;
+    for (size_t i = 0; details && i < details->n_details; i++) {
+        const Google__Protobuf__Any *any = details->details[i];
+        if (strcmp(any->type_url, "type.googleapis.com/google.rpc.ErrorInfo") != 0)
+            continue;
+        Google__Rpc__ErrorInfo *info = google__rpc__error_info__unpack(NULL, any->value.len, any->value.data);
+        if (info)
+            snprintf(ret, size, "%s", info->reason);
+        google__rpc__error_info__free_unpacked(info, NULL);
+    }
+    google__rpc__status__free_unpacked(details, NULL);
+}
+
+/* --- a call --- */
+
+static void on_message(const ProtobufCMessage *message, void *closure_data) {
+    struct call *call = closure_data;
+    json_message(&call->json, message);
+}
+
+static void on_done(struct rpc_client_call *base, const struct rpc_status *status) {
+    struct call *call = (struct call *)base;
+    struct calls *calls = call->calls;
+    char reason[64];
+    read_reason(status, reason, sizeof reason);
+    /* An error of the service has details; one of the connection has none. */
+    if (status->code == RPC_UNAVAILABLE && !status->details)
+        atomic_store(&calls->is_lost, true);
+    if (status->code == RPC_OK && call->json.data)
+        respond(call->request, calls->headers, calls->n_headers, RPC_OK, &call->json);
+    else
+        calls_refuse(call->request, calls->headers, calls->n_headers, status->code == RPC_OK ? RPC_INTERNAL : status->code,
+                     reason, status->message ? status->message : "");
+    strbuf_deinit(&call->json);
+    free(call);
+}
+
+static size_t fill_metadata(const struct http_request *request, const char *peer, struct rpc_metadatum *ret) {
+    const char *authorization = http_request_header(request, AUTHORIZATION);
+    size_t n = 0;
+    ret[n++] = (struct rpc_metadatum){RPC_LOCAL_PEER, peer, strlen(peer)};
+    if (authorization)
+        ret[n++] = (struct rpc_metadatum){AUTHORIZATION, authorization, strlen(authorization)};
+    return n;
+}
+
+static void begin(struct calls *calls, struct http_request *request, const struct target *target,
+                  const ProtobufCMessage *message) {
+    char peer[HTTP_PEER_SIZE];
+    struct rpc_metadatum metadata[METADATA_MAX];
+    struct call *call = memory_new(1, sizeof *call);
+    http_request_peer(request, peer);
+    *call = (struct call){
+        .base = {.timeout_ms = TIMEOUT_MS,
+                 .max_call_bytes = JSON_MAX,
+                 .done = on_done,
+                 .metadata = metadata,
+                 .n_metadata = fill_metadata(request, peer, metadata)},
+        .calls = calls,
+        .request = request,
+    };
+    pthread_mutex_lock(&calls->lock);
+    bool is_open = calls->channel != NULL;
+    if (is_open) {
+        http_request_defer(request);
+        const struct coupon_service_methods *methods = target->service;
+        ProtobufCService *service =
+            rpc_channel_service(calls->channel, methods->descriptor, methods->methods, methods->n_methods);
+        service->invoke(service, target->index, message, on_message, &call->base);
+    }
+    pthread_mutex_unlock(&calls->lock);
+    if (!is_open) {
+        calls_refuse(request, calls->headers, calls->n_headers, RPC_UNAVAILABLE, "STOPPING", "couponsd is stopping");
+        free(call);
+    }
+}
+
+void calls_make(struct calls *calls, struct http_request *request, const char *name) {
+    struct target target;
+    struct arena arena;
+    struct err err;
+    if (!find(name, &target))
+        return;
+    arena_init(&arena, 4096);
+    ProtobufCMessage *message;
+    if (params_read(request, target.service->descriptor->methods[target.index].input, &arena, &message, &err))
+        begin(calls, request, &target, message);
+    else
+        calls_refuse(request, calls->headers, calls->n_headers, RPC_INVALID_ARGUMENT, "INVALID_FIELD", err.text);
+    arena_deinit(&arena);
+}

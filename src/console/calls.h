@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The console's calls of couponsd's own services. A call goes the way of every other call, with the token of the person
+ * who looks at the console: so its rights, limits, errors and audit lines are those of gRPC. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "http/request.h"
+#include "rpc/server.h"
+
+struct calls;
+
+/* `headers` go with each answer, and must outlive the calls. */
+bool calls_new(struct rpc_server *server, const struct http_header *headers, size_t n_headers, struct calls **ret_calls,
+               struct err *err);
+/* Cancels the calls in flight and answers them. Later ones are answered 503. */
+void calls_end(struct calls *calls);
+/* NULL is fine. */
+void calls_free(struct calls *calls);
+
+enum calls_kind { CALLS_UNKNOWN, CALLS_READ, CALLS_CHANGE };
+/* What SERVICE/METHOD does, e.g. "CouponAdminService/PauseCoupon". CALLS_UNKNOWN: the console does not call it. */
+enum calls_kind calls_kind_of(const char *name);
+/* Calls it, with the query as the request's fields, and answers with its response in JSON, or with an error. From the
+ * handler, for a name that is not CALLS_UNKNOWN. */
+void calls_make(struct calls *calls, struct http_request *request, const char *name);
+/* Answers with an error as calls_make does: {"code": …, "reason": …, "message": …}. `reason` may be "". */
+void calls_refuse(struct http_request *request, const struct http_header *headers, size_t n_headers, int code,
+                  const char *reason, const char *message);
+/* Connects again if the connection is lost. To be called about once a second, by one thread. */
+void calls_mend(struct calls *calls);

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dialogs: signing in, and asking before something is changed.
+
+import { change } from "./api.js";
+import { element } from "./dom.js";
+
+const $ = (id) => document.getElementById(id);
+
+for (const button of document.querySelectorAll("[data-close]"))
+  button.addEventListener("click", () => button.closest("dialog").close("cancel"));
+
+/** Opens a dialog. Each "ok" runs `submit`; the dialog stays open with its message if that throws. Returns a promise of
+ * whether it has succeeded. */
+function open(dialog, error, submit) {
+  const form = dialog.querySelector("form");
+  error.textContent = "";
+  return new Promise((done) => {
+    const onSubmit = async (event) => {
+      event.preventDefault();
+      const ok = form.querySelector("button.primary");
+      ok.disabled = true;
+      try {
+        await submit();
+        end(true);
+      } catch (problem) {
+        error.textContent = problem.message;
+      }
+      ok.disabled = false;
+    };
+    const onClose = () => end(false);
+    const end = (result) => {
+      form.removeEventListener("submit", onSubmit);
+      dialog.removeEventListener("close", onClose);
+      if (dialog.open) dialog.close();
+      done(result);
+    };
+    form.addEventListener("submit", onSubmit);
+    dialog.addEventListener("close", onClose);
+    dialog.showModal();
+  });
+}
+
+export function askForToken(use) {
+  $("token").value = "";
+  return open($("signing"), $("signing-error"), () => use($("token").value.trim()));
+}
+
+export function say(text) {
+  $("said").textContent = text;
+}
+
+/** Asks, changes, and says what came of it. `fields`: [name, label, value] of numbers to be given. */
+export async function ask({ title, text, verb, isDangerous, method, request = {}, fields = [], done }) {
+  const inputs = fields.map(([name, label, value]) => [name, element("input", {
+    inputmode: "numeric", pattern: "[0-9]+", required: true, name, value }), label]);
+  $("asking-title").textContent = title;
+  $("asking-text").textContent = text;
+  $("asking-fields").replaceChildren(...inputs.map(([, input, label]) => element("label", {}, label, input)));
+  $("asking-ok").textContent = verb;
+  $("asking-ok").classList.toggle("danger", Boolean(isDangerous));
+  say("");
+  let answer;
+  const ok = await open($("asking"), $("asking-error"), async () => {
+    answer = await change(method, { ...request, ...Object.fromEntries(inputs.map(([name, input]) => [name, input.value])) });
+  });
+  if (ok) say(done(answer));
+  return ok;
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// The console: finds the view for the address, and tells it when something has come.
+
+import { Refused, read, send, setToken, token } from "./api.js";
+import { askForToken } from "./ask.js";
+import { live } from "./live.js";
+import { Campaign, Coupons } from "./coupons.js";
+import { Health, Letters, People, Topics } from "./views.js";
+
+const $ = (id) => document.getElementById(id);
+const VIEWS = [
+  [/^#\/coupon\/(\d+)$/, Campaign, "#/"],
+  [/^#\/people(?:\/(\d+))?$/, People, "#/people"],
+  [/^#\/topics$/, Topics, "#/topics"],
+  [/^#\/letters$/, Letters, "#/letters"],
+  [/^#\/health$/, Health, "#/health"],
+  [/^/, Coupons, "#/"],
+];
+const me = { is_open: false, may_read: false, may_change: false };
+let view = null;
+
+function show() {
+  const [pattern, View, link] = VIEWS.find(([each]) => each.test(location.hash));
+  view?.leave?.();
+  view = new View(me, ...pattern.exec(location.hash).slice(1));
+  $("main").replaceChildren(view.node);
+  document.title = `${view.title} – couponsd`;
+  for (const each of document.querySelectorAll("nav a"))
+    if (each.getAttribute("href") === link) each.setAttribute("aria-current", "page");
+    else each.removeAttribute("aria-current");
+  view.update();
+}
+
+/** What is wrong, in words; "": nothing. */
+function trouble() {
+  if (live.problem) return live.problem === "connecting" ? "" : live.problem;
+  const failed = live.last?.backends.filter((backend) => backend.failed) ?? [];
+  const names = { postgres: "Postgres", redis: "Redis", kafka: "Kafka" };
+  const texts = failed.map((backend) => `${names[backend.name]} fails: ${backend.text}`);
+  if (live.last && !live.last.ready) texts.unshift(`couponsd is not ready: ${live.last.ready_text}`);
+  return texts.join(" · ");
+}
+
+function update() {
+  $("live").textContent = live.problem ? "not live" : "live";
+  const text = trouble();
+  if ($("trouble").textContent !== text) $("trouble").textContent = text;
+  $("trouble").hidden = !text;
+  view?.update();
+}
+
+async function learnWhoIAm(as = token()) {
+  Object.assign(me, await read("me", {}, { as }));
+  $("sign").hidden = me.is_open;
+  $("sign").textContent = token() ? "Sign out" : "Sign in";
+}
+
+async function signIn() {
+  await askForToken(async (text) => {
+    const answer = await (await send("me", { as: text })).json();
+    if (!answer.may_read) throw new Refused(401, { message: "this token is unknown, or has neither the role observer nor admin" });
+    setToken(text);
+  });
+  await begin();
+}
+
+async function begin() {
+  try {
+    await learnWhoIAm();
+  } catch (error) {
+    $("trouble").textContent = error.message;
+    $("trouble").hidden = false;
+    setTimeout(begin, 1000);
+    return;
+  }
+  show();
+  live.connect();
+}
+
+$("sign").addEventListener("click", () => {
+  if (!token()) {
+    signIn();
+    return;
+  }
+  setToken("");
+  begin();
+});
+live.addEventListener("change", update);
+window.addEventListener("hashchange", () => {
+  show();
+  $("main").focus();
+});
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
+window.addEventListener("resize", update);
+begin().then(() => !me.may_read && !me.is_open && !token() && signIn());

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What http.c and request.c share. */
+#pragma once
+
+#include <microhttpd.h>
+
+#include "http/request.h"
+
+struct http_request {
+    struct MHD_Connection *connection;
+    const char *method, *path; /* libmicrohttpd's */
+    bool has_tls;
+    bool is_deferred, is_answered;
+    struct MHD_Response *response; /* with is_answered; NULL: out of memory */
+    unsigned status;
+    struct http_stream stream; /* close NULL: the answer is no stream */
+};
+
+/* `method` and `path` live as long as the request. */
+struct http_request *http_request_new(struct MHD_Connection *connection, const char *method, const char *path);
+/* Closes its stream and frees it. */
+void http_request_end(struct http_request *request);
