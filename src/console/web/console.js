@@ -3,8 +3,9 @@
 
 import { Refused, read, send, setToken, token } from "./api.js";
 import { askForToken } from "./ask.js";
-import { live } from "./live.js";
 import { Campaign, Coupons } from "./coupons.js";
+import { element } from "./dom.js";
+import { CONNECTING, live, SIGNED_OUT } from "./live.js";
 import { Health, Letters, People, Topics } from "./views.js";
 
 const $ = (id) => document.getElementById(id);
@@ -19,10 +20,19 @@ const VIEWS = [
 const me = { is_open: false, may_read: false, may_change: false };
 let view = null;
 
+/** What stands where a view would, for somebody who may not look. */
+class Closed {
+  title = "Sign in";
+  node = element("div", {}, element("h1", {}, "couponsd"),
+    element("p", {}, "The console shows coupons, their campaigns and couponsd's health to those who have a token."),
+    element("p", {}, element("button", { type: "button", class: "primary", onclick: signIn }, "Sign in")));
+  update() {}
+}
+
 function show() {
   const [pattern, View, link] = VIEWS.find(([each]) => each.test(location.hash));
   view?.leave?.();
-  view = new View(me, ...pattern.exec(location.hash).slice(1));
+  view = me.may_read ? new View(me, ...pattern.exec(location.hash).slice(1)) : new Closed();
   $("main").replaceChildren(view.node);
   document.title = `${view.title} – couponsd`;
   for (const each of document.querySelectorAll("nav a"))
@@ -33,7 +43,7 @@ function show() {
 
 /** What is wrong, in words; "": nothing. */
 function trouble() {
-  if (live.problem) return live.problem === "connecting" ? "" : live.problem;
+  if (live.problem) return [CONNECTING, SIGNED_OUT].includes(live.problem) ? "" : live.problem;
   const failed = live.last?.backends.filter((backend) => backend.failed) ?? [];
   const names = { postgres: "Postgres", redis: "Redis", kafka: "Kafka" };
   const texts = failed.map((backend) => `${names[backend.name]} fails: ${backend.text}`);
@@ -42,7 +52,7 @@ function trouble() {
 }
 
 function update() {
-  $("live").textContent = live.problem ? "not live" : "live";
+  $("live").textContent = live.problem === SIGNED_OUT ? "" : live.problem ? "not live" : "live";
   const text = trouble();
   if ($("trouble").textContent !== text) $("trouble").textContent = text;
   $("trouble").hidden = !text;
@@ -74,7 +84,8 @@ async function begin() {
     return;
   }
   show();
-  live.connect();
+  if (me.may_read) live.connect();
+  else live.disconnect();
 }
 
 $("sign").addEventListener("click", () => {
@@ -92,4 +103,4 @@ window.addEventListener("hashchange", () => {
 });
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
 window.addEventListener("resize", update);
-begin().then(() => !me.may_read && !me.is_open && !token() && signIn());
+begin();

@@ -22,6 +22,22 @@ export class Tiles {
   }
 }
 
+/** What was accepted and issued at each sample. The rows of a coupon are read from a second after its first call on. For
+ * the time before, the rows that were read first, less the tickets that this couponsd has given since, tell what there
+ * was. */
+function progress(samples, id) {
+  const mine = samples.map((sample) => sample.campaigns.find((campaign) => campaign.id === id));
+  const first = mine.find((campaign) => campaign?.accepted !== undefined);
+  if (!first) return { accepted: () => undefined, issued: () => undefined };
+  const before = Math.max(0, first.accepted - (first.answers.OK ?? 0));
+  const isEarly = new Map(samples.map((sample, i) => [sample, i < mine.indexOf(first)]));
+  const of = (sample) => mine[samples.indexOf(sample)];
+  return {
+    accepted: (sample) => (isEarly.get(sample) ? before + (of(sample)?.answers.OK ?? 0) : of(sample)?.accepted),
+    issued: (sample) => (isEarly.get(sample) ? Math.min(before, first.issued) : of(sample)?.issued),
+  };
+}
+
 const sum = (object) => Object.values(object ?? {}).reduce((a, b) => a + b, 0);
 const ms = (value) => (value === null || value === undefined ? "–" : `${number(value)} ms`);
 const perSecond = (points) => `${number(lastOf(points) ?? 0)}/s`;
@@ -197,10 +213,9 @@ export class Campaign {
     const reasons = keysOf(samples.slice(-1), answers).filter((name) => name !== "OK");
     const stages = keysOf(samples, (sample) => sample.queues);
     const { plots } = this;
+    const { accepted, issued } = progress(samples, this.id);
     plots.asked.draw({
-      asked: rates(samples, asked),
-      accepted: rates(samples, (sample) => mine(sample)?.accepted),
-      issued: rates(samples, (sample) => mine(sample)?.issued),
+      asked: rates(samples, asked), accepted: rates(samples, accepted), issued: rates(samples, issued),
     }, now);
     plots.refused.draw(Object.fromEntries(reasons.map((name) =>
       [name.toLowerCase().replaceAll("_", " "), rates(samples, (sample) => answers(sample)?.[name] ?? 0)])), now);

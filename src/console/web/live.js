@@ -6,10 +6,12 @@ import { send } from "./api.js";
 const SAMPLES_MAX = 300;
 const SILENCE_MS = 5000; // a sample comes every second
 
+export const CONNECTING = "connecting", SIGNED_OUT = "signed out";
+
 class Live extends EventTarget {
   samples = [];
   overview = null;
-  problem = "connecting"; // "": events come
+  problem = CONNECTING; // "": events come
   #abort = null;
 
   /** Begins, or begins again with another token. */
@@ -17,6 +19,13 @@ class Live extends EventTarget {
     this.#abort?.abort();
     this.#abort = new AbortController();
     this.#run(this.#abort.signal);
+  }
+
+  disconnect() {
+    this.#abort?.abort();
+    this.samples = [];
+    this.overview = null;
+    this.#tell(SIGNED_OUT);
   }
 
   get last() {

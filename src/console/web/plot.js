@@ -45,6 +45,8 @@ export class Plot {
       pen.stroke();
     }
     pen.fillText(number(top) + this.unit, area.left, area.top - 4);
+    pen.textAlign = "right";
+    pen.fillText(`last ${MINUTES} minutes`, area.right, area.top - 4);
     let key = 0;
     for (const points of this.series.values()) {
       pen.strokeStyle = color(`--plot-${++key}`);
