@@ -9,7 +9,7 @@ import subprocess
 import threading
 
 from tests.harness import ROOT
-from tests.proxy.webdriver import WebDriver
+from tests.harness.webdriver import WebDriver
 
 SOURCE = os.path.join(ROOT, "tests", "proxy", "web")
 PROTOS = ("coupon/v1/coupon_service.proto", "coupon/v1/publish.proto", "google/api/annotations.proto",

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,9 +24,87 @@ static bool is_ready(void *arg, char text[static HTTP_READY_SIZE]) {
 
 static struct http_server *server;
 
+/* The handler's requests. "/late" and "/stream" keep theirs for a thread of the test. */
+static struct http_request *_Atomic kept;
+static atomic_int closed, pauses;
+static char seen[200];
+
+static bool see(void *arg, const char *name, const char *value) {
+    size_t len = strlen(seen);
+    (void)arg;
+    snprintf(seen + len, sizeof seen - len, "%s=%s;", name, value ? value : "(none)");
+    return strcmp(name, "last") != 0;
+}
+
+static void respond(struct http_request *request, const char *text) {
+    const struct http_header header = {"X-Test", "yes"};
+    http_respond(request, &(struct http_response){.status = 201,
+                                                  .content_type = "text/test",
+                                                  .body = text,
+                                                  .len = strlen(text),
+                                                  .headers = &header,
+                                                  .n_headers = 1});
+}
+
+static ssize_t read_stream(void *arg, char *room, size_t max) {
+    static const char *const parts[] = {"one ", NULL, "two", NULL};
+    static int at;
+    (void)arg;
+    cr_assert_gt(max, 10);
+    const char *part = parts[at++];
+    if (at > 4)
+        return -1;
+    if (part)
+        return (ssize_t)strlen(strcpy(room, part));
+    http_request_pause(atomic_load(&kept));
+    atomic_fetch_add(&pauses, 1);
+    return 0;
+}
+
+static void close_stream(void *arg) {
+    (void)arg;
+    atomic_fetch_add(&closed, 1);
+}
+
+static bool handle(void *arg, struct http_request *request) {
+    const char *path = http_request_path(request);
+    (void)arg;
+    if (strcmp(path, "/now") == 0) {
+        char peer[HTTP_PEER_SIZE], text[400];
+        http_request_peer(request, peer);
+        http_request_each_query(request, see, NULL);
+        const char *token = http_request_header(request, "authorization"), *a = http_request_query(request, "a");
+        snprintf(text, sizeof text, "%s %s %s %s %.15s %d %d", http_request_method(request), a ? a : "-",
+                 token ? token : "-", seen, peer, http_request_is_from_loopback(request), http_request_has_tls(request));
+        respond(request, text);
+        return true;
+    }
+    if (strcmp(path, "/late") == 0) {
+        http_request_defer(request);
+        atomic_store(&kept, request);
+        return true;
+    }
+    if (strcmp(path, "/stream") == 0) {
+        atomic_store(&kept, request);
+        http_respond_stream(request, &(struct http_stream){
+                                         .content_type = "text/bits", .read = read_stream, .close = close_stream});
+        return true;
+    }
+    return false;
+}
+
+static const struct http_options options = {
+    .listen = "127.0.0.1:0", .is_ready = is_ready, .arg = &ready, .handle = handle};
+
+static bool serve(const char *listen, struct http_server **ret_server, struct err *err) {
+    struct http_options its = options;
+    its.listen = listen;
+    return http_server_new(&its, ret_server, err);
+}
+
 static void set_up(void) {
     struct err err = {0};
-    cr_assert(http_server_new("127.0.0.1:0", is_ready, &ready, &server, &err), "%s", err.text);
+    cr_assert(http_server_new(&options, &server, &err), "%s", err.text);
 }
 
 static void tear_down(void) {
@@ -112,8 +191,8 @@ Test(http, a_query_is_ignored) {
 }
 
 Test(http, an_unknown_path_is_404) {
-    expect_answer("GET /", "404 Not Found", "not found; there are /metrics, /healthz and /readyz\n");
-    expect_answer("GET /healthz/", "404 Not Found", "not found; there are /metrics, /healthz and /readyz\n");
+    expect_answer("GET /", "404 Not Found", "not found; there are /metrics, /healthz, /readyz and /console\n");
+    expect_answer("GET /healthz/", "404 Not Found", "not found; there are /metrics, /healthz, /readyz and /console\n");
 }
 
 Test(http, other_methods_are_405_and_told_what_is_allowed) {
@@ -159,11 +238,11 @@ Test(http, the_address_has_the_port_that_was_picked) {
 Test(http, localhost_and_ipv6_work) {
     struct http_server *other;
     struct err err = {0};
-    cr_assert(http_server_new("localhost:0", is_ready, &ready, &other, &err), "%s", err.text);
+    cr_assert(serve("localhost:0", &other, &err), "%s", err.text);
     cr_expect_eq(strncmp(http_server_address(other), "127.0.0.1:", 10), 0);
     http_server_free(other);
     /* Not every container has IPv6. */
-    if (http_server_new("[::1]:0", is_ready, &ready, &other, &err)) {
+    if (serve("[::1]:0", &other, &err)) {
         cr_expect_eq(strncmp(http_server_address(other), "[::1]:", 6), 0);
         http_server_free(other);
     } else {
@@ -175,7 +254,7 @@ Test(http, an_address_in_use_is_refused_by_name) {
     struct http_server *other = NULL;
     struct err err = {0};
     char expected[200];
-    cr_expect_not(http_server_new(http_server_address(server), is_ready, &ready, &other, &err));
+    cr_expect_not(serve(http_server_address(server), &other, &err));
     snprintf(expected, sizeof expected, "can't serve HTTP on %s: Address already in use", http_server_address(server));
     cr_expect_str_eq(err.text, expected);
     cr_expect_null(other);
@@ -186,10 +265,89 @@ Test(http, what_is_no_address_is_refused_by_name) {
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct http_server *other = NULL;
         struct err err = {0};
-        cr_expect_not(http_server_new(bad[i], is_ready, &ready, &other, &err), "%s", bad[i]);
+        cr_expect_not(serve(bad[i], &other, &err), "%s", bad[i]);
         cr_expect_eq(err.code, ERR_INVALID);
         cr_expect_not_null(strstr(err.text, bad[i]));
     }
+}
+
+/* --- the handler --- */
+
+Test(http, a_handler_sees_what_is_asked_and_by_whom) {
+    expect_answer("GET /now?a=1%202&b&last=&c=5", "201 Created",
+                  "GET 1 2 - a=1 2;b=(none);last=; ipv4:127.0.0.1: 1 0");
+    seen[0] = '\0';
+    const char *answer = answer_to("POST /now", "Authorization: Bearer x\r\nContent-Length: 3\r\n\r\nabc");
+    cr_expect_not_null(strstr(answer, "\r\n\r\nPOST - Bearer x  ipv4:127.0.0.1: 1 0"), "%s", answer);
+    cr_expect_not_null(strstr(answer, "\r\nX-Test: yes\r\n"), "%s", answer);
+    cr_expect_not_null(strstr(answer, "\r\nContent-Type: text/test\r\n"), "%s", answer);
+}
+
+Test(http, a_handler_does_not_take_the_paths_of_operators) {
+    expect_answer("GET /healthz?a=1", "200 OK", "ok\n");
+    const char *answer = answer_to("POST /metrics", "Content-Length: 0\r\n\r\n");
+    cr_expect_eq(strncmp(answer, "HTTP/1.1 405 ", 13), 0, "%s", answer);
+}
+
+static void *respond_later(void *arg) {
+    struct http_request *request;
+    (void)arg;
+    while (!(request = atomic_load(&kept)))
+        clock_sleep_us(1000);
+    clock_sleep_us(20000);
+    respond(request, "late");
+    return NULL;
+}
+
+Test(http, another_thread_may_answer_while_others_are_served) {
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, respond_later, NULL), 0);
+    expect_answer("GET /late", "201 Created", "late");
+    pthread_join(thread, NULL);
+}
+
+static void *resume_twice(void *arg) {
+    (void)arg;
+    for (int i = 1; i <= 2; i++) {
+        while (atomic_load(&pauses) < i)
+            clock_sleep_us(1000);
+        clock_sleep_us(5000);
+        http_request_resume(atomic_load(&kept));
+    }
+    return NULL;
+}
+
+Test(http, a_stream_comes_bit_by_bit_and_is_closed_once) {
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, resume_twice, NULL), 0);
+    const char *answer = answer_to("GET /stream", "\r\n");
+    pthread_join(thread, NULL);
+    cr_expect_eq(strncmp(answer, "HTTP/1.1 200 OK\r\n", 17), 0, "%s", answer);
+    cr_expect_not_null(strstr(answer, "one "), "%s", answer);
+    cr_expect_not_null(strstr(answer, "two"), "%s", answer);
+    http_server_free(server);
+    server = NULL;
+    cr_expect_eq(atomic_load(&closed), 1);
+}
+
+/* --- TLS --- */
+
+Test(http, tls_files_that_do_not_suit_are_refused_by_name) {
+    struct http_server *other = NULL;
+    struct http_options its = options;
+    struct err err = {0};
+    its.tls_certificate = "/nowhere/certificate.pem";
+    its.tls_key = "/dev/null";
+    cr_expect_not(http_server_new(&its, &other, &err));
+    cr_expect_str_eq(err.text,
+                     "http.tls_certificate: /nowhere/certificate.pem can't be read: No such file or directory");
+    its.tls_certificate = "/dev/null";
+    cr_expect_not(http_server_new(&its, &other, &err));
+    cr_expect_str_eq(err.text, "http.tls_certificate: /dev/null can't be read: it is empty");
+    its.tls_certificate = its.tls_key = "/etc/passwd";
+    cr_expect_not(http_server_new(&its, &other, &err));
+    cr_expect_not_null(strstr(err.text, "http.tls_certificate and http.tls_key are no PEM files that fit together"),
+                       "%s", err.text);
 }
 
 Test(http, a_stopped_server_lets_go_of_its_port) {
@@ -201,6 +359,6 @@ Test(http, a_stopped_server_lets_go_of_its_port) {
     http_server_free(server);
     server = NULL;
     cr_expect_lt(connect_to(port), 0);
-    cr_expect(http_server_new(address, is_ready, &ready, &server, &err), "%s", err.text);
+    cr_expect(serve(address, &server, &err), "%s", err.text);
     close(open);
 }

@@ -9,6 +9,7 @@
 #define LANES        16
 #define GET          "where c.id = $1"
 #define LIST         "where c.id > $1 order by c.id limit $2"
+#define NEWEST       "or c.id < $1 order by c.id desc limit $2"
 #define CLOCK        "select clock_timestamp()"
 #define LOCK         "select pg_advisory_xact_lock($1)"
 #define NEXT         "with recursive n(id)"
@@ -171,6 +172,28 @@ Test(coupons, a_page_lists_coupons_in_the_order_of_the_rows) {
     cr_expect_eq(page.n, 0);
 }
 
+Test(coupons, a_page_of_the_newest_goes_downwards) {
+    struct coupon first = coupon_of(9, COUPON_CLOSED);
+    struct coupon_detail details[2] = {{.create_us = 0}, {.create_us = 99}};
+    struct coupon_page page = {.after = 10, .room = 2, .coupons = details};
+    struct pg_args *rows = new_rows(1);
+    struct err err = {0};
+    rows[0] = *detail_row(&first);
+    wire_answer(wire, NEWEST, rows, 1);
+    cr_assert(coupon_list_newest(pg, &arena, &page, &err), "%s", err.text);
+    expect_two_args(NEWEST, 10, 2);
+    cr_expect_eq(page.n, 1);
+    expect_detail(&details[0], &first);
+    cr_expect_eq(details[1].create_us, 99);
+}
+
+static bool newest_again(struct err *err) {
+    struct coupon_page page = {.n = 99};
+    bool ok = coupon_list_newest(pg, &arena, &page, err);
+    cr_expect_eq(page.n, ok ? 0 : 99);
+    return ok;
+}
+
 static bool get_again(struct err *err) {
     struct coupon_detail detail = {.create_us = 99};
     bool ok = ok_or_failed(coupon_get(pg, &arena, 7, &detail, err));
@@ -196,6 +219,7 @@ Test(coupons, a_failed_read_returns_nothing) {
     answer_all();
     expect_failures((const char *const[]){GET, NULL}, get_again);
     expect_failures((const char *const[]){LIST, NULL}, list_again);
+    expect_failures((const char *const[]){NEWEST, NULL}, newest_again);
     expect_failures((const char *const[]){CLOCK, NULL}, now_again);
 }
 

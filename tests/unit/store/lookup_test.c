@@ -125,6 +125,59 @@ Test(lookup, a_ticket_that_cannot_be_read_is_an_error) {
     expect_failures((const char *const[]){TICKET, NULL}, ticket_again);
 }
 
+/* --- a page of tickets --- */
+
+#define PAGE "select p.ticket, p.user_id"
+
+static void expect_page_args(int64_t after) {
+    struct pg_args expected = {0};
+    pg_arg_int8(&expected, &arena, 7);
+    pg_arg_int8(&expected, &arena, after);
+    pg_arg_int8(&expected, &arena, 2);
+    expect_args(PAGE, &expected);
+}
+
+Test(lookup, a_page_of_tickets_has_their_users_and_their_fates) {
+    struct request_status statuses[2];
+    struct ticket_page page = {.coupon_id = 7, .after = 4, .room = 2, .statuses = statuses};
+    struct pg_args *rows = new_rows(2);
+    struct err err = {0};
+    for (int i = 0; i < 2; i++) {
+        pg_arg_int8(&rows[i], &arena, 5 + i);
+        pg_arg_int8(&rows[i], &arena, 70 + i);
+        add_status_columns(&rows[i], "r", i ? NOT_ISSUED : ISSUED_US, i ? REJECT_EXPIRED : REJECT_NONE);
+    }
+    wire_answer(wire, "and p.ticket > $2 order by p.ticket limit", rows, 2);
+    cr_assert(lookup_tickets(pg, &arena, &page, &err), "%s", err.text);
+    expect_page_args(4);
+    cr_assert_eq(page.n, 2);
+    expect_status(&statuses[0], &(struct request_status){7, 70, true, 5, "r", ACCEPTED_US, ISSUED_US, REJECT_NONE});
+    expect_status(&statuses[1], &(struct request_status){7, 71, true, 6, "r", ACCEPTED_US, NOT_ISSUED, REJECT_EXPIRED});
+}
+
+Test(lookup, the_newest_tickets_come_first_if_they_are_wanted) {
+    struct request_status statuses[2];
+    struct ticket_page page = {.coupon_id = 7, .newest = true, .room = 2, .statuses = statuses, .n = 9};
+    struct err err = {0};
+    cr_assert(lookup_tickets(pg, &arena, &page, &err), "%s", err.text);
+    cr_expect_eq(wire_count(wire, "and p.ticket < $2 order by p.ticket desc limit"), 1);
+    expect_page_args(INT64_MAX);
+    cr_expect_eq(page.n, 0);
+    page.after = 5;
+    cr_assert(lookup_tickets(pg, &arena, &page, &err), "%s", err.text);
+    expect_page_args(5);
+}
+
+static bool page_again(struct err *err) {
+    struct request_status statuses[2];
+    struct ticket_page page = {.coupon_id = 7, .room = 2, .statuses = statuses};
+    return lookup_tickets(pg, &arena, &page, err);
+}
+
+Test(lookup, a_page_of_tickets_that_cannot_be_read_is_an_error) {
+    expect_failures((const char *const[]){PAGE, NULL}, page_again);
+}
+
 /* --- users --- */
 
 Test(lookup, a_page_of_users_ends_at_its_last_ticket_from_which_the_next_one_goes_on) {

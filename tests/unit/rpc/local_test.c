@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/local.h"
+
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "toy.h"
+
+/* What the server's `allow` has seen of the last call. */
+static char peer[100], token[100];
+
+static bool look(void *arg, struct rpc_call *call, const char *service, const char *method) {
+    (void)arg, (void)service, (void)method;
+    size_t len;
+    const char *value = rpc_call_metadata(call, "authorization", &len);
+    snprintf(peer, sizeof peer, "%s", rpc_call_peer(call));
+    snprintf(token, sizeof token, "%.*s", value ? (int)len : 0, value ? value : "");
+    return true;
+}
+
+static struct toy *toy_that_looks(void) {
+    static struct toy room;
+    struct rpc_server_options options = toy_options(&room);
+    options.allow = look;
+    return toy_new(&options);
+}
+
+struct answer {
+    struct rpc_client_call call; /* first */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool is_done;
+    int code;
+};
+
+static void ignore(const ProtobufCMessage *message, void *arg) {
+    (void)message, (void)arg;
+}
+
+static void on_done(struct rpc_client_call *call, const struct rpc_status *status) {
+    struct answer *answer = (struct answer *)call;
+    pthread_mutex_lock(&answer->lock);
+    answer->is_done = true;
+    answer->code = status->code;
+    pthread_cond_signal(&answer->changed);
+    pthread_mutex_unlock(&answer->lock);
+}
+
+/* Calls Echo with these metadata. */
+static int call_with(struct rpc_channel *channel, const struct rpc_metadatum *metadata, size_t n) {
+    ProtobufCService *stub = rpc_channel_service(channel, &toy__v1__toy__descriptor, TOY_METHODS, 4);
+    struct answer answer = {
+        .call = {.timeout_ms = TOY_WAIT_MS, .done = on_done, .metadata = metadata, .n_metadata = n}};
+    Toy__V1__Note note = TOY__V1__NOTE__INIT;
+    pthread_mutex_init(&answer.lock, NULL);
+    pthread_cond_init(&answer.changed, NULL);
+    stub->invoke(stub, TOY_ECHO, &note.base, ignore, &answer.call);
+    pthread_mutex_lock(&answer.lock);
+    while (!answer.is_done)
+        pthread_cond_wait(&answer.changed, &answer.lock);
+    pthread_mutex_unlock(&answer.lock);
+    return answer.code;
+}
+
+static const struct rpc_metadatum said[] = {
+    {RPC_LOCAL_PEER, "ipv4:192.0.2.7:80", sizeof "ipv4:192.0.2.7:80" - 1},
+    {"authorization", "Bearer x", sizeof "Bearer x" - 1},
+};
+
+Test(local, calls_come_with_their_token_and_the_peer_that_they_name) {
+    struct toy *toy = toy_that_looks();
+    struct rpc_channel *channel;
+    struct err err = {0};
+    cr_assert(rpc_channel_new_local(toy->server, &channel, &err), "%s", err.text);
+    cr_expect_eq(call_with(channel, said, 2), RPC_OK);
+    cr_expect_str_eq(peer, "ipv4:192.0.2.7:80");
+    cr_expect_str_eq(token, "Bearer x");
+    cr_expect_eq(call_with(channel, NULL, 0), RPC_OK);
+    cr_expect_str_eq(token, "");
+    rpc_channel_free(channel);
+    toy_free(toy);
+}
+
+Test(local, a_client_from_elsewhere_cannot_name_another_peer) {
+    struct toy *toy = toy_that_looks();
+    cr_expect_eq(call_with(toy->channel, said, 1), RPC_OK);
+    cr_expect_eq(strncmp(peer, "ipv4:127.0.0.1:", 15), 0, "%s", peer);
+    toy_free(toy);
+}
+
+Test(local, many_calls_at_a_time_are_answered) {
+    struct toy *toy = toy_new(NULL);
+    struct rpc_channel *channel;
+    Toy__V1__Note note = TOY__V1__NOTE__INIT;
+    cr_assert(rpc_channel_new_local(toy->server, &channel, NULL));
+    ProtobufCService *stub = rpc_channel_service(channel, &toy__v1__toy__descriptor, TOY_METHODS, 4);
+    note.number = 1000;
+    cr_expect(rpc_client_call_wait(stub, TOY_LIST, &note.base, TOY_WAIT_MS, NULL, NULL));
+    rpc_channel_free(channel);
+    toy_free(toy);
+}
+
+Test(local, calls_of_a_server_that_has_stopped_are_unavailable) {
+    struct toy *toy = toy_new(NULL);
+    struct rpc_channel *channel;
+    cr_assert(rpc_channel_new_local(toy->server, &channel, NULL));
+    rpc_server_stop(toy->server, 0, NULL);
+    cr_expect_eq(call_with(channel, NULL, 0), RPC_UNAVAILABLE);
+    rpc_channel_free(channel);
+    toy_free(toy);
+}
