@@ -365,9 +365,8 @@ bool server_start(const struct config *config, bool (*stop_is_asked)(void), stru
     backends_register();
     rpc_metrics_register();
     /* HTTP comes first, so that /healthz answers while Postgres is waited for or migrated. */
-    if (!start_http(server, err) ||
-        !wait_for_postgres(server, migrate, stop_is_asked, err) || !check_redis(server, err) ||
-        !kafka_admin_new(&server->context.kafka, &server->context.kafka_admin, err) ||
+    if (!start_http(server, err) || !wait_for_postgres(server, migrate, stop_is_asked, err) ||
+        !check_redis(server, err) || !kafka_admin_new(&server->context.kafka, &server->context.kafka_admin, err) ||
         !wait_for_postgres(server, prepare_topics, stop_is_asked, err) || !tracing_start(&server->context, err) ||
         !start_stages(server, err) || !start_services(server, err) || !start_rpc(server, err) ||
         !readiness_start(&server->context, &server->readiness, err) || !start_console(server, err)) {
@@ -400,7 +399,7 @@ void server_stop(struct server *server, const atomic_bool *hurry) {
     set_serving(server, false); /* load balancers look elsewhere from now on */
     if (context->watch)
         watch_end_all(context->watch); /* or its streams would hold up the next line for the whole grace period */
-    console_stop(server->console); /* its calls and streams end; the page says that couponsd stops */
+    console_stop(server->console);     /* its calls and streams end; the page says that couponsd stops */
     if (server->rpc)
         rpc_server_stop(server->rpc, context->config->server_drain_ms, hurry); /* every call is answered after this */
     gate_stop(context->gate);                     /* first the requests that it has already accepted from calls */

@@ -25,7 +25,8 @@ INCLUDES = {
     "store": ("base", "config", "model"),
     "flow": ("base", "config", "model", "store", "rpc", "trace"),
     "api": ("base", "config", "model", "store", "flow", "rpc", "trace"),
-    ".": ("base", "config", "model", "store", "flow", "api", "rpc", "edge", "http", "trace"),
+    "console": ("api", "base", "flow", "http", "model", "rpc", "store"),
+    ".": ("base", "config", "model", "store", "flow", "api", "rpc", "edge", "http", "console", "trace"),
 }
 PARAMETERS_MAX = 6
 # Functions whose parameters a library defines.

@@ -199,8 +199,9 @@ static void on_done(struct rpc_client_call *base, const struct rpc_status *statu
     if (status->code == RPC_OK && call->json.data)
         respond(call->request, calls->headers, calls->n_headers, RPC_OK, &call->json);
     else
-        calls_refuse(call->request, calls->headers, calls->n_headers, status->code == RPC_OK ? RPC_INTERNAL : status->code,
-                     reason, status->message ? status->message : "");
+        calls_refuse(call->request, calls->headers, calls->n_headers,
+                     status->code == RPC_OK ? RPC_INTERNAL : status->code, reason,
+                     status->message ? status->message : "");
     strbuf_deinit(&call->json);
     free(call);
 }

@@ -21,14 +21,14 @@
 #include "flow/campaigns.h"
 #include "model/reason.h"
 
-#define PREFIX           "/console/"
-#define API              "/console/api/"
-#define SAMPLE_US        US_PER_S
-#define CAMPAIGNS_SHOWN  64
-#define ADMIN_SERVICE    "coupon.v1.CouponAdminService"
-#define READING          "GetCoupon" /* whoever may call it may look at everything */
-#define CHANGING         "PauseCoupon"
-#define AUTHORIZATION    "authorization"
+#define PREFIX          "/console/"
+#define API             "/console/api/"
+#define SAMPLE_US       US_PER_S
+#define CAMPAIGNS_SHOWN 64
+#define ADMIN_SERVICE   "coupon.v1.CouponAdminService"
+#define READING         "GetCoupon" /* whoever may call it may look at everything */
+#define CHANGING        "PauseCoupon"
+#define AUTHORIZATION   "authorization"
 /* A backend that has failed this long ago may be back: its stage has had nothing to do since. */
 #define FAILED_LATELY_US (30 * US_PER_S)
 

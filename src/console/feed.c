@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The feed; see feed.h. `lock` guards everything. A viewer belongs to the HTTP thread, which reads its stream and closes
- * it; other threads only resume the paused ones. */
+/* The feed; see feed.h. `lock` guards everything. A viewer belongs to the HTTP thread, which reads its stream and
+ * closes it; other threads only resume the paused ones. */
 #include "console/feed.h"
 
 #include <pthread.h>

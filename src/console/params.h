@@ -10,8 +10,8 @@
 #include "base/err.h"
 #include "http/request.h"
 
-/* Fields may be integers, booleans (true, false) and strings. Fails where a parameter is no field of the message, or its
- * value does not suit the field. The message lives in the arena, its strings as long as the request. */
+/* Fields may be integers, booleans (true, false) and strings. Fails where a parameter is no field of the message, or
+ * its value does not suit the field. The message lives in the arena, its strings as long as the request. */
 bool params_read(const struct http_request *request, const ProtobufCMessageDescriptor *descriptor, struct arena *arena,
                  ProtobufCMessage **ret_message, struct err *err);
 /* Reads an integer that is not negative. */

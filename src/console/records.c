@@ -58,8 +58,9 @@ struct records {
 
 static void add_coupon(struct strbuf *json, const struct coupon_detail *detail, int64_t now_us) {
     static const char *const states[] = {
-        [REFUSAL_NONE] = "OPEN",          [REFUSAL_COUPON_NOT_FOUND] = "UNKNOWN", [REFUSAL_SOLD_OUT] = "SOLD_OUT",
-        [REFUSAL_NOT_OPEN] = "NOT_OPEN",  [REFUSAL_PAUSED] = "PAUSED",            [REFUSAL_CLOSED] = "CLOSED",
+        [REFUSAL_NONE] = "OPEN",         [REFUSAL_COUPON_NOT_FOUND] = "UNKNOWN",
+        [REFUSAL_SOLD_OUT] = "SOLD_OUT", [REFUSAL_NOT_OPEN] = "NOT_OPEN",
+        [REFUSAL_PAUSED] = "PAUSED",     [REFUSAL_CLOSED] = "CLOSED",
         [REFUSAL_EXPIRED] = "EXPIRED",
     };
     const struct coupon *row = &detail->row;
@@ -159,8 +160,9 @@ static void answer(struct records *records, const struct read *read) {
     struct strbuf json = {0};
     struct err err;
     json_open(&json, NULL, '{');
-    bool ok = connect(records, &err) && (read->kind == READ_COUPONS ? add_coupons(records, &json, read->after, read->limit, &err)
-                                                                    : add_tickets(records, &json, read, &err));
+    bool ok = connect(records, &err) &&
+              (read->kind == READ_COUPONS ? add_coupons(records, &json, read->after, read->limit, &err)
+                                          : add_tickets(records, &json, read, &err));
     json_close(&json, '}');
     if (ok)
         http_respond(read->request, &(struct http_response){
@@ -181,7 +183,8 @@ static void make_overview(struct records *records) {
     struct strbuf json = {0};
     struct err err;
     json_open(&json, NULL, '{');
-    if (!connect(records, &err) || !add_coupons(records, &json, 0, RECORDS_PAGE, &err) || !add_instances(records, &json, &err)) {
+    if (!connect(records, &err) || !add_coupons(records, &json, 0, RECORDS_PAGE, &err) ||
+        !add_instances(records, &json, &err)) {
         strbuf_deinit(&json);
         json_open(&json, NULL, '{');
         json_text(&json, "error", err.text);

@@ -11,8 +11,8 @@
 /* Answers to RequestPublish by the time that they took. */
 struct scrape_answers {
     int n;
-    double bounds_s[SCRAPE_BUCKETS_MAX];  /* the last one is infinite */
-    int64_t up_to[SCRAPE_BUCKETS_MAX];    /* answers that took no longer, since the process began */
+    double bounds_s[SCRAPE_BUCKETS_MAX]; /* the last one is infinite */
+    int64_t up_to[SCRAPE_BUCKETS_MAX];   /* answers that took no longer, since the process began */
 };
 
 /* Adds the members in_flight, accepted, issued, rejected, refused, queues, relay_rows, relay_s, issue_messages and

@@ -20,7 +20,8 @@ struct http_options {
     /* Runs on the HTTP thread for each request of /readyz, and must not block. It writes one line into `text`. The
      * response is that line, with the status 200 if is_ready returns true, and 503 otherwise. */
     bool (*is_ready)(void *arg, char text[static HTTP_READY_SIZE]);
-    /* Runs on the HTTP thread for requests of other paths, and must not block. NULL, or false: there is no such path. */
+    /* Runs on the HTTP thread for requests of other paths, and must not block. NULL, or false: there is no such
+     * path. */
     bool (*handle)(void *arg, struct http_request *request);
 };
 

@@ -23,10 +23,10 @@ struct ledger_page {
 bool lookup_ledger_users(struct pg *pg, struct arena *arena, struct ledger_page *page, struct err *err);
 
 struct ticket_page {
-    int64_t coupon_id; /* in */
-    int64_t after;     /* in: higher tickets are read; or, with `newest`, lower ones (0: all) */
-    bool newest;       /* in: the highest ticket comes first */
-    size_t room;       /* in: the number of elements of `statuses` */
+    int64_t coupon_id;               /* in */
+    int64_t after;                   /* in: higher tickets are read; or, with `newest`, lower ones (0: all) */
+    bool newest;                     /* in: the highest ticket comes first */
+    size_t room;                     /* in: the number of elements of `statuses` */
     struct request_status *statuses; /* filled, in the order of tickets; strings live in the arena */
     size_t n;                        /* out: the number of statuses filled */
 };

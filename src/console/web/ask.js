@@ -37,6 +37,7 @@ function open(dialog, error, submit) {
     form.addEventListener("submit", onSubmit);
     dialog.addEventListener("close", onClose);
     dialog.showModal();
+    (form.querySelector("input") ?? form.querySelector("button.primary:not(.danger)"))?.focus(); // else it is on Cancel
   });
 }
 

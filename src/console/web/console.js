@@ -99,7 +99,8 @@ $("sign").addEventListener("click", () => {
 live.addEventListener("change", update);
 window.addEventListener("hashchange", () => {
   show();
-  $("main").focus();
+  $("main").focus({ preventScroll: true });
+  window.scrollTo(0, 0);
 });
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
 window.addEventListener("resize", update);

@@ -22,20 +22,18 @@ export class Tiles {
   }
 }
 
-/** What was accepted and issued at each sample. The rows of a coupon are read from a second after its first call on. For
- * the time before, the rows that were read first, less the tickets that this couponsd has given since, tell what there
- * was. */
+/** What was accepted and issued at each sample. The rows of a coupon are read from a second after its first call on, and
+ * are a second old. For the time before, the tickets that this couponsd has given tell what there was. */
 function progress(samples, id) {
   const mine = samples.map((sample) => sample.campaigns.find((campaign) => campaign.id === id));
-  const first = mine.find((campaign) => campaign?.accepted !== undefined);
-  if (!first) return { accepted: () => undefined, issued: () => undefined };
-  const before = Math.max(0, first.accepted - (first.answers.OK ?? 0));
-  const isEarly = new Map(samples.map((sample, i) => [sample, i < mine.indexOf(first)]));
-  const of = (sample) => mine[samples.indexOf(sample)];
-  return {
-    accepted: (sample) => (isEarly.get(sample) ? before + (of(sample)?.answers.OK ?? 0) : of(sample)?.accepted),
-    issued: (sample) => (isEarly.get(sample) ? Math.min(before, first.issued) : of(sample)?.issued),
-  };
+  const known = mine.findIndex((campaign) => campaign?.accepted !== undefined);
+  if (known < 0) return { accepted: () => undefined, issued: () => undefined };
+  const given = (i) => mine[i]?.answers.OK ?? 0;
+  const before = Math.max(0, mine[known].accepted - given(known - 1));
+  const places = new Map(samples.map((sample, i) => [sample, i]));
+  const accepted = (i) => (i < known ? before + given(i - 1) : mine[i]?.accepted);
+  const issued = (i) => (i < known ? Math.min(accepted(i), mine[known].issued) : mine[i]?.issued);
+  return { accepted: (sample) => accepted(places.get(sample)), issued: (sample) => issued(places.get(sample)) };
 }
 
 const sum = (object) => Object.values(object ?? {}).reduce((a, b) => a + b, 0);

@@ -31,7 +31,7 @@ export function time(text) {
 
 /** A duration in seconds, in words. */
 export function duration(seconds) {
-  if (seconds < 90) return `${whole.format(seconds)} s`;
+  if (seconds < 120) return `${whole.format(seconds)} s`;
   if (seconds < 5400) return `${whole.format(seconds / 60)} min`;
   if (seconds < 129600) return `${whole.format(seconds / 3600)} h`;
   return `${whole.format(seconds / 86400)} days`;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Line plots over the last minutes, on a canvas, with a caption that says the newest values in words and numbers.
+// Line plots over the last one to five minutes, on a canvas, with a caption that says the newest values in words and numbers.
 
-import { element, number } from "./dom.js";
+import { duration, element, number } from "./dom.js";
 
-const MINUTES = 5;
+const LEAST_S = 60, MOST_S = 300; // of time that is shown
 const KEYS = 6;
 
 /** A plot of series against time. `unit` stands behind the values, for example "/s". */
@@ -31,7 +31,9 @@ export class Plot {
     const color = (name) => style.getPropertyValue(name).trim();
     const top = this.top();
     const area = { left: 4, right: box.width - 4, top: 16, bottom: box.height - 4 };
-    const x = (ms) => area.right - ((now - ms) / (MINUTES * 60000)) * (area.right - area.left);
+    const first = Math.min(now, ...[...this.series.values()].flatMap((points) => points.slice(0, 1).map(([ms]) => ms)));
+    const seconds = Math.min(MOST_S, Math.max(LEAST_S, (now - first) / 1000));
+    const x = (ms) => area.right - ((now - ms) / (seconds * 1000)) * (area.right - area.left);
     const y = (value) => area.bottom - (value / top) * (area.bottom - area.top);
 
     pen.font = "11px system-ui, sans-serif";
@@ -46,7 +48,7 @@ export class Plot {
     }
     pen.fillText(number(top) + this.unit, area.left, area.top - 4);
     pen.textAlign = "right";
-    pen.fillText(`last ${MINUTES} minutes`, area.right, area.top - 4);
+    pen.fillText(`last ${duration(seconds)}`, area.right, area.top - 4);
     let key = 0;
     for (const points of this.series.values()) {
       pen.strokeStyle = color(`--plot-${++key}`);

@@ -75,7 +75,8 @@ static bool handle(void *arg, struct http_request *request) {
         http_request_each_query(request, see, NULL);
         const char *token = http_request_header(request, "authorization"), *a = http_request_query(request, "a");
         snprintf(text, sizeof text, "%s %s %s %s %.15s %d %d", http_request_method(request), a ? a : "-",
-                 token ? token : "-", seen, peer, http_request_is_from_loopback(request), http_request_has_tls(request));
+                 token ? token : "-", seen, peer, http_request_is_from_loopback(request),
+                 http_request_has_tls(request));
         respond(request, text);
         return true;
     }
@@ -86,8 +87,8 @@ static bool handle(void *arg, struct http_request *request) {
     }
     if (strcmp(path, "/stream") == 0) {
         atomic_store(&kept, request);
-        http_respond_stream(request, &(struct http_stream){
-                                         .content_type = "text/bits", .read = read_stream, .close = close_stream});
+        http_respond_stream(
+            request, &(struct http_stream){.content_type = "text/bits", .read = read_stream, .close = close_stream});
         return true;
     }
     return false;
@@ -274,8 +275,7 @@ Test(http, what_is_no_address_is_refused_by_name) {
 /* --- the handler --- */
 
 Test(http, a_handler_sees_what_is_asked_and_by_whom) {
-    expect_answer("GET /now?a=1%202&b&last=&c=5", "201 Created",
-                  "GET 1 2 - a=1 2;b=(none);last=; ipv4:127.0.0.1: 1 0");
+    expect_answer("GET /now?a=1%202&b&last=&c=5", "201 Created", "GET 1 2 - a=1 2;b=(none);last=; ipv4:127.0.0.1: 1 0");
     seen[0] = '\0';
     const char *answer = answer_to("POST /now", "Authorization: Bearer x\r\nContent-Length: 3\r\n\r\nabc");
     cr_expect_not_null(strstr(answer, "\r\n\r\nPOST - Bearer x  ipv4:127.0.0.1: 1 0"), "%s", answer);
