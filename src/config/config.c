@@ -523,37 +523,36 @@ static bool check(const struct config *config, struct err *err) {
         {"admit.batch_max", config->admit_batch_max},
         {"status.batch_max", config->status_batch_max},
     };
-    for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++) {
+    for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++)
         if (batches[i].batch_max > config->flow_queue_size)
             return err_set(err, ERR_INVALID, BACKEND_NONE,
                            "%s (%" PRId64 ") is larger than flow.queue_size (%" PRId64
                            "), the queue it is taken from; lower the first or raise the second",
                            batches[i].key, batches[i].batch_max, config->flow_queue_size);
-    }
     return true;
 }
 
 static bool is_loopback(const char *listen) {
     static const char *const hosts[] = {"127.", "[::1]:", "localhost:"};
-    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++)
         if (strncmp(listen, hosts[i], strlen(hosts[i])) == 0)
             return true;
-    }
     return false;
+}
+
+static bool check_pair(const char *side, const char *certificate, const char *key, struct err *err) {
+    const char *set = key[0] ? "key" : "certificate", *other = key[0] ? "certificate" : "key";
+    return !certificate[0] == !key[0] ||
+           err_set(err, ERR_INVALID, BACKEND_NONE, "%s.tls_%s is set without %s.tls_%s: TLS needs both", side, set,
+                   side, other);
 }
 
 /* Refuses settings that would allow strangers to eavesdrop, or to act as somebody else. */
 static bool check_access(const struct config *config, struct err *err) {
     bool has_tls = config->grpc_tls_certificate[0];
-    if (has_tls != (config->grpc_tls_key[0] != '\0'))
-        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s is set without %s: TLS needs both",
-                       has_tls ? "grpc.tls_certificate" : "grpc.tls_key",
-                       has_tls ? "grpc.tls_key" : "grpc.tls_certificate");
-    bool has_http_tls = config->http_tls_certificate[0];
-    if (has_http_tls != (config->http_tls_key[0] != '\0'))
-        return err_set(err, ERR_INVALID, BACKEND_NONE, "%s is set without %s: TLS needs both",
-                       has_http_tls ? "http.tls_certificate" : "http.tls_key",
-                       has_http_tls ? "http.tls_key" : "http.tls_certificate");
+    if (!check_pair("grpc", config->grpc_tls_certificate, config->grpc_tls_key, err) ||
+        !check_pair("http", config->http_tls_certificate, config->http_tls_key, err))
+        return false;
     if (config->grpc_tls_client_ca[0] && !has_tls)
         return err_set(
             err, ERR_INVALID, BACKEND_NONE,

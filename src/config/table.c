@@ -4,6 +4,7 @@
 #include "config/table.h"
 
 #include "config/config.h"
+#include "config/table_http.h"
 #include "config/table_trace.h"
 
 #define AT(field) .offset = offsetof(struct config, field)
@@ -176,34 +177,7 @@ const struct setting settings[] = {
      .change = CHANGE_FILE,
      .text = "the file of bearer tokens, with a line for each: ROLES SHA256 [user=ID]",
      AT(access_tokens)},
-    {.key = "http.listen",
-     .type = TYPE_LISTEN,
-     .preset = "127.0.0.1:9464",
-     .change = CHANGE_RESTART,
-     .text = "the address that serves /metrics, /healthz, /readyz and the console over HTTP",
-     AT(http_listen)},
-    {.key = "http.tls_certificate",
-     .type = TYPE_PATH,
-     .min = 0,
-     .max = 4096,
-     .preset = "",
-     .change = CHANGE_RESTART,
-     .text = "the file of the certificate chain that HTTP shows; with http.tls_key, all of http.listen uses TLS",
-     AT(http_tls_certificate)},
-    {.key = "http.tls_key",
-     .type = TYPE_PATH,
-     .min = 0,
-     .max = 4096,
-     .preset = "",
-     .change = CHANGE_RESTART,
-     .text = "the file of the key of http.tls_certificate",
-     AT(http_tls_key)},
-    {.key = "http.console",
-     .type = TYPE_BOOL,
-     .preset = "true",
-     .change = CHANGE_RESTART,
-     .text = "serve the console at /console",
-     AT(http_console)},
+    HTTP_SETTINGS, /* in config/table_http.h */
     {.key = "postgres.url",
      .type = TYPE_TEXT,
      .min = 1,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the console reads from Postgres without a gRPC method: the newest coupons, the counters of the coupons that
- * calls come for, tickets, and the other couponsd. A thread of its own reads over a cold connection. While somebody looks, it
- * makes the feed's overview once a second; every few seconds it tells the others that this process runs. */
+ * calls come for, tickets, and the other couponsd. A thread of its own reads over a cold connection. While somebody
+ * looks, it makes the feed's overview once a second; every few seconds it tells the others that this process runs. */
 #pragma once
 
 #include <stdbool.h>
