@@ -20,7 +20,7 @@
          .max = 4096,                                                                                                  \
          .preset = "",                                                                                                 \
          .change = CHANGE_RESTART,                                                                                     \
-         .text = "the file of the certificate chain that HTTP shows; with http.tls_key, all of http.listen uses TLS",  \
+         .text = "the file of the certificate chain that HTTP shows; if set, http.listen uses TLS",                    \
          .offset = offsetof(struct config, http_tls_certificate)},                                                     \
         {.key = "http.tls_key",                                                                                        \
          .type = TYPE_PATH,                                                                                            \
