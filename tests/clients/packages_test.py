@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The packages of the Python and the Node.js client, as their registries get them: built, installed into an empty
-project, and used there on a real couponsd. Nothing is uploaded."""
+"""The packages of the Java, the Node.js and the Python client, as their registries get them: built, installed into an
+empty project, and used there on a real couponsd. Nothing is uploaded."""
 
 import json
 import os
@@ -11,16 +11,63 @@ import sys
 import tarfile
 import tempfile
 import unittest
+import xml.etree.ElementTree as xml
 import zipfile
 
 from tests.harness import BUILD, ROOT, Scenario
 
 OUTPUT = os.path.join(os.path.dirname(BUILD), "clients")
 
+MAVEN = {"": "http://maven.apache.org/POM/4.0.0"}
+# https://central.sonatype.org/publish/requirements/
+WANTED_BY_CENTRAL = ("groupId", "artifactId", "version", "name", "description", "url", "licenses/license/name",
+                     "licenses/license/url", "developers/developer/name", "scm/connection", "scm/developerConnection",
+                     "scm/url")
+# A project that needs nothing but the client. Its repository comes before Maven Central.
+SHOP = """<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>shop</groupId>
+  <artifactId>shop</artifactId>
+  <version>1</version>
+  <properties>
+    <maven.compiler.release>17</maven.compiler.release>
+    <project.build.sourceEncoding>UTF-8</project.build.sourceEncoding>
+  </properties>
+  <repositories>
+    <repository>
+      <id>packed</id>
+      <url>file://{repository}</url>
+    </repository>
+  </repositories>
+  <dependencies>
+    <dependency>
+      <groupId>io.github.couponsd</groupId>
+      <artifactId>couponsd-client</artifactId>
+      <version>{version}</version>
+    </dependency>
+  </dependencies>
+</project>
+"""
+
 
 def read(*path):
     with open(os.path.join(ROOT, *path), encoding="utf-8") as file:
         return file.read()
+
+
+def version_of_couponsd():
+    return re.search(r"project\(couponsd VERSION ([0-9.]+)", read("CMakeLists.txt"))[1]
+
+
+def pom_of_java():
+    return xml.fromstring(read("clients", "java", "pom.xml"))
+
+
+def plugin_of_java(name):
+    """GROUP:NAME:VERSION of a plugin, at the version that the client uses."""
+    plugin, = [each for each in pom_of_java().iterfind("build/plugins/plugin", MAVEN)
+               if each.findtext("artifactId", namespaces=MAVEN) == name]
+    return f"org.apache.maven.plugins:{name}:{plugin.findtext('version', namespaces=MAVEN)}"
 
 
 def package(language):
@@ -86,10 +133,44 @@ class Packages(Scenario):
         shutil.copy(os.path.join(ROOT, "clients", "node", "example.mjs"), self.project)
         self.expect_a_ticket_and_a_refusal("node", "example.mjs")
 
+    def test_java(self):
+        repository, version = os.path.join(package("java"), "repository"), version_of_couponsd()
+        folder = os.path.join(repository, "io", "github", "couponsd", "couponsd-client", version)
+        files = [f"couponsd-client-{version}{suffix}" for suffix in (".jar", "-sources.jar", "-javadoc.jar", ".pom")]
+        self.assertEqual(sorted(os.listdir(folder)),
+                         sorted(name + suffix for name in files for suffix in ("", ".md5", ".sha1")))
+        self.expect_what_central_wants(xml.parse(os.path.join(folder, files[3])))
+        jar, sources, javadoc = (set(zipfile.ZipFile(os.path.join(folder, name)).namelist()) for name in files[:3])
+        self.expect_inside(jar, "META-INF/LICENSE", "couponsd/Couponsd.class", "coupon/v1/CouponServiceGrpc.class")
+        self.assertEqual([name for name in jar | sources if "Smoke" in name or "Example" in name], [])
+        self.expect_inside(sources, "couponsd/Couponsd.java", "coupon/v1/CouponServiceGrpc.java")
+        self.expect_inside(javadoc, "index.html", "couponsd/Couponsd.html", "coupon/v1/CouponServiceGrpc.html")
+        code = os.path.join(self.project, "src", "main", "java")
+        os.makedirs(code)
+        shutil.copy(os.path.join(ROOT, "clients", "java", "src", "test", "java", "Example.java"), code)
+        with open(os.path.join(self.project, "pom.xml"), "w", encoding="utf-8") as file:
+            file.write(SHOP.format(repository=repository, version=version))
+        built = self.run_in_project(
+            "mvn", "-q", "-B", "-Dstyle.color=never", f"-Dmaven.repo.local={self.project}/fresh",
+            f"{plugin_of_java('maven-compiler-plugin')}:compile",
+            f"{plugin_of_java('maven-dependency-plugin')}:copy-dependencies", "-DoutputDirectory=target/lib")
+        self.assertEqual(built.returncode, 0, built.stdout)
+        self.expect_a_ticket_and_a_refusal("java", "-cp", "target/classes:target/lib/*", "Example")
+
+    def expect_inside(self, names, *wanted):
+        self.assertEqual(set(wanted) - set(names), set())
+
+    def expect_what_central_wants(self, pom):
+        missing = [path for path in WANTED_BY_CENTRAL if not (pom.findtext(path, "", MAVEN) or "").strip()]
+        self.assertEqual(missing, [], "the pom.xml lacks what Maven Central requires")
+        for dependency in pom.iterfind("dependencies/dependency", MAVEN):
+            self.assertTrue(dependency.findtext("version", "", MAVEN), xml.tostring(dependency))
+
     def test_their_versions_are_that_of_couponsd(self):
-        version = re.search(r"project\(couponsd VERSION ([0-9.]+)", read("CMakeLists.txt"))[1]
+        version = version_of_couponsd()
         self.assertEqual(re.search(r'(?m)^version = "(.*)"', read("clients", "python", "pyproject.toml"))[1], version)
         self.assertEqual(json.loads(read("clients", "node", "package.json"))["version"], version)
+        self.assertEqual(pom_of_java().findtext("version", namespaces=MAVEN), version)
 
 
 if __name__ == "__main__":
