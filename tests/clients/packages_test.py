@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The packages of the Java, the Node.js and the Python client, as their registries get them: built, installed into an
+"""The packages of the Go, Java, Node.js and Python clients, as their registries get them: built, installed into an
 empty project, and used there on a real couponsd. Nothing is uploaded."""
 
 import json
@@ -15,9 +15,11 @@ import xml.etree.ElementTree as xml
 import zipfile
 
 from tests.harness import BUILD, ROOT, Scenario
+from tests.harness.checkout import checkout_files
 
 OUTPUT = os.path.join(os.path.dirname(BUILD), "clients")
 
+GO_REPOSITORY = "github.com/couponsd/couponsd"
 MAVEN = {"": "http://maven.apache.org/POM/4.0.0"}
 # https://central.sonatype.org/publish/requirements/
 WANTED_BY_CENTRAL = ("groupId", "artifactId", "version", "name", "description", "url", "licenses/license/name",
@@ -132,6 +134,48 @@ class Packages(Scenario):
         self.assertEqual(installed.returncode, 0, installed.stdout)
         shutil.copy(os.path.join(ROOT, "clients", "node", "example.mjs"), self.project)
         self.expect_a_ticket_and_a_refusal("node", "example.mjs")
+
+    def test_go(self):
+        """Go has no packages: the proxy fetches the tag of the module from the repository, with this same command."""
+        tag = f"v{version_of_couponsd()}"
+        go = subprocess.run([os.path.join(ROOT, "tools", "go.sh"), "go"], capture_output=True, text=True, check=True)
+        go = go.stdout.strip()
+        environment = self.environment_of_go(go, self.repository_with_tag(f"clients/go/{tag}"))
+        for arguments in (("mod", "init", "shop"), ("get", f"{GO_REPOSITORY}/clients/go@{tag}")):
+            done = self.run_in_project(go, *arguments, **environment)
+            self.assertEqual(done.returncode, 0, done.stdout)
+        shutil.copy(os.path.join(ROOT, "clients", "go", "example.go"), os.path.join(self.project, "main.go"))
+        # tidy adds the sums of what the client imports.
+        for arguments in (("mod", "tidy"), ("build", "-o", "shop", ".")):
+            done = self.run_in_project(go, *arguments, **environment)
+            self.assertEqual(done.returncode, 0, done.stdout)
+        where = self.run_in_project(go, "list", "-m", "-f", "{{.Version}} {{.Dir}}", f"{GO_REPOSITORY}/clients/go",
+                                    **environment).stdout.split()
+        self.assertEqual(where[0], tag)
+        self.expect_inside(os.listdir(where[1]), "LICENSE", "README.md", "coupons", "gen")
+        self.expect_a_ticket_and_a_refusal("./shop")
+
+    def repository_with_tag(self, tag):
+        """A repository of this checkout, as it will be at the release."""
+        folder = os.path.join(self.project, "repository")
+        for name in checkout_files("LICENSE", "clients/*"):
+            os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+            shutil.copy(os.path.join(ROOT, name), os.path.join(folder, name))
+        for command in (("init", "-q"), ("add", "-A"),
+                        ("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "release"),
+                        ("tag", tag)):
+            subprocess.run(["git", "-C", folder, *command], check=True)
+        return folder
+
+    def environment_of_go(self, go, repository):
+        """The own module comes from the repository given, all others from the cache and the usual proxy. A cache of
+        its own, since the usual one would keep what this test has fetched."""
+        cache, proxy = subprocess.run([go, "env", "GOMODCACHE", "GOPROXY"], capture_output=True, text=True,
+                                      check=True).stdout.split()
+        return {"GOMODCACHE": os.path.join(self.project, "modules"), "GOFLAGS": "-modcacherw", "CGO_ENABLED": "0",
+                "GOTOOLCHAIN": "local", "GOPRIVATE": GO_REPOSITORY, "GOPROXY": f"file://{cache}/cache/download,{proxy}",
+                "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.file://{repository}.insteadOf",
+                "GIT_CONFIG_VALUE_0": f"https://{GO_REPOSITORY}"}
 
     def test_java(self):
         repository, version = os.path.join(package("java"), "repository"), version_of_couponsd()
