@@ -78,6 +78,15 @@ class Docs(unittest.TestCase):
         kinds = re.search(r"`bench \[(.*?)\]`", rows).group(1).split("\\|")
         self.assertEqual(sorted(kinds), sorted(re.findall(r"(?m)^  bench ([a-z]+) ", text_of("dev"))))
 
+    def test_the_clients_have_the_same_steps(self):
+        steps = {page: re.findall(r"(?m)^## (.*)$", text_of(os.path.join(ROOT, page)))
+                 for page in pages() if re.fullmatch(r"clients/\w+/README\.md", page)}
+        self.assertEqual(len(steps), 5)
+        for page, headings in steps.items():
+            self.assertEqual(headings, ["1. Install", "2. Connect", "3. Request a coupon",
+                                        "4. Handle refusals and retries", "5. Watch or look up the status",
+                                        "In this repository"], page)
+
     def test_the_index_names_every_page(self):
         index = os.path.join(ROOT, "docs", "README.md")
         linked = {os.path.normpath(os.path.join("docs", link.partition("#")[0])) for link in LINK.findall(text_of(index))}

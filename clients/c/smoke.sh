@@ -20,7 +20,10 @@ build() {
   cmake -S "$root" -B "$build/build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr >/dev/null
   cmake --build "$build/build" --target couponsd_client_shared
   rm -rf "$build/prefix"
-  cmake --install "$build/build" --component client --prefix "$build/prefix" >/dev/null
+  local component
+  for component in client_library client; do
+    cmake --install "$build/build" --component "$component" --prefix "$build/prefix" >/dev/null
+  done
 
   # pkg-config answers for the prefix below $build, where the library is, and the programs look for it there at run
   # time.

@@ -10,8 +10,8 @@ import (
 	"os"
 	"strconv"
 
-	"couponsd/clients/go/coupons"
-	couponv1 "couponsd/clients/go/gen/coupon/v1"
+	"github.com/couponsd/couponsd/clients/go/coupons"
+	couponv1 "github.com/couponsd/couponsd/clients/go/gen/coupon/v1"
 )
 
 func number(text string) int64 {

@@ -1,4 +1,4 @@
-module couponsd/clients/go
+module github.com/couponsd/couponsd/clients/go
 
 go 1.25.0
 

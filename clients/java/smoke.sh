@@ -5,6 +5,8 @@
 #   smoke.sh build            builds stubs, package, example and smoke program with their jars into $CLIENT_BUILD_DIR
 #   smoke.sh run HOST:PORT    runs src/test/java/Smoke.java, which explains itself
 #   smoke.sh probe ARGUMENT…  runs src/test/java/Probe.java, which explains itself
+#   smoke.sh package          lays jar, sources, javadoc and pom.xml with their sums out for Maven Central, in
+#                             $CLIENT_BUILD_DIR/repository
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -13,7 +15,7 @@ build=${CLIENT_BUILD_DIR:-$root/build/clients/java}
 note() { printf '%s\n' "$*"; }
 die() { printf 'clients/java/smoke.sh: %s\n' "$*" >&2; exit 1; }
 
-build() {
+prepare() {
   # shellcheck source=tools/servers/packages.sh
   source "$root/tools/servers/packages.sh"
   # A JDK or a Maven that is not Debian's is fine.
@@ -25,18 +27,32 @@ build() {
   if ! cmp -s "$here/pom.xml" "$build/pom.xml"; then
     rm -rf "${build:?}/lib" "$build/classes" "$build/test-classes"
   fi
-  mvn -q -B -Dstyle.color=never -f "$here/pom.xml" -Dclient.build.directory="$build" \
-    test-compile dependency:copy-dependencies
+}
+
+run_maven() {
+  mvn -q -B -Dstyle.color=never -f "$here/pom.xml" -Dclient.build.directory="$build" "$@"
   cp "$here/pom.xml" "$build/pom.xml"
+}
+
+build() {
+  prepare
+  run_maven test-compile dependency:copy-dependencies
+}
+
+package() {
+  prepare
+  rm -rf "$build/repository"
+  run_maven -DaltDeploymentRepository="package::file://$build/repository" deploy
 }
 
 case ${1-} in
 build) build ;;
+package) package ;;
 run | probe)
   [[ -d $build/lib ]] || die "nothing is built in $build; build it with: clients/java/smoke.sh build"
   program=Smoke
   [[ $1 == run ]] || program=Probe
   exec java -cp "$build/classes:$build/test-classes:$build/lib/*" "$program" "${@:2}"
   ;;
-*) die "usage: smoke.sh build | run HOST:PORT | probe ARGUMENT…" ;;
+*) die "usage: smoke.sh build | run HOST:PORT | probe ARGUMENT… | package" ;;
 esac

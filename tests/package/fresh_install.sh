@@ -61,15 +61,15 @@ else
   grep -q postgres /tmp/log
 fi
 
-# The client library's package does not depend on a compiler.
-apt-get -q -y install --no-install-recommends /stage/couponsd-client_*.deb gcc libc6-dev
-cc /usr/share/doc/couponsd-client/examples/example.c $(pkg-config --cflags --libs couponsd-client) -o /tmp/example
+# The client library's packages do not depend on a compiler.
+apt-get -q -y install --no-install-recommends /stage/libcouponsd-client*.deb gcc libc6-dev
+cc /usr/share/doc/libcouponsd-client-dev/examples/example.c $(pkg-config --cflags --libs couponsd-client) -o /tmp/example
 status=0
 /tmp/example 2>/tmp/usage || status=$?
 [[ $status == 2 ]]
 grep '^usage: ' /tmp/usage
 
-apt-get -q -y purge couponsd couponsd-client
+apt-get -q -y purge couponsd libcouponsd-client-dev libcouponsd-client0
 [[ ! -e /etc/couponsd/couponsd.ini && ! -e /usr/bin/couponsd ]]
 INSTALL
 

@@ -5,6 +5,8 @@ The test unpacks the packages into a folder and does not install them; tests/pac
 """
 
 import glob
+import gzip
+import io
 import json
 import os
 import re
@@ -18,7 +20,7 @@ from tests.harness import BUILD, ROOT, Scenario
 
 UNIT = "usr/lib/systemd/system/couponsd.service"
 CONFIG = "etc/couponsd/couponsd.ini"
-PAGES = ["usr/share/man/man1/couponctl.1", "usr/share/man/man5/couponsd.ini.5", "usr/share/man/man8/couponsd.8"]
+PAGES = [f"usr/share/man/{page}.gz" for page in ("man1/couponctl.1", "man5/couponsd.ini.5", "man8/couponsd.8")]
 
 SBOM = "usr/share/doc/couponsd/sbom.cdx.json"
 VALIDATOR = "cyclonedx-python-lib[json-validation]==8.5.0"
@@ -34,12 +36,14 @@ SERVER_FILES = [CONFIG, UNIT, "usr/bin/couponctl", "usr/bin/couponsd", "usr/shar
                 "usr/share/doc/couponsd/docs/how-to/alerts.md", "usr/share/bash-completion/completions/couponctl",
                 SBOM, "usr/share/zsh/vendor-completions/_couponctl", "usr/share/fish/vendor_completions.d/couponctl.fish",
                 *PAGES]
-CLIENT_FILES = ["usr/include/couponsd/coupons.h", "usr/include/couponsd/base/err.h",
+LIBRARY_FILES = ["usr/lib/*/libcouponsd-client.so.0.*"]
+DEVELOPMENT_FILES = ["usr/include/couponsd/coupons.h", "usr/include/couponsd/base/err.h",
                 "usr/include/couponsd/rpc/client.h", "usr/include/couponsd/coupon/v1/coupon_service.pb-c.h",
                 "usr/include/couponsd/google/protobuf/timestamp.pb-c.h",
-                "usr/lib/*/libcouponsd-client.so.0.*", "usr/lib/*/pkgconfig/couponsd-client.pc",
+                "usr/lib/*/libcouponsd-client.so", "usr/lib/*/pkgconfig/couponsd-client.pc",
                 "usr/share/couponsd/proto/coupon/v1/coupon_service.proto",
                 "usr/share/couponsd/proto/google/rpc/error_details.proto"]
+FILES = {"couponsd": SERVER_FILES, "libcouponsd-client0": LIBRARY_FILES, "libcouponsd-client-dev": DEVELOPMENT_FILES}
 EXPOSURE_MAX = 2.0  # of 10, by `systemd-analyze security`
 
 
@@ -53,7 +57,7 @@ class Package(Scenario):
         super().setUpClass()
         built = run(os.path.join(ROOT, "dev"), "package")
         assert built.returncode == 0, built.stdout
-        cls.debs = {name: glob.glob(f"{ROOT}/build/package/{name}_*.deb")[0] for name in ("couponsd", "couponsd-client")}
+        cls.debs = {name: glob.glob(f"{ROOT}/build/package/{name}_*.deb")[0] for name in FILES}
         folder = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_DIR"))
         cls.addClassCleanup(folder.cleanup)
         cls.root = folder.name
@@ -64,13 +68,14 @@ class Package(Scenario):
         return run("dpkg-deb", "-f", self.debs[package], name).stdout.strip()
 
     def text(self, path):
-        with open(os.path.join(self.root, path), encoding="utf-8") as file:
+        """The text of a file of the packages, unpacked."""
+        with (gzip if path.endswith(".gz") else io).open(os.path.join(self.root, path), "rt", encoding="utf-8") as file:
             return file.read()
 
     def test_everything_is_where_it_belongs(self):
-        for package, files in (("couponsd", SERVER_FILES), ("couponsd-client", CLIENT_FILES)):
+        for package, files in FILES.items():
             listing = run("dpkg-deb", "-c", self.debs[package]).stdout
-            for file in files:
+            for file in (*files, f"usr/share/doc/{package}/copyright", f"usr/share/doc/{package}/changelog.gz"):
                 self.assertRegex(listing, rf"root/root .*\./{re.escape(file).replace(re.escape('*'), '[^ ]*')}",
                                  f"{package} should hold {file}")
         self.assertEqual(run("dpkg-deb", "-I", self.debs["couponsd"], "conffiles").stdout, f"/{CONFIG}\n")
@@ -85,8 +90,42 @@ class Package(Scenario):
         depends = re.findall(r"[^ ,]+", re.sub(r"\([^)]*\)", "", self.field("couponsd", "Depends")))
         for library in ("libcurl", "libgrpc", "libhiredis", "libinih", "libmicrohttpd", "libpq", "librdkafka"):
             self.assertIn(self.package_of(library), depends)
-        for needed in (self.package_of("libgrpc"), "libprotobuf-c-dev", "pkg-config"):
-            self.assertIn(needed, self.field("couponsd-client", "Depends"))
+        self.assertIn(self.package_of("libgrpc"), self.field("libcouponsd-client0", "Depends"))
+        version = self.field("libcouponsd-client0", "Version")
+        for needed in (f"libcouponsd-client0 (= {version})", "libprotobuf-c-dev", "pkg-config"):
+            self.assertIn(needed, self.field("libcouponsd-client-dev", "Depends"))
+
+    def lintian(self, *debs):
+        return run("lintian", "--allow-root", "--fail-on", "error,warning", *debs)
+
+    def test_lintian_finds_no_errors_and_no_warnings(self):
+        done = self.lintian(*self.debs.values())
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+
+    def test_lintian_finds_faults(self):
+        with tempfile.TemporaryDirectory() as folder:
+            faulty = os.path.join(folder, "faulty")
+            subprocess.run(["dpkg-deb", "-R", self.debs["libcouponsd-client-dev"], faulty], check=True)
+            os.remove(f"{faulty}/usr/share/doc/libcouponsd-client-dev/copyright")
+            deb = os.path.join(folder, os.path.basename(self.debs["libcouponsd-client-dev"]))
+            subprocess.run(["dpkg-deb", "--root-owner-group", "-b", faulty, deb], check=True, stdout=subprocess.DEVNULL)
+            done = self.lintian(deb)
+        self.assertEqual(done.returncode, 2, done.stdout)
+        self.assertIn("E: libcouponsd-client-dev: no-copyright-file", done.stdout)
+
+    def test_the_changelog_is_that_of_the_release(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".md") as file:
+            file.write("# Changelog\n\n## [Unreleased]\n\n- later\n\n## [0.1.0] - 2026-12-01\n\n### Added\n\n- a thing\n"
+                       "  of two lines\n- another\n")
+            file.flush()
+            made = run(os.path.join(ROOT, "packaging", "changelog.sh"), file.name, "0.2.0", "me <me@example>",
+                       env={**os.environ, "SOURCE_DATE_EPOCH": "1800000000"})
+        self.assertEqual(made.stdout, "couponsd (0.2.0) unstable; urgency=medium\n\n  * later\n\n"
+                         " -- me <me@example>  Fri, 15 Jan 2027 00:00:00 +0000\n\n"
+                         "couponsd (0.1.0) unstable; urgency=medium\n\n  * a thing of two lines\n  * another\n\n"
+                         " -- me <me@example>  Tue, 01 Dec 2026 00:00:00 +0000\n\n")
+        head = self.text("usr/share/doc/couponsd/changelog.gz").partition("\n")[0]
+        self.assertEqual(head, f"couponsd ({self.field('couponsd', 'Version')}) unstable; urgency=medium")
 
     def test_the_bill_of_materials_is_valid_and_has_what_the_package_depends_on(self):
         folder = os.path.join(ROOT, "build", "tools", re.sub(r"[^a-z0-9.]+", "-", VALIDATOR))
@@ -154,13 +193,13 @@ class Package(Scenario):
         settings = run(f"{self.root}/usr/bin/couponsd", "--settings", "markdown").stdout
         # Rows with fewer columns are Kafka properties that couponsd refuses or limits.
         for key in re.findall(r"^\| `([^`]+)` (?:\|[^|\n]*){4,}\|$", settings, re.M):
-            self.assertIn(f".It Cm {key}\n", self.text("usr/share/man/man5/couponsd.ini.5"))
+            self.assertIn(f".It Cm {key}\n", self.text(PAGES[1]))
         verbs = re.findall(r"^  (\w+)", run(f"{self.root}/usr/bin/couponctl", "help").stdout.split("Options")[0], re.M)
         self.assertIn("topics", verbs)
         for verb in verbs:
-            self.assertRegex(self.text("usr/share/man/man1/couponctl.1"), rf"\bCm {verb}\b")
+            self.assertRegex(self.text(PAGES[0]), rf"\bCm {verb}\b")
         for option in re.findall(r"^  --([a-z-]+)", run(f"{self.root}/usr/bin/couponsd", "--help").stdout, re.M):
-            self.assertIn("\\-" + option.replace("-", "\\-"), self.text("usr/share/man/man8/couponsd.8"))
+            self.assertIn("\\-" + option.replace("-", "\\-"), self.text(PAGES[2]))
 
 
 if __name__ == "__main__":

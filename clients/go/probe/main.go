@@ -20,8 +20,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"couponsd/clients/go/coupons"
-	couponv1 "couponsd/clients/go/gen/coupon/v1"
+	"github.com/couponsd/couponsd/clients/go/coupons"
+	couponv1 "github.com/couponsd/couponsd/clients/go/gen/coupon/v1"
 )
 
 type end struct {

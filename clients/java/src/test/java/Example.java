@@ -20,7 +20,8 @@ public class Example {
             var answer = Couponsd.retry(coupons, CouponServiceBlockingStub::requestPublish, request);
             System.out.println("accepted, ticket " + answer.getStatus().getTicket());
         } catch (StatusRuntimeException error) {
-            System.err.println("refused: " + Errors.reason(error) + " (" + error.getMessage() + ")");
+            String reason = Errors.reason(error);
+            System.err.println("refused: " + (reason.isEmpty() ? error.getMessage() : reason));
             System.exit(1);
         } finally {
             channel.shutdownNow();
