@@ -308,6 +308,19 @@ static bool is_ready(void *arg, char text[static HTTP_READY_SIZE]) {
     return is_ready;
 }
 
+/* Of console_options. */
+static bool has_failed(void *arg, enum backend backend, char text[static HTTP_READY_SIZE]) {
+    const struct server *server = arg;
+    char ready[HTTP_READY_SIZE], problem[TOPICS_KEEPER_TEXT_SIZE];
+    if (backend == BACKEND_POSTGRES && !readiness_tell(server->readiness, ready))
+        snprintf(text, HTTP_READY_SIZE, "%s", ready);
+    else if (backend == BACKEND_KAFKA && !topics_keeper_tell(server->keeper, problem))
+        snprintf(text, HTTP_READY_SIZE, "%s", problem);
+    else
+        return false;
+    return true;
+}
+
 /* The `handle` of http_options. */
 static bool handle_http(void *arg, struct http_request *request) {
     struct server *server = arg;
@@ -338,8 +351,9 @@ static bool start_console(struct server *server, struct err *err) {
         .rpc = server->rpc,
         .grpc_address = rpc_server_address(server->rpc),
         .http_address = http_server_address(server->http),
-        .is_ready = is_ready,
         .arg = server,
+        .is_ready = is_ready,
+        .has_failed = has_failed,
     };
     if (!console_start(&options, &console, err))
         return false;

@@ -56,22 +56,27 @@ static const struct http_header headers[] = {
 
 /* --- samples --- */
 
-static void add_backends(struct strbuf *json) {
-    int64_t now_us = clock_wall_us();
+/* Postgres and Kafka are asked all the time. Of Redis, only the stages know. */
+static bool has_failed(const struct console *console, enum backend backend, const struct backend_state *state,
+                       char text[static HTTP_READY_SIZE]) {
+    bool was_lately = state->n_failed > 0 && clock_wall_us() - state->last_us < FAILED_LATELY_US;
+    snprintf(text, HTTP_READY_SIZE, "%.*s", HTTP_READY_SIZE - 1, state->text);
+    return backend == BACKEND_REDIS ? was_lately : console->options.has_failed(console->options.arg, backend, text);
+}
+
+static void add_backends(const struct console *console, struct strbuf *json) {
     json_open(json, "backends", '[');
     for (enum backend backend = BACKEND_POSTGRES; backend < BACKENDS; backend++) {
         struct backend_state state = backends_read(backend);
-        bool is_failed = state.n_failed > 0 && now_us - state.last_us < FAILED_LATELY_US;
+        char text[HTTP_READY_SIZE];
         json_open(json, NULL, '{');
         json_text(json, "name", backend_name(backend));
-        json_bool(json, "failed", is_failed);
+        json_bool(json, "failed", has_failed(console, backend, &state, text));
+        json_text(json, "text", text);
         if (state.last_us) {
             json_time(json, "last_time", state.last_us);
             json_text(json, "stage", state.stage);
-            json_text(json, "text", state.text);
         }
-        if (is_failed)
-            json_time(json, "since", state.since_us);
         json_close(json, '}');
     }
     json_close(json, ']');
@@ -141,7 +146,7 @@ static void sample(void *arg) {
     scrape(&json, &answers);
     add_quantile(&json, "p50_ms", &console->answers, &answers, 0.5);
     add_quantile(&json, "p99_ms", &console->answers, &answers, 0.99);
-    add_backends(&json);
+    add_backends(console, &json);
     add_campaigns(console, &json);
     json_close(&json, '}');
     json.len--;

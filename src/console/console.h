@@ -30,9 +30,12 @@ struct console_options {
     struct access *access;
     struct rpc_server *rpc;
     const char *grpc_address, *http_address; /* must outlive the console */
+    void *arg; /* of the functions below */
     /* Of http_options. */
     bool (*is_ready)(void *arg, char text[static HTTP_READY_SIZE]);
-    void *arg;
+    /* Whether the backend fails at present, as far as somebody asks it all the time; `text` gets the reason. Must not
+     * block. */
+    bool (*has_failed)(void *arg, enum backend backend, char text[static HTTP_READY_SIZE]);
 };
 
 /* Starts its threads. */

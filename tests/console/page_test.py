@@ -12,6 +12,7 @@ import tempfile
 import unittest
 
 from tests.harness import Scenario, wait_until
+from tests.harness.ports import free_port
 from tests.harness.redis import RedisServer
 from tests.harness.webdriver import WebDriver
 
@@ -218,6 +219,13 @@ class Page(Scenario):
         self.wait_for_text("couponsd is not reachable", selector="#trouble")
         self.wait_for_text("not live", selector="#live")
         self.assert_quiet("ERR_")
+
+    def test_a_server_without_kafka_says_so(self):
+        server = self.start(kafka__brokers=f"127.0.0.1:{free_port()}")
+        self.open(server, "#/health")
+        self.wait_for_text("Kafka fails:", selector="#trouble", seconds=40)
+        self.wait_for_text("not reachable", selector="table")
+        self.assert_quiet()
 
     def test_it_fits_narrow_and_wide_windows_in_light_and_dark(self):
         server = self.start()

@@ -47,7 +47,7 @@ function trouble() {
   const failed = live.last?.backends.filter((backend) => backend.failed) ?? [];
   const names = { postgres: "Postgres", redis: "Redis", kafka: "Kafka" };
   const texts = failed.map((backend) => `${names[backend.name]} fails: ${backend.text}`);
-  if (live.last && !live.last.ready) texts.unshift(`couponsd is not ready: ${live.last.ready_text}`);
+  if (live.last && !live.last.ready && !texts.length) texts.push(`couponsd is not ready: ${live.last.ready_text}`);
   return texts.join(" · ");
 }
 

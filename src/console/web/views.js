@@ -173,7 +173,7 @@ export class Health {
 
   constructor() {
     this.ready = element("p");
-    this.backends = new Table("Backends", [["Backend", ""], ["State", ""], ["Last failure", ""], ["What it said", "text"]], "");
+    this.backends = new Table("Backends", [["Backend", ""], ["State", ""], ["Last failure of a stage", ""], ["What was said", "text"]], "");
     this.instances = new Table("couponsd", [["Host", ""], ["State", ""], ["gRPC", ""], ["HTTP", ""], ["Version", ""], ["Runs since", ""]],
       "No couponsd has told that it runs.");
     this.plots = [new Plot("Calls in flight"), new Plot("Requests that wait, by stage"), new Plot("Events that wait: relay and issue")];
@@ -187,7 +187,7 @@ export class Health {
     if (last) {
       this.ready.textContent = last.ready_text;
       this.backends.update(last.backends.map((backend) => [backend.name, [BACKENDS[backend.name], state(backend.failed ? "DOWN" : "UP"),
-        time(backend.last_time), backend.text ? `${backend.stage}: ${backend.text}` : "–"]]));
+        time(backend.last_time), backend.text || "–"]]));
       const stages = keysOf(samples, (sample) => sample.queues);
       this.plots[0].draw({ "in flight": values(samples, (sample) => sample.in_flight) }, last.t);
       this.plots[1].draw(Object.fromEntries((stages.length ? stages : ["admit"]).map((name) =>
