@@ -335,7 +335,8 @@ Test(config, every_setting_says_when_a_change_takes_effect) {
 /* With its lines uncommented, the file sets every setting to its default, so it is valid in both forms. */
 Test(config, help_as_ini_is_a_file_with_every_default) {
     char *text = help(CONFIG_INI), *markdown = help(CONFIG_MARKDOWN);
-    cr_expect_not_null(strstr(text, "\n[http]\n# the address that serves /metrics, /healthz, /readyz and the console over HTTP\n"));
+    cr_expect_not_null(
+        strstr(text, "\n[http]\n# the address that serves /metrics, /healthz, /readyz and the console over HTTP\n"));
     cr_expect_not_null(strstr(text, "\n# threads that serve gRPC calls\n#   1 to 64\n#pollers = 1\n"));
     int n_values = 0, n_rows = 0;
     for (char *row = markdown; (row = strstr(row, "\n| `")); row++)
