@@ -88,18 +88,15 @@ bool http_request_is_from_loopback(const struct http_request *request) {
 void http_request_peer(const struct http_request *request, char ret[static HTTP_PEER_SIZE]) {
     const struct sockaddr *address = address_of(request);
     char host[INET6_ADDRSTRLEN] = "?";
-    unsigned port = 0;
-    bool is_ipv6 = address && address->sa_family == AF_INET6;
-    if (is_ipv6) {
-        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)address;
-        inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof host);
-        port = ntohs(in->sin6_port);
-    } else if (address) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)address;
-        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
-        port = ntohs(in->sin_port);
-    }
-    snprintf(ret, HTTP_PEER_SIZE, is_ipv6 ? "ipv6:[%s]:%u" : "ipv4:%s:%u", host, port);
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
+    bool is_v6 = address && address->sa_family == AF_INET6, is_mapped = is_v6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
+    if (is_v6 && !is_mapped)
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+    else if (address)
+        inet_ntop(AF_INET, is_mapped ? (const void *)&v6->sin6_addr.s6_addr[12] : &v4->sin_addr, host, sizeof host);
+    unsigned port = !address ? 0 : ntohs(is_v6 ? v6->sin6_port : v4->sin_port);
+    snprintf(ret, HTTP_PEER_SIZE, is_v6 && !is_mapped ? "ipv6:%%5B%s%%5D:%u" : "ipv4:%s:%u", host, port);
 }
 
 /* --- the answer --- */
