@@ -431,6 +431,7 @@ void server_stop(struct server *server, const atomic_bool *hurry) {
     complete_stop(server->complete);         /* events that the relays sent last are read at the next start */
     kafka_admin_free(context->kafka_admin);  /* its last users were services, keeper and relays */
     watch_stop(context->watch);              /* issue and complete have woken it until now */
+    console_join(server->console);           /* the HTTP server waits for its answers */
     http_server_free(server->http);          /* until now it has answered /metrics and /healthz */
     console_free(server->console);           /* the HTTP thread has asked it */
     rpc_metrics_watch(NULL);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The calls; see calls.h. `lock` guards the channel. A call runs on the channel's poller from invoke to done, and is
- * freed there. */
+/* The calls; see calls.h. `lock` guards the lines. A call runs on a poller of the server from invoke to done, and is freed
+ * there. */
 #include "console/calls.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "api/methods.h"
 #include "api/services.h"
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/strbuf.h"
 #include "console/json.h"
@@ -21,33 +21,59 @@
 #include "rpc/local.h"
 
 #define TIMEOUT_MS    60000
+#define CALLS_MAX     16 /* in flight; more would keep probes from connecting (http/http.c) */
+#define GRACE_US      (2 * US_PER_S)
+#define GRACE_TICK_US (10 * US_PER_MS)
 #define JSON_MAX      (4 << 20)
 #define TYPE_JSON     "application/json"
 #define METADATA_MAX  2
 #define AUTHORIZATION "authorization"
 
+/* A connection to the server, and the calls that run over it. */
+struct line {
+    struct line *next;
+    struct rpc_channel *channel;
+    size_t n_calls;
+    bool is_lost; /* new calls need another one */
+};
+
 struct calls {
     struct rpc_server *server;
     const struct http_header *headers;
     size_t n_headers;
-    atomic_bool is_lost; /* the connection */
-    pthread_mutex_t lock;
-    struct rpc_channel *channel; /* NULL: calls have ended */
+    pthread_mutex_t lock; /* guards what follows */
+    struct line *lines;   /* the first one takes new calls */
+    size_t n_calls;
+    bool has_ended;
 };
 
 struct call {
     struct rpc_client_call base; /* first: the closure gets a pointer to it */
     struct calls *calls;
+    struct line *line;
     struct http_request *request;
     struct strbuf json;
 };
+
+static bool add_line(struct calls *calls, struct err *err) {
+    struct line *line = memory_new(1, sizeof *line);
+    if (!rpc_channel_new_local(calls->server, &line->channel, err)) {
+        free(line);
+        return false;
+    }
+    pthread_mutex_lock(&calls->lock);
+    line->next = calls->lines;
+    calls->lines = line;
+    pthread_mutex_unlock(&calls->lock);
+    return true;
+}
 
 bool calls_new(struct rpc_server *server, const struct http_header *headers, size_t n_headers, struct calls **ret_calls,
                struct err *err) {
     struct calls *calls = memory_new(1, sizeof *calls);
     *calls = (struct calls){.server = server, .headers = headers, .n_headers = n_headers};
     pthread_mutex_init(&calls->lock, NULL);
-    if (!rpc_channel_new_local(server, &calls->channel, err)) {
+    if (!add_line(calls, err)) {
         calls_free(calls);
         return false;
     }
@@ -55,34 +81,59 @@ bool calls_new(struct rpc_server *server, const struct http_header *headers, siz
     return true;
 }
 
-static void replace_channel(struct calls *calls, struct rpc_channel *channel) {
+/* Frees lines: those that are lost and have no calls, or all. */
+static void free_lines(struct calls *calls, bool all) {
+    struct line *gone = NULL;
     pthread_mutex_lock(&calls->lock);
-    struct rpc_channel *before = calls->channel;
-    calls->channel = channel;
+    for (struct line **at = &calls->lines; *at;) {
+        struct line *line = *at;
+        if (all || (line->is_lost && line->n_calls == 0)) {
+            *at = line->next;
+            line->next = gone;
+            gone = line;
+        } else {
+            at = &line->next;
+        }
+    }
     pthread_mutex_unlock(&calls->lock);
-    rpc_channel_free(before); /* runs the `done` of its calls, without our lock */
+    while (gone) {
+        struct line *line = gone;
+        gone = line->next;
+        rpc_channel_free(line->channel); /* runs the `done` of its calls, so without our lock */
+        free(line);
+    }
+}
+
+void calls_mend(struct calls *calls) {
+    pthread_mutex_lock(&calls->lock);
+    bool is_lost = !calls->lines || calls->lines->is_lost;
+    pthread_mutex_unlock(&calls->lock);
+    if (is_lost)
+        add_line(calls, NULL);
+    free_lines(calls, false);
+}
+
+static size_t end_calls(struct calls *calls) {
+    pthread_mutex_lock(&calls->lock);
+    calls->has_ended = true;
+    size_t n = calls->n_calls;
+    pthread_mutex_unlock(&calls->lock);
+    return n;
 }
 
 void calls_end(struct calls *calls) {
-    replace_channel(calls, NULL);
+    int64_t until_us = clock_mono_us() + GRACE_US;
+    while (end_calls(calls) > 0 && clock_mono_us() < until_us)
+        clock_sleep_us(GRACE_TICK_US);
+    free_lines(calls, true);
 }
 
 void calls_free(struct calls *calls) {
     if (!calls)
         return;
-    rpc_channel_free(calls->channel);
+    free_lines(calls, true);
     pthread_mutex_destroy(&calls->lock);
     free(calls);
-}
-
-void calls_mend(struct calls *calls) {
-    struct rpc_channel *channel;
-    if (atomic_exchange(&calls->is_lost, false)) {
-        if (rpc_channel_new_local(calls->server, &channel, NULL))
-            replace_channel(calls, channel);
-        else
-            atomic_store(&calls->is_lost, true);
-    }
 }
 
 /* --- which --- */
@@ -132,6 +183,7 @@ static unsigned http_status_of(int code) {
         [RPC_ALREADY_EXISTS] = 409,
         [RPC_ABORTED] = 409,
         [RPC_RESOURCE_EXHAUSTED] = 429,
+        [RPC_CANCELLED] = 503,
         [RPC_UNAVAILABLE] = 503,
         [RPC_DEADLINE_EXCEEDED] = 504,
     };
@@ -188,20 +240,31 @@ static void on_message(const ProtobufCMessage *message, void *closure_data) {
     json_message(&call->json, message);
 }
 
+/* The call is over. An error of the service has details; one of the connection has none. */
+static void leave_line(struct call *call, const struct rpc_status *status) {
+    struct calls *calls = call->calls;
+    pthread_mutex_lock(&calls->lock);
+    call->line->n_calls--;
+    call->line->is_lost |= status->code == RPC_UNAVAILABLE && !status->details;
+    calls->n_calls--;
+    pthread_mutex_unlock(&calls->lock);
+}
+
 static void on_done(struct rpc_client_call *base, const struct rpc_status *status) {
     struct call *call = (struct call *)base;
-    struct calls *calls = call->calls;
+    const struct calls *calls = call->calls;
     char reason[64];
     read_reason(status, reason, sizeof reason);
-    /* An error of the service has details; one of the connection has none. */
-    if (status->code == RPC_UNAVAILABLE && !status->details)
-        atomic_store(&calls->is_lost, true);
     if (status->code == RPC_OK && call->json.data)
         respond(call->request, calls->headers, calls->n_headers, RPC_OK, &call->json);
+    else if (status->code == RPC_CANCELLED)
+        calls_refuse(call->request, calls->headers, calls->n_headers, RPC_CANCELLED, "STOPPING",
+                     "couponsd is stopping; a change may have been made: look again");
     else
         calls_refuse(call->request, calls->headers, calls->n_headers,
                      status->code == RPC_OK ? RPC_INTERNAL : status->code, reason,
                      status->message ? status->message : "");
+    leave_line(call, status);
     strbuf_deinit(&call->json);
     free(call);
 }
@@ -231,19 +294,25 @@ static void begin(struct calls *calls, struct http_request *request, const struc
         .request = request,
     };
     pthread_mutex_lock(&calls->lock);
-    bool is_open = calls->channel != NULL;
-    if (is_open) {
+    struct line *line = calls->has_ended || calls->n_calls >= CALLS_MAX ? NULL : calls->lines;
+    bool has_ended = calls->has_ended || !calls->lines;
+    if (line) {
+        call->line = line;
+        line->n_calls++;
+        calls->n_calls++;
         http_request_defer(request);
         const struct coupon_service_methods *methods = target->service;
         ProtobufCService *service =
-            rpc_channel_service(calls->channel, methods->descriptor, methods->methods, methods->n_methods);
+            rpc_channel_service(line->channel, methods->descriptor, methods->methods, methods->n_methods);
         service->invoke(service, target->index, message, on_message, &call->base);
     }
     pthread_mutex_unlock(&calls->lock);
-    if (!is_open) {
-        calls_refuse(request, calls->headers, calls->n_headers, RPC_UNAVAILABLE, "STOPPING", "couponsd is stopping");
-        free(call);
-    }
+    if (line)
+        return;
+    calls_refuse(request, calls->headers, calls->n_headers, has_ended ? RPC_UNAVAILABLE : RPC_RESOURCE_EXHAUSTED,
+                 has_ended ? "STOPPING" : "OVERLOADED",
+                 has_ended ? "couponsd is stopping" : "too many people use the console; try again");
+    free(call);
 }
 
 void calls_make(struct calls *calls, struct http_request *request, const char *name) {

@@ -30,6 +30,7 @@
 #define CHANGING        "PauseCoupon"
 #define AUTHORIZATION   "authorization"
 /* A backend that has failed this long ago may be back: its stage has had nothing to do since. */
+#define BEARER_MAX       4103 /* bytes of the header authorization; api/access.c takes no longer tokens */
 #define FAILED_LATELY_US (30 * US_PER_S)
 
 struct console {
@@ -59,7 +60,7 @@ static const struct http_header headers[] = {
 /* Postgres and Kafka are asked all the time. Of Redis, only the stages know. */
 static bool has_failed(const struct console *console, enum backend backend, const struct backend_state *state,
                        char text[static HTTP_READY_SIZE]) {
-    bool was_lately = state->n_failed > 0 && clock_wall_us() - state->last_us < FAILED_LATELY_US;
+    bool was_lately = state->n_failed > 0 && clock_mono_us() - state->last_mono_us < FAILED_LATELY_US;
     snprintf(text, HTTP_READY_SIZE, "%.*s", HTTP_READY_SIZE - 1, state->text);
     return backend == BACKEND_REDIS ? was_lately : console->options.has_failed(console->options.arg, backend, text);
 }
@@ -132,6 +133,11 @@ static void add_quantile(struct strbuf *json, const char *name, const struct scr
         json_number(json, name, ms);
 }
 
+static bool may_look(void *arg, const char *authorization) {
+    const struct console *console = arg;
+    return access_judge(console->options.access, authorization, ADMIN_SERVICE, READING) == ACCESS_ALLOWED;
+}
+
 static void sample(void *arg) {
     struct console *console = arg;
     char ready[HTTP_READY_SIZE] = "";
@@ -150,6 +156,7 @@ static void sample(void *arg) {
     add_campaigns(console, &json);
     json_close(&json, '}');
     json.len--;
+    feed_check(console->feed, may_look, console); /* tokens may have been taken away */
     feed_add_sample(console->feed, &json);
     strbuf_deinit(&json);
     console->answers = answers;
@@ -163,6 +170,7 @@ bool console_start(const struct console_options *options, struct console **ret_c
     gethostname(console->host, sizeof console->host - 1);
     snprintf(console->id, sizeof console->id, "%s/%d/%lld", console->host, (int)getpid(), (long long)clock_wall_us());
     console->feed = feed_new();
+    campaigns_start();
     const struct records_options records = {
         .context = options->context,
         .feed = console->feed,
@@ -178,6 +186,7 @@ bool console_start(const struct console_options *options, struct console **ret_c
         !records_start(&records, &console->records, err) ||
         !ticker_start("sampler", SAMPLE_US, sample, console, &console->ticker, err)) {
         console_stop(console);
+        console_join(console);
         console_free(console);
         return false;
     }
@@ -190,10 +199,16 @@ void console_stop(struct console *console) {
         return;
     ticker_stop(console->ticker); /* it uses all that follow */
     console->ticker = NULL;
+    if (console->records)
+        records_end(console->records);
+    feed_end(console->feed);
     if (console->calls)
         calls_end(console->calls);
-    records_stop(console->records);
-    feed_end(console->feed);
+}
+
+void console_join(struct console *console) {
+    if (console)
+        records_join(console->records);
 }
 
 void console_free(struct console *console) {
@@ -211,15 +226,28 @@ static void refuse(struct http_request *request, int code, const char *reason, c
     calls_refuse(request, headers, N_HEADERS, code, reason, message);
 }
 
+static bool is_port_or_nothing(const char *text) {
+    return *text == '\0' || (*text == ':' && text[1 + strspn(text + 1, "0123456789")] == '\0');
+}
+
 /* Whether the name and port of a Host header stand for loopback. */
 static bool is_loopback_name(const char *host) {
     static const char *const names[] = {"localhost", "127.0.0.1", "[::1]"};
     for (size_t i = 0; host && i < sizeof names / sizeof names[0]; i++) {
         size_t len = strlen(names[i]);
-        if (strncasecmp(host, names[i], len) == 0 && (host[len] == '\0' || host[len] == ':'))
+        if (strncasecmp(host, names[i], len) == 0 && is_port_or_nothing(host + len))
             return true;
     }
     return false;
+}
+
+/* Whether the header can be passed on: gRPC would end the connection that all calls share if it was too long. */
+static bool is_fit(const struct console *console, const char *authorization) {
+    size_t len = authorization ? strlen(authorization) : 0;
+    for (size_t i = 0; i < len; i++)
+        if (authorization[i] < ' ' || authorization[i] > '~')
+            return false;
+    return len <= BEARER_MAX && (int64_t)len <= console->options.context->config->grpc_max_metadata_bytes / 2;
 }
 
 static bool refuse_place(struct http_request *request) {
@@ -304,7 +332,12 @@ static void call(struct console *console, struct http_request *request, const ch
 static void handle_api(struct console *console, struct http_request *request, const char *name) {
     static const char calling[] = "call/";
     bool is_call = strncmp(name, calling, sizeof calling - 1) == 0;
-    if (is_call)
+    if (!is_fit(console, http_request_header(request, AUTHORIZATION)))
+        refuse(request, RPC_UNAUTHENTICATED, "PERMISSION", "the token is too long, or is no token");
+    else if (access_is_open(console->options.access) && !http_request_is_from_loopback(request))
+        refuse(request, RPC_PERMISSION_DENIED, "PERMISSION",
+               "no token is configured, so the console shows nothing to other machines: set access.tokens");
+    else if (is_call)
         call(console, request, name + sizeof calling - 1);
     else if (is_post(request))
         refuse(request, RPC_INVALID_ARGUMENT, "", "this path wants GET");
@@ -318,8 +351,11 @@ static void handle_api(struct console *console, struct http_request *request, co
         records_give_tickets(console->records, request);
     else if (strcmp(name, "stream") != 0)
         refuse(request, RPC_NOT_FOUND, "", "there is no such path");
-    else if (!feed_join(console->feed, request, headers, N_HEADERS))
-        refuse(request, RPC_RESOURCE_EXHAUSTED, "OVERLOADED", "too many people look at the console; try again later");
+    else if (strcmp(http_request_method(request), "HEAD") == 0)
+        refuse(request, RPC_INVALID_ARGUMENT, "", "this path wants GET");
+    else if (!feed_join(console->feed, request, http_request_header(request, AUTHORIZATION), headers, N_HEADERS))
+        refuse(request, RPC_RESOURCE_EXHAUSTED, "OVERLOADED",
+               "too many people look at the console, or couponsd is stopping; try again later");
 }
 
 static bool give_file(struct http_request *request, const char *name) {

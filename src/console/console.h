@@ -13,7 +13,8 @@
  *   - Without TLS, only clients on loopback are served, and only by a name of loopback. Otherwise a page from elsewhere
  *     could let its own name stand for 127.0.0.1, and read what the console shows.
  *   - Requests that another site's page has sent are refused.
- *   - Where no role is configured, nothing can be changed here: a browser is easier to trick than couponctl. */
+ *   - Where no role is configured, nothing can be changed here, and other machines see nothing: a browser is easier to
+ *     trick than couponctl. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,7 +31,7 @@ struct console_options {
     struct access *access;
     struct rpc_server *rpc;
     const char *grpc_address, *http_address; /* must outlive the console */
-    void *arg; /* of the functions below */
+    void *arg;                               /* of the functions below */
     /* Of http_options. */
     bool (*is_ready)(void *arg, char text[static HTTP_READY_SIZE]);
     /* Whether the backend fails at present, as far as somebody asks it all the time; `text` gets the reason. Must not
@@ -40,8 +41,11 @@ struct console_options {
 
 /* Starts its threads. */
 bool console_start(const struct console_options *options, struct console **ret_console, struct err *err);
-/* Ends its threads and streams, and answers what waits. Later requests are answered 503. NULL is fine. */
+/* Ends the streams, and answers what waits; later requests are answered 503. Before the rpc server stops, which finishes
+ * its calls. Waits for calls that are in flight for a moment. NULL is fine. */
 void console_stop(struct console *console);
+/* Then ends the last thread, which may be reading. Before http_server_free. NULL is fine. */
+void console_join(struct console *console);
 /* After http_server_free. NULL is fine. */
 void console_free(struct console *console);
 /* Answers a request of the console; false: there is no such path. `console` NULL: couponsd is starting. On the HTTP

@@ -25,6 +25,8 @@ struct viewer {
     size_t sent;         /* bytes of it */
     uint64_t next_sample, overview;
     bool is_paused;
+    bool is_over;
+    char *pass; /* or NULL */
 };
 
 struct feed {
@@ -131,7 +133,8 @@ static ssize_t read_events(void *arg, char *room, size_t max) {
     struct feed *feed = viewer->feed;
     size_t n = 0;
     pthread_mutex_lock(&feed->lock);
-    while (n < max && !feed->is_over) {
+    bool ends = feed->is_over || viewer->is_over;
+    while (n < max && !ends) {
         if (!viewer->piece)
             take_next(feed, viewer);
         if (!viewer->piece)
@@ -145,12 +148,11 @@ static ssize_t read_events(void *arg, char *room, size_t max) {
             viewer->piece = NULL;
         }
     }
-    bool is_over = feed->is_over && n == 0;
-    viewer->is_paused = n == 0 && !is_over;
+    viewer->is_paused = n == 0 && !ends;
     if (viewer->is_paused)
         http_request_pause(viewer->request);
     pthread_mutex_unlock(&feed->lock);
-    return is_over ? -1 : (ssize_t)n;
+    return ends ? -1 : (ssize_t)n;
 }
 
 /* The `close` of the stream. */
@@ -165,12 +167,14 @@ static void leave(void *arg) {
     feed->n_viewers--;
     release(viewer->piece);
     pthread_mutex_unlock(&feed->lock);
+    free(viewer->pass);
     free(viewer);
 }
 
-bool feed_join(struct feed *feed, struct http_request *request, const struct http_header *headers, size_t n_headers) {
+bool feed_join(struct feed *feed, struct http_request *request, const char *pass, const struct http_header *headers,
+               size_t n_headers) {
     struct viewer *viewer = memory_new(1, sizeof *viewer);
-    *viewer = (struct viewer){.feed = feed, .request = request};
+    *viewer = (struct viewer){.feed = feed, .request = request, .pass = pass ? memory_copy(pass) : NULL};
     pthread_mutex_lock(&feed->lock);
     bool is_room = feed->n_viewers < FEED_VIEWERS_MAX && !feed->is_over;
     if (is_room) {
@@ -180,6 +184,7 @@ bool feed_join(struct feed *feed, struct http_request *request, const struct htt
     }
     pthread_mutex_unlock(&feed->lock);
     if (!is_room) {
+        free(viewer->pass);
         free(viewer);
         return false;
     }
@@ -192,6 +197,14 @@ bool feed_join(struct feed *feed, struct http_request *request, const struct htt
                                      .n_headers = n_headers,
                                  });
     return true;
+}
+
+void feed_check(struct feed *feed, bool (*is_valid)(void *arg, const char *pass), void *arg) {
+    pthread_mutex_lock(&feed->lock);
+    for (struct viewer *viewer = feed->viewers; viewer; viewer = viewer->next)
+        viewer->is_over |= !is_valid(arg, viewer->pass);
+    resume_all(feed);
+    pthread_mutex_unlock(&feed->lock);
 }
 
 void feed_end(struct feed *feed) {

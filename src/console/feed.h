@@ -16,7 +16,7 @@
 #include "http/request.h"
 
 #define FEED_SAMPLES     300
-#define FEED_VIEWERS_MAX 20
+#define FEED_VIEWERS_MAX 16
 
 struct feed;
 
@@ -27,7 +27,11 @@ void feed_free(struct feed *feed);
 void feed_add_sample(struct feed *feed, const struct strbuf *json);
 void feed_set_overview(struct feed *feed, const struct strbuf *json);
 size_t feed_viewers(struct feed *feed);
-/* Answers the request with the stream. False: there are FEED_VIEWERS_MAX viewers, or the feed has ended. */
-bool feed_join(struct feed *feed, struct http_request *request, const struct http_header *headers, size_t n_headers);
+/* Answers the request with the stream. False: there are FEED_VIEWERS_MAX viewers, or the feed has ended. `pass` is the
+ * viewer's, e.g. its token, and is copied; NULL is fine. */
+bool feed_join(struct feed *feed, struct http_request *request, const char *pass, const struct http_header *headers,
+               size_t n_headers);
+/* Ends the streams of viewers whose pass is no longer valid. */
+void feed_check(struct feed *feed, bool (*is_valid)(void *arg, const char *pass), void *arg);
 /* Ends all streams. */
 void feed_end(struct feed *feed);

@@ -23,7 +23,7 @@
 #define TELL_US       (5 * US_PER_S)
 #define LATEST_US     (3 * US_PER_S)
 #define SILENCE_US    (3 * US_PER_S) /* how long Postgres may be silent */
-#define READS_MAX     32
+#define READS_MAX     12             /* more would keep probes from connecting (http/http.c) */
 #define INSTANCES_MAX 100
 
 enum read_kind { READ_COUPONS, READ_TICKETS };
@@ -179,16 +179,29 @@ static void answer(struct records *records, const struct read *read) {
     strbuf_deinit(&json);
 }
 
+typedef bool part_fn(struct records *records, struct strbuf *json, struct err *err);
+
+static bool add_newest(struct records *records, struct strbuf *json, struct err *err) {
+    return add_coupons(records, json, 0, RECORDS_PAGE, err);
+}
+
+/* Adds a part, or the member `problem` with the error. */
+static void add_part(struct records *records, struct strbuf *json, part_fn *add, const char *problem) {
+    struct strbuf part = {0};
+    struct err err;
+    if (connect(records, &err) && add(records, &part, &err))
+        strbuf_add(json, part.data, part.len);
+    else
+        json_text(json, problem, err.text);
+    strbuf_deinit(&part);
+}
+
 static void make_overview(struct records *records) {
     struct strbuf json = {0};
-    struct err err;
     json_open(&json, NULL, '{');
-    if (!connect(records, &err) || !add_coupons(records, &json, 0, RECORDS_PAGE, &err) ||
-        !add_instances(records, &json, &err)) {
-        strbuf_deinit(&json);
-        json_open(&json, NULL, '{');
-        json_text(&json, "error", err.text);
-    }
+    /* In this order: many coupons are likelier to take too long, which costs the connection. */
+    add_part(records, &json, add_instances, "instances_error");
+    add_part(records, &json, add_newest, "coupons_error");
     json_text(&json, "version", records->options.self.version);
     json_close(&json, '}');
     json.len--;
@@ -242,20 +255,20 @@ static void *run(void *arg) {
     struct records *records = arg;
     int64_t next_us = clock_mono_us();
     pthread_mutex_lock(&records->lock);
-    while (!records->is_stopping || records->n_reads) {
+    while (!records->is_stopping) {
         int64_t now_us = clock_mono_us();
-        if (records->n_reads) {
+        if (now_us >= next_us) {
+            pthread_mutex_unlock(&records->lock);
+            look_around(records);
+            next_us = clock_mono_us() + INTERVAL_US;
+            pthread_mutex_lock(&records->lock);
+        } else if (records->n_reads) {
             struct read read = records->reads[0];
             records->n_reads--;
             memmove(&records->reads[0], &records->reads[1], records->n_reads * sizeof read);
             pthread_mutex_unlock(&records->lock);
             answer(records, &read);
             arena_reset(&records->arena);
-            pthread_mutex_lock(&records->lock);
-        } else if (now_us >= next_us) {
-            pthread_mutex_unlock(&records->lock);
-            look_around(records);
-            next_us = clock_mono_us() + INTERVAL_US;
             pthread_mutex_lock(&records->lock);
         } else {
             struct timespec until = clock_mono_timespec(next_us);
@@ -278,7 +291,6 @@ bool records_start(const struct records_options *options, struct records **ret_r
     pthread_mutex_init(&records->lock, NULL);
     thread_cond_init_monotonic(&records->changed);
     if (!thread_start("console", run, records, &records->thread, err)) {
-        records->is_stopping = true;
         records_free(records);
         return false;
     }
@@ -286,14 +298,24 @@ bool records_start(const struct records_options *options, struct records **ret_r
     return true;
 }
 
-void records_stop(struct records *records) {
-    if (!records)
-        return;
+static void refuse_stopping(const struct records *records, struct http_request *request) {
+    calls_refuse(request, records->options.headers, records->options.n_headers, RPC_UNAVAILABLE, "STOPPING",
+                 "couponsd is stopping");
+}
+
+void records_end(struct records *records) {
     pthread_mutex_lock(&records->lock);
     records->is_stopping = true;
+    for (size_t i = 0; i < records->n_reads; i++)
+        refuse_stopping(records, records->reads[i].request);
+    records->n_reads = 0;
     pthread_cond_signal(&records->changed);
     pthread_mutex_unlock(&records->lock);
-    pthread_join(records->thread, NULL);
+}
+
+void records_join(struct records *records) {
+    if (records)
+        pthread_join(records->thread, NULL);
 }
 
 void records_free(struct records *records) {
@@ -336,8 +358,7 @@ static void give(struct records *records, const struct read *read) {
     }
     pthread_mutex_unlock(&records->lock);
     if (is_stopping)
-        calls_refuse(read->request, options->headers, options->n_headers, RPC_UNAVAILABLE, "STOPPING",
-                     "couponsd is stopping");
+        refuse_stopping(records, read->request);
     else if (!is_room)
         calls_refuse(read->request, options->headers, options->n_headers, RPC_RESOURCE_EXHAUSTED, "OVERLOADED",
                      "too many people read in the console; try again");
@@ -357,11 +378,14 @@ static bool read_int(const struct http_request *request, const char *name, int64
 
 void records_give_coupons(struct records *records, struct http_request *request) {
     struct read read = {.kind = READ_COUPONS, .request = request};
-    if (!read_int(request, "before", &read.after) || !read_int(request, "limit", &read.limit) ||
-        read.limit > RECORDS_PAGE) {
-        refuse_bad(records, request, "before must be a coupon's id, and limit a number up to 100");
+    int64_t upto;
+    if (!read_int(request, "before", &read.after) || !read_int(request, "upto", &upto) ||
+        !read_int(request, "limit", &read.limit) || read.limit > RECORDS_PAGE) {
+        refuse_bad(records, request, "before and upto must be a coupon's id, and limit a number up to 100");
         return;
     }
+    if (upto > 0 && upto < INT64_MAX)
+        read.after = upto + 1;
     read.limit = read.limit ? read.limit : RECORDS_PAGE;
     give(records, &read);
 }

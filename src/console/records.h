@@ -24,10 +24,11 @@ struct records_options {
     size_t n_headers;
 };
 bool records_start(const struct records_options *options, struct records **ret_records, struct err *err);
-/* Answers the waiting requests, and ends the thread. NULL is fine. */
-void records_stop(struct records *records);
-/* After records_stop, requests are answered 503 until this. NULL is fine. */
-void records_free(struct records *records);
+/* Answers the waiting requests and all later ones with 503. Does not wait. */
+void records_end(struct records *records);
+/* After records_end: waits for a running read, and ends the thread. NULL is fine. */
+void records_join(struct records *records);
+void records_free(struct records *records); /* NULL is fine */
 
 /* Counters of a coupon as Postgres had them a moment ago, of all couponsd. */
 struct record {
@@ -40,7 +41,7 @@ size_t records_latest(struct records *records, struct record ret[static CAMPAIGN
 
 /* Answer with a page in JSON, from the handler.
  *
- *   coupons   the newest with an id below the parameter before, at most limit
+ *   coupons   the newest with an id below the parameter before, or not above upto, at most limit
  *   tickets   of the coupon coupon_id, those after the ticket `after`, or, with newest=true, those below it */
 #define RECORDS_PAGE 100
 void records_give_coupons(struct records *records, struct http_request *request);

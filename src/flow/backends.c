@@ -27,6 +27,7 @@ void backends_failed(struct outage *outage, const char *stage, const struct err 
             state->since_us = clock_wall_us();
     }
     state->last_us = clock_wall_us();
+    state->last_mono_us = clock_mono_us();
     snprintf(state->stage, sizeof state->stage, "%s", stage);
     snprintf(state->text, sizeof state->text, "%s", err->text);
     pthread_mutex_unlock(&lock);

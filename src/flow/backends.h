@@ -11,11 +11,12 @@
 #define BACKENDS (BACKEND_KAFKA + 1)
 
 struct backend_state {
-    int n_failed;     /* stages whose last use of the backend has failed */
-    int64_t since_us; /* by clock_wall_us: since when there are any */
-    int64_t last_us;  /* by clock_wall_us: the last failure; 0: none yet */
-    char stage[32];   /* of the last failure */
-    char text[400];   /* of its error */
+    int n_failed;         /* stages whose last use of the backend has failed */
+    int64_t since_us;     /* by clock_wall_us: since when there are any */
+    int64_t last_us;      /* by clock_wall_us: the last failure; 0: none yet */
+    int64_t last_mono_us; /* the same by clock_mono_us */
+    char stage[32];       /* of the last failure */
+    char text[400];       /* of its error */
 };
 
 /* For stage.c: the stage's outage has begun, or goes on. */

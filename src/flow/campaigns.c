@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The counts; see campaigns.h.
  *
- * A coupon has a place in one of SETS sets of WAYS. Each thread counts in a stripe of its own, so that threads do not
- * wait for each other's cache lines. `lock` guards the change of a place's coupon; counting and reading take no lock. A
- * thread that counts while its place gets another coupon may count for the other one: these are plots, not books. */
+ * A coupon has one of the WAYS places from that of its hash on. Each thread counts in a stripe of its own, so that threads
+ * do not wait for each other's cache lines. `lock` guards the change of a place's coupon; counting and reading take no
+ * lock. A thread that counts while its place gets another coupon may count for the other one: these are plots, not
+ * books. */
 #include "flow/campaigns.h"
 
 #include <pthread.h>
@@ -14,16 +15,13 @@
 #include "base/clock.h"
 #include "base/ints.h"
 
-#define WAYS    4
-#define SETS    (CAMPAIGNS_MAX / WAYS)
+#define WAYS    16
 #define STRIPES 8
+/* How long nobody looks again for a place where all were busy. */
+#define FULL_US US_PER_S
 
 struct stripe {
     _Alignas(64) _Atomic int64_t answers[REASONS];
-};
-
-struct set {
-    _Alignas(64) _Atomic int64_t ids[WAYS]; /* 0: free */
 };
 
 /* What campaigns_read remembers of a place. */
@@ -32,10 +30,16 @@ struct seen {
     int64_t total, coupon_id;
 };
 
-static struct set sets[SETS];
-static struct stripe stripes[SETS][WAYS][STRIPES];
-static struct seen seen[SETS][WAYS];
+static atomic_bool is_on;
+static _Alignas(64) _Atomic int64_t ids[CAMPAIGNS_MAX]; /* 0: free */
+static _Atomic int64_t full_us[CAMPAIGNS_MAX]; /* by clock_mono_us: since when all places from here on are busy */
+static struct stripe stripes[CAMPAIGNS_MAX][STRIPES];
+static struct seen seen[CAMPAIGNS_MAX];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void campaigns_start(void) {
+    atomic_store(&is_on, true);
+}
 
 static unsigned stripe_of_thread(void) {
     static atomic_uint next;
@@ -49,50 +53,61 @@ static bool proves_coupon(enum reason reason) {
     return reason <= REASON_ALREADY_REQUESTED;
 }
 
-static int find(const struct set *set, int64_t coupon_id) {
-    for (int way = 0; way < WAYS; way++)
-        if (atomic_load_explicit(&set->ids[way], memory_order_relaxed) == coupon_id)
-            return way;
+static int find(size_t first, int64_t coupon_id) {
+    for (size_t i = 0; i < WAYS; i++) {
+        size_t at = (first + i) % CAMPAIGNS_MAX;
+        if (atomic_load_explicit(&ids[at], memory_order_relaxed) == coupon_id)
+            return (int)at;
+    }
     return -1;
 }
 
-/* Returns the coupon's place in the set, after giving it one; -1: all are busy. */
-static int take_place(size_t at, int64_t coupon_id) {
-    pthread_mutex_lock(&lock);
-    int way = find(&sets[at], coupon_id);
+static void clear(size_t at) {
+    for (size_t stripe = 0; stripe < STRIPES; stripe++)
+        for (size_t reason = 0; reason < REASONS; reason++)
+            atomic_store_explicit(&stripes[at][stripe].answers[reason], 0, memory_order_relaxed);
+}
+
+/* Returns the coupon's place, after giving it one; -1: all are busy. */
+static int take_place(size_t first, int64_t coupon_id) {
     int64_t now_us = clock_mono_us();
-    for (int i = 0; i < WAYS && way < 0; i++) {
-        bool is_free = atomic_load(&sets[at].ids[i]) == 0;
-        if (!is_free && now_us - atomic_load(&seen[at][i].last_us) < CAMPAIGNS_IDLE_US)
+    if (now_us - atomic_load(&full_us[first]) < FULL_US)
+        return -1;
+    pthread_mutex_lock(&lock);
+    int place = find(first, coupon_id);
+    for (size_t i = 0; i < WAYS && place < 0; i++) {
+        size_t at = (first + i) % CAMPAIGNS_MAX;
+        if (atomic_load(&ids[at]) != 0 && now_us - atomic_load(&seen[at].last_us) < CAMPAIGNS_IDLE_US)
             continue;
-        atomic_store(&sets[at].ids[i], 0);
-        for (size_t stripe = 0; stripe < STRIPES; stripe++)
-            for (size_t reason = 0; reason < REASONS; reason++)
-                atomic_store(&stripes[at][i][stripe].answers[reason], 0);
-        atomic_store(&seen[at][i].last_us, now_us);
-        atomic_store(&sets[at].ids[i], coupon_id);
-        way = i;
+        atomic_store(&ids[at], 0);
+        clear(at);
+        atomic_store(&seen[at].last_us, now_us);
+        atomic_store(&ids[at], coupon_id);
+        place = (int)at;
     }
+    if (place < 0)
+        atomic_store(&full_us[first], now_us);
     pthread_mutex_unlock(&lock);
-    return way;
+    return place;
 }
 
 void campaigns_count(int64_t coupon_id, enum reason reason) {
-    size_t at = hash_int64(coupon_id) % SETS;
-    int way = find(&sets[at], coupon_id);
-    if (way < 0 && proves_coupon(reason) && coupon_id > 0)
-        way = take_place(at, coupon_id);
-    if (way >= 0)
-        atomic_fetch_add_explicit(&stripes[at][way][stripe_of_thread()].answers[reason], 1, memory_order_relaxed);
+    if (!atomic_load_explicit(&is_on, memory_order_relaxed))
+        return;
+    size_t first = hash_int64(coupon_id) % CAMPAIGNS_MAX;
+    int place = find(first, coupon_id);
+    if (place < 0 && proves_coupon(reason) && coupon_id > 0)
+        place = take_place(first, coupon_id);
+    if (place >= 0)
+        atomic_fetch_add_explicit(&stripes[place][stripe_of_thread()].answers[reason], 1, memory_order_relaxed);
 }
 
-static int64_t add_up(size_t at, size_t way, struct campaign_counts *ret) {
+static int64_t add_up(size_t at, struct campaign_counts *ret) {
     int64_t total = 0;
     memset(ret->answers, 0, sizeof ret->answers);
     for (size_t stripe = 0; stripe < STRIPES; stripe++)
         for (size_t reason = 0; reason < REASONS; reason++)
-            ret->answers[reason] +=
-                atomic_load_explicit(&stripes[at][way][stripe].answers[reason], memory_order_relaxed);
+            ret->answers[reason] += atomic_load_explicit(&stripes[at][stripe].answers[reason], memory_order_relaxed);
     for (size_t reason = 0; reason < REASONS; reason++)
         total += ret->answers[reason];
     return total;
@@ -101,20 +116,19 @@ static int64_t add_up(size_t at, size_t way, struct campaign_counts *ret) {
 size_t campaigns_read(struct campaign_counts ret[static CAMPAIGNS_MAX]) {
     int64_t now_us = clock_mono_us();
     size_t n = 0;
-    for (size_t at = 0; at < SETS; at++)
-        for (size_t way = 0; way < WAYS; way++) {
-            struct campaign_counts *counts = &ret[n];
-            struct seen *place = &seen[at][way];
-            counts->coupon_id = atomic_load(&sets[at].ids[way]);
-            if (counts->coupon_id == 0)
-                continue;
-            int64_t total = add_up(at, way, counts);
-            if (total != place->total || counts->coupon_id != place->coupon_id)
-                atomic_store(&place->last_us, now_us);
-            place->total = total;
-            place->coupon_id = counts->coupon_id;
-            counts->last_us = atomic_load(&place->last_us);
-            n += now_us - counts->last_us < CAMPAIGNS_IDLE_US;
-        }
+    for (size_t at = 0; at < CAMPAIGNS_MAX; at++) {
+        struct campaign_counts *counts = &ret[n];
+        struct seen *place = &seen[at];
+        counts->coupon_id = atomic_load(&ids[at]);
+        if (counts->coupon_id == 0)
+            continue;
+        int64_t total = add_up(at, counts);
+        if (total != place->total || counts->coupon_id != place->coupon_id)
+            atomic_store(&place->last_us, now_us);
+        place->total = total;
+        place->coupon_id = counts->coupon_id;
+        counts->last_us = atomic_load(&place->last_us);
+        n += now_us - counts->last_us < CAMPAIGNS_IDLE_US;
+    }
     return n;
 }

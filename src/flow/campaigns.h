@@ -18,6 +18,8 @@ struct campaign_counts {
     int64_t answers[REASONS]; /* by reason; REASON_NONE: answered with a ticket */
 };
 
+/* Begins to count. Until then, campaigns_count does nothing. */
+void campaigns_start(void);
 /* RequestPublish was answered. A call that does not prove that the coupon exists, e.g. one that was refused because of
  * overload, counts only for coupons that have been counted before. Any thread; takes a few nanoseconds. */
 void campaigns_count(int64_t coupon_id, enum reason reason);

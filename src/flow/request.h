@@ -44,13 +44,13 @@ struct request {
     /* Answers the call. Copies what it needs of *outcome. Any thread. */
     void (*answer)(struct request *request, const struct outcome *outcome);
     int64_t coupon_id, user_id;
-    const char *request_id;  /* REQUEST_PUBLISH; "" if the client sent none; valid until the answer */
+    const char *request_id; /* REQUEST_PUBLISH; "" if the client sent none; valid until the answer */
     /* REQUEST_PUBLISH: the contexts for the event. NULL if there is none; of at most TRACEPARENT_MAX and TRACESTATE_MAX
      * bytes; valid until the answer. */
     const char *traceparent, *tracestate;
     struct request_trace *trace; /* flow/tracing.h; NULL: no spans are recorded; valid until the answer */
-    int32_t page_size;       /* REQUEST_LIST_USER_COUPONS: the greatest number of coupons to return */
-    int64_t page_after;      /* REQUEST_LIST_USER_COUPONS: return coupons with a greater id */
+    int32_t page_size;           /* REQUEST_LIST_USER_COUPONS: the greatest number of coupons to return */
+    int64_t page_after;          /* REQUEST_LIST_USER_COUPONS: return coupons with a greater id */
     /* Set by admit: the ticket and the accept time of an attempt that was interrupted, by which the request
      * recognizes its own row in the ledger. 0: no such attempt. */
     int64_t tried_ticket, tried_us;

@@ -21,10 +21,11 @@
 #include "base/strbuf.h"
 #include "http/request_internal.h"
 
-/* Scrapers and probes need few connections. The other file descriptors are for gRPC. One address gets only a part, so
- * that idle connections of one client do not keep the probes of others waiting. */
-#define CONNECTION_LIMIT     64
-#define ADDRESS_LIMIT        24
+/* Scrapers, probes and the console's viewers need few connections. The other file descriptors are for gRPC. One address
+ * gets only a part, so that idle connections of one client do not keep the probes of others waiting. That part is larger
+ * than what the console lets wait, since tunnels make all its viewers one address. */
+#define CONNECTION_LIMIT     96
+#define ADDRESS_LIMIT        64
 #define CONNECTION_TIMEOUT_S 10
 #define BACKLOG              64
 #define TEXT_PLAIN           "text/plain; charset=utf-8"
@@ -113,10 +114,13 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
         *upload_data_size = 0;
         return MHD_YES;
     }
-    if (!request->is_answered)
+    if (!atomic_load(&request->is_answered)) {
         route(server, request);
-    if (!request->is_answered)
-        return MHD_YES; /* another thread will answer, and resume the connection */
+        /* Another thread answers and resumes the connection, after which this is called again. It may have answered
+         * already, but nothing may be done with the connection until libmicrohttpd has resumed it. */
+        if (request->is_deferred)
+            return MHD_YES;
+    }
     return request->response ? MHD_queue_response(connection, request->status, request->response) : MHD_NO;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests; see request.h. libmicrohttpd calls handle() in http.c again after a request was resumed; then its answer is
- * there. libmicrohttpd's own locks order memory between the thread that answers and the HTTP thread. */
+ * there. */
 #include "http/request.h"
 
 #include <arpa/inet.h>
@@ -110,9 +110,11 @@ static void answer(struct http_request *request, unsigned status, const char *co
         MHD_add_response_header(response, headers[i].name, headers[i].value);
     request->response = response;
     request->status = status;
-    request->is_answered = true;
-    if (request->is_deferred)
-        MHD_resume_connection(request->connection);
+    bool is_deferred = request->is_deferred;
+    struct MHD_Connection *connection = request->connection;
+    atomic_store(&request->is_answered, true);
+    if (is_deferred)
+        MHD_resume_connection(connection);
 }
 
 void http_respond(struct http_request *request, const struct http_response *response) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <microhttpd.h>
+#include <stdatomic.h>
 
 #include "http/request.h"
 
@@ -10,8 +11,9 @@ struct http_request {
     struct MHD_Connection *connection;
     const char *method, *path; /* libmicrohttpd's */
     bool has_tls;
-    bool is_deferred, is_answered;
-    struct MHD_Response *response; /* with is_answered; NULL: out of memory */
+    bool is_deferred;              /* the HTTP thread's */
+    atomic_bool is_answered;       /* set last */
+    struct MHD_Response *response; /* NULL: out of memory */
     unsigned status;
     struct http_stream stream; /* close NULL: the answer is no stream */
 };

@@ -82,16 +82,23 @@ static bool create_cores(struct rpc_channel *channel, const struct target *targe
     return true;
 }
 
+/* Adds a poller: `shared`, or one with a thread of its own if that is NULL. */
+static bool add_poller(struct rpc_channel *channel, struct poller *shared, struct err *err) {
+    struct client_poller *poller = &channel->pollers[channel->n_pollers++];
+    pthread_mutex_init(&poller->lock, NULL);
+    pthread_cond_init(&poller->empty, NULL);
+    poller->base = shared ? shared : &poller->own;
+    if (shared)
+        return true;
+    poller_init(&poller->own);
+    return poller_start(&poller->own, err);
+}
+
 static bool start_pollers(struct rpc_channel *channel, unsigned n, struct err *err) {
     channel->pollers = memory_new(n, sizeof *channel->pollers);
-    while (channel->n_pollers < n) {
-        struct client_poller *poller = &channel->pollers[channel->n_pollers++];
-        pthread_mutex_init(&poller->lock, NULL);
-        pthread_cond_init(&poller->empty, NULL);
-        poller_init(&poller->base);
-        if (!poller_start(&poller->base, err))
+    while (channel->n_pollers < n)
+        if (!add_poller(channel, NULL, err))
             return false;
-    }
     return true;
 }
 
@@ -120,7 +127,7 @@ static struct rpc_channel *channel_new(size_t max_message_bytes) {
     return channel;
 }
 
-bool channel_of_socket(int fd, struct rpc_channel **ret_channel, struct err *err) {
+struct rpc_channel *channel_of_socket(int fd, struct poller *poller) {
     struct rpc_channel *channel = channel_new(0);
     grpc_arg room[8];
     grpc_channel_args args = {.args = room};
@@ -129,12 +136,9 @@ bool channel_of_socket(int fd, struct rpc_channel **ret_channel, struct err *err
     channel->cores = memory_new(1, sizeof *channel->cores);
     channel->cores[channel->n_cores++] = grpc_channel_create_from_fd("couponsd", fd, credentials, &args);
     grpc_channel_credentials_release(credentials);
-    if (!start_pollers(channel, 1, err)) {
-        rpc_channel_free(channel);
-        return false;
-    }
-    *ret_channel = channel;
-    return true;
+    channel->pollers = memory_new(1, sizeof *channel->pollers);
+    add_poller(channel, poller, NULL);
+    return channel;
 }
 
 bool rpc_channel_new(const char *text, const struct rpc_channel_options *options, struct rpc_channel **ret_channel,
@@ -175,8 +179,10 @@ static void cancel_all(struct client_poller *poller) {
 }
 
 static void client_poller_deinit(struct client_poller *poller) {
-    poller_drain(&poller->base);
-    poller_deinit(&poller->base);
+    if (poller->base == &poller->own) {
+        poller_drain(&poller->own);
+        poller_deinit(&poller->own);
+    }
     while (poller->idle) {
         struct operation *operation = poller->idle;
         poller->idle = operation->next;

@@ -435,7 +435,7 @@ static void begin(struct operation *operation, unsigned index) {
     struct rpc_channel *channel = operation->channel;
     const struct client_method *method = operation->method;
     grpc_call *core = grpc_channel_create_registered_call(channel->cores[index], NULL, GRPC_PROPAGATE_DEFAULTS,
-                                                          operation->poller->base.queue, method->registered[index],
+                                                          operation->poller->base->queue, method->registered[index],
                                                           operation->deadline, NULL);
     pthread_mutex_lock(&operation->poller->lock);
     operation->core = core;

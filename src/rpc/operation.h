@@ -20,7 +20,8 @@
 #define OPERATION_TEXT_MAX 400
 
 struct client_poller {
-    struct poller base;
+    struct poller *base; /* `own`, or a server's */
+    struct poller own;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t empty;
     struct operation *in_flight;
@@ -113,5 +114,6 @@ void client_invoke(ProtobufCService *service, unsigned index, const ProtobufCMes
 void operation_free(struct operation *operation);
 /* Begins a call that has waited for an address, on core_index. In client.c. */
 void operation_resume(struct operation *operation);
-/* A channel over a connected socket, which becomes the core's. In channel.c. */
-bool channel_of_socket(int fd, struct rpc_channel **ret_channel, struct err *err);
+/* A channel over a connected socket, which becomes the core's. Its calls run on `poller`, which must outlive it. In
+ * channel.c. */
+struct rpc_channel *channel_of_socket(int fd, struct poller *poller);

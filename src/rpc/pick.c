@@ -40,7 +40,7 @@ static op_fn on_tick;
 
 /* The lock is held. */
 static void start_tick(struct rpc_channel *channel) {
-    struct poller *poller = &channel->pollers[0].base;
+    struct poller *poller = channel->pollers[0].base;
     gpr_timespec end = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(TICK_MS, GPR_TIMESPAN));
     channel->is_ticking = true;
     grpc_channel_watch_connectivity_state(poller->alarm, GRPC_CHANNEL_TRANSIENT_FAILURE, end, poller->queue,

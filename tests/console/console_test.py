@@ -15,8 +15,7 @@ import time
 from tests.harness import PATIENCE, SANITIZED, Scenario, wait_until
 from tests.harness.certificates import Authority
 
-VIEWERS_MAX = 20
-SAMPLES = 300
+VIEWERS_MAX = 16
 
 
 class Stream:
@@ -138,7 +137,8 @@ class Access(ConsoleTest):
         pause = f"api/call/CouponAdminService/PauseCoupon?coupon_id={coupon}"
         # a name of another site that stands for 127.0.0.1
         self.assertEqual(self.ask(server, "api/coupons", "boss", Host="evil.example")[0], 403)
-        self.assertEqual(self.ask(server, "", Host="127.0.0.1.evil.example")[0], 403)
+        for host in ("127.0.0.1.evil.example", "localhost:evil.example", "127.0.0.1:80@evil.example", "[::1]x", "localhost."):
+            self.assertEqual(self.ask(server, "", Host=host)[0], 403, host)
         # a form or a script of another site
         for site in ("cross-site", "same-site"):
             self.assertEqual(self.ask(server, "api/coupons", "boss", Sec_Fetch_Site=site)[0], 403)
@@ -150,6 +150,37 @@ class Access(ConsoleTest):
         # no page of another origin may read an answer, nor show this page in a frame
         self.assertNotIn("Access-Control-Allow-Origin", self.last_headers)
         self.assertEqual(self.last_headers["X-Frame-Options"], "DENY")
+
+    def test_no_token_harms_the_calls_of_others(self):
+        """All calls share one connection, which gRPC would end because of metadata that are too long."""
+        server = self.start_closed()
+        stop = threading.Event()
+
+        def annoy():
+            while not stop.is_set():
+                for token in ("x" * 4200, "x" * 9000, "x" * 20000):
+                    self.assertIn(self.ask(server, "api/call/CouponAdminService/ListCoupons", token)[0], (401, 431))
+
+        annoying = threading.Thread(target=annoy)
+        annoying.start()
+        answers = [self.call(server, "CouponAdminService/ListCoupons", "boss")[0] for _ in range(200)]
+        stop.set()
+        annoying.join()
+        self.assertEqual(set(answers), {200})
+        for token in ("\x7f", "a\tb", "\xe9"):
+            self.assertEqual(self.ask(server, "api/coupons", token)[0], 401)
+
+    def test_a_token_that_is_taken_away_ends_its_stream(self):
+        server = self.start_closed()
+        stream, other = self.viewer(server, "eyes"), self.viewer(server, "boss")
+        stream.event("sample")
+        with open(self.tokens) as file:
+            lines = file.readlines()
+        self.write("tokens", "".join(line for line in lines if not line.startswith("observer")))
+        with self.assertRaises((EOFError, http.client.HTTPException)):
+            for _ in range(20):
+                stream.event("sample")
+        other.event("sample")
 
     def test_off_loopback_it_wants_tls(self):
         authority = Authority(self.folder)
@@ -172,6 +203,15 @@ class Access(ConsoleTest):
         self.assertEqual(status, 403)
         self.assertIn("http.tls_certificate", answer["message"])
         self.assertEqual(server.get("/healthz"), (200, "ok\n"))
+
+        certificate, key = authority.sign("own", f"IP:{own}")
+        server = self.start(http__listen=f"{own}:0", http__tls_certificate=certificate, http__tls_key=key)
+        connection = http.client.HTTPSConnection(*server.http.split(":"), context=context, timeout=20)
+        connection.request("GET", "/console/api/coupons")
+        answer = connection.getresponse()
+        self.assertEqual(answer.status, 403)
+        self.assertIn("access.tokens", json.loads(answer.read())["message"])
+        connection.close()
 
     def own_address(self):
         """An address of this machine that is not loopback. Nothing is sent to the one that it is asked for."""
@@ -235,8 +275,8 @@ class Reading(ConsoleTest):
         server = self.start()
         for path, said in (
                 ("api/tickets", "coupon_id must be"), ("api/tickets?coupon_id=-1", "coupon_id must be"),
-                ("api/tickets?coupon_id=1&after=x", "after must be"), ("api/coupons?before=x", "before must be"),
-                ("api/coupons?limit=101", "limit"), ("api/coupons?before=99999999999999999999", "before must be"),
+                ("api/tickets?coupon_id=1&after=x", "after must be"), ("api/coupons?before=x", "before and upto must be"),
+                ("api/coupons?limit=101", "limit"), ("api/coupons?before=99999999999999999999", "before and upto must be"),
                 ("api/call/CouponAdminService/GetCoupon?coupon_id=x", 'coupon_id: "x" does not suit it'),
                 ("api/call/CouponAdminService/GetCoupon?nothing=1", "nothing: there is no such field"),
                 ("api/call/CouponAdminService/GetCoupon", "coupon_id"),
@@ -252,7 +292,10 @@ class Reading(ConsoleTest):
         status, answer = self.call(server, "CouponAdminService/GetCoupon", coupon_id=5)
         self.assertEqual((status, answer["code"], answer["reason"]), (404, "NOT_FOUND", "COUPON_NOT_FOUND"))
         self.assertEqual(self.ask(server, "api/coupons", None, "POST")[0], 400)
+        self.assertEqual(self.ask(server, "api/stream", None, "HEAD")[0], 400)
         self.assertEqual(self.ask(server, "", None, "DELETE")[0], 405)
+        page = self.ask(server, f"api/coupons?upto={2**63 - 1}&limit=1")
+        self.assertEqual((page[0], page[1]["coupons"]), (200, []))
 
     def test_every_read_of_the_page_works(self):
         server = self.start()
@@ -408,9 +451,77 @@ class Live(ConsoleTest):
 
 
 class Outages(ConsoleTest):
+    def later(self, *arguments, **options):
+        """Asks on another thread; returns a function that waits for the answer."""
+        answers = []
+
+        def ask():
+            try:
+                answers.append(self.ask(*arguments, **options))
+            except (OSError, http.client.HTTPException) as error:
+                answers.append((0, str(error)))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        return lambda: (thread.join(), answers[0])[1]
+
+    def test_reads_that_wait_leave_room_for_probes_and_do_not_hold_up_the_stop(self):
+        server = self.start()
+        release = self.hold("lock table publish_request in access exclusive mode")
+        waiting = [self.later(server, "api/tickets?coupon_id=1") for _ in range(40)]
+        wait_until(lambda: self.ask(server, "api/tickets?coupon_id=1")[0] == 429, 10)
+        self.assertEqual(server.get("/healthz"), (200, "ok\n"))
+        began = time.monotonic()
+        self.assertEqual(server.stop(), 0)
+        self.assertLess(time.monotonic() - began, 6 * PATIENCE)
+        release()
+        statuses = {answer()[0] for answer in waiting}
+        self.assertEqual(statuses - {429, 503}, set())
+        self.assertIn(503, statuses)
+
+    def test_a_change_that_the_stop_overtakes_is_answered_with_what_became_of_it(self):
+        server = self.start_closed()
+        coupon = self.ctl(server, "--token-file", self.write("boss", "boss"), "create", "--quantity", 5)[0]["id"]
+        release = self.hold(f"update coupon set name = name where id = {coupon}")
+        answer = self.later(server, f"api/call/CouponAdminService/PauseCoupon?coupon_id={coupon}", "boss", "POST",
+                            X_Couponsd_Console="1")
+        wait_until(lambda: self.sql("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query ~ "
+                                    "'update coupon set status'") != [["0"]], 10)
+        server.process.send_signal(15)
+        time.sleep(0.3)
+        release()
+        status, said = answer()
+        self.assertEqual((status, said["coupon"]["status"]), (200, "PAUSED"), said)
+        self.assertEqual(server.process.wait(20 * PATIENCE), 0)
+
+    def test_many_reads_do_not_keep_the_overview_from_coming(self):
+        server = self.start()
+        coupon = self.create(server, 10)
+        stream = self.viewer(server)
+        stop = threading.Event()
+
+        def read():
+            while not stop.is_set():
+                self.ask(server, f"api/tickets?coupon_id={coupon}")
+
+        readers = [threading.Thread(target=read) for _ in range(8)]
+        for reader in readers:
+            reader.start()
+        began = time.monotonic()
+        for _ in range(5):
+            stream.event("overview")
+        took = time.monotonic() - began
+        stop.set()
+        for reader in readers:
+            reader.join()
+        self.assertLess(took, 10 * PATIENCE)
+
     def test_what_cannot_be_read_is_said(self):
         server = self.start()
+        stream = self.viewer(server)
         release = self.hold("lock table coupon in access exclusive mode")
+        wait_until(lambda: "coupons_error" in stream.event("overview"), 10, every=0)
+        self.assertTrue(stream.event("overview")["instances"], "what can be read still comes")
         status, answer = self.ask(server, "api/coupons")
         self.assertEqual((status, answer["reason"]), (503, "BACKEND_UNAVAILABLE"), answer)
         self.assertTrue(re.search("timeout|silent", answer["message"]), answer)

@@ -191,6 +191,42 @@ class Page(Scenario):
         self.wait_for_text("There are no dead letters")
         self.assert_quiet("403")
 
+    def test_an_answer_that_comes_after_its_dialog_was_left_is_said(self):
+        server = self.start(access__tokens=self.tokens)
+        coupon = self.ctl(server, "--token-file", self.boss, "create", "--quantity", 5)[0]["id"]
+        self.open(server, f"#/coupon/{coupon}")
+        self.sign_in("boss")
+        self.wait_for_text("Pause", selector="main")
+        release = self.hold(f"update coupon set name = name where id = {coupon}")
+        self.click("Pause")
+        self.press("\ue007\ue00c")  # Enter, Escape
+        self.click("Close")
+        self.wait_for_text(f"Close coupon {coupon}?", selector="#asking")
+        release()
+        self.wait_for_text(f"Coupon {coupon} is paused.", selector="#said")
+        self.wait_for_text(f"Close coupon {coupon}?", selector="#asking")
+        self.click("Cancel", "#asking button")
+        self.assertEqual(self.status_of(server, coupon), "PAUSED")
+        server.kill()
+        self.click("Sign out", "header button")
+        self.wait_for_text("Sign in", "to those who have a token")
+        self.assert_quiet("ERR_")
+
+    def test_a_tab_that_nobody_sees_lets_go_of_its_stream(self):
+        server = self.start()
+        self.open(server)
+        self.wait_for_text("live", selector="#live")
+        first = self.driver.send("GET", "/window")
+        for _ in range(7):  # browsers have six connections for a host
+            self.driver.post("/window", {"handle": self.driver.post("/window/new", {"type": "tab"})["handle"]})
+            self.open(server)
+            self.wait_for_text("live", selector="#live")
+        self.driver.post("/window", {"handle": first})
+        self.wait_for_text("live", selector="#live")
+        self.visit("#/topics")
+        self.wait_for_text("lanes publish to version")
+        self.assert_quiet()
+
     def status_of(self, server, coupon):
         return self.ctl(server, "--token-file", self.boss, "get", coupon)[0]["status"]
 
@@ -229,7 +265,7 @@ class Page(Scenario):
 
     def test_it_fits_narrow_and_wide_windows_in_light_and_dark(self):
         server = self.start()
-        coupon = self.create(server, 10**9, "--name", "A name that is rather long, but still a name 쿠폰 " * 3)
+        coupon = self.create(server, 10**9, "--name", "A name that is rather long, but still a\u2028name 쿠폰 " * 3)
         self.ctl(server, "request", coupon, 2**62)
         self.wait_for_issued(coupon, 1)
         self.open(server)

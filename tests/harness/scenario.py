@@ -82,7 +82,7 @@ class Scenario(unittest.TestCase):
         """Runs couponctl, which must exit with 0; returns the JSON objects that it printed."""
         code, out, err = self.ctl_raw(server, *arguments)
         self.assertEqual(code, 0, f"couponctl {arguments}: {out} {err}")
-        return [json.loads(line) for line in out.splitlines()]
+        return [json.loads(line) for line in out.split("\n") if line]
 
     def refusal(self, server, *arguments, code=1):
         """Runs couponctl, which must exit with `code`; returns the error that it printed."""

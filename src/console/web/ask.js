@@ -10,29 +10,40 @@ for (const button of document.querySelectorAll("[data-close]"))
   button.addEventListener("click", () => button.closest("dialog").close("cancel"));
 
 /** Opens a dialog. Each "ok" runs `submit`; the dialog stays open with its message if that throws. Returns a promise of
- * whether it has succeeded. */
+ * whether it has succeeded. If the dialog was left meanwhile, a late failure is said on the page. */
 function open(dialog, error, submit) {
   const form = dialog.querySelector("form");
+  const ok = form.querySelector("button.primary");
   error.textContent = "";
+  ok.disabled = false;
   return new Promise((done) => {
-    const onSubmit = async (event) => {
-      event.preventDefault();
-      const ok = form.querySelector("button.primary");
-      ok.disabled = true;
-      try {
-        await submit();
-        end(true);
-      } catch (problem) {
-        error.textContent = problem.message;
-      }
-      ok.disabled = false;
-    };
-    const onClose = () => end(false);
-    const end = (result) => {
+    let isOpen = true, isPending = false;
+    const close = () => {
+      if (!isOpen) return;
+      isOpen = false;
       form.removeEventListener("submit", onSubmit);
       dialog.removeEventListener("close", onClose);
       if (dialog.open) dialog.close();
-      done(result);
+    };
+    const onSubmit = async (event) => {
+      event.preventDefault();
+      ok.disabled = isPending = true;
+      try {
+        await submit();
+        close();
+        done(true);
+        return;
+      } catch (problem) {
+        if (isOpen) error.textContent = problem.message;
+        else say(problem.message);
+      }
+      isPending = false;
+      if (isOpen) ok.disabled = false;
+      else done(false);
+    };
+    const onClose = () => {
+      close();
+      if (!isPending) done(false);
     };
     form.addEventListener("submit", onSubmit);
     dialog.addEventListener("close", onClose);

@@ -48,6 +48,9 @@ function trouble() {
   const names = { postgres: "Postgres", redis: "Redis", kafka: "Kafka" };
   const texts = failed.map((backend) => `${names[backend.name]} fails: ${backend.text}`);
   if (live.last && !live.last.ready && !texts.length) texts.push(`couponsd is not ready: ${live.last.ready_text}`);
+  const { coupons_error: coupons, instances_error: instances } = live.overview ?? {};
+  if (!texts.length && coupons) texts.push(`The coupons could not be read, so their numbers are old: ${coupons}`);
+  if (!texts.length && instances) texts.push(`The other couponsd could not be read: ${instances}`);
   return texts.join(" · ");
 }
 
@@ -74,13 +77,17 @@ async function signIn() {
   await begin();
 }
 
+let retry = 0;
+
 async function begin() {
+  clearTimeout(retry);
   try {
     await learnWhoIAm();
   } catch (error) {
-    $("trouble").textContent = error.message;
+    $("trouble").textContent = error.status ? error.message : "couponsd is not reachable; trying again";
     $("trouble").hidden = false;
-    setTimeout(begin, 1000);
+    clearTimeout(retry);
+    retry = setTimeout(begin, 1000);
     return;
   }
   show();
@@ -94,6 +101,10 @@ $("sign").addEventListener("click", () => {
     return;
   }
   setToken("");
+  Object.assign(me, { may_read: false, may_change: false });
+  $("sign").textContent = "Sign in";
+  live.disconnect();
+  show();
   begin();
 });
 live.addEventListener("change", update);

@@ -2,8 +2,8 @@
 // The list of coupons, and one coupon's campaign.
 
 import { call, read } from "./api.js";
-import { ask } from "./ask.js";
-import { element, number, state, Table, time } from "./dom.js";
+import { ask, say } from "./ask.js";
+import { element, number, Poll, state, Table, time } from "./dom.js";
 import { keysOf, lastOf, live, rates, values } from "./live.js";
 import { Plot } from "./plot.js";
 
@@ -39,7 +39,6 @@ function progress(samples, id) {
 const sum = (object) => Object.values(object ?? {}).reduce((a, b) => a + b, 0);
 const ms = (value) => (value === null || value === undefined ? "–" : `${number(value)} ms`);
 const perSecond = (points) => `${number(lastOf(points) ?? 0)}/s`;
-const recent = () => live.samples.slice(-3);
 
 function bar(left, quantity) {
   const inner = element("i");
@@ -60,7 +59,7 @@ export class Coupons {
     this.table = new Table("Coupons",
       [["Coupon", ""], ["Name", "text"], ["State", ""], ["Left", "number"], ["Accepted", "number"], ["Issued", "number"]],
       "There are no coupons yet. couponctl create makes one.");
-    this.older = [];
+    this.shown = new Map(); // by id, the highest first
     this.more = element("button", { type: "button", hidden: true, onclick: () => this.loadOlder() }, "Older coupons");
     const id = element("input", { inputmode: "numeric", pattern: "[0-9]+", required: true });
     const find = element("form", { class: "row", onsubmit: (event) => {
@@ -72,28 +71,32 @@ export class Coupons {
   }
 
   async loadOlder() {
-    const shown = [...(live.overview?.coupons ?? []), ...this.older];
     this.more.disabled = true;
-    const page = await read("coupons", { before: shown.at(-1).id }).catch(() => ({ coupons: [], more: true }));
+    try {
+      const page = await read("coupons", { before: [...this.shown.keys()].at(-1) });
+      for (const coupon of page.coupons) this.shown.set(coupon.id, coupon);
+      this.isMore = page.more;
+    } catch (error) {
+      say(error.message);
+    }
     this.more.disabled = false;
-    this.older.push(...page.coupons);
-    this.olderAre = page.more;
     this.update();
   }
 
   update() {
-    const last = live.last;
+    const { last, overview } = live;
     if (last) {
-      const at = recent();
+      const at = live.samples.slice(-3);
       this.tiles.update(perSecond(rates(at, (sample) => sample.accepted)), perSecond(rates(at, (sample) => sample.issued)),
         perSecond(rates(at, (sample) => sum(sample.refused))), number(last.in_flight), ms(last.p50_ms), ms(last.p99_ms));
     }
-    const overview = live.overview;
     if (!overview?.coupons) return;
-    const newest = new Set(overview.coupons.map((coupon) => coupon.id));
-    const all = [...overview.coupons, ...this.older.filter((coupon) => !newest.has(coupon.id))];
-    this.more.hidden = !(this.older.length ? this.olderAre : overview.more);
-    this.table.update(all.map((coupon) => [coupon.id, [
+    this.isMore ??= overview.more;
+    this.more.hidden = !this.isMore;
+    // Rows that newer coupons have pushed out of the overview stay.
+    const all = new Map([...this.shown, ...overview.coupons.map((coupon) => [coupon.id, coupon])]);
+    this.shown = new Map([...all].sort(([a], [b]) => (BigInt(a) < BigInt(b) ? 1 : -1)));
+    this.table.update([...this.shown.values()].map((coupon) => [coupon.id, [
       element("a", { href: `#/coupon/${coupon.id}` }, coupon.id), coupon.name, state(coupon.state), leftOf(coupon),
       number(coupon.accepted), number(coupon.issued)]]));
   }
@@ -109,9 +112,9 @@ const CHANGES = [
 
 export class Campaign {
   constructor(me, id) {
-    this.id = id;
+    this.id = BigInt(id).toString(); // without leading zeros
     this.me = me;
-    this.title = `Coupon ${id}`;
+    this.title = `Coupon ${this.id}`;
     this.coupon = null;
     this.heading = element("h1", {}, this.title);
     this.state = element("p", {}, "…");
@@ -130,25 +133,27 @@ export class Campaign {
       element("div", { class: "plots" }, ...Object.values(this.plots).map((plot) => plot.node)),
       element("p", { class: "faint" }, "Accepted and issued are those of all couponsd; asked, refused, times and queues are those of this one."),
       ...this.whoGotIt(), ...this.person(), ...this.verification());
-    this.timer = setInterval(() => this.reload(), 2000);
-    this.reload();
+    this.poll = new Poll(2, (signal) => this.reload(signal));
     this.loadTickets();
   }
 
   leave() {
-    clearInterval(this.timer);
+    this.poll.stop();
   }
 
   // The stream brings the newest coupons; older ones are asked for.
-  async reload() {
-    const found = live.overview?.coupons?.find((coupon) => coupon.id === this.id);
-    if (found) return this.take(found);
+  async reload(signal) {
+    const found = live.problem ? null : live.overview?.coupons?.find((coupon) => coupon.id === this.id);
+    if (found) {
+      this.take(found);
+      return;
+    }
     try {
-      const page = await read("coupons", { before: (BigInt(this.id) + 1n).toString(), limit: 1 });
+      const page = await read("coupons", { upto: this.id, limit: 1 }, { signal });
       if (page.coupons[0]?.id === this.id) this.take(page.coupons[0]);
       else this.state.textContent = "There is no such coupon.";
     } catch (error) {
-      if (!this.coupon) this.state.textContent = error.message;
+      if (!this.coupon && error.name !== "AbortError") this.state.textContent = error.message;
     }
   }
 
@@ -177,7 +182,7 @@ export class Campaign {
       element("button", { type: "button", class: verb === "Close" ? "danger" : null, onclick: async () => {
         await ask({ title: `${verb} coupon ${coupon.id}?`, text, verb, isDangerous: verb === "Close",
           method: `CouponAdminService/${method}`, request: { coupon_id: coupon.id }, done: () => `Coupon ${coupon.id} ${done}.` });
-        this.reload();
+        this.ask();
       } }, verb));
     if (coupon.state !== "CLOSED") buttons.push(element("button", { type: "button", onclick: () => this.add() }, "Add"));
     this.actions.replaceChildren(...buttons);
@@ -190,7 +195,13 @@ export class Campaign {
       method: "CouponAdminService/AddQuantity", request: { coupon_id: coupon.id, request_id: crypto.randomUUID?.() ?? `${Date.now()}` },
       fields: [["quantity", "How many more", "100"]],
       done: (answer) => `Coupon ${coupon.id} has ${number(answer.coupon.quantity)} now.` });
-    this.reload();
+    this.ask();
+  }
+
+  // After a change, the newest overview may still be from before it.
+  async ask() {
+    const page = await read("coupons", { upto: this.id, limit: 1 }).catch(() => null);
+    if (page?.coupons[0]?.id === this.id) this.take(page.coupons[0]);
   }
 
   update() {
@@ -246,8 +257,11 @@ export class Campaign {
   async loadTickets() {
     const after = this.after.at(-1) ?? "0";
     this.isPaging = this.after.length > 0;
+    const turn = (this.turn = (this.turn ?? 0) + 1);
+    this.back.disabled = this.next.disabled = true;
     try {
       const page = await read("tickets", { coupon_id: this.id, after, newest: this.newest });
+      if (turn !== this.turn) return; // a later question counts
       this.lastTicket = page.tickets.at(-1)?.ticket;
       this.back.hidden = !this.after.length;
       this.next.hidden = !page.more;
@@ -257,6 +271,7 @@ export class Campaign {
     } catch {
       // The header says what is wrong; the next change loads them again.
     }
+    if (turn === this.turn) this.back.disabled = this.next.disabled = false;
   }
 
   // --- a person ---

@@ -94,3 +94,27 @@ export class Table {
       element(i === 0 ? "th" : "td", { scope: i === 0 ? "row" : null, class: kind || null })));
   }
 }
+
+/** Runs `work(signal)` now and again, each time some seconds after its last end, until stop(). A run that is under way is
+ * aborted then. */
+export class Poll {
+  #abort = new AbortController();
+
+  constructor(seconds, work) {
+    this.seconds = seconds;
+    this.work = work;
+    this.#run();
+  }
+
+  async #run() {
+    const { signal } = this.#abort;
+    while (!signal.aborted) {
+      await this.work(signal);
+      await new Promise((done) => setTimeout(done, this.seconds * 1000));
+    }
+  }
+
+  stop() {
+    this.#abort.abort();
+  }
+}

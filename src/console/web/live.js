@@ -5,24 +5,44 @@ import { send } from "./api.js";
 
 const SAMPLES_MAX = 300;
 const SILENCE_MS = 5000; // a sample comes every second
+const HIDDEN_MS = 3000;
 
 export const CONNECTING = "connecting", SIGNED_OUT = "signed out";
 
+/** A tab that nobody sees lets go of its stream after a moment: browsers have few connections for a host. */
 class Live extends EventTarget {
   samples = [];
   overview = null;
   problem = CONNECTING; // "": events come
+  #isWanted = false;
   #abort = null;
+
+  constructor() {
+    super();
+    let timer = 0;
+    document.addEventListener("visibilitychange", () => {
+      clearTimeout(timer);
+      if (document.hidden) timer = setTimeout(() => this.#stop(), HIDDEN_MS);
+      else if (this.#isWanted && !this.#abort) this.connect();
+    });
+  }
 
   /** Begins, or begins again with another token. */
   connect() {
-    this.#abort?.abort();
+    this.#stop();
+    this.#isWanted = true;
     this.#abort = new AbortController();
     this.#run(this.#abort.signal);
   }
 
-  disconnect() {
+  #stop() {
     this.#abort?.abort();
+    this.#abort = null;
+  }
+
+  disconnect() {
+    this.#stop();
+    this.#isWanted = false;
     this.samples = [];
     this.overview = null;
     this.#tell(SIGNED_OUT);
@@ -76,12 +96,12 @@ class Live extends EventTarget {
   }
 
   #take(event) {
-    const [, kind, data] = /^event: (\w+)\ndata: (.*)$/.exec(event) ?? [];
+    const [, kind, data] = /^event: (\w+)\ndata: (.*)$/s.exec(event) ?? []; // s: data may have a U+2028
     if (kind === "sample") {
       this.samples.push(JSON.parse(data));
       if (this.samples.length > SAMPLES_MAX) this.samples.shift();
     } else if (kind === "overview") {
-      this.overview = JSON.parse(data);
+      this.overview = { ...this.overview, coupons_error: "", instances_error: "", ...JSON.parse(data) };
     }
   }
 

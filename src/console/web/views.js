@@ -3,7 +3,7 @@
 
 import { call } from "./api.js";
 import { ask } from "./ask.js";
-import { duration, element, number, state, Table, time } from "./dom.js";
+import { duration, element, number, Poll, state, Table, time } from "./dom.js";
 import { keysOf, live, values } from "./live.js";
 import { Plot } from "./plot.js";
 
@@ -25,7 +25,7 @@ class Reading {
       await work();
       this.problem.textContent = "";
     } catch (error) {
-      this.problem.textContent = error.message;
+      if (error.name !== "AbortError") this.problem.textContent = error.message;
     }
   }
 }
@@ -69,17 +69,16 @@ export class Topics extends Reading {
       "There are no topics.");
     this.actions = element("div", { class: "buttons" });
     this.node = element("div", {}, element("h1", {}, "Topics"), this.problem, this.migration, this.table.node, this.actions);
-    this.timer = setInterval(() => this.load(), 2000);
-    this.load();
+    this.poll = new Poll(2, (signal) => this.load(signal));
   }
 
   leave() {
-    clearInterval(this.timer);
+    this.poll.stop();
   }
 
-  load() {
+  load(signal) {
     return this.try(async () => {
-      const { topics, migration } = await call("TopicAdminService/ListTopics");
+      const { topics, migration } = await call("TopicAdminService/ListTopics", {}, { signal });
       this.table.update(topics.map((topic) => [topic.name, [topic.name, state(topic.state),
         topic.created_partitions && topic.created_partitions !== topic.partitions
           ? `${number(topic.partitions)} (created with ${number(topic.created_partitions)})` : number(topic.partitions),

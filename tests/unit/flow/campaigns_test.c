@@ -6,12 +6,25 @@
 
 static struct campaign_counts counts[CAMPAIGNS_MAX];
 
+TestSuite(campaigns, .init = campaigns_start);
+
 static const struct campaign_counts *counts_of(int64_t coupon_id) {
     size_t n = campaigns_read(counts);
     for (size_t i = 0; i < n; i++)
         if (counts[i].coupon_id == coupon_id)
             return &counts[i];
     return NULL;
+}
+
+Test(campaigns_off, nothing_is_counted_before_the_start) {
+    campaigns_count(7, REASON_NONE);
+    cr_expect_eq(campaigns_read(counts), 0);
+}
+
+Test(campaigns, a_quarter_of_the_room_is_enough_for_as_many_coupons) {
+    for (int64_t id = 1000; id < 1000 + CAMPAIGNS_MAX / 4; id++)
+        campaigns_count(id * 7919, REASON_NONE);
+    cr_expect_eq(campaigns_read(counts), CAMPAIGNS_MAX / 4);
 }
 
 Test(campaigns, answers_are_counted_by_coupon_and_reason) {
