@@ -2,6 +2,7 @@
 """A receiver of traces: OTLP over HTTP. protoc decodes what comes, by OpenTelemetry's own protos and without any code of
 couponsd, and refuses what does not fit them."""
 
+import dataclasses
 import http.server
 import os
 import re
@@ -55,19 +56,36 @@ def attributes(message):
     return found
 
 
+@dataclasses.dataclass(repr=False)
 class Span:
-    def __init__(self, message, resource):
-        self.trace, self.id = message["trace_id"][0].hex(), message["span_id"][0].hex()
-        self.parent = message["parent_span_id"][0].hex() if "parent_span_id" in message else None
-        self.name, self.kind = message["name"][0].decode(), KINDS[message["kind"][0]]
-        self.start, self.end = int(message["start_time_unix_nano"][0]), int(message["end_time_unix_nano"][0])
-        self.attributes, self.resource = attributes(message), resource
-        self.step = self.attributes["couponsd.step"]
-        status = message.get("status", [{}])[0]
-        self.error = status["message"][0].decode() if status.get("code") == ["STATUS_CODE_ERROR"] else None
+    trace: str
+    id: str
+    parent: str | None
+    name: str
+    kind: str
+    start: int  # nanoseconds since 1970
+    end: int
+    error: str | None  # the text of the status, if that is an error
+    attributes: dict
+    resource: dict
+
+    @property
+    def step(self):
+        return self.attributes["couponsd.step"]
 
     def __repr__(self):
         return f"<{self.step} {self.id} of {self.parent}: {self.name} {self.attributes} {self.error or ''}>"
+
+
+def span_of(message, resource):
+    status = message.get("status", [{}])[0]
+    return Span(
+        trace=message["trace_id"][0].hex(), id=message["span_id"][0].hex(),
+        parent=message["parent_span_id"][0].hex() if "parent_span_id" in message else None,
+        name=message["name"][0].decode(), kind=KINDS[message["kind"][0]],
+        start=int(message["start_time_unix_nano"][0]), end=int(message["end_time_unix_nano"][0]),
+        error=status["message"][0].decode() if status.get("code") == ["STATUS_CODE_ERROR"] else None,
+        attributes=attributes(message), resource=resource)
 
 
 class Receiver:
@@ -105,7 +123,7 @@ class Receiver:
             for of_resource in decode(data)["resource_spans"]:
                 resource = attributes(of_resource["resource"][0])
                 for of_scope in of_resource["scope_spans"]:
-                    self.spans += [Span(message, resource) for message in of_scope["spans"]]
+                    self.spans += [span_of(message, resource) for message in of_scope["spans"]]
         except Exception as problem:  # the test asks for it, in another thread
             self.wrong.append(problem)
 
