@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The calls; see calls.h. `lock` guards the lines. A call runs on a poller of the server from invoke to done, and is freed
- * there. */
+/* The calls; see calls.h. `lock` guards the lines. A call runs on a poller of the server from invoke to done, and is
+ * freed there. */
 #include "console/calls.h"
 
 #include <pthread.h>

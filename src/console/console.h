@@ -41,8 +41,8 @@ struct console_options {
 
 /* Starts its threads. */
 bool console_start(const struct console_options *options, struct console **ret_console, struct err *err);
-/* Ends the streams, and answers what waits; later requests are answered 503. Before the rpc server stops, which finishes
- * its calls. Waits for calls that are in flight for a moment. NULL is fine. */
+/* Ends the streams, and answers what waits; later requests are answered 503. Waits for calls that are in flight for a
+ * moment. Before the rpc server stops. NULL is fine. */
 void console_stop(struct console *console);
 /* Then ends the last thread, which may be reading. Before http_server_free. NULL is fine. */
 void console_join(struct console *console);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The counts; see campaigns.h.
  *
- * A coupon has one of the WAYS places from that of its hash on. Each thread counts in a stripe of its own, so that threads
- * do not wait for each other's cache lines. `lock` guards the change of a place's coupon; counting and reading take no
- * lock. A thread that counts while its place gets another coupon may count for the other one: these are plots, not
- * books. */
+ * A coupon has one of the WAYS places from that of its hash on. Each thread counts in a stripe of its own, so that
+ * threads do not wait for each other's cache lines. `lock` guards the change of a place's coupon; counting and reading
+ * take no lock. A thread that counts while its place gets another coupon may count for the other one: these are plots,
+ * not books. */
 #include "flow/campaigns.h"
 
 #include <pthread.h>

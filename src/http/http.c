@@ -22,8 +22,8 @@
 #include "http/request_internal.h"
 
 /* Scrapers, probes and the console's viewers need few connections. The other file descriptors are for gRPC. One address
- * gets only a part, so that idle connections of one client do not keep the probes of others waiting. That part is larger
- * than what the console lets wait, since tunnels make all its viewers one address. */
+ * gets only a part, so that idle connections of one client do not keep the probes of others waiting. That part is
+ * larger than what the console lets wait, since tunnels make all its viewers one address. */
 #define CONNECTION_LIMIT     96
 #define ADDRESS_LIMIT        64
 #define CONNECTION_TIMEOUT_S 10

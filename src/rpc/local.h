@@ -10,8 +10,8 @@
 /* The metadatum of a call with the peer that rpc_call_peer returns; only local calls are believed. */
 #define RPC_LOCAL_PEER "couponsd-local-peer"
 
-/* The server has started; free the channel before the server stops. Closures and `done` run on a poller of the server. (A
- * thread of its own would share the core's one epoll set with the server's pollers, and would often be the one that
+/* The server has started; free the channel before the server stops. Closures and `done` run on a poller of the server.
+ * (A thread of its own would share the core's one epoll set with the server's pollers, and would often be the one that
  * reads from their clients.)
  *
  * The channel does not connect again: once its connection is lost, e.g. since the server has closed it at its greatest
