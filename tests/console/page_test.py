@@ -100,7 +100,9 @@ class Page(Scenario):
         self.assertTrue(found, f"no {selector} says {text}: {self.text()}")
 
     def sign_in(self, token):
+        self.wait_for_text("Sign in", selector="header button")
         self.click("Sign in", "header button")
+        wait_until(lambda: self.driver.script("return document.activeElement.id") == "token", FEW_S)
         self.press(token + "\ue007")
 
     def picture(self, name):
