@@ -332,7 +332,7 @@ class Receivers(TraceScenario):
         receiver.answer = 200
         self.spans(receiver, trace, STEPS)
         self.assertNotIn("request", [span.step for span in receiver.of(refused)])
-        self.assertIn("event=trace.sent_again", server.text())
+        wait_until(lambda: "event=trace.sent_again" in server.text(), 20, what="the log says so")
 
     def test_headers_for_the_receiver_come_from_a_file(self):
         receiver = self.receiver()
