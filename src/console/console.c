@@ -331,7 +331,8 @@ static void call(struct console *console, struct http_request *request, const ch
 
 static void handle_api(struct console *console, struct http_request *request, const char *name) {
     static const char calling[] = "call/";
-    bool is_call = strncmp(name, calling, sizeof calling - 1) == 0;
+    bool is_call = strncmp(name, calling, sizeof calling - 1) == 0, is_stream = strcmp(name, "stream") == 0;
+    bool is_head = strcmp(http_request_method(request), "HEAD") == 0;
     if (!is_fit(console, http_request_header(request, AUTHORIZATION)))
         refuse(request, RPC_UNAUTHENTICATED, "PERMISSION", "the token is too long, or is no token");
     else if (access_is_open(console->options.access) && !http_request_is_from_loopback(request))
@@ -339,7 +340,7 @@ static void handle_api(struct console *console, struct http_request *request, co
                "no token is configured, so the console shows nothing to other machines: set access.tokens");
     else if (is_call)
         call(console, request, name + sizeof calling - 1);
-    else if (is_post(request))
+    else if (is_post(request) || (is_stream && is_head))
         refuse(request, RPC_INVALID_ARGUMENT, "", "this path wants GET");
     else if (strcmp(name, "me") == 0)
         give_me(console, request);
@@ -349,10 +350,8 @@ static void handle_api(struct console *console, struct http_request *request, co
         records_give_coupons(console->records, request);
     else if (strcmp(name, "tickets") == 0)
         records_give_tickets(console->records, request);
-    else if (strcmp(name, "stream") != 0)
+    else if (!is_stream)
         refuse(request, RPC_NOT_FOUND, "", "there is no such path");
-    else if (strcmp(http_request_method(request), "HEAD") == 0)
-        refuse(request, RPC_INVALID_ARGUMENT, "", "this path wants GET");
     else if (!feed_join(console->feed, request, http_request_header(request, AUTHORIZATION), headers, N_HEADERS))
         refuse(request, RPC_RESOURCE_EXHAUSTED, "OVERLOADED",
                "too many people look at the console, or couponsd is stopping; try again later");
