@@ -280,16 +280,17 @@ static size_t fill_metadata(const struct http_request *request, const char *peer
 
 static void begin(struct calls *calls, struct http_request *request, const struct target *target,
                   const ProtobufCMessage *message) {
-    char peer[HTTP_PEER_SIZE];
+    char peer[HTTP_PEER_SIZE], said[RPC_LOCAL_PEER_SIZE];
     struct rpc_metadatum metadata[METADATA_MAX];
     struct call *call = memory_new(1, sizeof *call);
     http_request_peer(request, peer);
+    rpc_local_peer(calls->server, peer, said);
     *call = (struct call){
         .base = {.timeout_ms = TIMEOUT_MS,
                  .max_call_bytes = JSON_MAX,
                  .done = on_done,
                  .metadata = metadata,
-                 .n_metadata = fill_metadata(request, peer, metadata)},
+                 .n_metadata = fill_metadata(request, said, metadata)},
         .calls = calls,
         .request = request,
     };

@@ -4,11 +4,16 @@
 #include <errno.h>
 #include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "rpc/operation.h"
 #include "rpc/server_internal.h"
+
+void rpc_local_peer(const struct rpc_server *server, const char *peer, char ret_value[static RPC_LOCAL_PEER_SIZE]) {
+    snprintf(ret_value, RPC_LOCAL_PEER_SIZE, "%s %s", server->local_key, peer);
+}
 
 bool rpc_channel_new_local(struct rpc_server *server, struct rpc_channel **ret_channel, struct err *err) {
     int ends[2];

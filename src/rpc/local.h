@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls to a server from within its process, over a pair of sockets: without an address, TLS or a certificate. To the
- * services they are like any other call, and they carry a token or have no rights. Their peer is what they say it is in
- * RPC_LOCAL_PEER, since they are made for somebody else. */
+ * services they are like any other call, and they carry a token or have no rights. They are made for somebody else, so
+ * they may say who their peer is. */
 #pragma once
 
 #include "rpc/client.h"
 #include "rpc/server.h"
 
-/* The metadatum of a call with the peer that rpc_call_peer returns; only local calls are believed. */
-#define RPC_LOCAL_PEER "couponsd-local-peer"
+/* A metadatum: rpc_call_peer of the call returns `peer`. Its value has a key that nobody outside the process knows. */
+#define RPC_LOCAL_PEER      "couponsd-local-peer"
+#define RPC_LOCAL_PEER_SIZE 160
+void rpc_local_peer(const struct rpc_server *server, const char *peer, char ret_value[static RPC_LOCAL_PEER_SIZE]);
 
 /* The server has started; free the channel before the server stops. Closures and `done` run on a poller of the server.
  * (A thread of its own would share the core's one epoll set with the server's pollers, and would often be the one that

@@ -2,31 +2,34 @@
 /* The client of a call: its address, and the names that its certificate proves. On the call's poller thread. */
 #include <grpc/grpc_security_constants.h>
 #include <grpc/support/alloc.h>
+#include <openssl/crypto.h>
 #include <string.h>
 
 #include "rpc/call.h"
 #include "rpc/local.h"
 #include "rpc/taken.h"
 
-/* The core's name for connections that did not come by a listener, of which rpc/local.h makes the only ones. */
-#define LOCAL "fd:"
-
 static char *copied(struct rpc_call *call, const char *text, size_t len) {
     return memcpy(arena_zalloc(&call->arena, len + 1), text, len);
+}
+
+/* The peer that a call from within the process names; NULL: it is no such call. */
+static const char *told_peer(struct rpc_call *call) {
+    const size_t key_len = LOCAL_KEY_SIZE - 1;
+    size_t len;
+    const char *value = rpc_call_metadata(call, RPC_LOCAL_PEER, &len);
+    if (!value || len <= key_len || CRYPTO_memcmp(value, call->server->local_key, key_len) != 0)
+        return NULL;
+    return copied(call, value + key_len + 1, len - key_len - 1);
 }
 
 const char *rpc_call_peer(struct rpc_call *call) {
     if (call->is_taken)
         return taken_peer(call);
+    const char *told = told_peer(call);
+    if (told)
+        return told;
     char *peer = grpc_call_get_peer(call->core);
-    if (strncmp(peer, LOCAL, sizeof LOCAL - 1) == 0) {
-        size_t len;
-        const char *said = rpc_call_metadata(call, RPC_LOCAL_PEER, &len);
-        if (said) {
-            gpr_free(peer);
-            return copied(call, said, len);
-        }
-    }
     char *copy = copied(call, peer, strlen(peer));
     gpr_free(peer);
     return copy;

@@ -3,8 +3,10 @@
  *
  * One thread at a time calls new, add, start, stop and free. `lock` guards what the pollers' threads report to stop. */
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -42,6 +44,15 @@ static const struct rpc_server_options defaults = {
 
 static op_fn on_shut_down;
 
+static bool make_local_key(char ret[static LOCAL_KEY_SIZE], struct err *err) {
+    unsigned char bytes[LOCAL_KEY_BYTES];
+    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
+        return err_set(err, ERR_INTERNAL, BACKEND_NONE, "the system gives no random bytes");
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+    return true;
+}
+
 bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server, struct err *err) {
     struct rpc_server *server = memory_new(1, sizeof *server);
     server->listen = memory_copy(options->listen);
@@ -64,7 +75,8 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
         rpc_server_free(server);
         return false;
     }
-    if (!descriptors_init(&server->descriptors, options->descriptor_set, options->descriptor_set_size, err)) {
+    if (!make_local_key(server->local_key, err) ||
+        !descriptors_init(&server->descriptors, options->descriptor_set, options->descriptor_set_size, err)) {
         rpc_server_free(server);
         return false;
     }

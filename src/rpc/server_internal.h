@@ -23,6 +23,9 @@
 #include "rpc/server.h"
 #include "rpc/tls.h"
 
+#define LOCAL_KEY_BYTES 16
+#define LOCAL_KEY_SIZE  (2 * LOCAL_KEY_BYTES + 1)
+
 struct rpc_call;
 
 struct server_poller {
@@ -45,6 +48,7 @@ struct rpc_server {
     struct server_poller *pollers;
     const struct method *early_method; /* of options.early; NULL: its calls are not taken */
     struct tls_server *tls;
+    char local_key[LOCAL_KEY_SIZE]; /* in hex; see rpc/local.h */
     struct callers *callers;
     struct op shutdown_op;
     atomic_bool draining; /* new calls are refused */

@@ -63,18 +63,25 @@ static int call_with(struct rpc_channel *channel, const struct rpc_metadatum *me
     return answer.code;
 }
 
-static const struct rpc_metadatum said[] = {
-    {RPC_LOCAL_PEER, "ipv4:192.0.2.7:80", sizeof "ipv4:192.0.2.7:80" - 1},
-    {"authorization", "Bearer x", sizeof "Bearer x" - 1},
-};
+#define PEER "ipv4:192.0.2.7:80"
+
+/* The metadata of a call that names its peer. */
+static void say(const struct toy *toy, struct rpc_metadatum ret[static 2], char room[static RPC_LOCAL_PEER_SIZE]) {
+    rpc_local_peer(toy->server, PEER, room);
+    ret[0] = (struct rpc_metadatum){RPC_LOCAL_PEER, room, strlen(room)};
+    ret[1] = (struct rpc_metadatum){"authorization", "Bearer x", sizeof "Bearer x" - 1};
+}
 
 Test(local, calls_come_with_their_token_and_the_peer_that_they_name) {
     struct toy *toy = toy_that_looks();
     struct rpc_channel *channel;
+    struct rpc_metadatum said[2];
+    char room[RPC_LOCAL_PEER_SIZE];
     struct err err = {0};
     cr_assert(rpc_channel_new_local(toy->server, &channel, &err), "%s", err.text);
+    say(toy, said, room);
     cr_expect_eq(call_with(channel, said, 2), RPC_OK);
-    cr_expect_str_eq(peer, "ipv4:192.0.2.7:80");
+    cr_expect_str_eq(peer, PEER);
     cr_expect_str_eq(token, "Bearer x");
     cr_expect_eq(call_with(channel, NULL, 0), RPC_OK);
     cr_expect_str_eq(token, "");
@@ -83,7 +90,18 @@ Test(local, calls_come_with_their_token_and_the_peer_that_they_name) {
 }
 
 Test(local, a_client_from_elsewhere_cannot_name_another_peer) {
+    static const char *const guesses[] = {PEER, "", " ", "00000000000000000000000000000000 " PEER};
     struct toy *toy = toy_that_looks();
+    struct rpc_metadatum said[2];
+    char room[RPC_LOCAL_PEER_SIZE];
+    for (size_t i = 0; i < sizeof guesses / sizeof guesses[0]; i++) {
+        cr_expect_eq(
+            call_with(toy->channel, &(struct rpc_metadatum){RPC_LOCAL_PEER, guesses[i], strlen(guesses[i])}, 1),
+            RPC_OK);
+        cr_expect_eq(strncmp(peer, "ipv4:127.0.0.1:", 15), 0, "%s", peer);
+    }
+    say(toy, said, room);
+    room[0] ^= 1;
     cr_expect_eq(call_with(toy->channel, said, 1), RPC_OK);
     cr_expect_eq(strncmp(peer, "ipv4:127.0.0.1:", 15), 0, "%s", peer);
     toy_free(toy);
