@@ -9,29 +9,34 @@ const $ = (id) => document.getElementById(id);
 for (const button of document.querySelectorAll("[data-close]"))
   button.addEventListener("click", () => button.closest("dialog").close("cancel"));
 
+const openings = new Map(); // dialog to a function that ends its last opening
+
 /** Opens a dialog. Each "ok" runs `submit`; the dialog stays open with its message if that throws. Returns a promise of
  * whether it has succeeded. If the dialog was left meanwhile, a late failure is said on the page. */
 function open(dialog, error, submit) {
   const form = dialog.querySelector("form");
   const ok = form.querySelector("button.primary");
+  openings.get(dialog)?.(); // it was left, but its event may still be on its way
   error.textContent = "";
   ok.disabled = false;
   return new Promise((done) => {
     let isOpen = true, isPending = false;
-    const close = () => {
-      if (!isOpen) return;
+    const end = () => {
       isOpen = false;
       form.removeEventListener("submit", onSubmit);
       dialog.removeEventListener("close", onClose);
-      if (dialog.open) dialog.close();
+      if (!isPending) done(false);
+    };
+    const onClose = () => {
+      if (!dialog.open) end(); // otherwise the event is that of an earlier opening
     };
     const onSubmit = async (event) => {
       event.preventDefault();
       ok.disabled = isPending = true;
       try {
         await submit();
-        close();
         done(true);
+        if (isOpen) dialog.close();
         return;
       } catch (problem) {
         if (isOpen) error.textContent = problem.message;
@@ -41,10 +46,7 @@ function open(dialog, error, submit) {
       if (isOpen) ok.disabled = false;
       else done(false);
     };
-    const onClose = () => {
-      close();
-      if (!isPending) done(false);
-    };
+    openings.set(dialog, end);
     form.addEventListener("submit", onSubmit);
     dialog.addEventListener("close", onClose);
     dialog.showModal();
