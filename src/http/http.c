@@ -10,12 +10,14 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/strbuf.h"
@@ -28,6 +30,7 @@
 #define ADDRESS_LIMIT        64
 #define CONNECTION_TIMEOUT_S 10
 #define BACKLOG              64
+#define LAST_ANSWERS_US      US_PER_S
 #define TEXT_PLAIN           "text/plain; charset=utf-8"
 #define TEXT_METRICS         "text/plain; version=0.0.4"
 
@@ -37,6 +40,7 @@ struct http_server {
     struct MHD_Daemon *daemon;
     char address[80]; /* with the port that is bound */
     bool has_tls;
+    atomic_int n_requests; /* under way */
     bool (*is_ready)(void *arg, char text[static HTTP_READY_SIZE]);
     bool (*handle)(void *arg, struct http_request *request);
     void *arg;
@@ -102,12 +106,13 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
                               const char *version, const char *upload_data, size_t *upload_data_size,
                               void **connection_state) {
     (void)version, (void)upload_data;
-    const struct http_server *server = arg;
+    struct http_server *server = arg;
     struct http_request *request = *connection_state;
     /* libmicrohttpd first calls with the headers alone. A response at this point would end the connection. */
     if (!request) {
         *connection_state = request = http_request_new(connection, method, url);
         request->has_tls = server->has_tls;
+        atomic_fetch_add(&server->n_requests, 1);
         return MHD_YES;
     }
     if (*upload_data_size > 0) { /* skip the body */
@@ -127,10 +132,13 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
 /* MHD_RequestCompletedCallback. */
 static void on_completed(void *arg, struct MHD_Connection *connection, void **connection_state,
                          enum MHD_RequestTerminationCode code) {
-    (void)arg, (void)connection, (void)code;
-    if (*connection_state)
-        http_request_end(*connection_state);
+    struct http_server *server = arg;
+    (void)connection, (void)code;
+    if (!*connection_state)
+        return;
+    http_request_end(*connection_state);
     *connection_state = NULL;
+    atomic_fetch_sub(&server->n_requests, 1);
 }
 
 /* --- the server --- */
@@ -224,7 +232,7 @@ static struct MHD_Daemon *start(struct http_server *server, int fd, const char *
     return MHD_start_daemon(flags, 0, NULL, NULL, handle, server, MHD_OPTION_ARRAY, certificate ? tls : &none,
                             MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
                             MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)ADDRESS_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT,
-                            (unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                            (unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
                             MHD_OPTION_END);
 }
 
@@ -272,6 +280,10 @@ const char *http_server_address(const struct http_server *server) {
 void http_server_free(struct http_server *server) {
     if (!server)
         return;
+    /* What was answered a moment ago may not have been sent yet. */
+    int64_t until_us = clock_mono_us() + LAST_ANSWERS_US;
+    while (atomic_load(&server->n_requests) > 0 && clock_mono_us() < until_us)
+        clock_sleep_us(LAST_ANSWERS_US / 100);
     MHD_stop_daemon(server->daemon); /* waits for its thread and closes all sockets */
     free(server);
 }

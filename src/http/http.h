@@ -29,5 +29,6 @@ struct http_options {
  * not outlive the call. */
 bool http_server_new(const struct http_options *options, struct http_server **ret_server, struct err *err);
 const char *http_server_address(const struct http_server *server);
-/* All deferred requests must have been answered, and all streams have ended or been resumed for good. NULL is fine. */
+/* All deferred requests must have been answered, and all streams have ended. Waits a moment for the last answers to be
+ * sent. NULL is fine. */
 void http_server_free(struct http_server *server);

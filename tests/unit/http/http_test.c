@@ -51,9 +51,9 @@ static ssize_t read_stream(void *arg, char *room, size_t max) {
     static int at;
     (void)arg;
     cr_assert_gt(max, 10);
-    const char *part = parts[at++];
-    if (at > 4)
+    if (at == sizeof parts / sizeof parts[0])
         return -1;
+    const char *part = parts[at++];
     if (part)
         return (ssize_t)strlen(strcpy(room, part));
     http_request_pause(atomic_load(&kept));
