@@ -280,7 +280,7 @@ const char *http_server_address(const struct http_server *server) {
 void http_server_free(struct http_server *server) {
     if (!server)
         return;
-    /* What was answered a moment ago may not have been sent yet. */
+    /* The newest answers may not have been sent yet. */
     int64_t until_us = clock_mono_us() + LAST_ANSWERS_US;
     while (atomic_load(&server->n_requests) > 0 && clock_mono_us() < until_us)
         clock_sleep_us(LAST_ANSWERS_US / 100);
