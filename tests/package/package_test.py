@@ -92,7 +92,7 @@ class Package(Scenario):
             self.assertIn(self.package_of(library), depends)
         self.assertIn(self.package_of("libgrpc"), self.field("libcouponsd-client0", "Depends"))
         version = self.field("libcouponsd-client0", "Version")
-        for needed in (f"libcouponsd-client0 (= {version})", "libprotobuf-c-dev", "pkg-config"):
+        for needed in (f"libcouponsd-client0 (= {version})", "libprotobuf-c-dev", "pkgconf"):
             self.assertIn(needed, self.field("libcouponsd-client-dev", "Depends"))
 
     def lintian(self, *debs):
