@@ -173,7 +173,7 @@ static void cancel_all(struct client_poller *poller) {
     for (struct operation *each = poller->in_flight; each; each = each->next)
         if (each->core)
             grpc_call_cancel(each->core, NULL);
-    while (poller->in_flight)
+    while (poller->in_flight || poller->n_ending > 0)
         pthread_cond_wait(&poller->empty, &poller->lock);
     pthread_mutex_unlock(&poller->lock);
 }

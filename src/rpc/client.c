@@ -91,6 +91,7 @@ static void operation_release(struct operation *operation) {
     *(operation->previous ? &operation->previous->next : &poller->in_flight) = operation->next;
     if (operation->next)
         operation->next->previous = operation->previous;
+    poller->n_ending++;
     bool keep = poller->n_idle < IDLE_OPERATIONS_MAX;
     if (keep) {
         operation->next = poller->idle;
@@ -103,9 +104,9 @@ static void operation_release(struct operation *operation) {
         operation_free(operation);
 
     pthread_mutex_lock(&poller->lock);
-    if (!poller->in_flight)
+    if (--poller->n_ending == 0 && !poller->in_flight)
         pthread_cond_broadcast(&poller->empty);
-    pthread_mutex_unlock(&poller->lock);
+    pthread_mutex_unlock(&poller->lock); /* the last use of the poller: it may be freed now */
 }
 
 __attribute__((format(printf, 3, 4))) static void operation_fail(struct operation *operation, int code,

@@ -25,6 +25,7 @@ struct client_poller {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t empty;
     struct operation *in_flight;
+    size_t n_ending; /* no longer in flight, but not done with the poller */
     struct operation *idle;
     size_t n_idle;
 };
