@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/strbuf.h"
+#include "console/answer.h"
 #include "console/json.h"
 #include "console/params.h"
 #include "google/rpc/error_details.pb-c.h"
@@ -25,7 +26,6 @@
 #define GRACE_US      (2 * US_PER_S)
 #define GRACE_TICK_US (10 * US_PER_MS)
 #define JSON_MAX      (4 << 20)
-#define TYPE_JSON     "application/json"
 #define METADATA_MAX  2
 #define AUTHORIZATION "authorization"
 
@@ -39,8 +39,6 @@ struct line {
 
 struct calls {
     struct rpc_server *server;
-    const struct http_header *headers;
-    size_t n_headers;
     pthread_mutex_t lock; /* guards what follows */
     struct line *lines;   /* the first one takes new calls */
     size_t n_calls;
@@ -68,10 +66,9 @@ static bool add_line(struct calls *calls, struct err *err) {
     return true;
 }
 
-bool calls_new(struct rpc_server *server, const struct http_header *headers, size_t n_headers, struct calls **ret_calls,
-               struct err *err) {
+bool calls_new(struct rpc_server *server, struct calls **ret_calls, struct err *err) {
     struct calls *calls = memory_new(1, sizeof *calls);
-    *calls = (struct calls){.server = server, .headers = headers, .n_headers = n_headers};
+    *calls = (struct calls){.server = server};
     pthread_mutex_init(&calls->lock, NULL);
     if (!add_line(calls, err)) {
         calls_free(calls);
@@ -171,51 +168,6 @@ enum calls_kind calls_kind_of(const char *name) {
 
 /* --- errors --- */
 
-static unsigned http_status_of(int code) {
-    static const unsigned statuses[RPC_CODES] = {
-        [RPC_OK] = 200,
-        [RPC_INVALID_ARGUMENT] = 400,
-        [RPC_FAILED_PRECONDITION] = 400,
-        [RPC_OUT_OF_RANGE] = 400,
-        [RPC_UNAUTHENTICATED] = 401,
-        [RPC_PERMISSION_DENIED] = 403,
-        [RPC_NOT_FOUND] = 404,
-        [RPC_ALREADY_EXISTS] = 409,
-        [RPC_ABORTED] = 409,
-        [RPC_RESOURCE_EXHAUSTED] = 429,
-        [RPC_CANCELLED] = 503,
-        [RPC_UNAVAILABLE] = 503,
-        [RPC_DEADLINE_EXCEEDED] = 504,
-    };
-    unsigned status = code >= 0 && code < RPC_CODES ? statuses[code] : 0;
-    return status ? status : 500;
-}
-
-static void respond(struct http_request *request, const struct http_header *headers, size_t n_headers, int code,
-                    const struct strbuf *json) {
-    http_respond(request, &(struct http_response){
-                              .status = http_status_of(code),
-                              .content_type = TYPE_JSON,
-                              .body = json->data,
-                              .len = json->len,
-                              .headers = headers,
-                              .n_headers = n_headers,
-                          });
-}
-
-void calls_refuse(struct http_request *request, const struct http_header *headers, size_t n_headers, int code,
-                  const char *reason, const char *message) {
-    struct strbuf json = {0};
-    json_open(&json, NULL, '{');
-    json_text(&json, "code", rpc_code_name(code));
-    json_text(&json, "reason", reason);
-    json_text(&json, "message", message);
-    json_close(&json, '}');
-    json.len--; /* the comma */
-    respond(request, headers, n_headers, code, &json);
-    strbuf_deinit(&json);
-}
-
 /* Copies the reason of the status' details into `ret`, or "". */
 static void read_reason(const struct rpc_status *status, char *ret, size_t size) {
     *ret = '\0';
@@ -252,17 +204,15 @@ static void leave_line(struct call *call, const struct rpc_status *status) {
 
 static void on_done(struct rpc_client_call *base, const struct rpc_status *status) {
     struct call *call = (struct call *)base;
-    const struct calls *calls = call->calls;
     char reason[64];
     read_reason(status, reason, sizeof reason);
     if (status->code == RPC_OK && call->json.data)
-        respond(call->request, calls->headers, calls->n_headers, RPC_OK, &call->json);
+        answer_json(call->request, &call->json);
     else if (status->code == RPC_CANCELLED)
-        calls_refuse(call->request, calls->headers, calls->n_headers, RPC_CANCELLED, "STOPPING",
+        answer_error(call->request, RPC_CANCELLED, "STOPPING",
                      "couponsd is stopping; a change may have been made: look again");
     else
-        calls_refuse(call->request, calls->headers, calls->n_headers,
-                     status->code == RPC_OK ? RPC_INTERNAL : status->code, reason,
+        answer_error(call->request, status->code == RPC_OK ? RPC_INTERNAL : status->code, reason,
                      status->message ? status->message : "");
     leave_line(call, status);
     strbuf_deinit(&call->json);
@@ -310,8 +260,7 @@ static void begin(struct calls *calls, struct http_request *request, const struc
     pthread_mutex_unlock(&calls->lock);
     if (line)
         return;
-    calls_refuse(request, calls->headers, calls->n_headers, has_ended ? RPC_UNAVAILABLE : RPC_RESOURCE_EXHAUSTED,
-                 has_ended ? "STOPPING" : "OVERLOADED",
+    answer_error(request, has_ended ? RPC_UNAVAILABLE : RPC_RESOURCE_EXHAUSTED, has_ended ? "STOPPING" : "OVERLOADED",
                  has_ended ? "couponsd is stopping" : "too many people use the console; try again");
     free(call);
 }
@@ -327,6 +276,6 @@ void calls_make(struct calls *calls, struct http_request *request, const char *n
     if (params_read(request, target.service->descriptor->methods[target.index].input, &arena, &message, &err))
         begin(calls, request, &target, message);
     else
-        calls_refuse(request, calls->headers, calls->n_headers, RPC_INVALID_ARGUMENT, "INVALID_FIELD", err.text);
+        answer_error(request, RPC_INVALID_ARGUMENT, "INVALID_FIELD", err.text);
     arena_deinit(&arena);
 }

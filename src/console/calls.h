@@ -11,9 +11,7 @@
 
 struct calls;
 
-/* `headers` go with each answer, and must outlive the calls. */
-bool calls_new(struct rpc_server *server, const struct http_header *headers, size_t n_headers, struct calls **ret_calls,
-               struct err *err);
+bool calls_new(struct rpc_server *server, struct calls **ret_calls, struct err *err);
 /* Later calls are answered 503. Waits for those in flight for a moment, then cancels them. Before the server stops. */
 void calls_end(struct calls *calls);
 /* NULL is fine. */
@@ -25,8 +23,5 @@ enum calls_kind calls_kind_of(const char *name);
 /* Calls it, with the query as the request's fields, and answers with its response in JSON, or with an error. From the
  * handler, for a name that is not CALLS_UNKNOWN. */
 void calls_make(struct calls *calls, struct http_request *request, const char *name);
-/* Answers with an error as calls_make does: {"code": …, "reason": …, "message": …}. `reason` may be "". */
-void calls_refuse(struct http_request *request, const struct http_header *headers, size_t n_headers, int code,
-                  const char *reason, const char *message);
 /* Connects again if the connection is lost; its calls may go on. To be called about once a second, by one thread. */
 void calls_mend(struct calls *calls);

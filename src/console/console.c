@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/ticker.h"
+#include "console/answer.h"
 #include "console/calls.h"
 #include "console/feed.h"
 #include "console/json.h"
@@ -29,8 +30,8 @@
 #define READING         "GetCoupon" /* whoever may call it may look at everything */
 #define CHANGING        "PauseCoupon"
 #define AUTHORIZATION   "authorization"
+#define BEARER_MAX      4103 /* bytes of the header authorization; api/access.c takes no longer tokens */
 /* A backend that has failed this long ago may be back: its stage has had nothing to do since. */
-#define BEARER_MAX       4103 /* bytes of the header authorization; api/access.c takes no longer tokens */
 #define FAILED_LATELY_US (30 * US_PER_S)
 
 struct console {
@@ -42,18 +43,6 @@ struct console {
     struct ticker *ticker;
     struct scrape_answers answers; /* of the last sample */
 };
-
-static const struct http_header headers[] = {
-    {"Cache-Control", "no-store"},
-    {"Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-                                "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
-    {"Cross-Origin-Opener-Policy", "same-origin"},
-    {"Cross-Origin-Resource-Policy", "same-origin"},
-    {"Referrer-Policy", "no-referrer"},
-    {"X-Content-Type-Options", "nosniff"},
-    {"X-Frame-Options", "DENY"},
-};
-#define N_HEADERS (sizeof headers / sizeof headers[0])
 
 /* --- samples --- */
 
@@ -154,8 +143,7 @@ static void sample(void *arg) {
     add_quantile(&json, "p99_ms", &console->answers, &answers, 0.99);
     add_backends(console, &json);
     add_campaigns(console, &json);
-    json_close(&json, '}');
-    json.len--;
+    json_end(&json);
     feed_check(console->feed, may_look, console); /* tokens may have been taken away */
     feed_add_sample(console->feed, &json);
     strbuf_deinit(&json);
@@ -179,11 +167,8 @@ bool console_start(const struct console_options *options, struct console **ret_c
                  .grpc_address = options->grpc_address,
                  .http_address = options->http_address,
                  .version = COUPONSD_VERSION},
-        .headers = headers,
-        .n_headers = N_HEADERS,
     };
-    if (!calls_new(options->rpc, headers, N_HEADERS, &console->calls, err) ||
-        !records_start(&records, &console->records, err) ||
+    if (!calls_new(options->rpc, &console->calls, err) || !records_start(&records, &console->records, err) ||
         !ticker_start("sampler", SAMPLE_US, sample, console, &console->ticker, err)) {
         console_stop(console);
         console_join(console);
@@ -222,10 +207,6 @@ void console_free(struct console *console) {
 
 /* --- who may --- */
 
-static void refuse(struct http_request *request, int code, const char *reason, const char *message) {
-    calls_refuse(request, headers, N_HEADERS, code, reason, message);
-}
-
 static bool is_port_or_nothing(const char *text) {
     return *text == '\0' || (*text == ':' && text[1 + strspn(text + 1, "0123456789")] == '\0');
 }
@@ -253,19 +234,20 @@ static bool is_fit(const struct console *console, const char *authorization) {
 static bool refuse_place(struct http_request *request) {
     const char *site = http_request_header(request, "Sec-Fetch-Site");
     if (!http_request_has_tls(request) && !http_request_is_from_loopback(request)) {
-        refuse(request, RPC_PERMISSION_DENIED, "PERMISSION",
-               "the console is served over TLS, or to this machine alone: set http.tls_certificate and http.tls_key");
+        answer_error(
+            request, RPC_PERMISSION_DENIED, "PERMISSION",
+            "the console is served over TLS, or to this machine alone: set http.tls_certificate and http.tls_key");
         return true;
     }
     if (!http_request_has_tls(request) && !is_loopback_name(http_request_header(request, "Host"))) {
-        refuse(request, RPC_PERMISSION_DENIED, "PERMISSION",
-               "without TLS, the console is at http://localhost or http://127.0.0.1; for other names set "
-               "http.tls_certificate and http.tls_key");
+        answer_error(request, RPC_PERMISSION_DENIED, "PERMISSION",
+                     "without TLS, the console is at http://localhost or http://127.0.0.1; for other names set "
+                     "http.tls_certificate and http.tls_key");
         return true;
     }
     if (site && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0 &&
         strncmp(http_request_path(request), API, sizeof API - 1) == 0) {
-        refuse(request, RPC_PERMISSION_DENIED, "PERMISSION", "another site's page has sent this request");
+        answer_error(request, RPC_PERMISSION_DENIED, "PERMISSION", "another site's page has sent this request");
         return true;
     }
     return false;
@@ -281,13 +263,13 @@ static bool refuse_reader(const struct console *console, struct http_request *re
     case ACCESS_ALLOWED:
         return false;
     case ACCESS_UNKNOWN_CALLER:
-        refuse(request, RPC_UNAUTHENTICATED, "PERMISSION",
-               http_request_header(request, AUTHORIZATION) ? "the token is unknown" : "a token is needed");
+        answer_error(request, RPC_UNAUTHENTICATED, "PERMISSION",
+                     http_request_header(request, AUTHORIZATION) ? "the token is unknown" : "a token is needed");
         return true;
     case ACCESS_DENIED:
         break;
     }
-    refuse(request, RPC_PERMISSION_DENIED, "PERMISSION", "the console needs the role observer or admin");
+    answer_error(request, RPC_PERMISSION_DENIED, "PERMISSION", "the console needs the role observer or admin");
     return true;
 }
 
@@ -300,13 +282,8 @@ static void give_me(const struct console *console, struct http_request *request)
     json_bool(&json, "is_open", is_open);
     json_bool(&json, "may_read", judge(console, request, READING) == ACCESS_ALLOWED);
     json_bool(&json, "may_change", !is_open && judge(console, request, CHANGING) == ACCESS_ALLOWED);
-    json_close(&json, '}');
-    http_respond(request, &(struct http_response){.status = 200,
-                                                  .content_type = "application/json",
-                                                  .body = json.data,
-                                                  .len = json.len - 1,
-                                                  .headers = headers,
-                                                  .n_headers = N_HEADERS});
+    json_end(&json);
+    answer_json(request, &json);
     strbuf_deinit(&json);
 }
 
@@ -317,14 +294,14 @@ static bool is_post(const struct http_request *request) {
 static void call(struct console *console, struct http_request *request, const char *name) {
     bool changes = calls_kind_of(name) == CALLS_CHANGE;
     if (calls_kind_of(name) == CALLS_UNKNOWN)
-        refuse(request, RPC_NOT_FOUND, "", "the console has no such method");
+        answer_error(request, RPC_NOT_FOUND, "", "the console has no such method");
     else if (is_post(request) != changes)
-        refuse(request, RPC_INVALID_ARGUMENT, "", changes ? "this method wants POST" : "this method wants GET");
+        answer_error(request, RPC_INVALID_ARGUMENT, "", changes ? "this method wants POST" : "this method wants GET");
     else if (changes && !http_request_header(request, "X-Couponsd-Console"))
-        refuse(request, RPC_PERMISSION_DENIED, "PERMISSION", "the header X-Couponsd-Console is missing");
+        answer_error(request, RPC_PERMISSION_DENIED, "PERMISSION", "the header X-Couponsd-Console is missing");
     else if (changes && access_is_open(console->options.access))
-        refuse(request, RPC_PERMISSION_DENIED, "PERMISSION",
-               "no token is configured, so nothing can be changed here: set access.tokens, or use couponctl");
+        answer_error(request, RPC_PERMISSION_DENIED, "PERMISSION",
+                     "no token is configured, so nothing can be changed here: set access.tokens, or use couponctl");
     else
         calls_make(console->calls, request, name);
 }
@@ -334,14 +311,14 @@ static void handle_api(struct console *console, struct http_request *request, co
     bool is_call = strncmp(name, calling, sizeof calling - 1) == 0, is_stream = strcmp(name, "stream") == 0;
     bool is_head = strcmp(http_request_method(request), "HEAD") == 0;
     if (!is_fit(console, http_request_header(request, AUTHORIZATION)))
-        refuse(request, RPC_UNAUTHENTICATED, "PERMISSION", "the token is too long, or is no token");
+        answer_error(request, RPC_UNAUTHENTICATED, "PERMISSION", "the token is too long, or is no token");
     else if (access_is_open(console->options.access) && !http_request_is_from_loopback(request))
-        refuse(request, RPC_PERMISSION_DENIED, "PERMISSION",
-               "no token is configured, so the console shows nothing to other machines: set access.tokens");
+        answer_error(request, RPC_PERMISSION_DENIED, "PERMISSION",
+                     "no token is configured, so the console shows nothing to other machines: set access.tokens");
     else if (is_call)
         call(console, request, name + sizeof calling - 1);
     else if (is_post(request) || (is_stream && is_head))
-        refuse(request, RPC_INVALID_ARGUMENT, "", "this path wants GET");
+        answer_error(request, RPC_INVALID_ARGUMENT, "", "this path wants GET");
     else if (strcmp(name, "me") == 0)
         give_me(console, request);
     else if (refuse_reader(console, request))
@@ -351,10 +328,10 @@ static void handle_api(struct console *console, struct http_request *request, co
     else if (strcmp(name, "tickets") == 0)
         records_give_tickets(console->records, request);
     else if (!is_stream)
-        refuse(request, RPC_NOT_FOUND, "", "there is no such path");
-    else if (!feed_join(console->feed, request, http_request_header(request, AUTHORIZATION), headers, N_HEADERS))
-        refuse(request, RPC_RESOURCE_EXHAUSTED, "OVERLOADED",
-               "too many people look at the console, or couponsd is stopping; try again later");
+        answer_error(request, RPC_NOT_FOUND, "", "there is no such path");
+    else if (!feed_join(console->feed, request, http_request_header(request, AUTHORIZATION)))
+        answer_error(request, RPC_RESOURCE_EXHAUSTED, "OVERLOADED",
+                     "too many people look at the console, or couponsd is stopping; try again later");
 }
 
 static bool give_file(struct http_request *request, const char *name) {
@@ -365,8 +342,8 @@ static bool give_file(struct http_request *request, const char *name) {
                                                           .body = (const char *)web_files[i].bytes,
                                                           .len = web_files[i].len,
                                                           .is_static = true,
-                                                          .headers = headers,
-                                                          .n_headers = N_HEADERS});
+                                                          .headers = answer_headers,
+                                                          .n_headers = n_answer_headers});
             return true;
         }
     return false;
@@ -399,7 +376,7 @@ bool console_handle(struct console *console, struct http_request *request) {
     if (strncmp(path, API, sizeof API - 1) != 0)
         return is_get && give_file(request, path + sizeof PREFIX - 1);
     if (!console)
-        refuse(request, RPC_UNAVAILABLE, "STOPPING", "couponsd is starting");
+        answer_error(request, RPC_UNAVAILABLE, "STOPPING", "couponsd is starting");
     else
         handle_api(console, request, path + sizeof API - 1);
     return true;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "console/answer.h"
 
 /* The text of an event, shared by the feed and the viewers that are sending it. */
 struct piece {
@@ -171,8 +172,7 @@ static void leave(void *arg) {
     free(viewer);
 }
 
-bool feed_join(struct feed *feed, struct http_request *request, const char *pass, const struct http_header *headers,
-               size_t n_headers) {
+bool feed_join(struct feed *feed, struct http_request *request, const char *pass) {
     struct viewer *viewer = memory_new(1, sizeof *viewer);
     *viewer = (struct viewer){.feed = feed, .request = request, .pass = pass ? memory_copy(pass) : NULL};
     pthread_mutex_lock(&feed->lock);
@@ -193,8 +193,8 @@ bool feed_join(struct feed *feed, struct http_request *request, const char *pass
                                      .read = read_events,
                                      .close = leave,
                                      .arg = viewer,
-                                     .headers = headers,
-                                     .n_headers = n_headers,
+                                     .headers = answer_headers,
+                                     .n_headers = n_answer_headers,
                                  });
     return true;
 }

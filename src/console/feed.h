@@ -29,8 +29,7 @@ void feed_set_overview(struct feed *feed, const struct strbuf *json);
 size_t feed_viewers(struct feed *feed);
 /* Answers the request with the stream. False: there are FEED_VIEWERS_MAX viewers, or the feed has ended. `pass` is the
  * viewer's, e.g. its token, and is copied; NULL is fine. */
-bool feed_join(struct feed *feed, struct http_request *request, const char *pass, const struct http_header *headers,
-               size_t n_headers);
+bool feed_join(struct feed *feed, struct http_request *request, const char *pass);
 /* Ends the streams of viewers whose pass is no longer valid. */
 void feed_check(struct feed *feed, bool (*is_valid)(void *arg, const char *pass), void *arg);
 /* Ends all streams. */

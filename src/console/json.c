@@ -66,6 +66,11 @@ void json_close(struct strbuf *out, char bracket) {
     strbuf_puts(out, ",");
 }
 
+void json_end(struct strbuf *out) {
+    json_close(out, '}');
+    out->data[--out->len] = '\0';
+}
+
 /* --- messages --- */
 
 static void add_bytes(struct strbuf *out, const ProtobufCBinaryData *bytes) {
@@ -207,6 +212,5 @@ void json_message(struct strbuf *out, const ProtobufCMessage *message) {
             add_value(out, field, base + field->offset);
         }
     }
-    json_close(out, '}');
-    out->data[--out->len] = '\0'; /* the comma */
+    json_end(out);
 }

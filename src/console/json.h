@@ -18,6 +18,8 @@ void json_time(struct strbuf *out, const char *name, int64_t wall_us); /* RFC 33
 void json_open(struct strbuf *out, const char *name, char bracket);    /* { or [; `name` NULL: within an array */
 void json_close(struct strbuf *out, char bracket);                     /* } or ], with a comma behind it */
 
+void json_end(struct strbuf *out); /* closes the whole object, with no comma */
+
 /* Adds the message as protobuf's JSON mapping has it, but with the names of the .proto, enums without their prefix, and
  * all fields that have a value, 0 and "" included. */
 void json_message(struct strbuf *out, const ProtobufCMessage *message);

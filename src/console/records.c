@@ -11,7 +11,7 @@
 #include "base/ints.h"
 #include "base/memory.h"
 #include "base/thread.h"
-#include "console/calls.h"
+#include "console/answer.h"
 #include "console/json.h"
 #include "console/params.h"
 #include "flow/stage.h"
@@ -38,8 +38,8 @@ struct records {
     struct records_options options;
     struct pg *pg;
     struct arena arena;
-    int64_t told_us, overview_us; /* by clock_mono_us: the last time */
-    struct outage outage;         /* keeps the log from repeating itself */
+    int64_t told_us;      /* by clock_mono_us: the last time */
+    struct outage outage; /* keeps the log from repeating itself */
 
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows */
@@ -156,26 +156,17 @@ static bool connect(struct records *records, struct err *err) {
 }
 
 static void answer(struct records *records, const struct read *read) {
-    const struct records_options *options = &records->options;
     struct strbuf json = {0};
     struct err err;
     json_open(&json, NULL, '{');
     bool ok = connect(records, &err) &&
               (read->kind == READ_COUPONS ? add_coupons(records, &json, read->after, read->limit, &err)
                                           : add_tickets(records, &json, read, &err));
-    json_close(&json, '}');
+    json_end(&json);
     if (ok)
-        http_respond(read->request, &(struct http_response){
-                                        .status = 200,
-                                        .content_type = "application/json",
-                                        .body = json.data,
-                                        .len = json.len - 1,
-                                        .headers = options->headers,
-                                        .n_headers = options->n_headers,
-                                    });
+        answer_json(read->request, &json);
     else
-        calls_refuse(read->request, options->headers, options->n_headers, RPC_UNAVAILABLE, "BACKEND_UNAVAILABLE",
-                     err.text);
+        answer_error(read->request, RPC_UNAVAILABLE, "BACKEND_UNAVAILABLE", err.text);
     strbuf_deinit(&json);
 }
 
@@ -203,8 +194,7 @@ static void make_overview(struct records *records) {
     add_part(records, &json, add_instances, "instances_error");
     add_part(records, &json, add_newest, "coupons_error");
     json_text(&json, "version", records->options.self.version);
-    json_close(&json, '}');
-    json.len--;
+    json_end(&json);
     feed_set_overview(records->options.feed, &json);
     strbuf_deinit(&json);
 }
@@ -298,16 +288,15 @@ bool records_start(const struct records_options *options, struct records **ret_r
     return true;
 }
 
-static void refuse_stopping(const struct records *records, struct http_request *request) {
-    calls_refuse(request, records->options.headers, records->options.n_headers, RPC_UNAVAILABLE, "STOPPING",
-                 "couponsd is stopping");
+static void refuse_stopping(struct http_request *request) {
+    answer_error(request, RPC_UNAVAILABLE, "STOPPING", "couponsd is stopping");
 }
 
 void records_end(struct records *records) {
     pthread_mutex_lock(&records->lock);
     records->is_stopping = true;
     for (size_t i = 0; i < records->n_reads; i++)
-        refuse_stopping(records, records->reads[i].request);
+        refuse_stopping(records->reads[i].request);
     records->n_reads = 0;
     pthread_cond_signal(&records->changed);
     pthread_mutex_unlock(&records->lock);
@@ -348,7 +337,6 @@ size_t records_latest(struct records *records, struct record ret[static CAMPAIGN
 }
 
 static void give(struct records *records, const struct read *read) {
-    const struct records_options *options = &records->options;
     pthread_mutex_lock(&records->lock);
     bool is_room = records->n_reads < READS_MAX, is_stopping = records->is_stopping;
     if (is_room && !is_stopping) {
@@ -358,15 +346,14 @@ static void give(struct records *records, const struct read *read) {
     }
     pthread_mutex_unlock(&records->lock);
     if (is_stopping)
-        refuse_stopping(records, read->request);
+        refuse_stopping(read->request);
     else if (!is_room)
-        calls_refuse(read->request, options->headers, options->n_headers, RPC_RESOURCE_EXHAUSTED, "OVERLOADED",
+        answer_error(read->request, RPC_RESOURCE_EXHAUSTED, "OVERLOADED",
                      "too many people read in the console; try again");
 }
 
-static void refuse_bad(struct records *records, struct http_request *request, const char *text) {
-    calls_refuse(request, records->options.headers, records->options.n_headers, RPC_INVALID_ARGUMENT, "INVALID_FIELD",
-                 text);
+static void refuse_bad(struct http_request *request, const char *text) {
+    answer_error(request, RPC_INVALID_ARGUMENT, "INVALID_FIELD", text);
 }
 
 /* An absent parameter is 0. */
@@ -381,7 +368,7 @@ void records_give_coupons(struct records *records, struct http_request *request)
     int64_t upto;
     if (!read_int(request, "before", &read.after) || !read_int(request, "upto", &upto) ||
         !read_int(request, "limit", &read.limit) || read.limit > RECORDS_PAGE) {
-        refuse_bad(records, request, "before and upto must be a coupon's id, and limit a number up to 100");
+        refuse_bad(request, "before and upto must be a coupon's id, and limit a number up to 100");
         return;
     }
     if (upto > 0 && upto < INT64_MAX)
@@ -394,9 +381,9 @@ void records_give_tickets(struct records *records, struct http_request *request)
     const char *newest = http_request_query(request, "newest");
     struct read read = {.kind = READ_TICKETS, .request = request, .newest = newest && strcmp(newest, "true") == 0};
     if (!read_int(request, "coupon_id", &read.coupon_id) || read.coupon_id == 0)
-        refuse_bad(records, request, "coupon_id must be a coupon's id");
+        refuse_bad(request, "coupon_id must be a coupon's id");
     else if (!read_int(request, "after", &read.after))
-        refuse_bad(records, request, "after must be a ticket");
+        refuse_bad(request, "after must be a ticket");
     else
         give(records, &read);
 }

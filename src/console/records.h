@@ -15,13 +15,11 @@
 
 struct records;
 
-/* `self`: its strings must outlive the records. `headers` go with each answer, and must, too. */
+/* `self`: its strings must outlive the records. */
 struct records_options {
     struct context *context;
     struct feed *feed;
     struct instance self;
-    const struct http_header *headers;
-    size_t n_headers;
 };
 bool records_start(const struct records_options *options, struct records **ret_records, struct err *err);
 /* Answers the waiting requests and all later ones with 503. Does not wait. */

@@ -34,10 +34,10 @@ Test(json, members_and_brackets_make_objects) {
     json_close(&json, ']');
     json_open(&json, "empty", '{');
     json_close(&json, '}');
-    json_close(&json, '}');
+    json_end(&json);
     cr_expect_str_eq(json.data, "{\"text\":\"a\\\"b\",\"id\":\"9223372036854775807\",\"int\":-5,\"number\":0.25,"
                                 "\"none\":null,\"bool\":true,\"time\":\"1970-01-01T00:00:00.000001Z\",\"list\":[1,2],"
-                                "\"empty\":{}},");
+                                "\"empty\":{}}");
     strbuf_deinit(&json);
 }
 
